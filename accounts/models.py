@@ -1,0 +1,236 @@
+"""Who may call what: accounts and their members, keys and their secrets, the audit log, the outbox."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from django.contrib.auth.models import AbstractUser
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Coalesce
+
+from quotas.guarded import BulkChangeRefused, GuardedManager
+from quotas.models import AmountPerWindow, Plan, amount_constraints
+
+MOST_METADATA_BYTES = 8192
+
+
+class User(AbstractUser):
+    """A person who signs in."""
+
+
+class Account(models.Model):
+    """The tenant: owns keys, has a plan, is active, suspended or closed. Never deleted, only closed."""
+
+    public_id = models.CharField(max_length=8, unique=True, editable=False)
+    name = models.CharField(max_length=200, unique=True)
+    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="accounts")
+    plan_since = models.DateTimeField(editable=False, help_text="When it came to this plan.")
+    suspended_at = models.DateTimeField(null=True, blank=True)
+    closed_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    version = models.PositiveBigIntegerField(default=1, editable=False)
+    users: models.ManyToManyField[User, Membership] = models.ManyToManyField(
+        User, through="Membership", related_name="accounts"
+    )
+
+    objects = GuardedManager()
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [models.CheckConstraint(condition=~Q(name=""), name="account_has_a_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def state(self) -> str:
+        """active, suspended or closed."""
+        return "closed" if self.closed_at else "suspended" if self.suspended_at else "active"
+
+
+class Membership(models.Model):
+    """A person's role in an account. The gate knows nothing of people."""
+
+    class Role(models.TextChoices):
+        OWNER = "owner"
+        ADMIN = "admin"
+        MEMBER = "member"
+        VIEWER = "viewer"
+
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=6, choices=Role.choices, default=Role.MEMBER)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["account", "user"], name="member_once"),
+            models.CheckConstraint(condition=Q(role__in=("owner", "admin", "member", "viewer")), name="role_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} is {self.role} of {self.account}"
+
+
+class AccountOverride(models.Model):
+    """Another amount for one of the limits that the account's plan names."""
+
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="overrides")
+    limit_name = models.CharField(max_length=63)
+    amount = models.PositiveBigIntegerField(validators=[MinValueValidator(1)])
+    burst = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: as the plan says.")
+
+    objects = GuardedManager()
+
+    class Meta:
+        ordering = ["limit_name"]
+        constraints = [
+            models.UniqueConstraint(fields=["account", "limit_name"], name="override_once"),
+            models.CheckConstraint(condition=Q(amount__gte=1), name="override_amount_in_range"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account}: {self.limit_name}={self.amount}"
+
+
+def small_object(value: Any) -> None:
+    """Free metadata is a JSON object of at most 8 KB."""
+    if not isinstance(value, dict):
+        raise ValidationError("Metadata is a JSON object.")
+    if len(json.dumps(value, separators=(",", ":")).encode()) > MOST_METADATA_BYTES:
+        raise ValidationError("Metadata is longer than 8 KB.")
+
+
+class ApiKey(models.Model):
+    """A key: never deleted, only revoked; it cannot change account."""
+
+    public_id = models.CharField(max_length=16, unique=True, editable=False)
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="keys", editable=False)
+    name = models.CharField(max_length=200)
+    created_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", editable=False)
+    narrowed_to = models.JSONField(
+        null=True, blank=True, help_text="Slugs it is narrowed to; null: every model of the account's plan."
+    )
+    networks = models.JSONField(default=list, blank=True, help_text="Client networks in CIDR; empty: any.")
+    methods = models.JSONField(default=list, blank=True, help_text="HTTP methods; empty: any.")
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    metadata = models.JSONField(default=dict, blank=True, validators=[small_object])
+    created_at = models.DateTimeField(auto_now_add=True)
+    version = models.PositiveBigIntegerField(default=1, editable=False)
+
+    objects = GuardedManager()
+
+    class Meta:
+        verbose_name = "API key"
+        ordering = ["-created_at", "-id"]
+        constraints = [models.CheckConstraint(condition=~Q(name=""), name="key_has_a_name")]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.public_id})"
+
+
+class KeySecret(models.Model):
+    """One secret of a key: during a rotation's grace there are two."""
+
+    key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="secrets")
+    digest = models.CharField(max_length=64, unique=True)
+    pepper = models.CharField(max_length=8, help_text="The id of the pepper that its digest was made with.")
+    minted_pepper = models.CharField(max_length=8, help_text="The id of the pepper that the check in the string was made with.")
+    start = models.CharField(max_length=24, help_text="The first characters, for people to recognise it by.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="The end of a rotation's grace.")
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    objects = GuardedManager()
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["pepper"], name="secrets_by_pepper")]
+
+    def __str__(self) -> str:
+        return f"{self.start}…"
+
+
+class KeyLimit(AmountPerWindow):
+    """A limit that narrows one key further than its plan does."""
+
+    key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="limits")
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(fields=["key", "name"], name="key_limit_name_once"),
+            models.UniqueConstraint("key", Coalesce("model", 0), "unit", "window", name="key_limit_counter_once"),
+            *amount_constraints("key_limit"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class AppendOnlyQuerySet(models.QuerySet["AuditEvent"]):
+    """What was written stays as it was written."""
+
+    def update(self, **kwargs: Any) -> NoReturn:
+        raise BulkChangeRefused("The audit log is append-only.")
+
+    def bulk_update(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise BulkChangeRefused("The audit log is append-only.")
+
+    def delete(self) -> NoReturn:
+        raise BulkChangeRefused("The audit log is append-only.")
+
+
+class AuditEvent(models.Model):
+    """Who did what, to what, when, from where. Names as text: the log outlives the people in it."""
+
+    at = models.DateTimeField(auto_now_add=True, db_index=True)
+    actor = models.CharField(max_length=200, help_text="A user's name, or the command that was run.")
+    address = models.CharField(max_length=45, blank=True, help_text="Where the person's request came from.")
+    act = models.CharField(max_length=40, validators=[RegexValidator(r"^[a-z]+(\.[a-z_]+)+\Z")])
+    account = models.CharField(max_length=8, blank=True, db_index=True)
+    subject = models.CharField(max_length=200, help_text="What was acted upon: a public id or a slug.")
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+
+    objects = AppendOnlyQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.actor} {self.act} {self.subject}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if self.pk is not None:
+            raise BulkChangeRefused("The audit log is append-only.")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise BulkChangeRefused("The audit log is append-only.")
+
+
+class OutboxRow(models.Model):
+    """A change that is committed and not yet published to the gate."""
+
+    class Part(models.TextChoices):
+        KEY = "key"
+        ACCOUNT = "account"
+        CATALOGUE = "catalogue"
+
+    part = models.CharField(max_length=9, choices=Part.choices)
+    subject = models.CharField(max_length=16, blank=True, help_text="The key's or account's public id.")
+    version = models.PositiveBigIntegerField()
+    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    class Meta:
+        ordering = ["id"]
+        verbose_name_plural = "outbox"
+        indexes = [models.Index(fields=["part", "subject"], name="outbox_by_part")]
+
+    def __str__(self) -> str:
+        return f"{self.part} {self.subject} v{self.version}"

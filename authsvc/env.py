@@ -1,0 +1,99 @@
+"""Readers of the environment. Every variable NAME may also be a file: NAME_FILE holds its path."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from datetime import timedelta
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Missing(ImproperlyConfigured):
+    """A variable that has no safe default is not set."""
+
+
+def text(name: str, default: str | None = None) -> str:
+    """The variable, or the content of the file that NAME_FILE names, without white space around it."""
+    value, file = os.environ.get(name), os.environ.get(f"{name}_FILE")
+    if value is not None and file is not None:
+        raise ImproperlyConfigured(f"{name} and {name}_FILE are both set: keep one.")
+    if file is not None:
+        try:
+            return Path(file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ImproperlyConfigured(f"{name}_FILE: cannot read {file}: {error}") from error
+    if value is not None and value.strip():
+        return value.strip()
+    if default is None:
+        raise Missing(f"{name} is not set. Set it, or {name}_FILE to a file that holds it.")
+    return default
+
+
+def number(name: str, default: float, *, least: float = 0, most: float = 1e12) -> float:
+    """A number in a range; the error names both ends."""
+    raw = text(name, str(default))
+    try:
+        value = float(raw)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name}={raw!r} is not a number.") from error
+    if not least <= value <= most:
+        raise ImproperlyConfigured(f"{name}={raw} is not between {least:g} and {most:g}.")
+    return value
+
+
+def flag(name: str, *, default: bool) -> bool:
+    """1, true, yes, on or 0, false, no, off, in either case."""
+    raw = text(name, "1" if default else "0").lower()
+    if raw in ("1", "true", "yes", "on"):
+        return True
+    if raw in ("0", "false", "no", "off"):
+        return False
+    raise ImproperlyConfigured(f"{name}={raw!r} is neither 1 nor 0.")
+
+
+def choice(name: str, *allowed: str) -> str:
+    """One of the allowed words; the first is the default."""
+    raw = text(name, allowed[0])
+    if raw not in allowed:
+        raise ImproperlyConfigured(f"{name}={raw!r} is not one of: {', '.join(allowed)}.")
+    return raw
+
+
+def words(name: str, default: str) -> list[str]:
+    """Words separated by commas."""
+    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def secret(name: str, *, made_in: Path | None, least: int = 32) -> str:
+    """A secret of at least `least` characters; with `made_in` (DEBUG) a missing one is made there once."""
+    try:
+        value = text(name)
+    except Missing:
+        if made_in is None:
+            raise
+        value = _made_once(made_in / name)
+    if len(value) < least:
+        raise ImproperlyConfigured(f"{name} has {len(value)} characters; it needs at least {least}.")
+    return value
+
+
+def _made_once(path: Path) -> str:
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    try:
+        with open(path, "x", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(secrets.token_urlsafe(48))
+    except FileExistsError:
+        pass
+    return path.read_text(encoding="utf-8").strip()
+
+
+def duration(raw: str) -> timedelta:
+    """`90s`, `15m`, `12h`, `30d`: a positive whole number and a unit. ValueError says what is expected."""
+    amount, unit = raw[:-1], raw[-1:]
+    if unit not in _UNITS or not (amount.isascii() and amount.isdigit()) or not 0 < int(amount) < 10**7:
+        raise ValueError(f"{raw!r} is not a duration: write a whole number and s, m, h or d, such as 30d.")
+    return timedelta(seconds=int(amount) * _UNITS[unit])

@@ -1,0 +1,142 @@
+"""All configuration, read from the environment here and nowhere else, in the order an operator meets it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+
+from authsvc import env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# DEBUG is the only switch: with it, secrets are made in .dev/ and everything below has a default.
+DEBUG = env.flag("DEBUG", default=False)
+_MADE_IN = BASE_DIR / ".dev" if DEBUG else None
+
+# What an operator must choose.
+SECRET_KEY = env.secret("SECRET_KEY", made_in=_MADE_IN)
+KEY_PEPPER = env.secret("KEY_PEPPER", made_in=_MADE_IN)  # to change it, keep the old one in KEY_PEPPER_OLD
+KEY_PEPPER_OLD = env.text("KEY_PEPPER_OLD", "")
+DATABASE_URL = env.text("DATABASE_URL", f"sqlite:///{BASE_DIR / '.dev' / 'db.sqlite3'}" if DEBUG else None)
+REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0" if DEBUG else None)
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "*" if DEBUG else "localhost,127.0.0.1,[::1]")
+
+# Where people and clients find us.
+GATEWAY_URL = env.text("GATEWAY_URL", "http://127.0.0.1:8080")
+CONSOLE_URL = env.text("CONSOLE_URL", "http://127.0.0.1:8081")
+
+# What an operator may choose.
+SERVES = env.words("AUTHSVC_SERVES", "gate,console")  # one image, two kinds of process
+REALM = env.text("AUTHSVC_REALM", "models")
+KEY_PREFIX = env.text("AUTHSVC_KEY_PREFIX", "ask")
+OVER_LIMIT_STATUS = int(env.choice("AUTHSVC_OVER_LIMIT_STATUS", "429", "403"))  # docs/decisions/0001
+ERRORS_URL = env.text("AUTHSVC_ERRORS_URL", f"{CONSOLE_URL}/errors/")
+WHEN_REDIS_IS_DOWN = env.choice("AUTHSVC_WHEN_REDIS_IS_DOWN", "deny", "allow")
+LEASE_SECONDS = env.number("AUTHSVC_LEASE", 10, least=1, most=3600)
+LOG_DECISIONS = env.choice("AUTHSVC_LOG_DECISIONS", "refused", "all")
+IMPORTED_KEYS = env.flag("AUTHSVC_IMPORTED_KEYS", default=False)
+CACHED_KEYS = int(env.number("AUTHSVC_CACHED_KEYS", 20_000, least=16, most=10_000_000))  # facts held by one process
+DRAIN_SECONDS = env.number("AUTHSVC_DRAIN", 5, most=300)
+
+if not set(SERVES) <= {"gate", "console"} or not SERVES:
+    raise ImproperlyConfigured(f"AUTHSVC_SERVES={','.join(SERVES)!r} is not gate, console or gate,console.")
+
+# From here on: Django's own settings, which an operator does not meet.
+ROOT_URLCONF = "authsvc.urls"
+WSGI_APPLICATION = "authsvc.wsgi.application"
+AUTH_USER_MODEL = "accounts.User"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+APPEND_SLASH = False  # a redirect is never an answer to a question from Traefik
+
+INSTALLED_APPS = [
+    "accounts",
+    "quotas",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+]
+
+MIDDLEWARE = [
+#    "authsvc.gate.view.GateFirst",  # before all others: no later middleware may answer a question from Traefik
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+try:
+    DATABASES = {"default": dj_database_url.parse(DATABASE_URL, conn_max_age=60, conn_health_checks=True)}
+except (ValueError, KeyError) as error:
+    raise ImproperlyConfigured("DATABASE_URL cannot be read: write sqlite:///PATH or postgres://…") from error
+
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # WAL lets readers go on beside a writer; IMMEDIATE makes two writers wait for each other instead of failing.
+    DATABASES["default"]["OPTIONS"] = {
+        "timeout": 20,
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+    Path(str(DATABASES["default"]["NAME"])).parent.mkdir(parents=True, exist_ok=True)
+else:
+    DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+
+USE_TZ = True
+TIME_ZONE = "UTC"
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = True
+
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = CONSOLE_URL.startswith("https://")
+CSRF_TRUSTED_ORIGINS = [CONSOLE_URL]
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+    "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.CursorPagination",
+    "PAGE_SIZE": 100,
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+    "loggers": {"django.request": {"level": "ERROR"}},
+}

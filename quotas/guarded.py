@@ -1,0 +1,32 @@
+"""Query sets of rows that the gate has facts of: no bulk change may go round the services that publish it."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn, TypeVar
+
+from django.db import models
+
+Row = TypeVar("Row", bound=models.Model)
+
+
+class BulkChangeRefused(RuntimeError):
+    """A bulk update or delete would reach the database and never the gate."""
+
+
+class GuardedQuerySet(models.QuerySet[Row]):
+    """Reads as usual. Bulk `update()` and `delete()` raise: they would change rows behind the gate's back."""
+
+    def _refuse(self, act: str) -> NoReturn:
+        raise BulkChangeRefused(f"{self.model.__name__}.objects.{act}(): use a service, which also tells the gate.")
+
+    def update(self, **kwargs: Any) -> NoReturn:
+        self._refuse("update")
+
+    def bulk_update(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._refuse("bulk_update")
+
+    def delete(self) -> NoReturn:
+        self._refuse("delete")
+
+
+GuardedManager = models.Manager.from_queryset(GuardedQuerySet)
