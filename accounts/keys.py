@@ -1,0 +1,156 @@
+"""Key strings: made, checked, digested; no database.
+
+    ask_ AAAAAAAA KKKKKKKK _ 32 base62 characters  6 base62  6 base62
+         account  key        secret (190 bits)     check     CRC32 of all before it
+
+One HMAC-SHA256 with the pepper over everything up to the secret gives both the check (its first 35 bits) and the
+digest that is stored (the other 221). So a forged string costs one HMAC and no look-up, and scanners can verify the
+CRC without us. The 16 characters are the key's public id; the first two of them are the account's partition.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from zlib import crc32
+
+ALPHABET = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+ACCOUNT_LENGTH = 8
+ID_LENGTH = 16
+SECRET_LENGTH = 32
+CHECK_LENGTH = 6
+DIGEST_BYTES = 28
+
+
+@dataclass(frozen=True, slots=True)
+class Pepper:
+    """The HMAC key, and an id that a stored digest can name without giving it away."""
+
+    id: str
+    value: bytes
+
+    @classmethod
+    def of(cls, text: str) -> Pepper:
+        value = text.encode()
+        return cls(hmac.digest(value, b"authsvc pepper id", "sha256").hex()[:8], value)
+
+    def mac(self, body: bytes) -> bytes:
+        return hmac.digest(self.value, body, "sha256")
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A fresh key string with what is stored of it."""
+
+    text: str
+    public_id: str
+    digest: str
+    pepper: str
+    start: str
+
+
+def new_account_id() -> str:
+    return _random(ACCOUNT_LENGTH)
+
+
+def new_key_id(account_id: str) -> str:
+    return account_id + _random(ID_LENGTH - ACCOUNT_LENGTH)
+
+
+def new_key(public_id: str, prefix: str, pepper: Pepper) -> NewKey:
+    """Mint a key string with this public id. Its text is shown once and never stored."""
+    body = f"{prefix}_{public_id}_{_random(SECRET_LENGTH)}".encode()
+    mac = pepper.mac(body)
+    checked = body + check_of(mac)
+    text = (checked + crc_of(checked)).decode()
+    return NewKey(text, public_id, digest_of(mac).hex(), pepper.id, text[: len(prefix) + 1 + ID_LENGTH + 3])
+
+
+def check_of(mac: bytes) -> bytes:
+    """The first 35 bits of the MAC as 6 base62 characters."""
+    return _base62(int.from_bytes(mac[:5], "big") >> 5)
+
+
+def digest_of(mac: bytes) -> bytes:
+    """The other 221 bits of the MAC."""
+    return bytes((mac[4] & 0x1F,)) + mac[5:]
+
+
+def crc_of(checked: bytes) -> bytes:
+    return _base62(crc32(checked))
+
+
+def digest_imported(text: str | bytes, pepper: Pepper) -> str:
+    """What is stored of another system's key: HMAC(pepper, SHA-256(string)), so that hashes alone can be imported."""
+    raw = text.encode() if isinstance(text, str) else text
+    return pepper.mac(hashlib.sha256(raw).digest())[-DIGEST_BYTES:].hex()
+
+
+class Incomplete:
+    """The string looks like one of ours and lacks a part: its length or its CRC is wrong."""
+
+
+class Forged:
+    """Well-formed, but we did not mint it."""
+
+
+INCOMPLETE, FORGED = Incomplete(), Forged()
+
+
+class PresentedKey:
+    """A string that we minted: its public id, and its digests under the peppers at hand."""
+
+    __slots__ = ("body", "digest", "pepper", "public_id")
+
+    def __init__(self, public_id: str, body: bytes, pepper: Pepper | None, digest: bytes) -> None:
+        self.public_id, self.body, self.pepper, self.digest = public_id, body, pepper, digest
+
+    def digest_with(self, pepper: Pepper) -> bytes:
+        """Its digest under this pepper, which need not be the one that minted it."""
+        return self.digest if pepper is self.pepper else digest_of(pepper.mac(self.body))
+
+
+class KeyReader:
+    """Reads presented strings; `peppers` begins with the current one."""
+
+    def __init__(self, prefix: str, peppers: Sequence[Pepper]) -> None:
+        self.peppers = tuple(peppers)
+        self.ours = f"{prefix}_".encode()
+        self._shape = re.compile(rb"%s([0-9A-Za-z]{16})_[0-9A-Za-z]{44}" % re.escape(self.ours))
+        self._body_length = len(prefix) + 1 + ID_LENGTH + 1 + SECRET_LENGTH
+
+    def read(self, text: bytes, *, trust_crc: bool = False) -> PresentedKey | Incomplete | Forged:
+        """Check a string that begins with our prefix, without any I/O.
+
+        With `trust_crc` a string whose check belongs to a pepper that is gone is not called forged, but left to the
+        comparison of digests.
+        """
+        shape = self._shape.fullmatch(text)
+        if shape is None:
+            return INCOMPLETE
+        body, check = text[: self._body_length], text[self._body_length : -CHECK_LENGTH]
+        if crc_of(text[:-CHECK_LENGTH]) != text[-CHECK_LENGTH:]:
+            return INCOMPLETE
+        for pepper in self.peppers:
+            mac = pepper.mac(body)
+            if hmac.compare_digest(check_of(mac), check):
+                return PresentedKey(shape[1].decode(), body, pepper, digest_of(mac))
+        return PresentedKey(shape[1].decode(), body, None, b"") if trust_crc else FORGED
+
+
+def _random(length: int) -> str:
+    return "".join(chr(secrets.choice(ALPHABET)) for _ in range(length))
+
+
+_PAIRS = tuple(bytes((high, low)) for high in ALPHABET for low in ALPHABET)
+
+
+def _base62(number: int) -> bytes:
+    """Six base62 characters, the highest first; two at a time, because the gate does this for every request."""
+    rest, low = divmod(number, 3844)
+    high, middle = divmod(rest, 3844)
+    return _PAIRS[high] + _PAIRS[middle] + _PAIRS[low]

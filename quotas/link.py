@@ -1,0 +1,202 @@
+"""The gate's link to Redis: which pipe leads to an account's partition, and what may be sent twice."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from binascii import crc_hqx
+from typing import Any
+
+import hiredis
+import redis.asyncio
+from django.conf import settings
+from redis.exceptions import RedisError
+
+from quotas import store
+from quotas.pipe import CONNECT_SECONDS, DECISION_SECONDS, Connect, Pipe, Reply, pack, shut, unpack
+from quotas.store import StoreUnavailable
+
+# Replies that mean "not executed": the command may go again, by a client that knows scripts, slots and masters.
+_NOT_EXECUTED = ("NOSCRIPT", "MOVED", "ASK", "TRYAGAIN", "LOADING", "READONLY")
+_SLOTS = 16384
+
+
+class Script:
+    """A Lua script: its source, and the digest that names it on the wire."""
+
+    def __init__(self, source: str) -> None:
+        from hashlib import sha1
+
+        self.source = source
+        self.sha = sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+    def command(self, keys: list[str], args: list[str | int]) -> bytes:
+        return pack("EVALSHA", self.sha, len(keys), *keys, *args)
+
+
+class Link:
+    """Every way from one event loop to Redis."""
+
+    def __init__(self, url: str) -> None:
+        self._url, self._kind = url, store.kind(url)
+        self._client: Any = None
+        self._scripts: dict[bytes, str] = {}
+        self._pipes: dict[str, Pipe] = {}
+        if self._kind == "cluster":
+            self._client = store.async_client(url, DECISION_SECONDS)
+        else:
+            self._pipe = self._pipes["master"] = Pipe(self._to_master(), self._hello())
+
+    def knows(self, *scripts: Script) -> None:
+        """Scripts that may be loaded again when Redis has forgotten them."""
+        for script in scripts:
+            self._scripts[script.sha.encode()] = script.source
+
+    def open(self) -> None:
+        """Begin to connect before the first question."""
+        if self._kind != "cluster":
+            self._pipe.open()
+
+    def send(self, partition: str, command: bytes) -> asyncio.Future[Reply]:
+        """Queue a command for the partition's master. Raises StoreUnavailable, as its future may."""
+        return self._pipe.ask(command) if self._kind != "cluster" else self._cluster_pipe(partition).ask(command)
+
+    async def ask(self, partition: str, command: bytes) -> Reply:
+        """The reply to a command; an error of Redis raises StoreUnavailable, after one more try if it was not executed."""
+        if self._kind == "cluster":
+            await self._learn_slots()
+        reply = await self.send(partition, command)
+        if isinstance(reply, hiredis.ReplyError):
+            return await self.again(partition, command, reply)
+        return reply
+
+    async def again(self, partition: str, command: bytes, error: hiredis.ReplyError) -> Reply:
+        """Send a command that Redis says it has not executed once more, alone, through redis-py."""
+        word = str(error).partition(" ")[0]
+        if word not in _NOT_EXECUTED:
+            raise StoreUnavailable(f"redis answered {word}")
+        if word == "READONLY":
+            self._pipe_of(partition).drop()
+        args = unpack(command)
+        try:
+            async with asyncio.timeout(DECISION_SECONDS):
+                if self._client is None:
+                    self._client = store.async_client(self._url, DECISION_SECONDS)
+                if word == "NOSCRIPT" and (source := self._scripts.get(args[1])) is not None:
+                    # EVAL runs it and leaves it loaded: for the next EVALSHA of anybody.
+                    args = [b"EVAL", source.encode(), *args[2:]]
+                return await self._client.execute_command(*args)
+        except (RedisError, TimeoutError, OSError) as failure:
+            raise StoreUnavailable(f"redis answered {word} and could not be asked again") from failure
+
+    async def close(self) -> None:
+        await shut(list(self._pipes.values()))
+        if self._client is not None:
+            await self._client.aclose()
+
+    def _pipe_of(self, partition: str) -> Pipe:
+        return self._pipe if self._kind != "cluster" else self._cluster_pipe(partition)
+
+    # One connection for each master: redis-py keeps the slot map, we keep the pipes.
+
+    async def _learn_slots(self) -> None:
+        try:
+            async with asyncio.timeout(DECISION_SECONDS):
+                await self._client.initialize()
+        except (RedisError, TimeoutError, OSError) as error:
+            raise StoreUnavailable("no node of the redis cluster answers") from error
+
+    def _cluster_pipe(self, partition: str) -> Pipe:
+        try:
+            node = self._client.nodes_manager.get_node_from_slot(crc_hqx(partition.encode(), 0) % _SLOTS)
+        except RedisError as error:
+            raise StoreUnavailable("no node of the redis cluster has this partition") from error
+        pipe = self._pipes.get(node.name)
+        if pipe is None:
+            _, login = store.cluster_options(self._url)
+            pipe = self._pipes[node.name] = Pipe(_tcp(node.host, node.port, _tls(login)), _sign_in(login))
+        return pipe
+
+    def _hello(self) -> list[bytes]:
+        if self._kind == "sentinel":
+            return _sign_in(store.sentinel_options(self._url)[2])
+        return _sign_in(_options(self._url))
+
+    def _to_master(self) -> Connect:
+        if self._kind == "sentinel":
+            sentinels, service, _ = store.sentinel_options(self._url)
+            return _through_sentinel(sentinels, service)
+        options = _options(self._url)
+        if path := options.get("path"):
+            return lambda factory: asyncio.get_running_loop().create_unix_connection(factory, path)
+        return _tcp(options.get("host", "127.0.0.1"), int(options.get("port", 6379)), _tls_of_url(self._url, options))
+
+
+def _options(url: str) -> dict[str, Any]:
+    return dict(redis.asyncio.ConnectionPool.from_url(url).connection_kwargs)
+
+
+def _sign_in(options: dict[str, Any]) -> list[bytes]:
+    commands = []
+    if options.get("password"):
+        commands.append(pack("AUTH", *filter(None, (options.get("username"), options["password"]))))
+    if options.get("db"):
+        commands.append(pack("SELECT", int(options["db"])))
+    return [*commands, pack("CLIENT", "SETNAME", "authsvc-gate")]
+
+
+def _tcp(host: str, port: int, tls: ssl.SSLContext | None = None) -> Connect:
+    return lambda factory: asyncio.get_running_loop().create_connection(
+        factory, host, port, ssl=tls, server_hostname=host if tls else None
+    )
+
+
+def _tls(options: dict[str, Any]) -> ssl.SSLContext | None:
+    return ssl.create_default_context() if options.get("ssl") else None
+
+
+def _tls_of_url(url: str, options: dict[str, Any]) -> ssl.SSLContext | None:
+    if not url.startswith("rediss://"):
+        return None
+    context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
+    if options.get("ssl_certfile"):
+        context.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"))
+    if str(options.get("ssl_cert_reqs", "required")) == "none":
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def _through_sentinel(sentinels: list[tuple[str, int]], service: str) -> Connect:
+    async def connect(factory: Any) -> tuple[asyncio.BaseTransport, asyncio.BaseProtocol]:
+        sentinel = redis.asyncio.Sentinel(sentinels, socket_timeout=CONNECT_SECONDS)
+        try:
+            host, port = await sentinel.discover_master(service)
+        except RedisError as error:
+            raise StoreUnavailable("no sentinel names a master") from error
+        finally:
+            for client in sentinel.sentinels:
+                await client.aclose()
+        return await asyncio.get_running_loop().create_connection(factory, host, port)
+
+    return connect
+
+
+_links: dict[asyncio.AbstractEventLoop, Link] = {}
+
+
+def link() -> Link:
+    """This event loop's link, made on first use."""
+    loop = asyncio.get_running_loop()
+    found = _links.get(loop)
+    if found is None:
+        for ended in [known for known in _links if known.is_closed()]:
+            del _links[ended]
+        found = _links[loop] = Link(str(settings.REDIS_URL))
+    return found
+
+
+async def close_link() -> None:
+    """Close this event loop's link, if there is one."""
+    found = _links.pop(asyncio.get_running_loop(), None)
+    if found is not None:
+        await found.close()

@@ -1,0 +1,151 @@
+-- Take one call from every limit, or from none, and count it.
+--
+-- KEYS[1]   the account's hash: versions, loads, calendar counters
+-- KEYS[2]   the usage hash of this key, model and hour
+-- KEYS[3]   the set of usage hashes that the worker has yet to copy
+-- KEYS[4]   the catalogue's version in this partition
+-- KEYS[5+]  one bucket for each smoothed limit, in the order of the limits: "T" or "T r", the microsecond
+--           (and r parts of it, of `amount` parts) at which it is full again
+--
+-- ARGV[1]   the hour (since 1970) that the caller believes in
+-- ARGV[2]   'take', 'refuse' (rules said no: confirm the versions and count a refusal) or 'peek' (take nothing)
+-- ARGV[3-5] the versions the caller judged by: catalogue, account, key
+-- ARGV[6]   the field that gets the second of the last use, one for each secret
+-- ARGV[7]   what the call costs in units
+-- ARGV[8]   F, then F fields of the account's hash: version, the key's version, load, the key's load,
+--           then for each calendar limit its amount taken and its window
+-- then eight for each limit: kind, shadow, cost, amount and
+--   kind 'g' (smoothed):                  window in microseconds, burst, 0, 0
+--   kind 'a' or 'k' (account's or key's): window's number, its first microsecond, its end in seconds, and
+--                                         1 if the limit is younger than the window
+--
+-- returns {1, left, whole, left, whole, ...}           taken; one pair for each limit that is not in shadow:
+--                                                      what is left, and seconds until it is whole again
+--         {0, left, whole, ..., wait, i, ...}          refused: seconds to wait, numbers of the limits that said no
+--         {-1, catalogue, account, key}                STALE: other versions are in force
+--         {-2, now}                                    HOUR: another hour; microseconds since 1970
+--         {-3}                                         UNLOADED: a calendar counter must come from the ledger first
+--
+-- Integers only, all below 2^53: Redis cuts the fraction off any number that a script returns, and Lua has doubles.
+-- A debt is counted in parts of 1/amount microsecond, so no rate is ever rounded.
+
+local clock = redis.call('TIME')
+local seconds = tonumber(clock[1])
+local now = seconds * 1000000 + tonumber(clock[2])
+if math.floor(seconds / 3600) ~= tonumber(ARGV[1]) then
+  return {-2, now}
+end
+
+local mode = ARGV[2]
+local last_field = 8 + tonumber(ARGV[8])
+local fields = redis.call('HMGET', KEYS[1], unpack(ARGV, 9, last_field))
+local stored = redis.call('MGET', unpack(KEYS, 4))
+if stored[1] ~= ARGV[3] or fields[1] ~= ARGV[4] or fields[2] ~= ARGV[5] then
+  return {-1, tonumber(stored[1] or 0), tonumber(fields[1] or 0), tonumber(fields[2] or 0)}
+end
+
+local taken, kept, violated = {1}, {0}, {}  -- the reply if the call is taken, and if it is not
+local buckets, counters = {}, {}            -- what to write if it is
+local wait, shadow_refused = 0, 0
+local next_bucket, next_counter, number = 2, 5, 0
+
+for i = last_field + 1, #ARGV, 8 do
+  local kind, cost, amount = ARGV[i], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
+  local left, whole, left_after, whole_after
+  local short  -- microseconds until the call would fit; nil if it fits now
+
+  if kind == 'g' then
+    local window, burst = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5])
+    local full, debt = burst * window, 0
+    local value = stored[next_bucket]
+    if value then
+      local time, parts = tonumber(value), 0
+      if not time then
+        local a, b = string.match(value, '^(%d+) (%d+)$')
+        time, parts = tonumber(a), tonumber(b)
+      end
+      -- A time further ahead than the burst allows comes from a clock that jumped or a limit that changed: cut it.
+      debt = math.min(math.max((time - now) * amount + parts, 0), full)
+    end
+    local after = debt + cost * window
+    left, whole = math.floor((full - debt) / window), math.ceil(debt / amount / 1000000)
+    left_after, whole_after = math.floor((full - after) / window), math.ceil(after / amount / 1000000)
+    if after > full then
+      short = math.ceil((after - full) / amount)
+    else
+      local parts = math.fmod(after, amount)
+      local time = string.format('%.0f', now + (after - parts) / amount)
+      if parts > 0 then time = time .. string.format(' %.0f', parts) end
+      buckets[#buckets + 1] = {KEYS[next_bucket + 3], time, math.ceil(after / amount / 1000) + 1000}
+    end
+    next_bucket = next_bucket + 1
+  else
+    local this, ends = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 6])
+    local window, used = tonumber(fields[next_counter + 1] or -1), 0
+    if window >= this then
+      used = tonumber(fields[next_counter])
+    else
+      -- No counter yet: nothing was taken in this window if all of it was counted here.
+      local loaded = fields[kind == 'a' and 3 or 4]
+      if not loaded or ARGV[i + 7] == '1' or tonumber(loaded) > tonumber(ARGV[i + 5]) then
+        return {-3}
+      end
+      window = this
+    end
+    left, left_after, whole, whole_after = math.max(amount - used, 0), amount - used - cost, ends - seconds, ends - seconds
+    if left_after < 0 then
+      short = ends * 1000000 - now
+    else
+      local name = next_counter + 8  -- fields[n] was asked for by ARGV[n + 8]
+      counters[#counters + 1] = ARGV[name]
+      counters[#counters + 1] = string.format('%.0f', used + cost)
+      counters[#counters + 1] = ARGV[name + 1]
+      counters[#counters + 1] = string.format('%.0f', window)
+    end
+    next_counter = next_counter + 2
+  end
+
+  if ARGV[i + 1] == '1' then  -- in shadow: never refuses, in no header
+    if short then shadow_refused = 1 end
+  else
+    taken[#taken + 1], taken[#taken + 2] = left_after, whole_after
+    kept[#kept + 1], kept[#kept + 2] = left, whole
+    if short then
+      violated[#violated + 1] = number
+      wait = math.max(wait, math.ceil(short / 1000000))
+    end
+    number = number + 1
+  end
+end
+
+local granted = mode ~= 'refuse' and #violated == 0
+if #violated > 0 then
+  kept[#kept + 1] = wait
+  for _, which in ipairs(violated) do kept[#kept + 1] = which end
+elseif mode == 'peek' then
+  kept[1] = 1
+end
+if mode == 'peek' then
+  return kept
+end
+
+-- Usage first: if a write fails half-way, more was counted than admitted, never less.
+local usage = KEYS[2]
+if redis.call('HINCRBY', usage, granted and 'a' or 'r', 1) == 1
+  and redis.call('HSETNX', usage, 'b', string.format('%.0f', now)) == 1 then
+  redis.call('EXPIRE', usage, 3456000)  -- 40 days for a worker that is away; shortened once it was copied
+end
+redis.call('SADD', KEYS[3], usage)
+if not granted then
+  return kept
+end
+
+local units = tonumber(ARGV[7])
+if units > 1 then redis.call('HINCRBY', usage, 'x', units - 1) end  -- units beyond one a call
+if shadow_refused > 0 then redis.call('HINCRBY', usage, 's', 1) end
+redis.call('HSET', usage, ARGV[6], clock[1])
+if #counters > 0 then redis.call('HSET', KEYS[1], unpack(counters)) end
+for _, bucket in ipairs(buckets) do
+  redis.call('SET', bucket[1], bucket[2], 'PX', bucket[3])
+end
+return taken

@@ -1,0 +1,58 @@
+"""The names of keys in Redis. All that one decision touches share the hash tag {P}, so they sit in one cluster slot."""
+
+from __future__ import annotations
+
+CATALOGUE = "authsvc:catalogue"
+LIFE = "authsvc:life"  # set when everything was published; missing after Redis lost its data
+
+VERSION, FACTS, LOADED = "v", "f", "l"  # fields of the account's hash; those of its keys carry the key's id
+
+
+def partition(public_id: str) -> str:
+    """The account's partition: the first two characters of its random id, and so of its keys' ids."""
+    return public_id[:2]
+
+
+def account(account_id: str) -> str:
+    """One hash for an account: versions, facts and loads of the account and its keys, and the calendar counters."""
+    return f"{{{partition(account_id)}}}:a:{account_id}"
+
+
+def catalogue_version(part: str) -> str:
+    return f"{{{part}}}:c"
+
+
+def changed(part: str) -> str:
+    """The names of usage hashes that the worker has not copied yet."""
+    return f"{{{part}}}:changed"
+
+
+def unknown(public_id: str) -> str:
+    """Marks a key that the database did not know a minute ago."""
+    return f"{{{partition(public_id)}}}:unknown:{public_id}"
+
+
+def field(kind: str, key_id: str = "") -> str:
+    """A field of the account's hash: of the account itself, or of one of its keys."""
+    return f"{kind}:{key_id[8:]}" if key_id else kind
+
+
+def usage(key_id: str, model: str, hour: int) -> str:
+    return f"{{{partition(key_id)}}}:u:{key_id}:{model}:{hour}"
+
+
+def read_usage(name: str) -> tuple[str, str, int]:
+    """Key id, model and hour of a usage hash."""
+    _, _, key_id, model, hour = name.split(":")
+    return key_id, model, int(hour)
+
+
+def counter(subject: str, model: str, unit: str, window: str) -> tuple[str, str]:
+    """The two fields of a calendar counter: how much was taken, and in which window."""
+    name = f"{subject}:{model}:{unit}:{window}"
+    return f"n:{name}", f"w:{name}"
+
+
+def bucket(subject: str, model: str, unit: str, window: str) -> str:
+    """The bucket of a smoothed limit. The subject is an account's id or a key's, which begins with it."""
+    return f"{{{partition(subject)}}}:b:{subject}:{model}:{unit}:{window}"

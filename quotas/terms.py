@@ -1,0 +1,50 @@
+"""Which limits hold for a call: the plan's with the account's overrides, and the key's own narrowing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Protocol
+
+from quotas.limits import Limit
+
+
+class Override(Protocol):
+    @property
+    def amount(self) -> int: ...
+    @property
+    def burst(self) -> int | None: ...
+
+
+def limits_in_force(
+    plan: Iterable[Limit], overrides: Mapping[str, Override], plan_since: int, narrowing: Iterable[Limit]
+) -> tuple[Limit, ...]:
+    """The limits of one key of an account, for all models.
+
+    A key's own limit narrows the plan's limit that has the same counter, or stands beside the plan's; its name gives
+    way where the plan has that name for another counter. It can never widen: the smaller amount and burst hold.
+    """
+    limits = [replace(_overridden(limit, overrides), since=max(limit.since, plan_since)) for limit in plan]
+    for own in narrowing:
+        same = next((i for i, limit in enumerate(limits) if limit.identity == own.identity), None)
+        if same is not None and not limits[same].shadow:
+            limits[same] = _narrowed(limits[same], own)
+        elif same is not None:
+            limits[same] = replace(own, name=limits[same].name)
+        elif any(limit.name == own.name for limit in limits):
+            limits.append(replace(own, name=f"key-{own.name}"))
+        else:
+            limits.append(own)
+    return tuple(limits)
+
+
+def _overridden(limit: Limit, overrides: Mapping[str, Override]) -> Limit:
+    override = overrides.get(limit.name)
+    if override is None:
+        return limit
+    return replace(limit, amount=override.amount, burst=limit.burst if override.burst is None else override.burst)
+
+
+def _narrowed(limit: Limit, own: Limit) -> Limit:
+    burst = min(limit.room, own.room) if limit.is_smoothed else None
+    return replace(limit, amount=min(limit.amount, own.amount), burst=burst)
