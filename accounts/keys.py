@@ -23,7 +23,6 @@ ACCOUNT_LENGTH = 8
 ID_LENGTH = 16
 SECRET_LENGTH = 32
 CHECK_LENGTH = 6
-DIGEST_BYTES = 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +83,9 @@ def crc_of(checked: bytes) -> bytes:
     return _base62(crc32(checked))
 
 
-def digest_imported(text: str | bytes, pepper: Pepper) -> str:
+def digest_imported(text: bytes, pepper: Pepper) -> bytes:
     """What is stored of another system's key: HMAC(pepper, SHA-256(string)), so that hashes alone can be imported."""
-    raw = text.encode() if isinstance(text, str) else text
-    return pepper.mac(hashlib.sha256(raw).digest())[-DIGEST_BYTES:].hex()
+    return digest_of(pepper.mac(hashlib.sha256(text).digest()))
 
 
 class Incomplete:
@@ -104,14 +102,19 @@ INCOMPLETE, FORGED = Incomplete(), Forged()
 class PresentedKey:
     """A string that we minted: its public id, and its digests under the peppers at hand."""
 
-    __slots__ = ("body", "digest", "pepper", "public_id")
+    __slots__ = ("_is_imported", "body", "digest", "pepper", "public_id")
 
-    def __init__(self, public_id: str, body: bytes, pepper: Pepper | None, digest: bytes) -> None:
+    def __init__(
+        self, public_id: str, body: bytes, pepper: Pepper | None, digest: bytes, *, is_imported: bool = False
+    ) -> None:
         self.public_id, self.body, self.pepper, self.digest = public_id, body, pepper, digest
+        self._is_imported = is_imported
 
     def digest_with(self, pepper: Pepper) -> bytes:
-        """Its digest under this pepper, which need not be the one that minted it."""
-        return self.digest if pepper is self.pepper else digest_of(pepper.mac(self.body))
+        """Its digest under this pepper, which need not be the one that it was found by."""
+        if pepper is self.pepper:
+            return self.digest
+        return digest_imported(self.body, pepper) if self._is_imported else digest_of(pepper.mac(self.body))
 
 
 class KeyReader:

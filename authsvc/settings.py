@@ -63,7 +63,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-#    "authsvc.gate.view.GateFirst",  # before all others: no later middleware may answer a question from Traefik
+    "authsvc.gate.view.GateFirst",  # before all others: no later middleware may answer a question from Traefik
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -5,4 +5,9 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import path
 
-urlpatterns = [path("admin/", admin.site.urls)]
+from authsvc.gate.view import auth
+
+urlpatterns = [
+    path("auth/", auth),  # GateFirst is faster; this is where `reverse` and the reader find it
+    path("admin/", admin.site.urls),
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from binascii import crc_hqx
+from hashlib import sha1
 from typing import Any
 
 import hiredis
@@ -25,8 +26,6 @@ class Script:
     """A Lua script: its source, and the digest that names it on the wire."""
 
     def __init__(self, source: str) -> None:
-        from hashlib import sha1
-
         self.source = source
         self.sha = sha1(source.encode(), usedforsecurity=False).hexdigest()
 

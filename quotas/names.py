@@ -5,6 +5,9 @@ from __future__ import annotations
 CATALOGUE = "authsvc:catalogue"
 LIFE = "authsvc:life"  # set when everything was published; missing after Redis lost its data
 
+_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+ALL_PARTITIONS = [high + low for high in _BASE62 for low in _BASE62]
+
 VERSION, FACTS, LOADED = "v", "f", "l"  # fields of the account's hash; those of its keys carry the key's id
 
 
@@ -30,6 +33,11 @@ def changed(part: str) -> str:
 def unknown(public_id: str) -> str:
     """Marks a key that the database did not know a minute ago."""
     return f"{{{partition(public_id)}}}:unknown:{public_id}"
+
+
+def imported(digest: str) -> str:
+    """Leads from an imported key's digest to its public id; spread over partitions by the digest itself."""
+    return f"{{{partition(digest)}}}:imported:{digest}"
 
 
 def field(kind: str, key_id: str = "") -> str:

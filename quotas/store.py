@@ -31,6 +31,10 @@ def kind(url: str) -> str:
     return {"redis+sentinel": "sentinel", "redis+cluster": "cluster"}.get(scheme, "single")
 
 
+def is_cluster() -> bool:
+    return kind(str(settings.REDIS_URL)) == "cluster"
+
+
 def _nodes(url: str) -> list[tuple[str, int]]:
     hosts = urlsplit(url).netloc.rpartition("@")[2]
     return [(host, int(port or 6379)) for host, _, port in (part.partition(":") for part in hosts.split(","))]

@@ -1,0 +1,234 @@
+"""Presented key → `KnownKey`: from this process, else from Redis, else from the database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import close_old_connections
+
+from accounts import snapshot
+from accounts.facts import AccountFacts, KeyFacts, account_from_json, key_from_json
+from accounts.keys import Pepper, PresentedKey, digest_imported
+from accounts.known import KnownKey
+from quotas import names
+from quotas.buckets import TAKE, Versions
+from quotas.facts import CatalogueFacts, catalogue_from_json
+from quotas.link import Link, Script
+from quotas.pipe import Reply, pack
+from quotas.store import StoreUnavailable, script
+
+DATABASE_THREADS = 4
+DATABASE_SECONDS = 0.200
+MOST_WAITING = 64
+UNKNOWN_SECONDS = 60
+
+_LUA = Path(__file__).parent / "lua"
+PUBLISH = Script(script(_LUA / "publish.lua"))
+RAISE = Script(script(_LUA / "raise.lua"))
+
+Found = TypeVar("Found")
+_LOOK_CATALOGUE = pack("HGET", names.CATALOGUE, names.FACTS)
+
+
+class FactsUnavailable(Exception):
+    """The database did not answer in time, or not with an answer."""
+
+
+class Lookup:
+    """The facts that one process holds. Facts are cached, decisions never: every use is confirmed by Redis."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        link.knows(TAKE, PUBLISH, RAISE)
+        self.catalogue: CatalogueFacts | None = None
+        self._known: OrderedDict[str, KnownKey] = OrderedDict()
+        self._imported: OrderedDict[bytes, str] = OrderedDict()  # digest → public id
+        self._most = int(settings.CACHED_KEYS)
+        self._running: dict[str, asyncio.Task[KnownKey | None]] = {}
+        self._threads = ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="facts")
+        self._in_database = 0
+
+    def recall(self, public_id: str) -> KnownKey | None:
+        """What this process knows already."""
+        known = self._known.get(public_id)
+        if known is not None:
+            self._known.move_to_end(public_id)
+        return known
+
+    async def find(self, public_id: str) -> KnownKey | None:
+        """The key, or None if there is none. Raises StoreUnavailable or FactsUnavailable if nobody can tell."""
+        return await self._once(f"find {public_id}", lambda: self._find(public_id))
+
+    async def renew(self, known: KnownKey, found: Versions) -> KnownKey | None:
+        """The key as it is now that Redis has other versions than ours: from Redis, unless its copy is the older one."""
+        public_id = known.key.public_id
+        return await self._once(f"renew {public_id}", lambda: self._renew(known, found))
+
+    async def load(self, public_id: str) -> KnownKey | None:
+        """The key from the database; Redis gets it, and the calendar counters from the ledger where it has none."""
+        return await self._once(f"load {public_id}", lambda: self._load(public_id))
+
+    async def find_imported(self, text: bytes, peppers: Iterable[Pepper]) -> PresentedKey | None:
+        """The key that this string of another system was imported as. In Redis only: a stranger costs no query."""
+        for pepper in peppers:
+            digest = digest_imported(text, pepper)
+            public_id = self._imported.get(digest)
+            if public_id is None:
+                name = names.imported(digest.hex())
+                found = await self.link.ask(names.partition(digest.hex()), pack("GET", name))
+                if found is None:
+                    continue
+                public_id = self._imported[digest] = found.decode()
+                if len(self._imported) > self._most:
+                    self._imported.popitem(last=False)
+            return PresentedKey(public_id, text, pepper, digest, is_imported=True)
+        return None
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _find(self, public_id: str) -> KnownKey | None:
+        replies = await self._look(public_id, self.catalogue is None)
+        if replies is None:
+            return None
+        return self._remember(replies) or await self._load(public_id)
+
+    async def _renew(self, known: KnownKey, found: Versions) -> KnownKey | None:
+        now = self.recall(known.key.public_id)
+        if now is not None and now is not known and _as_new(now.versions, found):
+            return now  # another decision has renewed it meanwhile
+        if _as_new(found, known.versions):
+            needs_catalogue = self.catalogue is None or self.catalogue.version < found.catalogue
+            replies = await self._look(known.key.public_id, needs_catalogue)
+            if replies is not None:
+                renewed = self._remember(replies)
+                if renewed is not None and _as_new(renewed.versions, found):
+                    return renewed
+        return await self._load(known.key.public_id)
+
+    async def _look(self, public_id: str, with_catalogue: bool) -> tuple[str, list[Reply]] | None:
+        """One round trip for all parts; None for a key that the database did not know a minute ago."""
+        part, account_id = names.partition(public_id), public_id[:8]
+        fields = [names.FACTS, names.field(names.FACTS, public_id)]
+        questions = [
+            self.link.ask(part, pack("HMGET", names.account(account_id), *fields)),
+            self.link.ask(part, pack("GET", names.unknown(public_id))),
+        ]
+        if with_catalogue:
+            questions.append(self.link.ask(part, _LOOK_CATALOGUE))
+        (account, key), unknown, *rest = await asyncio.gather(*questions)
+        if key is None and unknown is not None:
+            return None
+        return public_id, [key, account, *rest]
+
+    def _remember(self, found: tuple[str, list[Reply]]) -> KnownKey | None:
+        """Put together what Redis had; None if a part is missing."""
+        public_id, (key_text, account_text, *rest) = found
+        if rest and rest[0] is not None:
+            self._learn(catalogue_from_json(rest[0]))
+        if key_text is None or account_text is None or self.catalogue is None:
+            return None
+        return self._keep(public_id, key_from_json(key_text), account_from_json(account_text))
+
+    def _keep(self, public_id: str, key: KeyFacts, account: AccountFacts) -> KnownKey:
+        assert self.catalogue is not None
+        known = self._known[public_id] = KnownKey(key, account, self.catalogue)
+        self._known.move_to_end(public_id)
+        if len(self._known) > self._most:
+            self._known.popitem(last=False)
+        return known
+
+    def _learn(self, catalogue: CatalogueFacts) -> None:
+        if self.catalogue is None or catalogue.version > self.catalogue.version:
+            self.catalogue = catalogue
+
+    async def _load(self, public_id: str) -> KnownKey | None:
+        found = await self._database(lambda: snapshot.read_all(public_id))
+        part = names.partition(public_id)
+        if found.key is None or found.account is None:
+            await self.link.ask(part, pack("SET", names.unknown(public_id), 1, "EX", UNKNOWN_SECONDS))
+            return None
+        await asyncio.gather(
+            *(
+                self.link.ask(part, command)
+                for command in [*publish_key(public_id, found.key), *publish_account(public_id[:8], found.account)]
+            ),
+            *(self.link.ask(part, command) for command in publish_catalogue(found.catalogue, [part])),
+        )
+        # The database is the truth, whatever this process believed before.
+        catalogue = catalogue_from_json(found.catalogue.json)
+        if self.catalogue is None or self.catalogue.version != catalogue.version:
+            self.catalogue = catalogue
+        return self._keep(public_id, key_from_json(found.key.json), account_from_json(found.account.json))
+
+    async def _database(self, read: Callable[[], Found]) -> Found:
+        """Read in a thread. Raises FactsUnavailable when it takes too long or too many wait."""
+        if self._in_database >= MOST_WAITING:
+            raise FactsUnavailable("too many look-ups wait for the database")
+        self._in_database += 1
+        running = asyncio.get_running_loop().run_in_executor(self._threads, _with_fresh_connection, read)
+        running.add_done_callback(self._left_database)
+        try:
+            return await asyncio.wait_for(asyncio.shield(running), DATABASE_SECONDS)
+        except (DatabaseError, TimeoutError) as error:
+            raise FactsUnavailable(str(error) or "the database did not answer in time") from error
+
+    def _left_database(self, running: asyncio.Future[Found]) -> None:
+        self._in_database -= 1
+        if not running.cancelled():
+            running.exception()  # read it: nobody may be waiting for it any more
+
+    async def _once(self, name: str, find: Callable[[], Coroutine[Any, Any, KnownKey | None]]) -> KnownKey | None:
+        """Single flight: who asks for the same thing at the same time shares one look-up."""
+        task = self._running.get(name)
+        if task is None:
+            task = self._running[name] = asyncio.create_task(find())
+            task.add_done_callback(lambda done: self._ended(name, done))
+        return await asyncio.shield(task)
+
+    def _ended(self, name: str, task: asyncio.Task[KnownKey | None]) -> None:
+        del self._running[name]
+        if not task.cancelled():
+            task.exception()
+
+
+def publish_account(account_id: str, part: snapshot.Part) -> list[bytes]:
+    """The command that stores an account's facts and loads its calendar counters."""
+    fields = [names.VERSION, names.FACTS, names.LOADED]
+    return [PUBLISH.command([names.account(account_id)], [*fields, part.version, part.json, *_counters(part)])]
+
+
+def publish_key(public_id: str, part: snapshot.Part) -> list[bytes]:
+    """The command that stores a key's facts and loads its calendar counters."""
+    fields = [names.field(kind, public_id) for kind in (names.VERSION, names.FACTS, names.LOADED)]
+    return [PUBLISH.command([names.account(public_id[:8])], [*fields, part.version, part.json, *_counters(part)])]
+
+
+def publish_catalogue(part: snapshot.Part, partitions: list[str]) -> list[bytes]:
+    """The commands that store the catalogue and raise its version in these partitions: the value first."""
+    value = PUBLISH.command([names.CATALOGUE], [names.VERSION, names.FACTS, "", part.version, part.json])
+    return [value, *(RAISE.command([names.catalogue_version(p)], [part.version]) for p in partitions)]
+
+
+def _counters(part: snapshot.Part) -> list[str | int]:
+    return [
+        value
+        for counter in part.counters
+        for value in (*counter.fields(), counter.window, counter.taken)
+    ]
+
+
+def _as_new(mine: Versions, other: Versions) -> bool:
+    return all(a >= b for a, b in zip(mine, other, strict=True))
+
+
+def _with_fresh_connection(read: Callable[[], Found]) -> Found:
+    close_old_connections()
+    return read()

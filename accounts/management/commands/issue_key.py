@@ -1,0 +1,78 @@
+"""manage.py issue_key: a key for an account, alone on stdout."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from datetime import timedelta
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from accounts.models import Account
+from accounts.services import Actor, Refused, create_account, issue_key
+from authsvc.env import duration
+from quotas.models import Catalogue, Plan
+
+PENDING = 3
+ACTOR = Actor.command("issue_key")
+
+
+class Command(BaseCommand):
+    help = "Issue a key and print it, alone, on stdout. It is shown once."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--account", required=True, metavar="NAME", help="created, with the plan, if it is missing")
+        parser.add_argument("--plan", metavar="PLAN", help="default: the account's, or default_plan for a new account")
+        parser.add_argument("--name", required=True, metavar="TEXT", help="what the key is for")
+        parser.add_argument("--model", action="append", metavar="M", help="narrow it to this model; may be repeated")
+        parser.add_argument("--expires-in", metavar="30d", help="s, m, h or d; default: never")
+        parser.add_argument("--allow-ip", action="append", default=[], metavar="CIDR", help="may be repeated")
+        parser.add_argument("--allow-method", action="append", default=[], metavar="METHOD", help="may be repeated")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            lifetime: timedelta | None = duration(options["expires_in"]) if options["expires_in"] else None
+        except ValueError as error:
+            raise CommandError(str(error)) from error
+        account = _account(options["account"], options["plan"])
+        try:
+            issued = issue_key(
+                account, name=options["name"], models=options["model"], networks=options["allow_ip"],
+                methods=options["allow_method"], expires_at=timezone.now() + lifetime if lifetime else None, actor=ACTOR,
+            )  # fmt: skip
+        except ValidationError as error:
+            raise CommandError("; ".join(error.messages)) from error
+        except Refused as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(issued.text)
+        if issued.publication.is_pending:
+            raise CommandError(
+                "Pending: the key is saved, but Redis cannot be reached; keep_ledger publishes it.", returncode=PENDING
+            )
+
+
+def _account(name: str, plan_name: str | None) -> Account:
+    account = Account.objects.select_related("plan").filter(name=name).first()
+    if account is None:
+        return create_account(name, _plan(plan_name), actor=ACTOR)[0]
+    if plan_name is not None and account.plan.name != plan_name:
+        raise CommandError(
+            f"The account {name} is on the plan {account.plan.name}. To move it: "
+            f"manage.py move_account --account '{name}' --plan {plan_name}"
+        )
+    return account
+
+
+def _plan(name: str | None) -> Plan:
+    if name is None:
+        catalogue = Catalogue.objects.select_related("default_plan").filter(pk=1).first()
+        if catalogue is None or catalogue.default_plan is None:
+            raise CommandError("Say --plan: the catalogue has no default_plan.")
+        return catalogue.default_plan
+    plan = Plan.objects.filter(name=name).first()
+    if plan is None:
+        known = ", ".join(Plan.objects.values_list("name", flat=True)) or "none; run manage.py apply_catalogue first"
+        raise CommandError(f"There is no plan {name!r}. Known: {known}.")
+    return plan

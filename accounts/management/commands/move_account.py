@@ -1,0 +1,32 @@
+"""manage.py move_account: put an account on another plan."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from accounts.models import Account
+from accounts.services import Actor, move_account
+from quotas.models import Plan
+
+PENDING = 3
+
+
+class Command(BaseCommand):
+    help = "Put an account on another plan: when this says done, its next request is judged by it."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--account", required=True, metavar="NAME")
+        parser.add_argument("--plan", required=True, metavar="PLAN")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        account = Account.objects.select_related("plan").filter(name=options["account"]).first()
+        plan = Plan.objects.filter(name=options["plan"]).first()
+        if account is None or plan is None:
+            missing = f"account {options['account']!r}" if account is None else f"plan {options['plan']!r}"
+            raise CommandError(f"There is no {missing}.")
+        if move_account(account, plan, actor=Actor.command("move_account")).is_pending:
+            raise CommandError("Pending: saved, but Redis cannot be reached; keep_ledger publishes it.", returncode=PENDING)
+        self.stdout.write(f"done: {account.name} is on {plan.name}")

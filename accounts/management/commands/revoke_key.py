@@ -1,0 +1,28 @@
+"""manage.py revoke_key ID: end a key for good."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from accounts.models import ApiKey
+from accounts.services import Actor, revoke_key
+
+PENDING = 3
+
+
+class Command(BaseCommand):
+    help = "Revoke a key: when this says done, its next request is refused."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("id", metavar="ID", help="the 16 characters after the prefix")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        key = ApiKey.objects.select_related("account__plan").filter(public_id=options["id"]).first()
+        if key is None:
+            raise CommandError(f"There is no key {options['id'][:16]}: write the 16 characters after the prefix.")
+        if revoke_key(key, actor=Actor.command("revoke_key")).is_pending:
+            raise CommandError("Pending: saved, but Redis cannot be reached; keep_ledger publishes it.", returncode=PENDING)
+        self.stdout.write(f"done: {key.public_id} is revoked")

@@ -1,0 +1,183 @@
+"""How a change reaches the gate: committed with an outbox row, published after the commit, and only then done."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F, Model
+from redis.exceptions import RedisError
+
+from accounts import snapshot
+from accounts.lookup import PUBLISH, RAISE, publish_account, publish_catalogue, publish_key
+from accounts.models import Account, ApiKey, OutboxRow
+from quotas import names, store
+from quotas.models import Catalogue
+from quotas.pipe import unpack
+
+log = logging.getLogger(__name__)
+
+_SOURCES = {script.sha.encode(): script.source for script in (PUBLISH, RAISE)}
+_BATCH = 500
+_WAIT_MILLISECONDS = 100
+
+
+class Publication:
+    """What became of a change: None while its transaction runs, then published or pending."""
+
+    def __init__(self) -> None:
+        self.rows: list[OutboxRow] = []
+        self.published: bool | None = None
+
+    @property
+    def is_pending(self) -> bool:
+        """Committed, and the gate may not know it yet; the worker publishes it within a second of Redis's return."""
+        return not self.published
+
+    def of_key(self, key: ApiKey) -> None:
+        """This transaction changes the key."""
+        self._raise(key, OutboxRow.Part.KEY, key.public_id)
+
+    def of_account(self, account: Account) -> None:
+        """This transaction changes the account or its overrides."""
+        self._raise(account, OutboxRow.Part.ACCOUNT, account.public_id)
+
+    def of_catalogue(self) -> None:
+        """This transaction changes models, plans or their limits."""
+        catalogue, _ = Catalogue.objects.get_or_create(pk=1)
+        self._raise(catalogue, OutboxRow.Part.CATALOGUE, "")
+
+    def of_birth(self, row: ApiKey | Account) -> None:
+        """This transaction creates the row: its first version needs no raising."""
+        part = OutboxRow.Part.KEY if isinstance(row, ApiKey) else OutboxRow.Part.ACCOUNT
+        self._note(part, row.public_id, row.version)
+
+    def _raise(self, row: Account | ApiKey | Catalogue, part: str, subject: str) -> None:
+        model: type[Model] = type(row)
+        # Redis never makes versions: the row's own lock puts concurrent changes in order.
+        models_base(model).filter(pk=row.pk).update(version=F("version") + 1)
+        row.refresh_from_db(fields=["version"])
+        self._note(part, subject, row.version)
+
+    def _note(self, part: str, subject: str, version: int) -> None:
+        self.rows.append(OutboxRow.objects.create(part=part, subject=subject, version=version))
+
+
+def models_base(model: type[Model]) -> Any:
+    """The unguarded manager, for the services of this package alone."""
+    return model._base_manager
+
+
+@contextmanager
+def change() -> Iterator[Publication]:
+    """One transaction with its outbox rows; published when the outermost transaction has committed."""
+    publication = Publication()
+    with transaction.atomic():
+        yield publication
+        transaction.on_commit(lambda: _publish_now(publication))
+
+
+def _publish_now(publication: Publication) -> None:
+    if not publication.rows:
+        publication.published = True
+        return
+    try:
+        for part, subject in dict.fromkeys((row.part, row.subject) for row in publication.rows):
+            deliver(part, subject)
+    except RedisError as error:
+        publication.published = False
+        log.warning("a change is pending: redis cannot be reached (%s)", type(error).__name__)
+    else:
+        publication.published = True
+
+
+def deliver(part: str, subject: str) -> None:
+    """Publish a part as the database has it now, and take its outbox rows away. Raises RedisError."""
+    if part == OutboxRow.Part.CATALOGUE:
+        version = _publish_catalogue()
+    elif part == OutboxRow.Part.ACCOUNT:
+        version = _publish_account(subject)
+    else:
+        version = _publish_key(subject)
+    OutboxRow.objects.filter(part=part, subject=subject, version__lte=version).delete()
+
+
+def deliver_all(limit: int = 1000) -> int:
+    """Publish what is still in the outbox, oldest first; the number of parts published. Raises RedisError."""
+    rows = OutboxRow.objects.order_by("id").values_list("part", "subject")[:limit]
+    parts = list(dict.fromkeys(rows))
+    for part, subject in parts:
+        deliver(part, subject)
+    return len(parts)
+
+
+def _publish_catalogue() -> int:
+    with snapshot.one_moment():
+        part = snapshot.read_catalogue()
+    value, *versions = publish_catalogue(part, names.ALL_PARTITIONS)
+    _send([value])
+    for start in range(0, len(versions), _BATCH):
+        _send(versions[start : start + _BATCH])
+    _wait_for_replicas()
+    return part.version
+
+
+def _publish_account(public_id: str) -> int:
+    found = snapshot.read_account_alone(public_id)
+    assert found.account is not None
+    _send([*publish_account(public_id, found.account), _catalogue_version(public_id, found)])
+    _wait_for_replicas()
+    return found.account.version
+
+
+def _publish_key(public_id: str) -> int:
+    found = snapshot.read_all(public_id)
+    assert found.key is not None and found.account is not None
+    _send(
+        [
+            *publish_account(public_id[:8], found.account),
+            *publish_key(public_id, found.key),
+            _catalogue_version(public_id, found),
+        ]
+    )
+    _wait_for_replicas()
+    return found.key.version
+
+
+def _catalogue_version(public_id: str, found: snapshot.Snapshot) -> bytes:
+    """A partition that is used for the first time, or whose Redis lost its data, learns the catalogue's version."""
+    return RAISE.command([names.catalogue_version(names.partition(public_id))], [found.catalogue.version])
+
+
+def _send(commands: list[bytes]) -> None:
+    client = store.sync_client()
+    # EVAL with the source: a control plane's change must not fail because somebody flushed the scripts.
+    calls = [[b"EVAL", _SOURCES[sha], *rest] for _, sha, *rest in map(unpack, commands)]
+    if store.is_cluster():
+        for call in calls:
+            client.execute_command(*call)
+        return
+    pipeline = client.pipeline(transaction=False)
+    for call in calls:
+        pipeline.execute_command(*call)
+    pipeline.execute()
+
+
+def _wait_for_replicas() -> None:
+    """A replica that is promoted the next moment should know the change; the worker mends what it does not."""
+    client = store.sync_client()
+    if store.is_cluster():
+        return
+    if int(client.info("replication").get("connected_slaves", 0)) > 0:
+        client.execute_command("WAIT", 1, _WAIT_MILLISECONDS)
+
+
+def in_use_partitions() -> list[str]:
+    """The partitions that have accounts."""
+    ids = Account.objects.values_list("public_id", flat=True)
+    return sorted({names.partition(public_id) for public_id in ids.iterator()})
+
+

@@ -1,0 +1,333 @@
+"""Writes: each is a verb the operator would say, owns its transaction, writes the audit log and tells the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from ipaddress import ip_network
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db.models import Q
+from django.utils import timezone
+
+from accounts import keys
+from accounts.models import Account, AccountOverride, ApiKey, AuditEvent, KeyLimit, KeySecret, User
+from accounts.publish import Publication, change, models_base
+from quotas.limits import Limit
+from quotas.models import Catalogue, Plan, ServedModel
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+LONGEST_GRACE = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who does it, and from where: for the audit log."""
+
+    name: str
+    address: str = ""
+    user: User | None = None
+
+    @classmethod
+    def command(cls, name: str) -> Actor:
+        return cls(f"command {name}")
+
+
+class Refused(ValueError):
+    """The act makes no sense as things stand; the text says what to do instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A key with its text, which is shown once and cannot be read again."""
+
+    key: ApiKey
+    text: str = field(repr=False)
+    publication: Publication
+
+
+def peppers() -> list[keys.Pepper]:
+    """The current pepper first, then the old one if it still stands beside it."""
+    return [keys.Pepper.of(text) for text in (settings.KEY_PEPPER, settings.KEY_PEPPER_OLD) if text]
+
+
+def create_account(name: str, plan: Plan, *, actor: Actor, owner: User | None = None) -> tuple[Account, Publication]:
+    """Create an active account on a plan."""
+    with change() as publication:
+        account = Account(name=name.strip(), plan=plan, plan_since=timezone.now(), public_id=keys.new_account_id())
+        account.full_clean(exclude=["plan_since"])
+        account.save()
+        if owner is not None:
+            account.memberships.create(user=owner, role="owner")
+        publication.of_birth(account)
+        _record(actor, "account.create", account, account.public_id, None, _account_state(account))
+    return account, publication
+
+
+def move_account(account: Account, plan: Plan, *, actor: Actor) -> Publication:
+    """Put the account on another plan. What was used stays used."""
+    return _change_account(account, "account.move", actor, plan=plan, plan_since=timezone.now())
+
+
+def suspend_account(account: Account, *, actor: Actor) -> Publication:
+    """Refuse all calls of the account until it is resumed."""
+    if account.closed_at:
+        raise Refused(f"The account {account.name} is closed.")
+    return _change_account(account, "account.suspend", actor, suspended_at=timezone.now())
+
+
+def resume_account(account: Account, *, actor: Actor) -> Publication:
+    """End a suspension."""
+    return _change_account(account, "account.resume", actor, suspended_at=None)
+
+
+def close_account(account: Account, *, actor: Actor) -> Publication:
+    """Refuse all calls of the account for good."""
+    return _change_account(account, "account.close", actor, closed_at=timezone.now())
+
+
+def rename_account(account: Account, name: str, *, actor: Actor) -> Publication:
+    return _change_account(account, "account.rename", actor, name=name.strip())
+
+
+def override_limit(account: Account, name: str, amount: int | None, *, actor: Actor, burst: int | None = None) -> Publication:
+    """Give the account another amount for the limit of this name; None takes the override away."""
+    with change() as publication:
+        _lock(account)
+        before = _account_state(account)
+        existing = account.overrides.filter(limit_name=name).first()
+        if amount is None:
+            if existing is not None:
+                existing.delete()
+        else:
+            if not account.plan.limits.filter(name=name).exists():
+                known = ", ".join(account.plan.limits.values_list("name", flat=True)) or "none"
+                raise Refused(f"The plan {account.plan.name} has no limit named {name!r}; it has: {known}.")
+            override = existing or AccountOverride(account=account, limit_name=name)
+            override.amount, override.burst = amount, burst
+            override.full_clean()
+            override.save()
+        publication.of_account(account)
+        _record(actor, "account.override", account, account.public_id, before, _account_state(account))
+    return publication
+
+
+def issue_key(
+    account: Account,
+    *,
+    name: str,
+    actor: Actor,
+    models: Sequence[str] | None = None,
+    networks: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    limits: Sequence[Limit] = (),
+    expires_at: datetime | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Issued:
+    """Create a key. The text returned beside it is shown once and cannot be read again."""
+    with change() as publication:
+        _lock(account)
+        if account.closed_at:
+            raise Refused(f"The account {account.name} is closed: it gets no new keys.")
+        key = ApiKey(account=account, public_id=keys.new_key_id(account.public_id), created_by=actor.user)
+        _set(key, name=name, models=models, networks=networks, methods=methods, expires_at=expires_at, metadata=metadata or {})
+        if expires_at is not None and expires_at <= timezone.now():
+            raise ValidationError({"expires_at": "This time has passed."})
+        key.full_clean(exclude=["public_id"])
+        key.save()
+        _narrow(key, limits)
+        new = _add_secret(key)
+        publication.of_birth(key)
+        _record(actor, "key.issue", account, key.public_id, None, _key_state(key))
+    return Issued(key, new.text, publication)
+
+
+def change_key(key: ApiKey, *, actor: Actor, **changes: Any) -> Publication:
+    """Change name, models, networks, methods, limits, expires_at or metadata: only what is given."""
+    with change() as publication:
+        _lock(key)
+        before = _key_state(key)
+        limits = changes.pop("limits", None)
+        _set(key, **changes)
+        key.full_clean()
+        key.save(update_fields=_CHANGEABLE)
+        if limits is not None:
+            for limit in key.limits.all():
+                limit.delete()
+            _narrow(key, limits)
+        publication.of_key(key)
+        _record(actor, "key.change", key.account, key.public_id, before, _key_state(key))
+    return publication
+
+
+def rotate_key(key: ApiKey, *, grace: timedelta, actor: Actor) -> Issued:
+    """Give the key a new secret; the old ones live on for the grace of 0 to 7 days."""
+    if not timedelta(0) <= grace <= LONGEST_GRACE:
+        raise ValidationError({"grace": "A grace is between 0 and 7 days."})
+    with change() as publication:
+        _lock(key)
+        if key.revoked_at:
+            raise Refused(f"The key {key.public_id} is revoked: issue a new one.")
+        ends = timezone.now() + grace
+        for secret in key.secrets.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=ends)):
+            secret.expires_at = ends
+            secret.save(update_fields=["expires_at"])
+        new = _add_secret(key)
+        publication.of_key(key)
+        _record(actor, "key.rotate", key.account, key.public_id, None, {"old_until": ends.isoformat()})
+    return Issued(key, new.text, publication)
+
+
+def end_rotation(key: ApiKey, *, actor: Actor) -> Publication:
+    """End the grace of old secrets now."""
+    with change() as publication:
+        now = timezone.now()
+        for secret in key.secrets.filter(expires_at__gt=now):
+            secret.expires_at = now
+            secret.save(update_fields=["expires_at"])
+        publication.of_key(key)
+        _record(actor, "key.end_rotation", key.account, key.public_id, None, {"old_until": now.isoformat()})
+    return publication
+
+
+def revoke_key(key: ApiKey, *, actor: Actor) -> Publication:
+    """End the key for good: its next request is refused. Revoking twice is no error."""
+    with change() as publication:
+        _lock(key)
+        before = _key_state(key)
+        if key.revoked_at is None:
+            key.revoked_at = timezone.now()
+            key.save(update_fields=["revoked_at"])
+            _record(actor, "key.revoke", key.account, key.public_id, before, _key_state(key))
+        # Also the second time: who repeats it because the first answer was "pending" wants it published.
+        publication.of_key(key)
+    return publication
+
+
+def change_catalogue(apply: Callable[[], Iterable[str]], *, actor: Actor) -> tuple[list[str], Publication]:
+    """Run a change of models, plans or limits that returns what it changed, a line each."""
+    with change() as publication:
+        lines = list(apply())
+        if lines:
+            publication.of_catalogue()
+            _record(actor, "catalogue.change", None, "catalogue", None, {"changed": lines})
+        elif not Catalogue.objects.filter(pk=1).exists():
+            publication.of_catalogue()
+    return lines, publication
+
+
+def _change_account(account: Account, act: str, actor: Actor, **fields: Any) -> Publication:
+    with change() as publication:
+        _lock(account)
+        before = _account_state(account)
+        for name, value in fields.items():
+            setattr(account, name, value)
+        account.full_clean()
+        account.save(update_fields=list(fields))
+        publication.of_account(account)
+        _record(actor, act, account, account.public_id, before, _account_state(account))
+    return publication
+
+
+_CHANGEABLE = ["name", "narrowed_to", "networks", "methods", "expires_at", "metadata"]  # never the version
+
+
+def _lock(row: Account | ApiKey) -> None:
+    """Wait for whoever changes the row, and see what they made of it."""
+    row.refresh_from_db(from_queryset=models_base(type(row)).select_for_update())
+
+
+def _set(key: ApiKey, **changes: Any) -> None:
+    """Check what is given, and put it into the row."""
+    if "models" in changes:
+        key.narrowed_to = _known_models(changes.pop("models"))
+    if "networks" in changes:
+        key.networks = _networks(changes.pop("networks"))
+    if "methods" in changes:
+        key.methods = _methods(changes.pop("methods"))
+    if "metadata" in changes:
+        key.metadata = dict(changes.pop("metadata"))
+    if "name" in changes:
+        key.name = str(changes.pop("name")).strip()
+    if "expires_at" in changes:
+        key.expires_at = changes.pop("expires_at")
+    if changes:
+        raise TypeError(f"a key has no {', '.join(changes)}")
+
+
+def _known_models(models: Sequence[str] | None) -> list[str] | None:
+    if models is None:
+        return None
+    wanted = list(dict.fromkeys(models))
+    unknown = set(wanted) - set(ServedModel.objects.filter(slug__in=wanted).values_list("slug", flat=True))
+    if unknown:
+        known = ", ".join(ServedModel.objects.values_list("slug", flat=True)) or "none"
+        raise ValidationError({"models": f"Unknown model {', '.join(sorted(unknown))}; known: {known}."})
+    if not wanted:
+        raise ValidationError({"models": "Name at least one model, or leave it out for all models of the plan."})
+    return wanted
+
+
+def _networks(networks: Sequence[str]) -> list[str]:
+    try:
+        return [str(ip_network(network.strip())) for network in networks]
+    except ValueError as error:
+        raise ValidationError({"networks": f"{error}. Write an address or a network such as 203.0.113.0/24."}) from error
+
+
+def _methods(methods: Sequence[str]) -> list[str]:
+    unknown = set(methods) - set(METHODS)
+    if unknown:
+        raise ValidationError({"methods": f"{', '.join(sorted(unknown))} is none of {', '.join(METHODS)}."})
+    return list(dict.fromkeys(methods))
+
+
+def _narrow(key: ApiKey, limits: Sequence[Limit]) -> None:
+    now = timezone.now()
+    for limit in limits:
+        model = None if limit.model == "*" else ServedModel.objects.get(slug=limit.model)
+        row = KeyLimit(
+            key=key, name=limit.name, model=model, amount=limit.amount, window=limit.window,
+            unit=limit.unit, burst=limit.burst, counted_since=now,
+        )  # fmt: skip
+        row.full_clean()
+        row.save()
+
+
+def _add_secret(key: ApiKey) -> keys.NewKey:
+    new = keys.new_key(key.public_id, settings.KEY_PREFIX, peppers()[0])
+    KeySecret.objects.create(key=key, digest=new.digest, pepper=new.pepper, minted_pepper=new.pepper, start=new.start)
+    return new
+
+
+def _record(actor: Actor, act: str, account: Account | None, subject: str, before: Any, after: Any) -> None:
+    AuditEvent.objects.create(
+        actor=actor.name, address=actor.address, act=act, subject=subject,
+        account=account.public_id if account else "", before=before, after=after,
+    )  # fmt: skip
+
+
+def _account_state(account: Account) -> dict[str, Any]:
+    return {
+        "name": account.name,
+        "plan": account.plan.name,
+        "state": account.state,
+        "overrides": {o.limit_name: o.amount for o in account.overrides.all()},
+    }
+
+
+def _key_state(key: ApiKey) -> dict[str, Any]:
+    return {
+        "name": key.name,
+        "models": key.narrowed_to,
+        "networks": key.networks,
+        "methods": key.methods,
+        "limits": {limit.name: f"{limit.amount}/{limit.window}" for limit in key.limits.all()},
+        "expires_at": key.expires_at and key.expires_at.isoformat(),
+        "revoked_at": key.revoked_at and key.revoked_at.isoformat(),
+    }
+
+

@@ -1,0 +1,144 @@
+"""The ASGI callable: reads, decides, answers, counts, logs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from time import monotonic, time
+from typing import Any
+
+from django.conf import settings
+
+from accounts.keys import KeyReader, PresentedKey
+from accounts.lookup import FactsUnavailable, Lookup
+from accounts.services import peppers
+from authsvc.gate.answer import Answer, answer
+from authsvc.gate.credentials import ForeignKey, read_key
+from authsvc.gate.decision import decide
+from authsvc.gate.forwarded import ForwardedRequest, read_forwarded, read_headers, request_id
+from authsvc.gate.log import DecisionLog
+from authsvc.gate.verdict import Decision, Verdict
+from quotas.link import close_link, link
+from quotas.pipe import DECISION_SECONDS
+from quotas.store import StoreUnavailable
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+PATH = "/auth/"
+
+decisions: defaultdict[str, int] = defaultdict(int)  # verdict word → how many, of this process
+
+
+class Gate:
+    """Decides what Traefik asks. One for each event loop."""
+
+    def __init__(self) -> None:
+        known_peppers = peppers()
+        self._reader = KeyReader(settings.KEY_PREFIX, known_peppers)
+        self._peppers = {pepper.id: pepper for pepper in known_peppers}
+        self._lookup = Lookup(link())
+        self._imported = bool(settings.IMPORTED_KEYS)
+        self._logs_all = settings.LOG_DECISIONS == "all"
+        self._log = DecisionLog()
+
+    def open(self) -> None:
+        """Begin to connect, so that the first question need not wait for it."""
+        self._lookup.link.open()
+
+    async def close(self) -> None:
+        await close_link()
+        self._lookup.close()
+        self._log.flush()
+
+    async def answer(self, path: str, query: bytes, headers: list[tuple[bytes, bytes]]) -> Answer:
+        """Decide on a question's path, query and headers (names in lower case)."""
+        began = monotonic()
+        found, twice = read_headers(headers)
+        request = read_forwarded(found, twice, query) if path == PATH else Verdict.NOT_FORWARDED
+        if isinstance(request, Verdict):
+            decision = Decision(request)
+        else:
+            decision = await self._decide(request, found)
+        verdict, identity = decision.verdict, request_id(found)
+        decisions[verdict.word] += 1
+        if verdict is not Verdict.ALLOWED or self._logs_all:
+            self._note(decision, request, found, identity, began)
+        return answer(decision, identity)
+
+    async def _decide(self, request: ForwardedRequest, found: dict[bytes, bytes]) -> Decision:
+        catalogue = self._lookup.catalogue
+        trust_crc = catalogue is not None and catalogue.foreign_checks
+        presented = read_key(found, self._reader, imported=self._imported, trust_crc=trust_crc)
+        if isinstance(presented, Verdict):
+            return Decision(presented)
+        if isinstance(presented, PresentedKey) and self._lookup.recall(presented.public_id) is not None:
+            # The pipe bounds each round trip by the decision's time: no timer of its own for the usual case.
+            return await decide(request, presented, time(), self._lookup, self._peppers)
+        try:
+            async with asyncio.timeout(DECISION_SECONDS):
+                if isinstance(presented, ForeignKey):
+                    imported = await self._lookup.find_imported(presented.text, self._peppers.values())
+                    if imported is None:
+                        return Decision(Verdict.UNKNOWN_KEY)
+                    presented = imported
+                return await decide(request, presented, time(), self._lookup, self._peppers)
+        except (TimeoutError, StoreUnavailable, FactsUnavailable) as error:
+            return Decision(Verdict.CANNOT_DECIDE, why=str(error) or "out of time")
+
+    def _note(
+        self, decision: Decision, request: ForwardedRequest | Verdict, found: dict[bytes, bytes], identity: bytes, began: float
+    ) -> None:
+        known = decision.known
+        line: dict[str, object] = {
+            "log": "decision",
+            "verdict": decision.verdict.word,
+            "key": known.key.public_id if known else "",
+            "account": known.account.public_id if known else "",
+            "model": decision.model,
+            "ms": round((monotonic() - began) * 1000, 2),
+            "request_id": identity.decode(),
+        }
+        if isinstance(request, ForwardedRequest):
+            line |= {"method": request.method, "path": request.path[:512], "client": request.client}
+        else:
+            # What could not be understood is shown as it came, without its query, which may hold anything.
+            uri, _, _ = found.get(b"x-forwarded-uri", b"").partition(b"?")
+            line |= {
+                "method": found.get(b"x-forwarded-method", b"").decode("latin-1")[:32],
+                "path": uri.decode("latin-1")[:512],
+                "client": found.get(b"x-forwarded-for", b"").decode("latin-1")[:64],
+            }
+        if decision.why:
+            line["why"] = decision.why
+        self._log.write(line)
+
+
+_gates: dict[asyncio.AbstractEventLoop, Gate] = {}
+
+
+def gate() -> Gate:
+    """This event loop's gate, made on first use."""
+    loop = asyncio.get_running_loop()
+    found = _gates.get(loop)
+    if found is None:
+        for ended in [known for known in _gates if known.is_closed()]:
+            del _gates[ended]
+        found = _gates[loop] = Gate()
+    return found
+
+
+def is_for_the_gate(path: str, headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether Traefik asks: by the path, or by a header that only ForwardAuth sends, whatever the path."""
+    if path == PATH:
+        return True
+    return any(name == b"x-forwarded-uri" for name, _ in headers)
+
+
+async def serve(scope: Scope, send: Send) -> None:
+    """Answer one question over ASGI."""
+    status, headers, body = await gate().answer(scope["path"], scope["query_string"], scope["headers"])
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

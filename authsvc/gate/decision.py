@@ -1,0 +1,94 @@
+"""`decide()`: the order of checks. All refusals are here; the buckets are last because they spend."""
+
+from __future__ import annotations
+
+from hmac import compare_digest
+from time import monotonic
+
+from accounts.facts import SecretFacts
+from accounts.keys import Pepper, PresentedKey
+from accounts.known import NO_MODEL, KnownKey
+from accounts.lookup import FactsUnavailable, Lookup
+from authsvc.gate.forwarded import ForwardedRequest
+from authsvc.gate.verdict import Decision, Verdict
+from quotas.buckets import Stale, Usage, take
+from quotas.facts import ModelFacts
+from quotas.store import StoreUnavailable
+
+TRIES = 3
+
+
+async def decide(
+    request: ForwardedRequest, presented: PresentedKey, now: float, lookup: Lookup, peppers: dict[str, Pepper]
+) -> Decision:
+    """Whether the key may make this request at `now` (seconds since 1970).
+
+    Facts may be old; the script that takes, or counts a refusal, first confirms that their versions are in force, and
+    takes nothing if they are not. Then they are renewed and the decision is made again.
+    """
+    try:
+        known = lookup.recall(presented.public_id) or await lookup.find(presented.public_id)
+
+        for _ in range(TRIES):
+            if known is None:
+                return Decision(Verdict.UNKNOWN_KEY)
+
+            secret = matching_secret(known, presented, peppers)
+            model = known.catalogue.model_at(request.path)
+            refusal = first_refusal(known, secret, model, request, now)
+            if refusal is None:
+                assert secret is not None and model is not None
+                terms = known.terms(model, secret.id)
+                outcome = await take(lookup.link, terms.wanted)
+            else:
+                terms = None
+                outcome = await take(lookup.link, known.counting(model or NO_MODEL), "refuse")
+
+            if isinstance(outcome, Usage):
+                known.confirmed = monotonic()
+                verdict = refusal or (Verdict.ALLOWED if outcome.granted else Verdict.OVER_LIMIT)
+                return Decision(verdict, known, model.slug if model else "", terms, outcome)
+            if isinstance(outcome, Stale):
+                known = await lookup.renew(known, outcome.versions)
+            else:
+                known = await lookup.load(presented.public_id)
+    except (StoreUnavailable, FactsUnavailable) as error:
+        return Decision(Verdict.CANNOT_DECIDE, why=str(error))
+    return Decision(Verdict.CANNOT_DECIDE, known, why="the facts changed faster than they could be read")
+
+
+def first_refusal(
+    known: KnownKey, secret: SecretFacts | None, model: ModelFacts | None, request: ForwardedRequest, now: float
+) -> Verdict | None:
+    """The first rule that says no, cheap and certain ones first."""
+    key, account = known.key, known.account
+    if secret is None:
+        return Verdict.WRONG_SECRET
+    if key.revoked:
+        return Verdict.REVOKED_KEY
+    if key.has_expired(now) or (secret.until is not None and now >= secret.until):
+        return Verdict.EXPIRED_KEY
+    if account.state != "active":
+        return Verdict.ACCOUNT_CLOSED if account.state == "closed" else Verdict.ACCOUNT_SUSPENDED
+    if not key.admits_address(request.client):
+        return Verdict.ADDRESS_NOT_ALLOWED
+    if not key.admits_method(request.method):
+        return Verdict.METHOD_NOT_ALLOWED
+    if model is None:
+        return Verdict.UNKNOWN_MODEL
+    if request.pin and request.pin != model.slug:
+        return Verdict.PIN_MISMATCH
+    if not known.may_use(model):
+        return Verdict.MODEL_NOT_ALLOWED
+    if not known.fits(model):
+        return Verdict.COST_OVER_BURST
+    return None
+
+
+def matching_secret(known: KnownKey, presented: PresentedKey, peppers: dict[str, Pepper]) -> SecretFacts | None:
+    """The key's secret that has the presented digest, compared in constant time."""
+    for secret in known.key.secrets:
+        pepper = peppers.get(secret.pepper)
+        if pepper is not None and compare_digest(presented.digest_with(pepper), secret.digest):
+            return secret
+    return None

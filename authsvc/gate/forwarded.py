@@ -1,0 +1,112 @@
+"""Headers from Traefik → `ForwardedRequest`. What is unclean is denied, never repaired."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from ipaddress import ip_address
+from itertools import count
+from secrets import token_hex
+from typing import NamedTuple
+
+from authsvc.gate.verdict import Verdict
+
+METHODS = {m.encode(): m for m in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
+LONGEST_URI = 8192
+
+# The headers that the gate reads, and no others: what Traefik's `authRequestHeaders` must let through.
+WANTED = frozenset((b"x-forwarded-uri", b"x-forwarded-method", b"x-forwarded-for", b"authorization", b"x-api-key", b"traceparent"))
+
+# What Traefik can emit in a clean path: RFC 3986 pchar without ";", and the brackets that Go leaves alone. No escape
+# of a control, # % . / ; ? or \ in either case. No empty segment, no "." and no "..".
+_CHARACTER = rb"[A-Za-z0-9\-._~!$&'()*+,=:@\[\]]"
+_ESCAPE = rb"%(?!0|1|7[Ff]|2[35EeFf]|3[BbFf]|5[Cc])[0-9A-Fa-f]{2}"
+_SEGMENT = rb"/(?!\.\.?(?:[/?]|\Z))(?:" + _CHARACTER + rb"|" + _ESCAPE + rb")+"
+_CLEAN = re.compile(rb"((?:" + _SEGMENT + rb")+/?)(?:\?[\x21-\x7e]*)?")
+_PIN = re.compile(rb"model=([A-Za-z0-9][A-Za-z0-9._-]{0,62})")
+_TRACE = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+
+_process = token_hex(10)
+_serial = count()
+
+
+class ForwardedRequest(NamedTuple):
+    """What a client asks a model for. `pin` is the model that the router is for, "" where none is pinned."""
+
+    method: str
+    path: str
+    client: str
+    pin: str
+
+
+def read_headers(headers: list[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], bool]:
+    """The wanted headers, and whether one that must be alone came twice. Names are in lower case."""
+    found: dict[bytes, bytes] = {}
+    twice = False
+    for name, value in headers:
+        if name in WANTED:
+            if name in found:
+                if name != b"authorization" and name != b"x-api-key":
+                    twice = True
+                value = found[name] + b"\n" + value  # no key has a line break: whoever reads it sees several
+            found[name] = value
+    return found, twice
+
+
+def read_forwarded(found: dict[bytes, bytes], twice: bool, query: bytes) -> ForwardedRequest | Verdict:
+    """The forwarded request, or the verdict on what is no clean one."""
+    uri = found.get(b"x-forwarded-uri")
+    method = found.get(b"x-forwarded-method")
+    source = found.get(b"x-forwarded-for")
+    if uri is None or method is None or source is None or twice:
+        return Verdict.NOT_FORWARDED
+    client = _client(source)
+    if client is None:
+        return Verdict.NOT_FORWARDED
+    clean = _CLEAN.fullmatch(uri)
+    if clean is None or len(uri) > LONGEST_URI:
+        return Verdict.UNCLEAN_PATH
+    known_method = METHODS.get(method)
+    if known_method is None:
+        return Verdict.METHOD_NOT_ALLOWED
+    pin = _pinned(query)
+    if pin is None:
+        return Verdict.PIN_MISMATCH
+    return ForwardedRequest(known_method, clean[1].decode(), client, pin)
+
+
+def request_id(found: dict[bytes, bytes]) -> bytes:
+    """The trace id of a valid `traceparent` (W3C Trace Context, 3.2), or one that we make."""
+    trace = found.get(b"traceparent")
+    if trace is not None and (valid := _TRACE.fullmatch(trace)) is not None:
+        return valid[1]
+    return b"%b%012x" % (_process.encode(), next(_serial))
+
+
+@lru_cache(4096)
+def _client(source: bytes) -> str | None:
+    """The first address of X-Forwarded-For, which ForwardAuth wrote; an internal entry point adds its own after it.
+
+    Proxies join with a comma and a space. Without the space it was a server that folded two headers into one.
+    """
+    if len(source) > 256:
+        return None
+    addresses = source.decode("latin-1").split(", ")
+    try:
+        for address in addresses:
+            ip_address(address)
+    except ValueError:
+        return None
+    return addresses[0]
+
+
+@lru_cache(4096)
+def _pinned(query: bytes) -> str | None:
+    """`?model=` of ForwardAuth's address: "" without one, None for one that cannot be read or is there twice."""
+    if not query:
+        return ""
+    pins = [part for part in query.split(b"&") if part.startswith(b"model")]
+    if not pins:
+        return ""
+    valid = _PIN.fullmatch(pins[0])
+    return valid[1].decode() if valid is not None and len(pins) == 1 else None

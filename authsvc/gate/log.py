@@ -1,0 +1,56 @@
+"""One line of JSON for each refusal, through a bounded queue: a slow reader of logs never slows a decision."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import deque
+from threading import Event, Thread
+from time import monotonic
+
+MOST_A_SECOND = 100
+MOST_WAITING = 1000
+
+
+class DecisionLog:
+    """At most MOST_A_SECOND lines a second for a process; the rest is counted and the count is logged."""
+
+    def __init__(self) -> None:
+        self._lines: deque[dict[str, object]] = deque()
+        self._due = Event()
+        self._second, self._written, self.left_out = 0, 0, 0
+        self._thread: Thread | None = None
+
+    def write(self, line: dict[str, object]) -> None:
+        second = int(monotonic())
+        if second != self._second:
+            if self.left_out:
+                self._put({"log": "decisions", "left_out": self.left_out})
+            self._second, self._written, self.left_out = second, 0, 0
+        if self._written >= MOST_A_SECOND or len(self._lines) >= MOST_WAITING:
+            self.left_out += 1
+            return
+        self._written += 1
+        self._put(line)
+
+    def _put(self, line: dict[str, object]) -> None:
+        self._lines.append(line)
+        if self._thread is None:  # not before the first line: a thread does not survive gunicorn's fork
+            self._thread = Thread(target=self._run, name="decision-log", daemon=True)
+            self._thread.start()
+        self._due.set()
+
+    def _run(self) -> None:
+        while True:
+            self._due.wait()
+            self._due.clear()
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits. Called by the log's own thread, and once more at the end."""
+        lines = []
+        while self._lines:
+            lines.append(json.dumps(self._lines.popleft(), separators=(",", ":")))
+        if lines:
+            sys.stdout.write("\n".join(lines) + "\n")
+            sys.stdout.flush()

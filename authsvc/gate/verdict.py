@@ -1,0 +1,74 @@
+"""The words of the domain: `Verdict`, every way a question can end, and `Decision`, one such end."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from accounts.known import KnownKey, Terms
+from quotas.buckets import Usage
+
+_INVALID = "This API key is not valid."
+
+
+class Verdict(Enum):
+    """Log word, status, public code (the last part of the problem's type), title, and the words for the client."""
+
+    ALLOWED = ("allowed", 200, "", "", "")
+
+    NO_KEY = ("no_key", 401, "no_key", "No API key", "Send an API key: Authorization: Bearer KEY, or X-Api-Key: KEY.")
+    INCOMPLETE_KEY = (
+        "incomplete_key", 401, "invalid_token", "Invalid API key",
+        "This API key is incomplete: its length or its checksum is wrong. Was all of it copied?",
+    )  # fmt: skip
+    SEVERAL_KEYS = ("several_keys", 401, "invalid_token", "Invalid API key", "Send exactly one API key.")
+    FORGED_KEY = ("forged_key", 401, "invalid_token", "Invalid API key", _INVALID)
+    UNKNOWN_KEY = ("unknown_key", 401, "invalid_token", "Invalid API key", _INVALID)
+    WRONG_SECRET = ("wrong_secret", 401, "invalid_token", "Invalid API key", _INVALID)
+    REVOKED_KEY = ("revoked_key", 401, "invalid_token", "Invalid API key", _INVALID)
+    EXPIRED_KEY = ("expired_key", 401, "invalid_token", "Invalid API key", _INVALID)
+
+    MODEL_NOT_ALLOWED = (
+        "model_not_allowed", 403, "insufficient_scope", "Model not allowed", "This API key may not use this model.",
+    )  # fmt: skip
+
+    NOT_FORWARDED = (
+        "not_forwarded", 403, "not_forwarded", "Not a forwarded request",
+        "The gate is asked by Traefik's ForwardAuth, at /auth/ and with X-Forwarded-Uri, -Method and -For once each.",
+    )  # fmt: skip
+    UNCLEAN_PATH = ("unclean_path", 403, "unclean_path", "Path not clean", "The path has characters or segments that are refused.")
+    UNKNOWN_MODEL = ("unknown_model", 403, "unknown_model", "Unknown model", "There is no such model.")
+    PIN_MISMATCH = ("pin_mismatch", 403, "unknown_model", "Unknown model", "There is no such model at this path.")
+    METHOD_NOT_ALLOWED = ("method_not_allowed", 403, "method_not_allowed", "Method not allowed", "This method is not allowed.")
+    ADDRESS_NOT_ALLOWED = (
+        "address_not_allowed", 403, "address_not_allowed", "Address not allowed", "This API key may not be used from this address.",
+    )  # fmt: skip
+    ACCOUNT_SUSPENDED = ("account_suspended", 403, "account_suspended", "Account suspended", "The account is suspended.")
+    ACCOUNT_CLOSED = ("account_closed", 403, "account_suspended", "Account suspended", "The account is closed.")
+    COST_OVER_BURST = (
+        "cost_over_burst", 403, "cost_over_burst", "Call too large", "A call to this model costs more than a limit ever has room for.",
+    )  # fmt: skip
+
+    OVER_LIMIT = ("over_limit", 429, "quota_exceeded", "Over a limit", "This call is over a limit of your plan.")
+
+    CANNOT_DECIDE = ("cannot_decide", 503, "cannot_decide", "Cannot decide", "The gate cannot decide now. Try again.")
+
+    def __init__(self, word: str, status: int, code: str, title: str, detail: str) -> None:
+        self.word, self.status, self.code, self.title, self.detail = word, status, code, title, detail
+
+
+class Decision:
+    """A verdict with what it was made of. `why` is for the log alone."""
+
+    __slots__ = ("known", "model", "terms", "usage", "verdict", "why")
+
+    def __init__(
+        self,
+        verdict: Verdict,
+        known: KnownKey | None = None,
+        model: str = "",
+        terms: Terms | None = None,
+        usage: Usage | None = None,
+        why: str = "",
+    ) -> None:
+        self.verdict, self.known, self.model = verdict, known, model
+        self.terms, self.usage, self.why = terms, usage, why

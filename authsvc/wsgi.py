@@ -1,0 +1,11 @@
+"""The same service over WSGI: slower, and decides alike."""
+
+from __future__ import annotations
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "authsvc.settings")
+
+application = get_wsgi_application()

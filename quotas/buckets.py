@@ -1,0 +1,148 @@
+"""The Python side of lua/take.lua: what a call wants to take, packed once, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import time
+from typing import Any, Literal, NamedTuple
+
+from quotas import names
+from quotas.limits import SECOND, SMOOTHED, Limit, calendar_window
+from quotas.link import Link, Script
+from quotas.pipe import Reply, unpack
+from quotas.store import LUA, StoreUnavailable, script
+
+TAKE = Script(script(LUA / "take.lua"))
+STALE, HOUR, UNLOADED = -1, -2, -3
+
+Mode = Literal["take", "refuse", "peek"]
+
+
+class Versions(NamedTuple):
+    """The versions that a decision was made by; 0 for a part that Redis does not have."""
+
+    catalogue: int
+    account: int
+    key: int
+
+
+class Usage(NamedTuple):
+    """What came of a call. `meters` has two numbers for each limit that is not in shadow: what is left, and the
+    seconds until it is whole again. `violated` are the places of the limits that said no, `wait` seconds."""
+
+    granted: bool
+    meters: tuple[int, ...]
+    wait: int = 0
+    violated: tuple[int, ...] = ()
+
+
+class Stale(NamedTuple):
+    """Nothing was taken: other versions are in force."""
+
+    versions: Versions
+
+
+class Unloaded(NamedTuple):
+    """Nothing was taken: a calendar counter must come from the ledger first."""
+
+
+class _RedisClock:
+    """Redis keeps the time; this is what we believe it to be."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def hour(self) -> int:
+        return int((time() + self.ahead) // 3600)
+
+    def set(self, microseconds: int) -> None:
+        self.ahead = microseconds / SECOND - time()
+
+
+clock = _RedisClock()
+
+
+class Wanted:
+    """What a call of one key to one model wants to take: everything the script is told, packed once an hour."""
+
+    __slots__ = ("_packed", "cost", "key_id", "limits", "model", "partition", "secret", "shown", "versions")
+
+    def __init__(
+        self, key_id: str, model: str, cost: int, limits: Sequence[Limit], versions: Versions, secret: int = 0
+    ) -> None:
+        self.key_id, self.model, self.cost, self.versions, self.secret = key_id, model, cost, versions, secret
+        self.partition = names.partition(key_id)
+        self.limits = tuple(limits)
+        self.shown = tuple(limit for limit in limits if not limit.shadow)
+        self._packed: dict[Mode, tuple[int, bytes]] = {}
+
+    def command(self, mode: Mode, hour: int) -> bytes:
+        """The packed command, constant for a key, model and hour."""
+        packed = self._packed.get(mode)
+        if packed is None or packed[0] != hour:
+            packed = self._packed[mode] = (hour, TAKE.command(*self._arguments(mode, hour)))
+        return packed[1]
+
+    def _arguments(self, mode: Mode, hour: int) -> tuple[list[str], list[str | int]]:
+        account, key = self.key_id[: len(self.key_id) // 2], self.key_id
+        keys = [
+            names.account(account),
+            names.usage(key, self.model, hour),
+            names.changed(self.partition),
+            names.catalogue_version(self.partition),
+        ]
+        fields = [
+            names.field(names.VERSION), names.field(names.VERSION, key),
+            names.field(names.LOADED), names.field(names.LOADED, key),
+        ]  # fmt: skip
+        limits: list[str | int] = []
+        for limit in self.limits:
+            subject = account if limit.scope == "account" else key
+            shadow, cost = int(limit.shadow), limit.cost_of(self.cost)
+            if limit.is_smoothed:
+                keys.append(names.bucket(subject, limit.model, limit.unit, limit.window))
+                limits += ["g", shadow, cost, limit.amount, SMOOTHED[limit.window], limit.room, 0, 0]
+            else:
+                window = calendar_window(limit.window, hour)
+                start = window.start * SECOND
+                fields += names.counter(subject[-8:], limit.model, limit.unit, limit.window)
+                limits += [
+                    limit.scope[0], shadow, cost, limit.amount, window.number, start, window.end, int(limit.since > start)
+                ]  # fmt: skip
+        head = [hour, mode, *self.versions, f"u:{self.secret}", self.cost, len(fields)]
+        return keys, [*head, *fields, *limits]
+
+
+async def take(link: Link, wanted: Wanted, mode: Mode = "take") -> Usage | Stale | Unloaded:
+    """Take one call from all limits or from none, and count it. Raises StoreUnavailable."""
+    for _ in range(3):
+        command = wanted.command(mode, clock.hour())
+        reply = await link.send(wanted.partition, command)
+        if reply.__class__ is not list:
+            reply = await link.again(wanted.partition, command, reply)
+        code = reply[0]
+        if code != HOUR:
+            return _outcome(code, reply, len(wanted.shown))
+        clock.set(reply[1])
+    raise StoreUnavailable("the clock of redis does not stand still")
+
+
+def peek(client: Any, wanted: Wanted) -> Usage | Stale | Unloaded:
+    """What `take` would answer, through redis-py's ordinary client; takes and counts nothing."""
+    for _ in range(3):
+        args = unpack(wanted.command("peek", clock.hour()))
+        reply = client.execute_command("EVAL", TAKE.source, *args[2:])
+        if reply[0] != HOUR:
+            return _outcome(reply[0], reply, len(wanted.shown))
+        clock.set(reply[1])
+    raise StoreUnavailable("the clock of redis does not stand still")
+
+
+def _outcome(code: int, reply: Reply, shown: int) -> Usage | Stale | Unloaded:
+    if code == 1:
+        return Usage(True, tuple(reply[1:]))
+    if code == 0:
+        end = 1 + 2 * shown
+        # A refusal by the rules has no meters and nobody to wait for.
+        return Usage(False, tuple(reply[1:end]), *((reply[end], tuple(reply[end + 1 :])) if len(reply) > end else ()))
+    return Stale(Versions(*reply[1:4])) if code == STALE else Unloaded()

@@ -1,0 +1,334 @@
+"""The catalogue file → models and plans. Read and checked whole before anything is written."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.utils import timezone
+
+from quotas import limits
+from quotas.limits import EVERY_MODEL, Limit
+from quotas.models import SEGMENT, SLUG, Catalogue, Plan, PlanLimit, ServedModel
+
+_TOP = ("default_plan", "models", "plans")
+_MODEL = ("title", "cost", "path", "enabled")
+_PLAN = ("title", "models", "limits")
+_LIMIT = ("name", "per", "amount", "window", "unit", "model", "burst", "shadow")
+
+
+class BadCatalogue(ValueError):
+    """What is wrong, a line each: file, line of the file, and what to write instead."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    slug: str
+    path: str
+    title: str
+    cost: int
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PlanEntry:
+    name: str
+    title: str
+    models: tuple[str, ...]
+    limits: tuple[Limit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueFile:
+    """A catalogue that holds together."""
+
+    default_plan: str | None
+    models: Mapping[str, ModelEntry]
+    plans: Mapping[str, PlanEntry]
+
+
+def read_catalogue_file(path: Path) -> CatalogueFile:
+    """Parse and check a catalogue file. Raises BadCatalogue with every fault found, OSError if it cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        return _Reader(str(path), text, tomllib.loads(text)).read()
+    except tomllib.TOMLDecodeError as error:
+        raise BadCatalogue([f"{path}: this is no TOML: {error}"]) from error
+    except UnicodeDecodeError as error:
+        raise BadCatalogue([f"{path}: this is no UTF-8 text"]) from error
+
+
+class _Reader:
+    """Collects every fault, so that one run tells them all."""
+
+    def __init__(self, name: str, text: str, raw: dict[str, Any]) -> None:
+        self._name, self._lines, self._raw = name, text.splitlines(), raw
+        self._faults: list[str] = []
+
+    def read(self) -> CatalogueFile:
+        self._only(self._raw, _TOP, "", "the catalogue")
+        models = {slug: self._model(slug, raw) for slug, raw in self._table("models").items()}
+        self._paths_apart(models)
+        plans = {name: self._plan(name, raw, models) for name, raw in self._table("plans").items()}
+        default = self._raw.get("default_plan")
+        if default is not None and default not in plans:
+            self._fault("default_plan", f"default_plan names no plan of this file; write one of: {_list(plans)}")
+        if self._faults:
+            raise BadCatalogue(self._faults)
+        return CatalogueFile(default, models, plans)
+
+    def _table(self, name: str) -> dict[str, dict[str, Any]]:
+        table = self._raw.get(name, {})
+        if not isinstance(table, dict) or not all(isinstance(value, dict) for value in table.values()):
+            self._fault(name, f"write [{name}.NAME] and its fields below")
+            return {}
+        return table
+
+    def _model(self, slug: str, raw: dict[str, Any]) -> ModelEntry:
+        where = f"models.{slug}"
+        self._only(raw, _MODEL, where, f"the model {slug}")
+        self._slug(slug, where)
+        path = self._value(raw, "path", str, f"/{slug}", where)
+        if not re.fullmatch(rf"(/{SEGMENT}){{1,8}}", path):
+            self._fault(where, f"path = {path!r} is no clean path prefix; write one such as '/{slug}' or '/v1/{slug}'", "path")
+        cost = self._value(raw, "cost", int, 1, where)
+        if not 1 <= cost <= limits.MOST_BURST:
+            self._fault(where, f"cost = {cost} is not between 1 and {limits.MOST_BURST}", "cost")
+        return ModelEntry(
+            slug, path, self._value(raw, "title", str, "", where), cost, self._value(raw, "enabled", bool, True, where)
+        )
+
+    def _paths_apart(self, models: Mapping[str, ModelEntry]) -> None:
+        ordered = sorted(models.values(), key=lambda model: model.path + "/")
+        for one, other in zip(ordered, ordered[1:], strict=False):
+            if (other.path + "/").startswith(one.path + "/"):
+                self._fault(
+                    f"models.{other.slug}",
+                    f"the path {other.path} begins with {one.path}, the path of {one.slug}: no prefix may begin another",
+                )
+
+    def _plan(self, name: str, raw: dict[str, Any], models: Mapping[str, ModelEntry]) -> PlanEntry:
+        where = f"plans.{name}"
+        self._only(raw, _PLAN, where, f"the plan {name}")
+        self._slug(name, where)
+        included = raw.get("models", [])
+        if not isinstance(included, list) or not all(isinstance(slug, str) for slug in included):
+            self._fault(where, 'models is a list of names, or ["*"] for all', "models")
+            included = []
+        for slug in included:
+            if slug not in models and slug != EVERY_MODEL:
+                self._fault(where, f"there is no model {slug!r}; {_instead(slug, models)}", "models")
+        if EVERY_MODEL in included and len(included) > 1:
+            self._fault(where, '"*" is every model already: write models = ["*"]', "models")
+        entries = raw.get("limits", [])
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            self._fault(where, "limits is a list of { name, per, amount, window }", "limits")
+            entries = []
+        found = [limit for entry in entries if (limit := self._limit(entry, where, models)) is not None]
+        self._once(found, where)
+        self._costs_fit(found, included, models, where)
+        return PlanEntry(name, self._value(raw, "title", str, "", where), tuple(included), tuple(found))
+
+    def _limit(self, raw: dict[str, Any], where: str, models: Mapping[str, ModelEntry]) -> Limit | None:
+        name = str(raw.get("name", "?"))
+        what = f"the limit {name}"
+        before = len(self._faults)
+        self._only(raw, _LIMIT, where, what, name)
+        for required in ("name", "per", "amount", "window"):
+            if required not in raw:
+                self._fault(where, f"{what} has no {required}", name)
+        self._slug(name, where)
+        self._among(raw, "per", limits.SCOPES, where, name)
+        self._among(raw, "window", limits.WINDOWS, where, name)
+        self._among(raw, "unit", limits.UNITS, where, name)
+        model = raw.get("model", EVERY_MODEL)
+        if model != EVERY_MODEL and model not in models:
+            self._fault(where, f"{what}: there is no model {model!r}; {_instead(model, models)}", name)
+        smoothed = raw.get("window") in limits.SMOOTHED
+        self._whole(raw, "amount", limits.MOST_SMOOTHED if smoothed else limits.MOST_CALENDAR, where, name)
+        if "burst" in raw and not smoothed:
+            self._fault(where, f"{what}: a {raw.get('window')} is a quota and has no burst; leave it out", name)
+        elif "burst" in raw:
+            self._whole(raw, "burst", limits.MOST_BURST, where, name)
+        if not isinstance(raw.get("shadow", False), bool):
+            self._fault(where, f"{what}: shadow is true or false", name)
+        if len(self._faults) > before:
+            return None
+        return Limit(
+            name=name, scope=raw["per"], amount=raw["amount"], window=raw["window"], unit=raw.get("unit", "requests"),
+            model=model, burst=raw.get("burst"), shadow=raw.get("shadow", False),
+        )  # fmt: skip
+
+    def _once(self, found: list[Limit], where: str) -> None:
+        names: set[str] = set()
+        counters: dict[tuple[str, ...], str] = {}
+        for limit in found:
+            if limit.name in names:
+                self._fault(where, f"two limits are named {limit.name}: a name is a policy's name in headers", limit.name)
+            if limit.identity in counters:
+                self._fault(
+                    where,
+                    f"the limits {counters[limit.identity]} and {limit.name} have the same counter "
+                    f"(per {limit.scope}, model {limit.model}, {limit.unit}, {limit.window}): keep the smaller one",
+                    limit.name,
+                )
+            names.add(limit.name)
+            counters[limit.identity] = limit.name
+
+    def _costs_fit(
+        self, found: list[Limit], included: list[str], models: Mapping[str, ModelEntry], where: str
+    ) -> None:
+        served = [m for m in models.values() if m.slug in included or EVERY_MODEL in included]
+        for limit in found:
+            for model in served:
+                cost = limit.cost_of(model.cost)
+                if limit.applies_to(model.slug) and cost > min(limit.room, limit.amount if not limit.is_smoothed else limit.room):
+                    self._fault(
+                        where,
+                        f"a call to {model.slug} costs {cost} and never fits into the limit {limit.name}, which has room "
+                        f"for {limit.room}: raise its {'burst' if limit.is_smoothed else 'amount'} or lower the cost",
+                        limit.name,
+                    )
+
+    def _only(self, raw: Mapping[str, Any], known: tuple[str, ...], where: str, what: str, near: str = "") -> None:
+        for name in raw:
+            if name not in known:
+                self._fault(where, f"{what} has no field {name!r}; {_instead(name, known)}", name, near)
+
+    def _slug(self, value: str, where: str) -> None:
+        if not re.fullmatch(SLUG, value):
+            self._fault(where, f"{value!r} is no name: use up to 63 of A-Z a-z 0-9 . _ -, a letter or digit first", value)
+
+    def _among(self, raw: Mapping[str, Any], field: str, allowed: tuple[str, ...], where: str, name: str) -> None:
+        value = raw.get(field, allowed[0])
+        if value not in allowed:
+            self._fault(where, f"the limit {name}: {field} = {value!r}; write one of: {_list(allowed)}", name)
+
+    def _whole(self, raw: Mapping[str, Any], field: str, most: int, where: str, name: str) -> None:
+        value = raw.get(field, 1)
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+            self._fault(where, f"the limit {name}: {field} = {value!r} is no whole number between 1 and {most}", name)
+
+    def _value(self, raw: Mapping[str, Any], field: str, kind: type[Any], default: Any, where: str) -> Any:
+        value = raw.get(field, default)
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            words = {str: "text in quotes", int: "a whole number", bool: "true or false"}
+            self._fault(where, f"{field} = {value!r} is not {words[kind]}", field)
+            return default
+        return value
+
+    def _fault(self, where: str, text: str, *near: str) -> None:
+        """Note a fault at the line of a table, or of the first word of `near` found below its header."""
+        line = self._line(where, near)
+        self._faults.append(f"{self._name}:{line}: {f'[{where}] ' if where else ''}{text}")
+
+    def _line(self, where: str, near: tuple[str, ...]) -> int:
+        bare = where.replace('"', "")
+        header = next(
+            (i for i, line in enumerate(self._lines) if line.strip().replace('"', "").startswith((f"[{bare}]", f"{bare} ", f"{bare}="))), 0
+        )  # fmt: skip
+        for word in near:
+            pattern = re.compile(rf"(?<![\w.-]){re.escape(word)}(?![\w.-])")
+            for i in range(header, len(self._lines)):
+                if where and i > header and self._lines[i].lstrip().startswith("[") and "=" not in self._lines[i]:
+                    break
+                if word and pattern.search(self._lines[i].split("#")[0]):
+                    return i + 1
+        return header + 1
+
+
+def _list(names: Any) -> str:
+    return ", ".join(names) or "none"
+
+
+def _instead(word: str, known: Any) -> str:
+    close = difflib.get_close_matches(str(word), list(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known: {_list(known)}"
+
+
+def apply(file: CatalogueFile) -> Iterator[str]:
+    """Make the database like the file, and say each thing that changed. Runs in the caller's transaction.
+
+    Models and plans that the file does not name stay: accounts may be on them. A model is disabled with enabled = false.
+    """
+    catalogue, _ = Catalogue.objects.get_or_create(pk=1)
+    for model in file.models.values():
+        yield from _apply_model(model)
+    for plan in file.plans.values():
+        yield from _apply_plan(plan)
+    default = Plan.objects.get(name=file.default_plan) if file.default_plan else None
+    if catalogue.default_plan != default:
+        catalogue.default_plan = default
+        catalogue.save(update_fields=["default_plan"])
+        yield f"default plan: {file.default_plan or 'none'}"
+
+
+def _apply_model(entry: ModelEntry) -> Iterator[str]:
+    row = ServedModel.objects.filter(slug=entry.slug).first()
+    wanted = {"path": entry.path, "title": entry.title, "cost": entry.cost, "enabled": entry.enabled}
+    if row is None:
+        ServedModel.objects.create(slug=entry.slug, **wanted)
+        yield f"model {entry.slug}: new"
+        return
+    changed = {name: value for name, value in wanted.items() if getattr(row, name) != value}
+    if changed:
+        yield f"model {entry.slug}: " + ", ".join(f"{name} {getattr(row, name)!r} → {v!r}" for name, v in changed.items())
+        for name, value in changed.items():
+            setattr(row, name, value)
+        row.save(update_fields=list(changed))
+
+
+def _apply_plan(entry: PlanEntry) -> Iterator[str]:
+    row, is_new = Plan.objects.get_or_create(name=entry.name, defaults={"title": entry.title})
+    if is_new:
+        yield f"plan {entry.name}: new"
+    everything = EVERY_MODEL in entry.models
+    if row.title != entry.title or row.all_models != everything:
+        row.title, row.all_models = entry.title, everything
+        row.save(update_fields=["title", "all_models"])
+        if not is_new:
+            yield f"plan {entry.name}: {'every model' if everything else 'named models'}, title {entry.title!r}"
+    wanted = set() if everything else set(entry.models)
+    present = set(row.served_models.values_list("slug", flat=True))
+    if wanted != present:
+        row.served_models.set(ServedModel.objects.filter(slug__in=wanted))
+        if not is_new:
+            yield f"plan {entry.name}: models {_list(sorted(present))} → {_list(sorted(wanted))}"
+    yield from _apply_limits(row, entry, is_new)
+
+
+def _apply_limits(plan: Plan, entry: PlanEntry, is_new: bool) -> Iterator[str]:
+    rows = {row.value().identity: row for row in plan.limits.select_related("model")}
+    wanted = {limit.identity: limit for limit in entry.limits}
+    for identity, row in rows.items():
+        if identity not in wanted or row.name != wanted[identity].name:
+            # One that only changes its name goes as well, so that two may swap names; its counter is not its name.
+            row.delete()
+            if identity not in wanted:
+                yield f"plan {plan.name}: limit {row.name} gone"
+    for identity, limit in wanted.items():
+        before = rows.get(identity)
+        if before is not None and (before.name, before.amount, before.burst, before.shadow) == (
+            limit.name, limit.amount, limit.burst, limit.shadow,
+        ):  # fmt: skip
+            continue
+        PlanLimit.objects.update_or_create(
+            plan=plan, name=limit.name,
+            defaults={
+                "scope": limit.scope, "unit": limit.unit, "window": limit.window, "amount": limit.amount,
+                "model": None if limit.model == EVERY_MODEL else ServedModel.objects.get(slug=limit.model),
+                "burst": limit.burst, "shadow": limit.shadow,
+                "counted_since": before.counted_since if before is not None else timezone.now(),
+            },
+        )  # fmt: skip
+        if not is_new:
+            yield f"plan {plan.name}: limit {limit.name} {'new' if before is None else 'changed'}"
