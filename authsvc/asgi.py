@@ -12,16 +12,19 @@ _django = get_asgi_application()
 
 from django.conf import settings
 
-from authsvc.gate.app import PATH, Receive, Scope, Send, gate, is_for_the_gate, serve
+from authsvc.gate.app import PATH, Gate, Receive, Scope, Send, gate, is_for_the_gate, serve
 
 _IS_GATE, _IS_CONSOLE = "gate" in settings.SERVES, "console" in settings.SERVES
+
+# The gate of the running server: to look for it by event loop costs a system call, which is a tenth of a decision.
+_gate: Gate | None = None
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """One application for both kinds of process; AUTHSVC_SERVES says which this is."""
     if scope["type"] == "http":
         if scope["path"] == PATH or is_for_the_gate(scope["path"], scope["headers"]):
-            await (serve(scope, send) if _IS_GATE else _refuse(send, 403, b"This process is no gate"))
+            await (serve(_gate or gate(), scope, send) if _IS_GATE else _refuse(send, 403, b"This process is no gate"))
         elif _IS_CONSOLE:
             await _django(scope, receive, send)
         else:
@@ -35,13 +38,16 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def _live(receive: Receive, send: Send) -> None:
     """Start without Redis and without a database; close the connection at the end."""
+    global _gate
     await receive()
     if _IS_GATE:
-        gate().open()
+        _gate = gate()
+        _gate.open()
     await send({"type": "lifespan.startup.complete"})
     await receive()
-    if _IS_GATE:
-        await gate().close()
+    if _gate is not None:
+        await _gate.close()
+        _gate = None
     await send({"type": "lifespan.shutdown.complete"})
 
 

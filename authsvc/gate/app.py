@@ -137,8 +137,8 @@ def is_for_the_gate(path: str, headers: list[tuple[bytes, bytes]]) -> bool:
     return any(name == b"x-forwarded-uri" for name, _ in headers)
 
 
-async def serve(scope: Scope, send: Send) -> None:
+async def serve(gate: Gate, scope: Scope, send: Send) -> None:
     """Answer one question over ASGI."""
-    status, headers, body = await gate().answer(scope["path"], scope["query_string"], scope["headers"])
+    status, headers, body = await gate.answer(scope["path"], scope["query_string"], scope["headers"])
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
