@@ -69,7 +69,9 @@ def key_from_json(text: str | bytes) -> KeyFacts:
     return KeyFacts(
         public_id=value["public_id"],
         version=value["version"],
-        secrets=tuple(SecretFacts(s["id"], bytes.fromhex(s["digest"]), s["pepper"], s["until"]) for s in value["secrets"]),
+        secrets=tuple(
+            SecretFacts(s["id"], bytes.fromhex(s["digest"]), s["pepper"], s["until"]) for s in value["secrets"]
+        ),
         models=None if value["models"] is None else frozenset(value["models"]),
         networks=tuple(map(ip_network, value["networks"])),
         methods=frozenset(value["methods"]),

@@ -85,7 +85,11 @@ def crc_of(checked: bytes) -> bytes:
 
 def digest_imported(text: bytes, pepper: Pepper) -> bytes:
     """What is stored of another system's key: HMAC(pepper, SHA-256(string)), so that hashes alone can be imported."""
-    return digest_of(pepper.mac(hashlib.sha256(text).digest()))
+    return digest_of_hash(hashlib.sha256(text).digest(), pepper)
+
+
+def digest_of_hash(sha256: bytes, pepper: Pepper) -> bytes:
+    return digest_of(pepper.mac(sha256))
 
 
 class Incomplete:

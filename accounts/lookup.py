@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +15,7 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections
 
 from accounts import snapshot
-from accounts.facts import AccountFacts, KeyFacts, account_from_json, key_from_json
+from accounts.facts import AccountFacts, KeyFacts, SecretFacts, account_from_json, key_from_json
 from accounts.keys import Pepper, PresentedKey, digest_imported
 from accounts.known import KnownKey
 from quotas import names
@@ -44,12 +45,15 @@ class FactsUnavailable(Exception):
 class Lookup:
     """The facts that one process holds. Facts are cached, decisions never: every use is confirmed by Redis."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, peppers: Sequence[Pepper]) -> None:
         self.link = link
+        self.pepper = peppers[0]
+        self.peppers = {pepper.id: pepper for pepper in peppers}
         link.knows(TAKE, PUBLISH, RAISE)
         self.catalogue: CatalogueFacts | None = None
         self._known: OrderedDict[str, KnownKey] = OrderedDict()
         self._imported: OrderedDict[bytes, str] = OrderedDict()  # digest → public id
+        self._redigested: set[int] = set()
         self._most = int(settings.CACHED_KEYS)
         self._running: dict[str, asyncio.Task[KnownKey | None]] = {}
         self._threads = ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="facts")
@@ -67,7 +71,7 @@ class Lookup:
         return await self._once(f"find {public_id}", lambda: self._find(public_id))
 
     async def renew(self, known: KnownKey, found: Versions) -> KnownKey | None:
-        """The key as it is now that Redis has other versions than ours: from Redis, unless its copy is the older one."""
+        """The key as it is now that Redis has other versions than ours: from Redis, unless its copy is older."""
         public_id = known.key.public_id
         return await self._once(f"renew {public_id}", lambda: self._renew(known, found))
 
@@ -75,9 +79,9 @@ class Lookup:
         """The key from the database; Redis gets it, and the calendar counters from the ledger where it has none."""
         return await self._once(f"load {public_id}", lambda: self._load(public_id))
 
-    async def find_imported(self, text: bytes, peppers: Iterable[Pepper]) -> PresentedKey | None:
+    async def find_imported(self, text: bytes) -> PresentedKey | None:
         """The key that this string of another system was imported as. In Redis only: a stranger costs no query."""
-        for pepper in peppers:
+        for pepper in self.peppers.values():
             digest = digest_imported(text, pepper)
             public_id = self._imported.get(digest)
             if public_id is None:
@@ -90,6 +94,17 @@ class Lookup:
                     self._imported.popitem(last=False)
             return PresentedKey(public_id, text, pepper, digest, is_imported=True)
         return None
+
+    def keep_new_digest(self, secret: SecretFacts, presented: PresentedKey) -> None:
+        """Leave the secret's digest under the current pepper for the worker to store, once for this process."""
+        if secret.id in self._redigested:
+            return
+        self._redigested.add(secret.id)
+        part = names.partition(presented.public_id)
+        value = f"{self.pepper.id}:{presented.digest_with(self.pepper).hex()}"
+        with suppress(StoreUnavailable):
+            sent = self.link.send(part, pack("HSET", names.new_digests(part), secret.id, value))
+            sent.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -206,9 +221,10 @@ def publish_account(account_id: str, part: snapshot.Part) -> list[bytes]:
 
 
 def publish_key(public_id: str, part: snapshot.Part) -> list[bytes]:
-    """The command that stores a key's facts and loads its calendar counters."""
+    """The commands that store a key's facts, load its calendar counters, and lead to it if it was imported."""
     fields = [names.field(kind, public_id) for kind in (names.VERSION, names.FACTS, names.LOADED)]
-    return [PUBLISH.command([names.account(public_id[:8])], [*fields, part.version, part.json, *_counters(part)])]
+    facts = PUBLISH.command([names.account(public_id[:8])], [*fields, part.version, part.json, *_counters(part)])
+    return [facts, *(pack("SET", names.imported(digest), public_id) for digest in part.imported)]
 
 
 def publish_catalogue(part: snapshot.Part, partitions: list[str]) -> list[bytes]:
@@ -218,11 +234,7 @@ def publish_catalogue(part: snapshot.Part, partitions: list[str]) -> list[bytes]
 
 
 def _counters(part: snapshot.Part) -> list[str | int]:
-    return [
-        value
-        for counter in part.counters
-        for value in (*counter.fields(), counter.window, counter.taken)
-    ]
+    return [value for counter in part.counters for value in (*counter.fields(), counter.window, counter.taken)]
 
 
 def _as_new(mine: Versions, other: Versions) -> bool:

@@ -11,6 +11,7 @@ from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Coalesce
+from django.utils import timezone
 
 from quotas.guarded import BulkChangeRefused, GuardedManager
 from quotas.models import AmountPerWindow, Plan, amount_constraints
@@ -33,6 +34,7 @@ class Account(models.Model):
     closed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     version = models.PositiveBigIntegerField(default=1, editable=False)
+    changed_at = models.DateTimeField(default=timezone.now, db_index=True, editable=False)
     users: models.ManyToManyField[User, Membership] = models.ManyToManyField(
         User, through="Membership", related_name="accounts"
     )
@@ -110,7 +112,9 @@ class ApiKey(models.Model):
     public_id = models.CharField(max_length=16, unique=True, editable=False)
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="keys", editable=False)
     name = models.CharField(max_length=200)
-    created_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", editable=False)
+    created_by = models.ForeignKey(
+        User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", editable=False
+    )
     narrowed_to = models.JSONField(
         null=True, blank=True, help_text="Slugs it is narrowed to; null: every model of the account's plan."
     )
@@ -121,6 +125,7 @@ class ApiKey(models.Model):
     metadata = models.JSONField(default=dict, blank=True, validators=[small_object])
     created_at = models.DateTimeField(auto_now_add=True)
     version = models.PositiveBigIntegerField(default=1, editable=False)
+    changed_at = models.DateTimeField(default=timezone.now, db_index=True, editable=False)
 
     objects = GuardedManager()
 
@@ -139,7 +144,10 @@ class KeySecret(models.Model):
     key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="secrets")
     digest = models.CharField(max_length=64, unique=True)
     pepper = models.CharField(max_length=8, help_text="The id of the pepper that its digest was made with.")
-    minted_pepper = models.CharField(max_length=8, help_text="The id of the pepper that the check in the string was made with.")
+    minted_pepper = models.CharField(
+        max_length=8, help_text="The id of the pepper that the check in the string was made with."
+    )
+    is_imported = models.BooleanField(default=False, help_text="A string of another system.")
     start = models.CharField(max_length=24, help_text="The first characters, for people to recognise it by.")
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True, help_text="The end of a rotation's grace.")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from django.db import transaction
 from django.db.models import F, Model
+from django.utils import timezone
 from redis.exceptions import RedisError
 
 from accounts import snapshot
@@ -58,7 +61,7 @@ class Publication:
     def _raise(self, row: Account | ApiKey | Catalogue, part: str, subject: str) -> None:
         model: type[Model] = type(row)
         # Redis never makes versions: the row's own lock puts concurrent changes in order.
-        models_base(model).filter(pk=row.pk).update(version=F("version") + 1)
+        models_base(model).filter(pk=row.pk).update(version=F("version") + 1, changed_at=timezone.now())
         row.refresh_from_db(fields=["version"])
         self._note(part, subject, row.version)
 
@@ -153,9 +156,10 @@ def _catalogue_version(public_id: str, found: snapshot.Snapshot) -> bytes:
 
 
 def _send(commands: list[bytes]) -> None:
+    if not commands:
+        return
     client = store.sync_client()
-    # EVAL with the source: a control plane's change must not fail because somebody flushed the scripts.
-    calls = [[b"EVAL", _SOURCES[sha], *rest] for _, sha, *rest in map(unpack, commands)]
+    calls = [_call(*unpack(command)) for command in commands]
     if store.is_cluster():
         for call in calls:
             client.execute_command(*call)
@@ -164,6 +168,11 @@ def _send(commands: list[bytes]) -> None:
     for call in calls:
         pipeline.execute_command(*call)
     pipeline.execute()
+
+
+def _call(verb: bytes, first: bytes, *rest: bytes) -> list[str | bytes]:
+    """EVAL with the source: a change must not fail because somebody flushed the scripts."""
+    return ["EVAL", _SOURCES[first], *rest] if verb == b"EVALSHA" else [verb.decode(), first, *rest]
 
 
 def _wait_for_replicas() -> None:
@@ -175,9 +184,55 @@ def _wait_for_replicas() -> None:
         client.execute_command("WAIT", 1, _WAIT_MILLISECONDS)
 
 
-def in_use_partitions() -> list[str]:
+def partitions_in_use() -> list[str]:
     """The partitions that have accounts."""
     ids = Account.objects.values_list("public_id", flat=True)
     return sorted({names.partition(public_id) for public_id in ids.iterator()})
 
 
+def publish_everything() -> int:
+    """Publish all that there is, for a Redis that has nothing; the number of parts."""
+    _publish_catalogue()
+    accounts = Account.objects.order_by("pk").values_list("pk", flat=True)
+    return 1 + sum(_publish_accounts_with_keys(list(ids)) for ids in _chunks(accounts.iterator()))
+
+
+def publish_changed_since(moment: datetime) -> int:
+    """Publish again what changed lately; the number of parts."""
+    count = 0
+    if Catalogue.objects.filter(changed_at__gte=moment).exists():
+        _publish_catalogue()
+        count += 1
+    for public_id in Account.objects.filter(changed_at__gte=moment).values_list("public_id", flat=True).iterator():
+        _publish_account(public_id)
+        count += 1
+    for public_id in ApiKey.objects.filter(changed_at__gte=moment).values_list("public_id", flat=True).iterator():
+        _publish_key(public_id)
+        count += 1
+    return count
+
+
+def _publish_accounts_with_keys(ids: list[int]) -> int:
+    """Some accounts and all their keys, read at one moment and sent in batches."""
+    commands: list[bytes] = []
+    count = 0
+    with snapshot.one_moment():
+        catalogue = snapshot.read_catalogue()
+        for account in Account.objects.filter(pk__in=ids).select_related("plan").prefetch_related("overrides"):
+            part = snapshot.read_account(account, catalogue)
+            commands += publish_account(account.public_id, part)
+            count += 1
+            keys = account.keys.prefetch_related("secrets", "limits__model")
+            for key in keys.iterator(chunk_size=_BATCH):
+                commands += publish_key(key.public_id, snapshot.read_key(key, part, catalogue))
+                count += 1
+                if len(commands) >= _BATCH:
+                    _send(commands)
+                    commands = []
+    _send(commands)
+    return count
+
+
+def _chunks(ids: Iterator[int]) -> Iterator[list[int]]:
+    while chunk := list(islice(ids, _BATCH)):
+        yield chunk

@@ -10,12 +10,13 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from accounts import keys
 from accounts.models import Account, AccountOverride, ApiKey, AuditEvent, KeyLimit, KeySecret, User
 from accounts.publish import Publication, change, models_base
+from quotas import names, store
 from quotas.limits import Limit
 from quotas.models import Catalogue, Plan, ServedModel
 
@@ -93,7 +94,9 @@ def rename_account(account: Account, name: str, *, actor: Actor) -> Publication:
     return _change_account(account, "account.rename", actor, name=name.strip())
 
 
-def override_limit(account: Account, name: str, amount: int | None, *, actor: Actor, burst: int | None = None) -> Publication:
+def override_limit(
+    account: Account, name: str, amount: int | None, *, actor: Actor, burst: int | None = None
+) -> Publication:
     """Give the account another amount for the limit of this name; None takes the override away."""
     with change() as publication:
         _lock(account)
@@ -133,7 +136,15 @@ def issue_key(
         if account.closed_at:
             raise Refused(f"The account {account.name} is closed: it gets no new keys.")
         key = ApiKey(account=account, public_id=keys.new_key_id(account.public_id), created_by=actor.user)
-        _set(key, name=name, models=models, networks=networks, methods=methods, expires_at=expires_at, metadata=metadata or {})
+        _set(
+            key,
+            name=name,
+            models=models,
+            networks=networks,
+            methods=methods,
+            expires_at=expires_at,
+            metadata=metadata or {},
+        )
         if expires_at is not None and expires_at <= timezone.now():
             raise ValidationError({"expires_at": "This time has passed."})
         key.full_clean(exclude=["public_id"])
@@ -219,6 +230,56 @@ def change_catalogue(apply: Callable[[], Iterable[str]], *, actor: Actor) -> tup
     return lines, publication
 
 
+def import_key(account: Account, *, name: str, digest_of_text: bytes, start: str, actor: Actor) -> Issued:
+    """Take over a key of another system by its SHA-256; gates take it with AUTHSVC_IMPORTED_KEYS=1."""
+    pepper = peppers()[0]
+    with change() as publication:
+        key = ApiKey(account=account, public_id=keys.new_key_id(account.public_id), created_by=actor.user)
+        _set(key, name=name)
+        key.full_clean(exclude=["public_id"])
+        key.save()
+        KeySecret.objects.create(
+            key=key, digest=keys.digest_of_hash(digest_of_text, pepper).hex(), pepper=pepper.id,
+            minted_pepper=pepper.id, start=start, is_imported=True,
+        )  # fmt: skip
+        publication.of_birth(key)
+        _record(actor, "key.import", account, key.public_id, None, _key_state(key))
+    return Issued(key, "", publication)
+
+
+def note_last_uses(last_uses: Mapping[int, datetime]) -> None:
+    """Fold in when secrets were last used; never back in time. The gate does not need to know."""
+    secrets = models_base(KeySecret)
+    for pk, moment in sorted(last_uses.items()):
+        secrets.filter(Q(last_used_at__isnull=True) | Q(last_used_at__lt=moment), pk=pk).update(last_used_at=moment)
+
+
+def store_new_digests(partitions: Iterable[str]) -> int:
+    """Store the digests that gates made under the current pepper when a key was used; their number."""
+    client = store.sync_client()
+    count = 0
+    for part in partitions:
+        for secret_id, new in client.hgetall(names.new_digests(part)).items():
+            pepper, _, digest = new.partition(":")
+            count += _store_new_digest(int(secret_id), pepper, digest)
+            client.hdel(names.new_digests(part), secret_id)
+    return count
+
+
+def _store_new_digest(secret_id: int, pepper: str, digest: str) -> bool:
+    with change() as publication:
+        secret = models_base(KeySecret).select_for_update().select_related("key").filter(pk=secret_id).first()
+        if secret is None or secret.pepper == pepper or pepper != peppers()[0].id:
+            return False
+        first_foreign = not KeySecret.objects.exclude(pepper=F("minted_pepper")).exists()
+        secret.pepper, secret.digest = pepper, digest
+        secret.save(update_fields=["pepper", "digest"])
+        publication.of_key(secret.key)
+        if first_foreign:
+            publication.of_catalogue()  # from now on a check may belong to a pepper that is gone
+    return True
+
+
 def _change_account(account: Account, act: str, actor: Actor, **fields: Any) -> Publication:
     with change() as publication:
         _lock(account)
@@ -275,7 +336,9 @@ def _networks(networks: Sequence[str]) -> list[str]:
     try:
         return [str(ip_network(network.strip())) for network in networks]
     except ValueError as error:
-        raise ValidationError({"networks": f"{error}. Write an address or a network such as 203.0.113.0/24."}) from error
+        raise ValidationError(
+            {"networks": f"{error}. Write an address or a network such as 203.0.113.0/24."}
+        ) from error
 
 
 def _methods(methods: Sequence[str]) -> list[str]:
@@ -329,5 +392,3 @@ def _key_state(key: ApiKey) -> dict[str, Any]:
         "expires_at": key.expires_at and key.expires_at.isoformat(),
         "revoked_at": key.revoked_at and key.revoked_at.isoformat(),
     }
-
-

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from django.db import connection, transaction
@@ -42,6 +43,7 @@ class Part:
     version: int
     json: str
     counters: tuple[Counter, ...] = ()
+    imported: tuple[str, ...] = ()  # digests by which a key of another system is found
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,8 @@ def read_account_alone(public_id: str) -> Snapshot:
 def read_catalogue() -> Part:
     version = Catalogue.objects.values_list("version", flat=True).get(pk=1)
     models = {
-        model.slug: {"path": model.path, "cost": model.cost, "enabled": model.enabled} for model in ServedModel.objects.all()
+        model.slug: {"path": model.path, "cost": model.cost, "enabled": model.enabled}
+        for model in ServedModel.objects.all()
     }
     plans = {
         plan.name: {
@@ -148,13 +151,17 @@ def read_key(key: ApiKey, account: Part, catalogue: Part) -> Part:
             "revoked": key.revoked_at is not None,
         }
     )
-    return Part(key.version, text, tuple(_counters(key.public_id, Q(key=key.public_id), limits)))
+    imported = tuple(s.digest for s in key.secrets.all() if s.is_imported)
+    return Part(key.version, text, tuple(_counters(key.public_id, Q(key=key.public_id), limits)), imported)
 
 
 def _limits(catalogue: Part, account_json: str, own: Iterable[Limit]) -> tuple[Limit, ...]:
     account = account_from_json(account_json)
-    plan = catalogue_from_json(catalogue.json).plans[account.plan]
+    plan = _parsed(catalogue.json).plans[account.plan]
     return limits_in_force(plan.limits, account.overrides, account.plan_since, own)
+
+
+_parsed = lru_cache(4)(catalogue_from_json)  # one catalogue for the many keys of a bulk publication
 
 
 def _counters(subject: str, whose: Q, limits: Iterable[Limit]) -> Iterator[Counter]:

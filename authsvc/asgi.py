@@ -12,7 +12,7 @@ _django = get_asgi_application()
 
 from django.conf import settings
 
-from authsvc.gate.app import PATH, Gate, Receive, Scope, Send, gate, is_for_the_gate, serve
+from authsvc.gate.app import PATH, Gate, Receive, Scope, Send, close_gate, gate, is_for_the_gate, serve
 
 _IS_GATE, _IS_CONSOLE = "gate" in settings.SERVES, "console" in settings.SERVES
 
@@ -46,8 +46,8 @@ async def _live(receive: Receive, send: Send) -> None:
     await send({"type": "lifespan.startup.complete"})
     await receive()
     if _gate is not None:
-        await _gate.close()
         _gate = None
+        await close_gate()
     await send({"type": "lifespan.shutdown.complete"})
 
 

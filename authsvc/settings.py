@@ -51,6 +51,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 APPEND_SLASH = False  # a redirect is never an answer to a question from Traefik
 
 INSTALLED_APPS = [
+    "authsvc",
     "accounts",
     "quotas",
     "django.contrib.admin",

@@ -107,7 +107,8 @@ class Wanted:
                 start = window.start * SECOND
                 fields += names.counter(subject[-8:], limit.model, limit.unit, limit.window)
                 limits += [
-                    limit.scope[0], shadow, cost, limit.amount, window.number, start, window.end, int(limit.since > start)
+                    limit.scope[0], shadow, cost, limit.amount,
+                    window.number, start, window.end, int(limit.since > start),
                 ]  # fmt: skip
         head = [hour, mode, *self.versions, f"u:{self.secret}", self.cost, len(fields)]
         return keys, [*head, *fields, *limits]

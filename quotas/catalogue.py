@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,9 @@ class _Reader:
         self._slug(slug, where)
         path = self._value(raw, "path", str, f"/{slug}", where)
         if not re.fullmatch(rf"(/{SEGMENT}){{1,8}}", path):
-            self._fault(where, f"path = {path!r} is no clean path prefix; write one such as '/{slug}' or '/v1/{slug}'", "path")
+            self._fault(
+                where, f"path = {path!r} is no clean path prefix; write one such as '/{slug}' or '/v1/{slug}'", "path"
+            )
         cost = self._value(raw, "cost", int, 1, where)
         if not 1 <= cost <= limits.MOST_BURST:
             self._fault(where, f"cost = {cost} is not between 1 and {limits.MOST_BURST}", "cost")
@@ -109,11 +112,11 @@ class _Reader:
 
     def _paths_apart(self, models: Mapping[str, ModelEntry]) -> None:
         ordered = sorted(models.values(), key=lambda model: model.path + "/")
-        for one, other in zip(ordered, ordered[1:], strict=False):
+        for one, other in pairwise(ordered):
             if (other.path + "/").startswith(one.path + "/"):
                 self._fault(
                     f"models.{other.slug}",
-                    f"the path {other.path} begins with {one.path}, the path of {one.slug}: no prefix may begin another",
+                    f"the path {other.path} begins with {one.path}, the path of {one.slug}; no prefix may do so",
                 )
 
     def _plan(self, name: str, raw: dict[str, Any], models: Mapping[str, ModelEntry]) -> PlanEntry:
@@ -173,7 +176,9 @@ class _Reader:
         counters: dict[tuple[str, ...], str] = {}
         for limit in found:
             if limit.name in names:
-                self._fault(where, f"two limits are named {limit.name}: a name is a policy's name in headers", limit.name)
+                self._fault(
+                    where, f"two limits are named {limit.name}: a name is a policy's name in headers", limit.name
+                )
             if limit.identity in counters:
                 self._fault(
                     where,
@@ -184,17 +189,17 @@ class _Reader:
             names.add(limit.name)
             counters[limit.identity] = limit.name
 
-    def _costs_fit(
-        self, found: list[Limit], included: list[str], models: Mapping[str, ModelEntry], where: str
-    ) -> None:
+    def _costs_fit(self, found: list[Limit], included: list[str], models: Mapping[str, ModelEntry], where: str) -> None:
         served = [m for m in models.values() if m.slug in included or EVERY_MODEL in included]
         for limit in found:
             for model in served:
                 cost = limit.cost_of(model.cost)
-                if limit.applies_to(model.slug) and cost > min(limit.room, limit.amount if not limit.is_smoothed else limit.room):
+                if limit.applies_to(model.slug) and cost > min(
+                    limit.room, limit.amount if not limit.is_smoothed else limit.room
+                ):
                     self._fault(
                         where,
-                        f"a call to {model.slug} costs {cost} and never fits into the limit {limit.name}, which has room "
+                        f"a call to {model.slug} costs {cost} and never fits into the limit {limit.name} with room "
                         f"for {limit.room}: raise its {'burst' if limit.is_smoothed else 'amount'} or lower the cost",
                         limit.name,
                     )
@@ -206,7 +211,9 @@ class _Reader:
 
     def _slug(self, value: str, where: str) -> None:
         if not re.fullmatch(SLUG, value):
-            self._fault(where, f"{value!r} is no name: use up to 63 of A-Z a-z 0-9 . _ -, a letter or digit first", value)
+            self._fault(
+                where, f"{value!r} is no name: use up to 63 of A-Z a-z 0-9 . _ -, a letter or digit first", value
+            )
 
     def _among(self, raw: Mapping[str, Any], field: str, allowed: tuple[str, ...], where: str, name: str) -> None:
         value = raw.get(field, allowed[0])
@@ -233,9 +240,9 @@ class _Reader:
 
     def _line(self, where: str, near: tuple[str, ...]) -> int:
         bare = where.replace('"', "")
-        header = next(
-            (i for i, line in enumerate(self._lines) if line.strip().replace('"', "").startswith((f"[{bare}]", f"{bare} ", f"{bare}="))), 0
-        )  # fmt: skip
+        begins = (f"[{bare}]", f"{bare} ", f"{bare}=")
+        plain = [line.strip().replace('"', "") for line in self._lines]
+        header = next((i for i, line in enumerate(plain) if line.startswith(begins)), 0)
         for word in near:
             pattern = re.compile(rf"(?<![\w.-]){re.escape(word)}(?![\w.-])")
             for i in range(header, len(self._lines)):
@@ -258,7 +265,8 @@ def _instead(word: str, known: Any) -> str:
 def apply(file: CatalogueFile) -> Iterator[str]:
     """Make the database like the file, and say each thing that changed. Runs in the caller's transaction.
 
-    Models and plans that the file does not name stay: accounts may be on them. A model is disabled with enabled = false.
+    Models and plans that the file does not name stay: accounts may be on them.
+    A model is disabled with enabled = false.
     """
     catalogue, _ = Catalogue.objects.get_or_create(pk=1)
     for model in file.models.values():
@@ -281,7 +289,9 @@ def _apply_model(entry: ModelEntry) -> Iterator[str]:
         return
     changed = {name: value for name, value in wanted.items() if getattr(row, name) != value}
     if changed:
-        yield f"model {entry.slug}: " + ", ".join(f"{name} {getattr(row, name)!r} → {v!r}" for name, v in changed.items())
+        yield f"model {entry.slug}: " + ", ".join(
+            f"{name} {getattr(row, name)!r} → {v!r}" for name, v in changed.items()
+        )
         for name, value in changed.items():
             setattr(row, name, value)
         row.save(update_fields=list(changed))

@@ -61,7 +61,7 @@ class Link:
         return self._pipe.ask(command) if self._kind != "cluster" else self._cluster_pipe(partition).ask(command)
 
     async def ask(self, partition: str, command: bytes) -> Reply:
-        """The reply to a command; an error of Redis raises StoreUnavailable, after one more try if it was not executed."""
+        """The reply to a command, sent once more if Redis has not executed it. Raises StoreUnavailable."""
         if self._kind == "cluster":
             await self._learn_slots()
         reply = await self.send(partition, command)

@@ -8,6 +8,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
+from django.utils import timezone
 
 from quotas import limits
 from quotas.guarded import GuardedManager
@@ -17,7 +18,9 @@ SEGMENT = r"[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,127}"
 _is_slug = RegexValidator(
     rf"^{SLUG}\Z", "Use up to 63 of A-Z a-z 0-9 . _ -, beginning with a letter or digit: it goes into headers."
 )
-_is_path = RegexValidator(rf"^(/{SEGMENT}){{1,8}}\Z", "Write a path of clean segments, such as /en_core_web_sm or /v1/chat.")
+_is_path = RegexValidator(
+    rf"^(/{SEGMENT}){{1,8}}\Z", "Write a path of clean segments, such as /en_core_web_sm or /v1/chat."
+)
 
 
 def _one_of(values: tuple[str, ...]) -> list[tuple[str, str]]:
@@ -28,6 +31,7 @@ class Catalogue(models.Model):
     """The one row that stands for all models, plans and limits: its version covers them."""
 
     version = models.PositiveBigIntegerField(default=1)
+    changed_at = models.DateTimeField(default=timezone.now)
     default_plan = models.ForeignKey("Plan", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
 
     objects = GuardedManager()
@@ -42,14 +46,18 @@ class Catalogue(models.Model):
 class ServedModel(models.Model):
     """A model behind the gate."""
 
-    slug = models.CharField(max_length=63, unique=True, validators=[_is_slug], help_text="Its name in keys, plans and headers.")
+    slug = models.CharField(
+        max_length=63, unique=True, validators=[_is_slug], help_text="Its name in keys, plans and headers."
+    )
     path = models.CharField(
         max_length=255, unique=True, validators=[_is_path],
         help_text="The path prefix that Traefik routes to it, such as /en_core_web_sm. No prefix may begin another.",
     )  # fmt: skip
     title = models.CharField(max_length=200, blank=True)
     cost = models.PositiveIntegerField(
-        default=1, validators=[MinValueValidator(1), MaxValueValidator(1_000_000)], help_text="Units that one call takes."
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(1_000_000)],
+        help_text="Units that one call takes.",
     )
     enabled = models.BooleanField(default=True, help_text="A disabled model is refused like an unknown one.")
     created_at = models.DateTimeField(auto_now_add=True)

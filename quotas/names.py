@@ -40,6 +40,11 @@ def imported(digest: str) -> str:
     return f"{{{partition(digest)}}}:imported:{digest}"
 
 
+def new_digests(part: str) -> str:
+    """Secret → pepper:digest, made by gates when a key was used whose digest is under the old pepper."""
+    return f"{{{part}}}:new_digests"
+
+
 def field(kind: str, key_id: str = "") -> str:
     """A field of the account's hash: of the account itself, or of one of its keys."""
     return f"{kind}:{key_id[8:]}" if key_id else kind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic, time
 from typing import Any
 
@@ -25,7 +25,7 @@ from quotas.store import StoreUnavailable
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 PATH = "/auth/"
 
@@ -36,10 +36,9 @@ class Gate:
     """Decides what Traefik asks. One for each event loop."""
 
     def __init__(self) -> None:
-        known_peppers = peppers()
-        self._reader = KeyReader(settings.KEY_PREFIX, known_peppers)
-        self._peppers = {pepper.id: pepper for pepper in known_peppers}
-        self._lookup = Lookup(link())
+        known = peppers()
+        self._reader = KeyReader(settings.KEY_PREFIX, known)
+        self._lookup = Lookup(link(), known)
         self._imported = bool(settings.IMPORTED_KEYS)
         self._logs_all = settings.LOG_DECISIONS == "all"
         self._log = DecisionLog()
@@ -76,20 +75,25 @@ class Gate:
             return Decision(presented)
         if isinstance(presented, PresentedKey) and self._lookup.recall(presented.public_id) is not None:
             # The pipe bounds each round trip by the decision's time: no timer of its own for the usual case.
-            return await decide(request, presented, time(), self._lookup, self._peppers)
+            return await decide(request, presented, time(), self._lookup)
         try:
             async with asyncio.timeout(DECISION_SECONDS):
                 if isinstance(presented, ForeignKey):
-                    imported = await self._lookup.find_imported(presented.text, self._peppers.values())
+                    imported = await self._lookup.find_imported(presented.text)
                     if imported is None:
                         return Decision(Verdict.UNKNOWN_KEY)
                     presented = imported
-                return await decide(request, presented, time(), self._lookup, self._peppers)
+                return await decide(request, presented, time(), self._lookup)
         except (TimeoutError, StoreUnavailable, FactsUnavailable) as error:
             return Decision(Verdict.CANNOT_DECIDE, why=str(error) or "out of time")
 
     def _note(
-        self, decision: Decision, request: ForwardedRequest | Verdict, found: dict[bytes, bytes], identity: bytes, began: float
+        self,
+        decision: Decision,
+        request: ForwardedRequest | Verdict,
+        found: dict[bytes, bytes],
+        identity: bytes,
+        began: float,
     ) -> None:
         known = decision.known
         line: dict[str, object] = {
@@ -128,6 +132,13 @@ def gate() -> Gate:
             del _gates[ended]
         found = _gates[loop] = Gate()
     return found
+
+
+async def close_gate() -> None:
+    """Close this event loop's gate, if there is one."""
+    found = _gates.pop(asyncio.get_running_loop(), None)
+    if found is not None:
+        await found.close()
 
 
 def is_for_the_gate(path: str, headers: list[tuple[bytes, bytes]]) -> bool:

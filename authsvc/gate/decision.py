@@ -18,9 +18,7 @@ from quotas.store import StoreUnavailable
 TRIES = 3
 
 
-async def decide(
-    request: ForwardedRequest, presented: PresentedKey, now: float, lookup: Lookup, peppers: dict[str, Pepper]
-) -> Decision:
+async def decide(request: ForwardedRequest, presented: PresentedKey, now: float, lookup: Lookup) -> Decision:
     """Whether the key may make this request at `now` (seconds since 1970).
 
     Facts may be old; the script that takes, or counts a refusal, first confirms that their versions are in force, and
@@ -33,7 +31,7 @@ async def decide(
             if known is None:
                 return Decision(Verdict.UNKNOWN_KEY)
 
-            secret = matching_secret(known, presented, peppers)
+            secret = matching_secret(known, presented, lookup.peppers)
             model = known.catalogue.model_at(request.path)
             refusal = first_refusal(known, secret, model, request, now)
             if refusal is None:
@@ -47,6 +45,8 @@ async def decide(
             if isinstance(outcome, Usage):
                 known.confirmed = monotonic()
                 verdict = refusal or (Verdict.ALLOWED if outcome.granted else Verdict.OVER_LIMIT)
+                if secret is not None and secret.pepper != lookup.pepper.id:
+                    lookup.keep_new_digest(secret, presented)
                 return Decision(verdict, known, model.slug if model else "", terms, outcome)
             if isinstance(outcome, Stale):
                 known = await lookup.renew(known, outcome.versions)

@@ -15,7 +15,10 @@ METHODS = {m.encode(): m for m in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELET
 LONGEST_URI = 8192
 
 # The headers that the gate reads, and no others: what Traefik's `authRequestHeaders` must let through.
-WANTED = frozenset((b"x-forwarded-uri", b"x-forwarded-method", b"x-forwarded-for", b"authorization", b"x-api-key", b"traceparent"))
+WANTED = frozenset(
+    (b"x-forwarded-uri", b"x-forwarded-method", b"x-forwarded-for", b"authorization", b"x-api-key", b"traceparent")
+)
+_CREDENTIALS = frozenset((b"authorization", b"x-api-key"))
 
 # What Traefik can emit in a clean path: RFC 3986 pchar without ";", and the brackets that Go leaves alone. No escape
 # of a control, # % . / ; ? or \ in either case. No empty segment, no "." and no "..".
@@ -45,11 +48,12 @@ def read_headers(headers: list[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes]
     twice = False
     for name, value in headers:
         if name in WANTED:
-            if name in found:
-                if name != b"authorization" and name != b"x-api-key":
-                    twice = True
-                value = found[name] + b"\n" + value  # no key has a line break: whoever reads it sees several
-            found[name] = value
+            if name not in found:
+                found[name] = value
+            elif name in _CREDENTIALS:
+                found[name] += b"\n" + value  # no key has a line break: whoever reads it sees several
+            else:
+                twice = True
     return found, twice
 
 

@@ -35,17 +35,37 @@ class Verdict(Enum):
         "not_forwarded", 403, "not_forwarded", "Not a forwarded request",
         "The gate is asked by Traefik's ForwardAuth, at /auth/ and with X-Forwarded-Uri, -Method and -For once each.",
     )  # fmt: skip
-    UNCLEAN_PATH = ("unclean_path", 403, "unclean_path", "Path not clean", "The path has characters or segments that are refused.")
+    UNCLEAN_PATH = (
+        "unclean_path",
+        403,
+        "unclean_path",
+        "Path not clean",
+        "The path has characters or segments that are refused.",
+    )
     UNKNOWN_MODEL = ("unknown_model", 403, "unknown_model", "Unknown model", "There is no such model.")
     PIN_MISMATCH = ("pin_mismatch", 403, "unknown_model", "Unknown model", "There is no such model at this path.")
-    METHOD_NOT_ALLOWED = ("method_not_allowed", 403, "method_not_allowed", "Method not allowed", "This method is not allowed.")
+    METHOD_NOT_ALLOWED = (
+        "method_not_allowed",
+        403,
+        "method_not_allowed",
+        "Method not allowed",
+        "This method is not allowed.",
+    )
     ADDRESS_NOT_ALLOWED = (
-        "address_not_allowed", 403, "address_not_allowed", "Address not allowed", "This API key may not be used from this address.",
+        "address_not_allowed", 403, "address_not_allowed", "Address not allowed",
+        "This API key may not be used from this address.",
     )  # fmt: skip
-    ACCOUNT_SUSPENDED = ("account_suspended", 403, "account_suspended", "Account suspended", "The account is suspended.")
+    ACCOUNT_SUSPENDED = (
+        "account_suspended",
+        403,
+        "account_suspended",
+        "Account suspended",
+        "The account is suspended.",
+    )
     ACCOUNT_CLOSED = ("account_closed", 403, "account_suspended", "Account suspended", "The account is closed.")
     COST_OVER_BURST = (
-        "cost_over_burst", 403, "cost_over_burst", "Call too large", "A call to this model costs more than a limit ever has room for.",
+        "cost_over_burst", 403, "cost_over_burst", "Call too large",
+        "A call to this model costs more than a limit ever has room for.",
     )  # fmt: skip
 
     OVER_LIMIT = ("over_limit", 429, "quota_exceeded", "Over a limit", "This call is over a limit of your plan.")

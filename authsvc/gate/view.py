@@ -27,7 +27,9 @@ class GateFirst:
         is_question = request.path_info == PATH or "HTTP_X_FORWARDED_URI" in request.META
         if not is_question:
             if "console" not in settings.SERVES:
-                return JsonResponse({"title": "Not found", "status": 404}, status=404, content_type="application/problem+json")
+                return JsonResponse(
+                    {"title": "Not found", "status": 404}, status=404, content_type="application/problem+json"
+                )
             return self._get_response(request)
         if "gate" not in settings.SERVES:
             return JsonResponse(

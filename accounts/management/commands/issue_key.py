@@ -39,8 +39,8 @@ class Command(BaseCommand):
         account = _account(options["account"], options["plan"])
         try:
             issued = issue_key(
-                account, name=options["name"], models=options["model"], networks=options["allow_ip"],
-                methods=options["allow_method"], expires_at=timezone.now() + lifetime if lifetime else None, actor=ACTOR,
+                account, name=options["name"], models=options["model"], networks=options["allow_ip"], actor=ACTOR,
+                methods=options["allow_method"], expires_at=timezone.now() + lifetime if lifetime else None,
             )  # fmt: skip
         except ValidationError as error:
             raise CommandError("; ".join(error.messages)) from error

@@ -28,5 +28,7 @@ class Command(BaseCommand):
             missing = f"account {options['account']!r}" if account is None else f"plan {options['plan']!r}"
             raise CommandError(f"There is no {missing}.")
         if move_account(account, plan, actor=Actor.command("move_account")).is_pending:
-            raise CommandError("Pending: saved, but Redis cannot be reached; keep_ledger publishes it.", returncode=PENDING)
+            raise CommandError(
+                "Pending: saved, but Redis cannot be reached; keep_ledger publishes it.", returncode=PENDING
+            )
         self.stdout.write(f"done: {account.name} is on {plan.name}")

@@ -24,5 +24,7 @@ class Command(BaseCommand):
         if key is None:
             raise CommandError(f"There is no key {options['id'][:16]}: write the 16 characters after the prefix.")
         if revoke_key(key, actor=Actor.command("revoke_key")).is_pending:
-            raise CommandError("Pending: saved, but Redis cannot be reached; keep_ledger publishes it.", returncode=PENDING)
+            raise CommandError(
+                "Pending: saved, but Redis cannot be reached; keep_ledger publishes it.", returncode=PENDING
+            )
         self.stdout.write(f"done: {key.public_id} is revoked")

@@ -39,7 +39,9 @@ class Command(BaseCommand):
         lines, publication = change_catalogue(lambda: apply(file), actor=Actor.command("apply_catalogue"))
         self._show(lines, "changed")
         if publication.is_pending:
-            raise CommandError("Pending: saved, but Redis cannot be reached; keep_ledger publishes it.", returncode=PENDING)
+            raise CommandError(
+                "Pending: saved, but Redis cannot be reached; keep_ledger publishes it.", returncode=PENDING
+            )
 
     def _show(self, lines: list[str], what: str) -> None:
         for line in lines:

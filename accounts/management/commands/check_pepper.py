@@ -1,0 +1,30 @@
+"""manage.py check_pepper: how many keys still need the old pepper."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.db.models import Count
+
+from accounts.models import KeySecret
+from accounts.services import peppers
+
+STILL_NEEDED = 1
+
+
+class Command(BaseCommand):
+    help = "Say which peppers the stored digests need; exit status 1 while any but KEY_PEPPER is needed."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        known = {pepper.id: name for pepper, name in zip(peppers(), ("KEY_PEPPER", "KEY_PEPPER_OLD"), strict=False)}
+        living = KeySecret.objects.filter(key__revoked_at__isnull=True)
+        counts = dict(living.values_list("pepper").annotate(secrets=Count("id")).order_by())
+        current = peppers()[0].id
+        for pepper, count in sorted(counts.items()):
+            self.stdout.write(f"{count} secrets need {known.get(pepper, 'a pepper that is not set')} ({pepper})")
+        needed = sum(count for pepper, count in counts.items() if pepper != current)
+        if needed:
+            self.stdout.write(f"Keep KEY_PEPPER_OLD: {needed} secrets have not been used since the change.")
+            raise SystemExit(STILL_NEEDED)
+        self.stdout.write("KEY_PEPPER_OLD is not needed.")

@@ -1,0 +1,82 @@
+"""What keep_ledger does in a turn: each step may be repeated, cut off, or run by two workers at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from time import monotonic
+from typing import Any
+
+from django.utils import timezone
+
+from accounts import publish
+from accounts.services import note_last_uses, store_new_digests
+from quotas import names, store
+from quotas.ledger import copy_usage
+
+RECENT = timedelta(hours=1)
+EVERY_SECONDS = 60
+
+
+@dataclass(slots=True)
+class Turn:
+    """What one turn did."""
+
+    published: int = 0
+    republished: int = 0
+    copied: int = 0
+    redigested: int = 0
+
+    @property
+    def is_news(self) -> bool:
+        return bool(self.published or self.republished or self.redigested)
+
+    def __str__(self) -> str:
+        return (
+            f"published {self.published} changes, published {self.republished} parts again, "
+            f"copied usage of {self.copied} key-hours, stored {self.redigested} digests under the new pepper"
+        )
+
+
+class Worker:
+    """Remembers which Redis it spoke to, and when it last published what had changed."""
+
+    def __init__(self) -> None:
+        self._server = ""
+        self._republished_at = -float(EVERY_SECONDS)
+
+    def turn(self) -> Turn:
+        """Do what is due. Raises RedisError or DatabaseError; the next turn goes on from there."""
+        turn = Turn()
+        turn.republished = self._mend()
+        turn.published = publish.deliver_all()
+        partitions = publish.partitions_in_use()
+        copied = copy_usage(partitions)
+        turn.copied = copied.hashes
+        note_last_uses(copied.last_uses)
+        turn.redigested = store_new_digests(partitions)
+        return turn
+
+    def _mend(self) -> int:
+        """Publish again what an old replica, promoted, or an old copy, restored, may have undone."""
+        client = store.sync_client()
+        if not client.exists(names.LIFE):
+            count = publish.publish_everything()
+            client.set(names.LIFE, timezone.now().isoformat())
+            self._server, self._republished_at = _identity(client), monotonic()
+            return count
+        server = _identity(client)
+        if server == self._server and monotonic() - self._republished_at < EVERY_SECONDS:
+            return 0
+        is_another = self._server not in ("", server)
+        count = publish.publish_changed_since(timezone.now() - RECENT)
+        self._server, self._republished_at = server, monotonic()
+        return count if is_another else 0
+
+
+def _identity(client: Any) -> str:
+    """Which Redis this is: its run_id, which changes with a restart and with another master."""
+    if store.is_cluster():
+        infos = client.info("server", target_nodes="primaries")
+        return ",".join(sorted(str(info["run_id"]) for info in infos.values()))
+    return str(client.info("server")["run_id"])

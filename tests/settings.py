@@ -1,0 +1,26 @@
+"""The product's settings, with secrets and stores of the tests' own; the environment of the machine takes no part."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+_DIRECTORY = os.environ.setdefault("AUTHSVC_TEST_DIR", tempfile.mkdtemp(prefix="authsvc-test-"))
+
+for _name in [name for name in os.environ if name.startswith("AUTHSVC_") and not name.startswith("AUTHSVC_TEST_")]:
+    del os.environ[_name]
+os.environ.pop("DEBUG", None)
+os.environ["SECRET_KEY"] = "of-the-tests-" + "x" * 40
+os.environ["KEY_PEPPER"] = "pepper-of-the-tests-" + "x" * 40
+os.environ["DATABASE_URL"] = os.environ.get("AUTHSVC_TEST_DATABASE_URL", f"sqlite:///{_DIRECTORY}/db.sqlite3")
+os.environ["REDIS_URL"] = f"unix://{_DIRECTORY}/redis.sock?db=9"  # conftest.py starts it there
+os.environ["ALLOWED_HOSTS"] = "*"
+
+from authsvc.settings import *  # noqa: E402, F403
+from authsvc.settings import DATABASES  # noqa: E402
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+DATABASES["default"]["CONN_MAX_AGE"] = 0
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # A file: the gate's look-ups read it from threads of their own.
+    DATABASES["default"]["TEST"] = {"NAME": f"{_DIRECTORY}/test.sqlite3"}
