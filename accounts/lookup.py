@@ -22,7 +22,7 @@ from quotas import names
 from quotas.buckets import TAKE, Versions
 from quotas.facts import CatalogueFacts, catalogue_from_json
 from quotas.link import Link, Script
-from quotas.pipe import Reply, pack
+from quotas.pipe import DECISION_SECONDS, Reply, pack
 from quotas.store import StoreUnavailable, script
 
 DATABASE_THREADS = 4
@@ -78,6 +78,12 @@ class Lookup:
     async def load(self, public_id: str) -> KnownKey | None:
         """The key from the database; Redis gets it, and the calendar counters from the ledger where it has none."""
         return await self._once(f"load {public_id}", lambda: self._load(public_id))
+
+    async def learn_catalogue(self) -> None:
+        """Know the catalogue, for the one question that comes before any key."""
+        async with asyncio.timeout(DECISION_SECONDS):
+            text = await self.link.ask(names.partition(names.CATALOGUE), _LOOK_CATALOGUE)
+            self._learn(catalogue_from_json(text or (await self._database(snapshot.read_catalogue)).json))
 
     async def find_imported(self, text: bytes) -> PresentedKey | None:
         """The key that this string of another system was imported as. In Redis only: a stranger costs no query."""

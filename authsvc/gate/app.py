@@ -68,9 +68,14 @@ class Gate:
         return answer(decision, identity)
 
     async def _decide(self, request: ForwardedRequest, found: dict[bytes, bytes]) -> Decision:
-        catalogue = self._lookup.catalogue
-        trust_crc = catalogue is not None and catalogue.foreign_checks
-        presented = read_key(found, self._reader, imported=self._imported, trust_crc=trust_crc)
+        presented = self._read_key(found)
+        if presented is Verdict.FORGED_KEY and self._lookup.catalogue is None:
+            # Only the catalogue tells whether a check may belong to a pepper that is gone: a cold process asks, once.
+            try:
+                await self._lookup.learn_catalogue()
+            except (TimeoutError, StoreUnavailable, FactsUnavailable) as error:
+                return Decision(Verdict.CANNOT_DECIDE, why=str(error) or "out of time")
+            presented = self._read_key(found)
         if isinstance(presented, Verdict):
             return Decision(presented)
         if isinstance(presented, PresentedKey) and self._lookup.recall(presented.public_id) is not None:
@@ -86,6 +91,11 @@ class Gate:
                 return await decide(request, presented, time(), self._lookup)
         except (TimeoutError, StoreUnavailable, FactsUnavailable) as error:
             return Decision(Verdict.CANNOT_DECIDE, why=str(error) or "out of time")
+
+    def _read_key(self, found: dict[bytes, bytes]) -> PresentedKey | ForeignKey | Verdict:
+        catalogue = self._lookup.catalogue
+        trust_crc = catalogue is not None and catalogue.foreign_checks
+        return read_key(found, self._reader, imported=self._imported, trust_crc=trust_crc)
 
     def _note(
         self,

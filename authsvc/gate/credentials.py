@@ -43,7 +43,7 @@ def read_key(
     if not text.startswith(reader.ours):
         if imported and _IMPORTED.fullmatch(text):
             return ForeignKey(text)
-        return Verdict.FORGED_KEY
+        return Verdict.FOREIGN_KEY
     key = reader.read(text, trust_crc=trust_crc)
     if key is INCOMPLETE:
         return Verdict.INCOMPLETE_KEY

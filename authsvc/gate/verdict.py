@@ -21,6 +21,7 @@ class Verdict(Enum):
         "This API key is incomplete: its length or its checksum is wrong. Was all of it copied?",
     )  # fmt: skip
     SEVERAL_KEYS = ("several_keys", 401, "invalid_token", "Invalid API key", "Send exactly one API key.")
+    FOREIGN_KEY = ("foreign_key", 401, "invalid_token", "Invalid API key", _INVALID)
     FORGED_KEY = ("forged_key", 401, "invalid_token", "Invalid API key", _INVALID)
     UNKNOWN_KEY = ("unknown_key", 401, "invalid_token", "Invalid API key", _INVALID)
     WRONG_SECRET = ("wrong_secret", 401, "invalid_token", "Invalid API key", _INVALID)

@@ -1,0 +1,357 @@
+"""The decision: what it costs, what it confirms, and that a change holds on the next request."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+from django.db import connections
+
+from accounts import services
+from accounts.models import Account, ApiKey, KeySecret
+from accounts.publish import models_base
+from accounts.services import Actor
+from quotas import buckets, names
+from quotas.models import Plan, PlanLimit
+from tests.conftest import ACTOR, CATALOGUE
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def word(answer) -> str:
+    return "allowed" if answer.status == 200 else json.loads(answer.body)["type"].rpartition("/")[2]
+
+
+def left(answer) -> list[int]:
+    """r of each policy."""
+    header = dict(answer.headers)[b"ratelimit"].decode()
+    return [int(policy.split(";")[1][2:]) for policy in header.split(", ")]
+
+
+def forget_redis(client) -> None:
+    client.flushdb()
+
+
+class Stopped(RuntimeError):
+    pass
+
+
+@pytest.fixture
+def database_stopped(monkeypatch):
+    """From here on every statement fails, in every thread."""
+    from django.db import OperationalError
+    from django.db.backends.utils import CursorWrapper
+
+    def stop() -> None:
+        def fail(*_, **__):
+            raise OperationalError("the database is stopped")
+
+        monkeypatch.setattr(CursorWrapper, "execute", fail)
+
+    return stop
+
+
+def test_a_key_that_is_known_costs_no_sql_and_one_round_trip(ask, issued, costs):
+    ask(issued.text)
+    with costs() as counted:
+        assert ask(issued.text).status == 200
+    assert dict(counted) == {"round trips": 1}
+
+
+def test_a_refusal_costs_what_a_permit_costs(ask, issued, costs):
+    ask(issued.text)
+    ask(issued.text, x_forwarded_uri="/v1/large", query="model=lg")
+    with costs() as counted:
+        assert word(ask(issued.text, x_forwarded_uri="/v1/large", query="model=lg")) == "insufficient_scope"
+    assert dict(counted) == {"round trips": 1}
+
+
+def test_a_cold_process_needs_two_round_trips_and_no_sql(on_a_loop, ask, issued, costs):
+    on_a_loop(_connect())
+    with costs() as counted:
+        assert ask(issued.text).status == 200
+    assert dict(counted) == {"round trips": 2}
+
+
+async def _connect() -> None:
+    from authsvc.gate.app import gate
+
+    await gate()._lookup.link.ask("", b"*1\r\n$4\r\nPING\r\n")
+
+
+@pytest.mark.parametrize("key", ["junk", "ask_" + "a" * 61, None])
+def test_a_string_that_we_did_not_mint_costs_nothing(on_a_loop, ask, issued, costs, key):
+    ask(issued.text)
+    with costs() as counted:
+        assert ask(key).status == 401
+    assert dict(counted) == {}
+
+
+def test_a_forged_key_with_a_right_checksum_costs_nothing(ask, issued, costs):
+    from accounts.keys import crc_of
+
+    ask(issued.text)
+    body = (issued.text[:-12] + "AAAAAA").encode()
+    with costs() as counted:
+        assert ask((body + crc_of(body)).decode()).status == 401
+    assert dict(counted) == {}
+
+
+def test_an_unknown_key_asks_the_database_once_a_minute_and_redis_each_time(ask, issued, costs):
+    from accounts.keys import new_key
+    from accounts.services import peppers
+
+    stranger = new_key("Z" * 16, "ask", peppers()[0]).text
+    assert ask(stranger).status == 401
+    with costs() as counted:
+        assert ask(stranger).status == 401
+    assert dict(counted) == {"round trips": 1}
+
+
+def test_unknown_keys_evict_no_good_facts(ask, issued, costs, settings):
+    from accounts.keys import new_account_id, new_key, new_key_id
+
+    settings.CACHED_KEYS = 2
+    ask(issued.text)
+    for _ in range(5):
+        ask(new_key(new_key_id(new_account_id()), "ask", services.peppers()[0]).text)
+    with costs() as counted:
+        ask(issued.text)
+    assert dict(counted) == {"round trips": 1}
+
+
+def test_the_facts_of_a_process_are_bounded(ask, pro_account, on_a_loop, settings):
+    from authsvc.gate.app import gate
+
+    settings.CACHED_KEYS = 3
+    for number in range(6):
+        assert ask(services.issue_key(pro_account, name=str(number), actor=ACTOR).text).status == 200
+
+    async def known() -> int:
+        return len(gate()._lookup._known)
+
+    assert on_a_loop(known()) == 3
+
+
+CHANGES = {
+    "revoked": lambda key, account: services.revoke_key(key, actor=ACTOR),
+    "suspended": lambda key, account: services.suspend_account(account, actor=ACTOR),
+    "closed": lambda key, account: services.close_account(account, actor=ACTOR),
+    "another model": lambda key, account: services.change_key(key, models=["lg"], actor=ACTOR),
+    "another network": lambda key, account: services.change_key(key, networks=["10.0.0.0/8"], actor=ACTOR),
+    "another method": lambda key, account: services.change_key(key, methods=["GET"], actor=ACTOR),
+    "expired": lambda key, account: services.change_key(key, expires_at=datetime.now(UTC), actor=ACTOR),
+    "rotated": lambda key, account: services.rotate_key(key, grace=timedelta(0), actor=ACTOR),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_holds_on_the_next_request(ask, issued, account, change):
+    assert ask(issued.text).status == 200
+    CHANGES[change](issued.key, account)
+    assert ask(issued.text).status in (401, 403)
+
+
+def test_a_disabled_model_and_an_edited_plan_hold_on_the_next_request(ask, issued, catalogue):
+    assert ask(issued.text).status == 200
+    catalogue(CATALOGUE.replace('title = "small"', "enabled = false"))
+    assert word(ask(issued.text)) == "unknown_model"
+    catalogue(CATALOGUE.replace("burst = 10", "burst = 2"))
+    assert left(ask(issued.text)) == [0, 998]
+    assert ask(issued.text).status == 429
+
+
+def test_a_move_to_another_plan_holds_on_the_next_request_and_keeps_what_was_used(ask, issued, account):
+    for _ in range(3):
+        ask(issued.text)
+    services.move_account(account, Plan.objects.get(name="pro"), actor=ACTOR)
+    assert left(ask(issued.text)) == [99]
+    services.move_account(account, Plan.objects.get(name="free"), actor=ACTOR)
+    assert left(ask(issued.text))[1] == 996
+
+
+def test_a_key_that_was_revoked_is_refused_in_the_same_words_as_an_unknown_one(ask, issued):
+    services.revoke_key(issued.key, actor=ACTOR)
+    revoked, junk = ask(issued.text), ask("ask_" + "0" * 30)
+    assert json.loads(revoked.body)["detail"] == "This API key is not valid."
+    assert revoked.status == junk.status == 401
+
+
+def test_both_secrets_work_until_the_grace_ends(ask, issued):
+    new = services.rotate_key(issued.key, grace=timedelta(days=1), actor=ACTOR)
+    assert ask(issued.text).status == ask(new.text).status == 200
+    services.end_rotation(issued.key, actor=ACTOR)
+    assert ask(issued.text).status == 401
+    assert ask(new.text).status == 200
+
+
+def test_a_grace_ends_by_itself(ask, issued, monkeypatch):
+    from authsvc.gate import app
+
+    new = services.rotate_key(issued.key, grace=timedelta(hours=1), actor=ACTOR)
+    assert ask(issued.text).status == 200
+    later = datetime.now(UTC).timestamp() + 3601
+    monkeypatch.setattr(app, "time", lambda: later)
+    assert ask(issued.text).status == 401
+    assert ask(new.text).status == 200
+
+
+def test_decisions_go_on_with_the_database_stopped(ask, issued, database_stopped):
+    database_stopped()
+    assert ask(issued.text).status == 200  # cold: the facts are in Redis
+    assert ask(issued.text).status == 200
+
+
+@pytest.mark.parametrize("limit", ["day", "month"])
+def test_they_go_on_over_midnight_and_a_month_s_end_with_the_database_stopped(
+    ask, catalogue, pro_account, redis_db, database_stopped, limit
+):
+    catalogue(
+        CATALOGUE.replace(
+            '{ name = "second", per = "account", amount = 50, window = "second", burst = 100 }',
+            f'{{ name = "quota", per = "account", amount = 9, window = "{limit}" }}',
+        )
+    )
+    _made_long_ago(pro_account)
+    key = services.issue_key(pro_account, name="k", actor=ACTOR).text
+    for _ in range(4):
+        ask(key)
+    assert left(ask(key)) == [4]
+    database_stopped()
+    # The window that was counted is the one before: the account was loaded in it, too.
+    account = names.account(pro_account.public_id)
+    _, window = names.counter(pro_account.public_id, "*", "requests", limit)
+    redis_db.hset(account, window, int(redis_db.hget(account, window)) - 1)
+    redis_db.hset(account, "l", 1)
+    assert left(ask(key)) == [8]
+
+
+def _made_long_ago(account) -> None:
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    models_base(PlanLimit).update(counted_since=long_ago)
+    models_base(Account).filter(pk=account.pk).update(plan_since=long_ago)
+    services.change_catalogue(lambda: ["as if made long ago"], actor=ACTOR)
+    services.resume_account(account, actor=ACTOR)
+
+
+def test_an_emptied_redis_is_filled_from_the_database_and_the_ledger(ask, issued, redis_db):
+    for _ in range(4):
+        ask(issued.text)
+    call_command("keep_ledger", once=True, stdout=StringIO())
+    forget_redis(redis_db)
+    assert left(ask(issued.text)) == [9, 995]
+
+
+def test_with_redis_emptied_and_the_database_stopped_nobody_can_tell(ask, issued, redis_db, database_stopped):
+    ask(issued.text)
+    forget_redis(redis_db)
+    database_stopped()
+    answer = ask(issued.text)
+    assert (answer.status, dict(answer.headers)[b"retry-after"]) == (503, b"1")
+
+
+def test_an_old_copy_in_redis_is_replaced_from_the_database(ask, issued, redis_db):
+    """An old replica was promoted: versions and facts of yesterday."""
+    ask(issued.text)
+    account = names.account(issued.key.public_id[:8])
+    copy = redis_db.hgetall(account)
+    services.change_key(issued.key, methods=["POST", "GET"], actor=ACTOR)
+    assert ask(issued.text).status == 200
+    redis_db.hset(account, mapping=copy)
+    assert ask(issued.text).status == 200
+    assert redis_db.hget(account, names.field("v", issued.key.public_id)) == "2"
+
+
+def test_a_gate_whose_facts_never_fit_gives_up(ask, issued, redis_db, monkeypatch):
+    ask(issued.text)
+    monkeypatch.setattr(buckets.Wanted, "command", _with_versions_of_yesterday(buckets.Wanted.command))
+    assert ask(issued.text).status == 503
+
+
+def _with_versions_of_yesterday(command):
+    def old(self, mode, hour):
+        self.versions, self._packed = buckets.Versions(99, 99, 99), {}
+        return command(self, mode, hour)
+
+    return old
+
+
+def test_a_key_whose_cost_no_limit_can_hold_is_told_so(ask, pro_key, pro_account):
+    services.override_limit(pro_account, "second", 1, burst=1, actor=ACTOR)
+    services.change_key(
+        pro_key.key,
+        limits=[_limit(name="tiny", amount=4, window="day", unit="units")],
+        actor=ACTOR,
+    )
+    assert word(ask(pro_key.text, x_forwarded_uri="/v1/large/x", query="model=lg")) == "cost_over_burst"
+    assert ask(pro_key.text).status == 200
+
+
+def _limit(**fields):
+    from quotas.limits import Limit
+
+    return Limit(scope="key", **fields)
+
+
+def test_a_new_pepper_takes_over_as_keys_are_used(issued, redis_db, settings, on_a_loop):
+    """Issue under one pepper, change it, use the key, let the worker store the digest, drop the old one."""
+    unused = services.issue_key(issued.key.account, name="unused", actor=ACTOR)
+    settings.KEY_PEPPER_OLD, settings.KEY_PEPPER = settings.KEY_PEPPER, "another-pepper-" + "y" * 40
+    assert on_a_loop(_once(issued.text)) == 200
+    assert on_a_loop(_once(unused.text[:-1] + "_")) == 401
+    with pytest.raises(SystemExit):
+        call_command("check_pepper", stdout=StringIO())
+    call_command("keep_ledger", once=True, stdout=StringIO())
+    assert KeySecret.objects.get(key=issued.key).pepper == services.peppers()[0].id
+    services.revoke_key(unused.key, actor=ACTOR)
+    call_command("check_pepper", stdout=StringIO())
+    settings.KEY_PEPPER_OLD = ""
+    assert on_a_loop(_once(issued.text)) == 200
+    assert on_a_loop(_once(issued.text)) == 200
+
+
+async def _once(key: str) -> int:
+    """A gate of a new process."""
+    from authsvc.gate.app import close_gate, gate
+    from tests.gate.conftest import question, raw
+
+    try:
+        first = await gate().answer("/auth/", b"", raw(question(key)))
+        return (await gate().answer("/auth/", b"", raw(question(key)))).status if first.status == 200 else first.status
+    finally:
+        await close_gate()
+
+
+def test_an_imported_key_is_found_in_redis_alone(account, redis_db, settings, on_a_loop, costs):
+    import hashlib
+
+    text = "sk-of-another-system-0123456789"
+    digest = hashlib.sha256(text.encode()).digest()
+    services.import_key(account, name="old", digest_of_text=digest, start=text[:6], actor=ACTOR)
+    assert on_a_loop(_once(text)) == 401
+    settings.IMPORTED_KEYS = True
+    with costs() as counted:
+        assert on_a_loop(_once(text)) == 200
+        assert on_a_loop(_once(text + "x")) == 401
+    assert counted["sql"] == 0
+    services.revoke_key(ApiKey.objects.get(name="old"), actor=ACTOR)
+    assert on_a_loop(_once(text)) == 401
+
+
+def test_every_act_is_in_the_audit_log(issued, account):
+    from accounts.models import AuditEvent
+
+    services.suspend_account(account, actor=Actor("alice", "203.0.113.9"))
+    event = AuditEvent.objects.latest("id")
+    assert (event.actor, event.address, event.act, event.subject) == (
+        "alice", "203.0.113.9", "account.suspend", account.public_id,
+    )  # fmt: skip
+    assert (event.before["state"], event.after["state"]) == ("active", "suspended")
+
+
+def test_connections_of_look_ups_are_their_own(ask, issued):
+    ask(issued.text)
+    assert connections["default"].connection is None or not connections["default"].in_atomic_block

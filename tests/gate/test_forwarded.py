@@ -1,0 +1,156 @@
+"""Headers from Traefik: deny, never repair."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authsvc.gate.forwarded import ForwardedRequest, read_forwarded, read_headers, request_id
+from authsvc.gate.verdict import Verdict
+from quotas.facts import catalogue_from_json
+
+GOOD = {
+    b"x-forwarded-uri": b"/sm/ner?q=1",
+    b"x-forwarded-method": b"POST",
+    b"x-forwarded-for": b"203.0.113.7",
+}
+
+RECORDED = [
+    tuple(line.split("\t"))
+    for line in (Path(__file__).parent / "uris.tsv").read_text().splitlines()
+    if not line.startswith("#")
+]
+
+UNCLEAN = [
+    b"", b"/", b"x", b"sm/x", b"//sm", b"/sm//x", b"/sm/./x", b"/sm/../lg", b"/sm/..", b"/sm/.", b"/./sm", b"/../sm",
+    b"/sm/..?x", b"/sm/.?x", b"/sm;x", b"/sm/x;y=1", b"/sm\\x", b"/sm/x#y", b"/sm/x y", b"/sm/\tx", b"/sm/\x00", b"/sm/\x7f",
+    b"/sm/\xc3\xa9", b"/sm/%", b"/sm/%2", b"/sm/%zz", b"/sm/%u002e", b"/sm/%2e%2e/lg", b"/sm/%2E", b"/sm/.%2e", b"/sm/%2f", b"/sm%2Fx",
+    b"/sm%2F..%2Flg", b"/sm/%5c", b"/sm/%5C..", b"/sm/%3b", b"/sm/%3Bx", b"/sm/%3f", b"/sm/%3F", b"/sm/%23", b"/sm/%25", b"/sm/%252e",
+    b"/sm/%00", b"/sm/%0a", b"/sm/%0D%0A", b"/sm/%1f", b"/sm/%1F", b"/sm/%7f", b"/sm/%7F", b"http://x/sm", b"*", b"/sm\r\nx: y",
+    b"/sm/<x>", b'/sm/"x"', b"/sm/{x}", b"/sm/|", b"/sm/^", b"/sm/`", b"/" + b"a" * 8192, b"?", b"/?", b"/sm/x?\x00", b"/sm/x?a b",
+]  # fmt: skip
+
+CLEAN = [
+    (b"/sm", "/sm"), (b"/sm/", "/sm/"), (b"/sm?x", "/sm"), (b"/sm/?", "/sm/"), (b"/sm/x?/../lg", "/sm/x"), (b"/sm/...", "/sm/..."),
+    (b"/sm/.x", "/sm/.x"), (b"/sm/x.", "/sm/x."), (b"/sm/..x", "/sm/..x"), (b"/sm/a%20b", "/sm/a%20b"), (b"/sm/%C3%A9", "/sm/%C3%A9"),
+    (b"/sm/%2A", "/sm/%2A"), (b"/sm/@:,+=&$!'()*~_-[]", "/sm/@:,+=&$!'()*~_-[]"), (b"/SM", "/SM"), (b"/sm/x?%2e%2e%2f", "/sm/x"),
+]  # fmt: skip
+
+
+def read(query: bytes = b"", **changes: bytes | None) -> ForwardedRequest | Verdict:
+    headers = GOOD | {name.replace("_", "-").encode(): value for name, value in changes.items()}
+    return read_forwarded({name: value for name, value in headers.items() if value is not None}, False, query)
+
+
+@pytest.mark.parametrize("uri", UNCLEAN)
+def test_an_unclean_path_is_denied(uri):
+    assert read(x_forwarded_uri=uri) is Verdict.UNCLEAN_PATH
+
+
+@pytest.mark.parametrize(("uri", "path"), CLEAN)
+def test_a_clean_path_stays_as_it_is_and_its_query_takes_no_part(uri, path):
+    request = read(x_forwarded_uri=uri)
+    assert isinstance(request, ForwardedRequest)
+    assert request.path == path
+
+
+@pytest.mark.parametrize(("uri", "router"), RECORDED)
+def test_a_recorded_path_is_never_taken_for_another_model_than_its_router_s(uri, router):
+    request = read(x_forwarded_uri=uri.encode())
+    if isinstance(request, ForwardedRequest):
+        model = TWO_MODELS.model_at(request.path)
+        assert model is None or model.slug == f"en_core_web_{router}"
+
+
+@given(st.text(alphabet="/.%2fFeE5cC;?#\\ab ", max_size=30).map(lambda text: "/en_core_web_sm" + text))
+def test_no_path_that_leaves_its_model_when_decoded_is_clean(uri):
+    request = read(x_forwarded_uri=uri.encode())
+    if isinstance(request, ForwardedRequest):
+        decoded = request.path
+        for _ in range(3):
+            decoded = re.sub("%([0-9a-fA-F]{2})", lambda match: chr(int(match[1], 16)), decoded).replace("\\", "/")
+            assert not {".", ".."} & set(decoded.split("/"))
+            assert "//" not in decoded
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_end_in_a_request_or_a_verdict(uri):
+    outcome = read(x_forwarded_uri=uri)
+    assert isinstance(outcome, ForwardedRequest) or outcome is Verdict.UNCLEAN_PATH
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_each_forwarded_header_comes_exactly_once(name):
+    headers = [(n, v) for n, v in GOOD.items() if n != name]
+    assert read_forwarded(*read_headers(headers), b"") is Verdict.NOT_FORWARDED
+    assert read_forwarded(*read_headers([*GOOD.items(), (name, GOOD[name])]), b"") is Verdict.NOT_FORWARDED
+    assert isinstance(read_forwarded(*read_headers(list(GOOD.items())), b""), ForwardedRequest)
+
+
+@pytest.mark.parametrize("method", [b"get", b"FOO", b"", b"GET,GET", b"G" * 300, b"CONNECT", b"TRACE", b"GET "])
+def test_methods_are_a_list(method):
+    assert read(x_forwarded_method=method) is Verdict.METHOD_NOT_ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("source", "client"),
+    [(b"203.0.113.7", "203.0.113.7"), (b"203.0.113.7, 127.0.0.1", "203.0.113.7"), (b"2001:db8::1", "2001:db8::1")],
+)
+def test_the_first_address_is_the_client(source, client):
+    request = read(x_forwarded_for=source)
+    assert isinstance(request, ForwardedRequest)
+    assert request.client == client
+
+
+@pytest.mark.parametrize(
+    "source", [b"", b"unknown", b"203.0.113.7,127.0.0.1", b"1.2.3.4:80", b"1.2.3.4, ", b"\xff", b"1." * 500]
+)
+def test_an_address_that_cannot_be_read_is_a_fault_of_the_deployment(source):
+    assert read(x_forwarded_for=source) is Verdict.NOT_FORWARDED
+
+
+@pytest.mark.parametrize(
+    ("query", "pin"),
+    [(b"", ""), (b"model=sm", "sm"), (b"a=b&model=sm", "sm"), (b"other=1", ""), (b"model=en.core-1", "en.core-1")],
+)
+def test_the_pin_is_read(query, pin):
+    request = read(query)
+    assert isinstance(request, ForwardedRequest)
+    assert request.pin == pin
+
+
+@pytest.mark.parametrize(
+    "query",
+    [b"model=", b"model", b"model=sm&model=sm", b"model=sm&model=lg", b"model=%73m", b"model=../lg", b"models=x"],
+)
+def test_a_pin_that_cannot_be_read_matches_nothing(query):
+    assert read(query) is Verdict.PIN_MISMATCH
+
+
+def test_a_valid_trace_names_the_request():
+    trace = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    assert request_id({b"traceparent": trace}) == b"4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [
+        b"", b"x", b"00-" + b"0" * 32 + b"-00f067aa0ba902b7-01", b"00-4bf92f3577b34da6a3ce929d0e0e4736-" + b"0" * 16 + b"-01",
+        b"ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", b"00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+    ],
+)  # fmt: skip
+def test_another_trace_is_replaced_by_an_id_of_our_own(trace):
+    ours = request_id({b"traceparent": trace})
+    assert re.fullmatch(rb"[0-9a-f]{32}", ours)
+    assert ours != request_id({b"traceparent": trace})
+
+
+TWO_MODELS = catalogue_from_json(
+    """{"version": 1, "foreign_checks": false, "plans": {}, "models": {
+    "en_core_web_sm": {"path": "/en_core_web_sm", "cost": 1, "enabled": true},
+    "en_core_web_lg": {"path": "/en_core_web_lg", "cost": 1, "enabled": true}}}"""
+)

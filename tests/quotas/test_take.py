@@ -1,0 +1,295 @@
+"""lua/take.lua, through a real Redis."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from time import time
+
+import pytest
+
+from quotas import names
+from quotas.buckets import TAKE, Stale, Unloaded, Usage, Versions, Wanted, _outcome, clock, peek
+from quotas.limits import SECOND, Limit, calendar_window, hour_of
+from quotas.pipe import unpack
+
+ONES = Versions(1, 1, 1)
+KEY = "AAAAAAAAkkkkkkkk"
+ACCOUNT = KEY[:8]
+HASH = names.account(ACCOUNT)
+
+MINUTE = Limit(name="minute", scope="key", amount=60, window="minute", burst=3)
+SECOND_LIMIT = Limit(name="second", scope="account", amount=7, window="second")
+DAY = Limit(name="day", scope="account", amount=5, window="day")
+MONTH_UNITS = Limit(name="month", scope="account", amount=23, window="month", unit="units")
+KEY_DAY = Limit(name="key-day", scope="key", amount=4, window="day")
+
+
+@pytest.fixture
+def redis(redis_db):
+    """A loaded account with version 1 of everything."""
+    redis_db.hset(HASH, mapping={"v": 1, names.field("v", KEY): 1, "l": 1, names.field("l", KEY): 1})
+    redis_db.set(names.catalogue_version("AA"), 1)
+    return redis_db
+
+
+@pytest.fixture
+def take(redis):
+    def take(*limits: Limit, cost: int = 1, mode: str = "take", versions: Versions = ONES, key: str = KEY):
+        wanted = Wanted(key, "sm", cost, limits, versions, secret=9)
+        args = unpack(wanted.command(mode, clock.hour()))  # type: ignore[arg-type]
+        reply = redis.execute_command("EVAL", TAKE.source, *args[2:])
+        return _outcome(reply[0], reply, len(wanted.shown))
+
+    return take
+
+
+@pytest.fixture
+def later(redis):
+    """Let time pass for the smoothed limits, by moving their buckets."""
+
+    def later(seconds: float) -> None:
+        for bucket in redis.scan_iter("{AA}:b:*"):
+            time_, _, parts = redis.get(bucket).partition(" ")
+            moved = str(int(time_) - int(seconds * SECOND))
+            redis.set(bucket, f"{moved} {parts}" if parts else moved)
+
+    return later
+
+
+def usage(redis, model: str = "sm") -> dict[str, int]:
+    raw = redis.hgetall(names.usage(KEY, model, clock.hour()))
+    return {name: int(value) for name, value in raw.items() if name in "arsx"}
+
+
+def taken_of(redis, limit: Limit) -> int:
+    subject = ACCOUNT if limit.scope == "account" else KEY[8:]
+    return int(redis.hget(HASH, names.counter(subject, limit.model, limit.unit, limit.window)[0]) or 0)
+
+
+def test_a_burst_passes_and_the_next_call_waits_for_one_interval(take):
+    assert [take(MINUTE).meters for _ in range(3)] == [(2, 1), (1, 2), (0, 3)]
+    refused = take(MINUTE)
+    assert (refused.granted, refused.violated, refused.wait) == (False, (0,), 1)
+    assert refused.meters == (0, 3)
+
+
+def test_time_gives_back_smoothly(take, later):
+    for _ in range(3):
+        take(MINUTE)
+    later(1)
+    assert take(MINUTE).granted
+    assert not take(MINUTE).granted
+    later(100)
+    assert take(MINUTE).meters == (2, 1)
+
+
+@pytest.mark.parametrize("amount", [3, 7, 11, 13, 999, 7919])
+def test_no_rate_is_rounded(take, later, redis, amount):
+    limit = Limit(name="x", scope="key", amount=amount, window="second")
+    assert all(take(limit, mode="take").granted for _ in range(min(amount, 2000)))
+    bucket = redis.get(names.bucket(KEY, "*", "requests", "second"))
+    assert len(bucket.split()) == (1 if (min(amount, 2000) * SECOND) % amount == 0 else 2)
+    later(1.000001)
+    # The whole window is back, and not one more.
+    assert take(limit).meters[0] >= amount - min(amount, 2000) - 1 + min(amount, 2000)
+
+
+def test_exactly_the_burst_passes_however_the_interval_falls(take, redis):
+    """An interval of 3333.33 microseconds, ten thousand times: nothing may drift."""
+    limit = Limit(name="x", scope="key", amount=3, window="hour", burst=10_000)
+    assert sum(take(limit).granted for _ in range(10_050)) == 10_000
+
+
+def test_a_refused_call_takes_nothing_from_any_limit(take, redis):
+    for _ in range(4):
+        take(KEY_DAY, SECOND_LIMIT)
+    before = redis.get(names.bucket(ACCOUNT, "*", "requests", "second")), taken_of(redis, DAY)
+    refused = take(KEY_DAY, SECOND_LIMIT, DAY)
+    assert refused.violated == (0,)
+    assert (redis.get(names.bucket(ACCOUNT, "*", "requests", "second")), taken_of(redis, DAY)) == before
+
+
+def test_a_refusal_names_each_limit_that_said_no_and_waits_for_the_longest(take):
+    for _ in range(3):
+        take(MINUTE)
+    for _ in range(2):
+        take(DAY)
+    for _ in range(3):
+        take(DAY)
+    refused = take(MINUTE, SECOND_LIMIT, DAY)
+    assert refused.violated == (0, 2)
+    ends = calendar_window("day", hour_of(datetime.now(UTC))).end
+    assert abs(refused.wait - (ends - time())) < 5
+
+
+def test_a_calendar_limit_counts_to_its_amount_and_says_when_it_is_whole(take):
+    outcomes = [take(DAY) for _ in range(7)]
+    assert [outcome.granted for outcome in outcomes] == [True] * 5 + [False] * 2
+    assert [outcome.meters[0] for outcome in outcomes] == [4, 3, 2, 1, 0, 0, 0]
+    assert 0 < outcomes[0].meters[1] <= 86400
+
+
+def test_units_weigh_a_call_by_the_model_s_cost(take, redis):
+    outcomes = [take(MONTH_UNITS, cost=5) for _ in range(6)]
+    assert [outcome.granted for outcome in outcomes] == [True] * 4 + [False] * 2
+    assert outcomes[-1].meters[0] == 3
+    assert take(MONTH_UNITS, cost=3).granted
+    assert usage(redis) == {"a": 5, "r": 2, "x": 4 * 4 + 2}
+
+
+def test_a_shadow_limit_refuses_nothing_and_is_counted(take, redis):
+    shadow = Limit(name="s", scope="key", amount=2, window="day", shadow=True)
+    outcomes = [take(shadow, DAY) for _ in range(4)]
+    assert all(outcome.granted for outcome in outcomes)
+    assert all(len(outcome.meters) == 2 for outcome in outcomes)
+    assert usage(redis) == {"a": 4, "s": 2}
+    assert taken_of(redis, shadow) == 2
+
+
+def test_a_shadow_limit_takes_nothing_from_a_call_that_another_refuses(take, redis):
+    shadow = Limit(name="s", scope="key", amount=9, window="day", shadow=True)
+    for _ in range(8):
+        take(shadow, DAY)
+    assert taken_of(redis, shadow) == 5
+    assert usage(redis) == {"a": 5, "r": 3}
+
+
+def test_other_versions_take_nothing_and_are_told(take, redis):
+    for versions in (Versions(2, 1, 1), Versions(1, 2, 1), Versions(1, 1, 2), Versions(0, 0, 0)):
+        assert take(DAY, versions=versions) == Stale(Versions(1, 1, 1))
+    assert usage(redis) == {}
+    assert taken_of(redis, DAY) == 0
+
+
+def test_an_account_that_redis_does_not_have_is_stale_and_is_not_made(take, redis):
+    redis.delete(HASH)
+    assert take(DAY) == Stale(Versions(1, 0, 0))
+    redis.delete(names.catalogue_version("AA"))
+    assert take(DAY) == Stale(Versions(0, 0, 0))
+    assert not redis.exists(HASH)
+
+
+def test_a_missing_counter_is_zero_only_if_its_window_was_counted_from_its_beginning(take, redis):
+    now = int(time() * SECOND)
+    redis.hset(HASH, "l", now)  # loaded in the middle of this day
+    assert take(DAY) == Unloaded()
+    redis.hset(HASH, "l", calendar_window("day", clock.hour()).start * SECOND)
+    assert take(DAY).granted
+    redis.hdel(HASH, "l")
+    assert take(KEY_DAY).granted  # the key's own load counts for the key's counters
+    redis.hdel(HASH, names.field("l", KEY))
+    assert take(KEY_DAY).granted  # it has a counter by now
+    assert take(Limit(name="m", scope="key", amount=4, window="month")) == Unloaded()
+
+
+def test_a_limit_that_is_younger_than_its_window_asks_for_what_was_used(take):
+    young = Limit(name="day", scope="account", amount=5, window="day", since=int(time() * SECOND))
+    assert take(young) == Unloaded()
+
+
+def test_a_new_window_begins_at_zero_without_a_question(take, redis):
+    for _ in range(5):
+        take(DAY)
+    assert not take(DAY).granted
+    number, window = names.counter(ACCOUNT, "*", "requests", "day")
+    redis.hset(HASH, window, int(redis.hget(HASH, window)) - 1)  # it was yesterday
+    assert take(DAY).meters[0] == 4
+    assert redis.hget(HASH, number) == "1"
+
+
+def test_a_clock_that_fell_back_over_midnight_goes_on_counting_in_the_later_window(take, redis):
+    take(DAY)
+    _, window = names.counter(ACCOUNT, "*", "requests", "day")
+    redis.hset(HASH, window, int(redis.hget(HASH, window)) + 1)
+    assert take(DAY).meters[0] == 3
+
+
+def test_a_time_far_ahead_is_cut_to_the_burst(take, redis, later):
+    take(MINUTE)
+    redis.set(names.bucket(KEY, "*", "requests", "minute"), int(time() * SECOND) + 3600 * SECOND)
+    assert take(MINUTE).wait == 1
+    later(3600 + 1)
+    assert take(MINUTE).granted
+
+
+def test_a_plan_s_change_keeps_what_was_used(take):
+    for _ in range(4):
+        take(DAY)
+    bigger = Limit(name="another-name", scope="account", amount=6, window="day")
+    assert [take(bigger).granted for _ in range(3)] == [True, True, False]
+
+
+def test_another_hour_takes_nothing_and_tells_the_time(redis):
+    wanted = Wanted(KEY, "sm", 1, (DAY,), Versions(1, 1, 1))
+    args = unpack(wanted.command("take", clock.hour() + 1))
+    code, now = redis.execute_command("EVAL", TAKE.source, *args[2:])
+    assert code == -2
+    assert abs(now / SECOND - time()) < 5
+    assert usage(redis) == {}
+
+
+def test_a_gate_with_a_wrong_clock_asks_again_in_redis_s_hour(redis, monkeypatch):
+    monkeypatch.setattr(clock, "ahead", 7200.0)
+    assert peek(redis, Wanted(KEY, "sm", 1, (DAY,), Versions(1, 1, 1))).granted
+    assert abs(clock.ahead) < 5
+
+
+def test_a_refusal_by_the_rules_is_counted_and_takes_nothing(take, redis):
+    refused = take(mode="refuse")
+    assert refused == Usage(False, ())
+    assert usage(redis) == {"r": 1}
+    assert redis.smembers(names.changed("AA")) == {names.usage(KEY, "sm", clock.hour())}
+
+
+def test_peek_says_what_is_left_and_takes_nothing(take, redis):
+    take(MINUTE, DAY)
+    before = usage(redis)
+    assert (
+        take(MINUTE, DAY, mode="peek")
+        == take(MINUTE, DAY, mode="peek")
+        == Usage(True, (2, 1, 4, *take(DAY, mode="peek").meters[1:]))
+    )
+    for _ in range(2):
+        take(MINUTE, DAY)
+    assert take(MINUTE, DAY, mode="peek").violated == (0,)
+    assert usage(redis) == {"a": before["a"] + 2}
+
+
+def test_usage_carries_its_birth_and_the_last_use_of_the_secret(take, redis):
+    take(DAY)
+    raw = redis.hgetall(names.usage(KEY, "sm", clock.hour()))
+    assert abs(int(raw["b"]) / SECOND - time()) < 5
+    assert abs(int(raw["u:9"]) - time()) < 5
+    born = raw["b"]
+    take(DAY)
+    assert redis.hget(names.usage(KEY, "sm", clock.hour()), "b") == born
+
+
+def test_everything_that_is_no_account_expires(take, redis):
+    take(MINUTE, SECOND_LIMIT, DAY)
+    expiring = [
+        name for name in redis.scan_iter() if name not in (HASH, names.catalogue_version("AA"), names.changed("AA"))
+    ]
+    assert len(expiring) == 3
+    assert all(redis.ttl(name) > 0 for name in expiring)
+
+
+def test_many_threads_at_once_get_exactly_the_limit(take, redis):
+    limits = (
+        Limit(name="day", scope="account", amount=200, window="day"),
+        Limit(name="h", scope="key", amount=150, window="hour"),
+    )
+    with ThreadPoolExecutor(16) as pool:
+        outcomes = list(pool.map(lambda _: take(*limits).granted, range(400)))
+    assert sum(outcomes) == 150
+    assert taken_of(redis, limits[0]) == 150
+    assert usage(redis) == {"a": 150, "r": 250}
+
+
+def test_a_usage_hash_that_is_none_fails_the_call_before_anything_was_taken(take, redis):
+    redis.set(names.usage(KEY, "sm", clock.hour()), "planted")
+    with pytest.raises(Exception, match="WRONGTYPE"):
+        take(MINUTE, DAY)
+    assert taken_of(redis, DAY) == 0
+    assert not redis.exists(names.bucket(KEY, "*", "requests", "minute"))
