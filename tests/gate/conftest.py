@@ -39,7 +39,8 @@ def ask(on_a_loop):
     """Ask the bare gate, which keeps its facts from question to question."""
 
     def ask(key: str | None = None, *, query: str = "model=sm", path: str = "/auth/", **changes: str | None) -> Answer:
-        return on_a_loop(_ask(path, query.encode(), raw(question(key, **changes))))
+        answered: Answer = on_a_loop(_ask(path, query.encode(), raw(question(key, **changes))))
+        return answered
 
     return ask
 

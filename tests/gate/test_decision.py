@@ -349,6 +349,7 @@ def test_every_act_is_in_the_audit_log(issued, account):
     assert (event.actor, event.address, event.act, event.subject) == (
         "alice", "203.0.113.9", "account.suspend", account.public_id,
     )  # fmt: skip
+    assert event.before and event.after
     assert (event.before["state"], event.after["state"]) == ("active", "suspended")
 
 
