@@ -10,7 +10,6 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import redis
@@ -19,16 +18,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from authsvc import replica
+from quotas.store import sync_client
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
-STORE_SECONDS = 0.5  # for one step of asking the store
-READY_SECONDS = 2.0  # for all of it: kubelet and Docker give a probe little more
+STORE_SECONDS = 2.0  # for asking the store: balancers and orchestrators give a probe little more
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,33 +85,18 @@ PAGES: dict[str, Callable[[], Awaitable[Page]]] = {"/livez": livez, "/readyz": r
 
 
 async def store_faults() -> list[str]:
-    """What is wrong with the store, asked in a thread: clients for Sentinel and Cluster look for their node first."""
+    """What is wrong with the store, asked by the ordinary client in a thread: never in the gate's own connection."""
     try:
-        return await asyncio.wait_for(asyncio.to_thread(_ask_store), READY_SECONDS)
+        return await asyncio.wait_for(asyncio.to_thread(_ask_store), STORE_SECONDS)
     except (redis.RedisError, OSError) as error:  # TimeoutError is an OSError
         return [f"the store does not answer ({type(error).__name__})"]
 
 
 def _ask_store() -> list[str]:
-    client = store_client()
+    client = sync_client()
     client.ping()
     policies = eviction_policies(client.info("memory"))
     return [f"the store's maxmemory-policy is {policy}, not noeviction" for policy in policies - {"noeviction"}]
-
-
-@cache
-def store_client() -> Any:
-    """A client apart from the gate's, which must not wait behind a probe."""
-    if not settings.REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
-        from quotas.store import sync_client  # only Sentinel and Cluster need it
-
-        return sync_client()
-    return redis.Redis.from_url(
-        settings.REDIS_URL,
-        socket_timeout=STORE_SECONDS,
-        socket_connect_timeout=STORE_SECONDS,
-        retry=Retry(NoBackoff(), 1),  # the connection of the last probe may be gone
-    )
 
 
 def eviction_policies(info: dict[str, Any]) -> set[str]:

@@ -35,6 +35,7 @@ class Seat:
     """A row of numbers that one living worker owns. The next worker to sit there goes on from the counts it finds."""
 
     def __init__(self, index: int) -> None:
+        self.index = index
         row = _memory[_HEAD_BYTES + index * _SEAT_BYTES :][:_SEAT_BYTES]
         self.numbers = row[:_NUMBER_BYTES].cast("Q")
         self.names = row[_NUMBER_BYTES:]

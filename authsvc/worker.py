@@ -14,6 +14,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from functools import partial
+from time import monotonic
 from types import FrameType
 from typing import Any, ClassVar, cast
 
@@ -32,7 +33,7 @@ class State(ServerState):
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = 0.0  # the loop's time at the last tick: exact enough for limits of seconds, and free to read
+        self.now = monotonic()  # at the last tick: exact enough for minutes of keep-alive, and free to read
         self.leaving = False  # each answer from now on is its connection's last
 
 
@@ -51,7 +52,7 @@ class GateProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.since = self.server_state.now  # when the connection was made, the open head begun, or the last answer sent
+        self.since = monotonic()  # when the connection was made, the open head begun, or the last answer sent
         self.open_head = 0  # bytes received of a head that has not ended yet
         self.refused = False
         self.farewell: RequestResponseCycle | None = None  # the answer that we, not the client, made the last one
@@ -70,13 +71,14 @@ class GateProtocol(HttpToolsProtocol):
         while data and not self.refused and not self.transport.is_closing():
             size = min(self.PIECE_BYTES, self.HEAD_BYTES - self.open_head)
             piece, data = data[:size], data[size:]
+            head_before = self.scope
             super().data_received(piece)
-            self._measure_head(len(piece))
+            self._measure_head(size, is_new=self.scope is not head_before)
 
-    def _measure_head(self, size: int) -> None:
+    def _measure_head(self, size: int, *, is_new: bool) -> None:
         if not self._is_in_head():
             self.open_head = 0
-        elif not self.open_head:
+        elif is_new:
             self._begin_head(size)
         else:
             self.open_head += size
@@ -86,7 +88,7 @@ class GateProtocol(HttpToolsProtocol):
     def _begin_head(self, size: int) -> None:
         # Behind a pipelined request we cannot tell where in the piece the head began: count from the next one.
         self.open_head = 1 if self._is_busy() else size
-        self.since = self.server_state.now
+        self.since = monotonic()
 
     def _is_in_head(self) -> bool:
         """Has the parser begun a request (it has a scope) that it has not handed over (to a cycle)?"""
@@ -101,7 +103,7 @@ class GateProtocol(HttpToolsProtocol):
         To close at once, with bytes unread, would reset the connection and could take the answer away from the client.
         Requests before it on the same connection are answered first; then there is no answer to this one.
         """
-        self.refused, self.open_head, self.since = True, self.HEAD_BYTES, self.server_state.now
+        self.refused, self.open_head, self.since = True, self.HEAD_BYTES, monotonic()
         if self._is_busy():
             self.cycle.keep_alive = False
             return
@@ -128,10 +130,12 @@ class GateProtocol(HttpToolsProtocol):
         """Close or refuse a connection that has been quiet for too long. Called once a tick."""
         if self._is_busy() or self.server_state.now - self.since <= self._patience():
             return
-        if self.open_head and not self.refused:
+        if self.refused:
+            self.transport.close()
+        elif self.open_head:
             self.refuse(408)
         else:
-            self.transport.close()
+            self.shutdown()
 
     def _patience(self) -> float:
         if self.refused:
@@ -145,7 +149,8 @@ class GateProtocol(HttpToolsProtocol):
     # Leaving
 
     def leave(self) -> None:
-        """The worker is about to stop: what is being answered now is answered for the last time here."""
+        """The worker is about to stop: what is being answered now is this connection's last answer."""
+        self.since = monotonic()
         if self._is_busy() and not self.cycle.response_started:
             self._say_goodbye()
 
@@ -162,7 +167,7 @@ class GateProtocol(HttpToolsProtocol):
         self.cycle.keep_alive = False
 
     def shutdown(self) -> None:
-        """Close if quiet. Called when the time to linger is over; the last moment's request is still answered."""
+        """Close if quiet. A request that has arrived, though it is not read yet, is still answered."""
         if not self._is_busy() and not self.open_head and not has_unread_bytes(self.transport):
             self.transport.close()
 
@@ -203,7 +208,6 @@ class GateServer(Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         # uvicorn and uvloop close what they are given; ours stay open for `_accept_the_rest`.
-        self.server_state.now = asyncio.get_running_loop().time()
         await super().startup([listener.dup() for listener in self.listeners if not self._is_admin(listener)])
         for listener in filter(self._is_admin, self.listeners):
             self.servers.append(await self._serve_health(listener.dup()))
@@ -223,10 +227,9 @@ class GateServer(Server):
         return make(config=config, server_state=self.server_state, app_state=self.lifespan.state)
 
     async def _sweep(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self.tick_seconds)
-            self.server_state.now = loop.time()
+            self.server_state.now = monotonic()
             for connection in list(self.server_state.connections):
                 cast(GateProtocol, connection).sweep()
 
@@ -236,8 +239,8 @@ class GateServer(Server):
 
     async def _serve_on(self) -> None:
         """Serve while requests still come here: for the drain at the replica's end, after a reload until relieved."""
-        begin = asyncio.get_running_loop().time()
-        while not self.in_a_hurry and asyncio.get_running_loop().time() - begin < self._time_to_serve_on():
+        begin = monotonic()
+        while not self.in_a_hurry and monotonic() - begin < self._time_to_serve_on():
             await asyncio.sleep(0.05)
 
     def _time_to_serve_on(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from typing import ClassVar
 
 from uvicorn_worker import UvicornWorker
@@ -13,12 +14,15 @@ from authsvc.worker import GateProtocol, GateWorker
 
 
 async def app(scope, receive, send):
-    """Count and answer, after `?milliseconds` if asked."""
+    """Count and answer, after `?milliseconds` if asked; /block stops the event loop for as long."""
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
         return
     count("allowed")
-    await asyncio.sleep(int(scope["query_string"] or 0) / 1000)
+    seconds = int(scope["query_string"] or 0) / 1000
+    if scope["path"] == "/block":
+        time.sleep(seconds)  # noqa: ASYNC251 - the whole loop stands still
+    await asyncio.sleep(seconds)
     body = f"{scope['path']} {os.getpid()}".encode()
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
