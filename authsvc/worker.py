@@ -73,7 +73,7 @@ class GateProtocol(HttpToolsProtocol):
             piece, data = data[:size], data[size:]
             head_before = self.scope
             super().data_received(piece)
-            self._measure_head(size, is_new=self.scope is not head_before)
+            self._measure_head(len(piece), is_new=self.scope is not head_before)
 
     def _measure_head(self, size: int, *, is_new: bool) -> None:
         if not self._is_in_head():
@@ -168,7 +168,9 @@ class GateProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Close if quiet. A request that has arrived, though it is not read yet, is still answered."""
-        if not self._is_busy() and not self.open_head and not has_unread_bytes(self.transport):
+        if self.transport.is_closing() or self._is_busy() or self.open_head:
+            return
+        if not has_unread_bytes(self.transport):
             self.transport.close()
 
 
@@ -183,6 +185,7 @@ class GateServer(Server):
     """uvicorn's server for one worker: the gate's listeners, the admin listener, and an orderly end."""
 
     BOOT_SECONDS = 10.0  # how long the successors of a reload may take before we stop waiting for them
+    NOTE_SECONDS = 0.3  # a SIGTERM to the whole process group may reach us before the master has noted its own
 
     server_state: State
 
@@ -190,7 +193,7 @@ class GateServer(Server):
         super().__init__(config)
         self.server_state = State()
         self.listeners = [taken_from(listener) for listener in worker.sockets]
-        self.tick_seconds, self.drain_seconds = worker.TICK_SECONDS, worker.drain_seconds
+        self.master_pid, self.tick_seconds, self.drain_seconds = worker.ppid, worker.TICK_SECONDS, worker.drain_seconds
         self.admin_address = address_of(worker.admin_bind)
         self.admin_config = Config("authsvc.health:application", **worker.SERVER, lifespan="off", log_config=None)
         self.seat = replica.sit(worker.seat)
@@ -202,16 +205,19 @@ class GateServer(Server):
         uvicorn would die of the same signal once more after its shutdown: then nothing is flushed at exit, and
         gunicorn cannot tell an orderly end from any other.
         """
-        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.force_exit |= self.should_exit and sig == signal.SIGINT
         self.in_a_hurry |= sig != signal.SIGTERM
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         # uvicorn and uvloop close what they are given; ours stay open for `_accept_the_rest`.
+        admin = [listener.dup() for listener in self.listeners if self._is_admin(listener)]
+        if admin:
+            self.admin_config.load()  # now, because later it would hold up requests
         await super().startup([listener.dup() for listener in self.listeners if not self._is_admin(listener)])
-        for listener in filter(self._is_admin, self.listeners):
-            self.servers.append(await self._serve_health(listener.dup()))
-        self.sweeping = asyncio.create_task(self._sweep())
+        for listener in admin:
+            self.servers.append(await self._serve_health(listener))
+        self._tick()
         self.seat.serves(True)
 
     def _is_admin(self, listener: socket.socket) -> bool:
@@ -222,16 +228,21 @@ class GateServer(Server):
         loop = asyncio.get_running_loop()
         return await loop.create_server(partial(self._protocol, self.admin_config), sock=listener)
 
-    def _protocol(self, config: Config) -> GateProtocol:
-        make = cast(type[GateProtocol], self.config.http_protocol_class)
-        return make(config=config, server_state=self.server_state, app_state=self.lifespan.state)
+    @property
+    def _protocol_class(self) -> type[GateProtocol]:
+        return cast(type[GateProtocol], self.config.http_protocol_class)
 
-    async def _sweep(self) -> None:
-        while True:
-            await asyncio.sleep(self.tick_seconds)
-            self.server_state.now = monotonic()
-            for connection in list(self.server_state.connections):
-                cast(GateProtocol, connection).sweep()
+    def _protocol(self, config: Config) -> GateProtocol:
+        return self._protocol_class(config=config, server_state=self.server_state, app_state=self.lifespan.state)
+
+    def _tick(self) -> None:
+        """Look at all connections. The next tick is planned first, so no fault in this one can end the limits."""
+        self.ticking = asyncio.get_running_loop().call_later(self.tick_seconds, self._tick)
+        self.server_state.now = monotonic()
+        if os.getppid() != self.master_pid:
+            self.handle_exit(signal.SIGQUIT)  # without a master nobody would ever stop us, and the port stays taken
+        for connection in list(self.server_state.connections):
+            cast(GateProtocol, connection).sweep()
 
     async def main_loop(self) -> None:
         await super().main_loop()
@@ -246,14 +257,15 @@ class GateServer(Server):
     def _time_to_serve_on(self) -> float:
         if replica.is_draining():
             return self.drain_seconds
+        if not replica.was_replaced(self.seat):
+            return self.NOTE_SECONDS
         # Without this every request of a reload would wait in the backlog until Django is imported again.
-        waits = replica.was_replaced(self.seat) and not replica.successor_serves(self.seat)
-        return self.BOOT_SECONDS if waits else 0
+        return 0 if replica.successor_serves(self.seat) else self.BOOT_SECONDS
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._linger()
         await super().shutdown(self.listeners)
-        self.sweeping.cancel()
+        self.ticking.cancel()
 
     async def _linger(self) -> None:
         """Accept no more, and say `Connection: close` to all who still ask.
@@ -268,7 +280,7 @@ class GateServer(Server):
         await self._accept_the_rest()
         for connection in self.server_state.connections:
             cast(GateProtocol, connection).leave()
-        await asyncio.sleep(GateProtocol.LINGER_SECONDS)
+        await asyncio.sleep(self._protocol_class.LINGER_SECONDS)
 
     async def _accept_the_rest(self) -> None:
         """Take what waits in the backlog: when the last process closes a listener, the kernel resets those."""

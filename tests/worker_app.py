@@ -39,6 +39,7 @@ async def lifespan(receive, send):
 class HastyProtocol(GateProtocol):
     HEAD_SECONDS = 0.3
     UNUSED_SECONDS = 0.6
+    LINGER_SECONDS = 0.3
 
 
 class HastyWorker(GateWorker):
