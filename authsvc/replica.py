@@ -1,0 +1,187 @@
+"""What the processes of one replica, gunicorn's master and its workers, know together: counts, who serves, the end.
+
+It is one anonymous shared mapping, made when the master imports this module and inherited by each worker it forks.
+So there is no file (a read-only root will do), nothing to flush or to collect, and a worker that is killed takes no
+count with it. There is no lock either: every number has one writer, and an aligned eight-byte store is never seen half
+done. deploy/gunicorn.conf.py hangs the functions at the end of this page into gunicorn's hooks.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+from collections import Counter
+from types import FrameType
+from typing import Any
+
+SEATS = 256  # workers alive at one time, old and new ones of a reload together
+WORDS = 128  # different words that a seat can count; what does not fit is counted as OTHER
+NAME_BYTES = 48
+OTHER = "other"
+
+_DRAINING, _GENERATION = 0, 1  # numbers of the whole replica
+_SERVES, _BORN_IN, _STARTS, _USED, _FIRST = range(5)  # numbers of a seat; its counts begin at _FIRST
+
+_HEAD_BYTES = 64
+_NUMBER_BYTES = 8 * (_FIRST + WORDS)
+_SEAT_BYTES = _NUMBER_BYTES + WORDS * NAME_BYTES
+
+_memory = memoryview(mmap.mmap(-1, _HEAD_BYTES + SEATS * _SEAT_BYTES))  # pages nobody touched cost nothing
+_replica = _memory[:_HEAD_BYTES].cast("Q")
+
+
+class Seat:
+    """A row of numbers that one living worker owns. The next worker to sit there goes on from the counts it finds."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        row = _memory[_HEAD_BYTES + index * _SEAT_BYTES :][:_SEAT_BYTES]
+        self.numbers = row[:_NUMBER_BYTES].cast("Q")
+        self.names = row[_NUMBER_BYTES:]
+
+    def words(self) -> list[str]:
+        """The words counted here so far, in the order of their places."""
+        names = (self.names[i * NAME_BYTES :][:NAME_BYTES] for i in range(self.numbers[_USED]))
+        return [bytes(name).rstrip(b"\0").decode() for name in names]
+
+    def places(self) -> dict[str, int]:
+        """Where each word's count stands in `numbers`."""
+        return {word: _FIRST + i for i, word in enumerate(self.words())}
+
+    def add_word(self, word: str) -> int:
+        """Give a new word its place. The name is written before the length that makes it readable to others."""
+        used = self.numbers[_USED]
+        name = word.encode()[:NAME_BYTES]
+        self.names[used * NAME_BYTES : used * NAME_BYTES + len(name)] = name
+        self.numbers[_USED] = used + 1
+        return _FIRST + used
+
+    def counts(self) -> dict[str, int]:
+        """Every word counted here, with its count."""
+        return {word: self.numbers[place] for word, place in self.places().items()}
+
+    def begins(self, generation: int) -> None:
+        """A new worker is about to sit here."""
+        self.numbers[_SERVES], self.numbers[_BORN_IN] = 0, generation
+        self.numbers[_STARTS] += 1
+
+    def serves(self, now: bool) -> None:
+        """Tell the others whether this seat's worker accepts connections."""
+        self.numbers[_SERVES] = int(now)
+
+
+_seat: Seat
+_numbers: memoryview
+_places: dict[str, int]
+
+
+def sit(index: int) -> Seat:
+    """Make a seat this process's own: from now on `count` counts there."""
+    global _seat, _numbers, _places
+    _seat = Seat(index)
+    _numbers, _places = _seat.numbers, _seat.places()
+    if OTHER not in _places:
+        _places[OTHER] = _seat.add_word(OTHER)
+    return _seat
+
+
+sit(0)  # so that `count` works outside gunicorn as well
+
+
+def count(word: str) -> None:
+    """Count a decision by its verdict's word; a tenth of a microsecond. Only the event loop's thread may call it."""
+    try:
+        _numbers[_places[word]] += 1
+    except KeyError:
+        _count_new(word)
+
+
+def _count_new(word: str) -> None:
+    if len(_places) < WORDS:
+        _places[word] = _seat.add_word(word)
+    _numbers[_places.get(word, _places[OTHER])] += 1
+
+
+def decisions() -> Counter[str]:
+    """Decisions by word, of all workers this replica ever had: it never falls."""
+    total: Counter[str] = Counter()
+    for seat in _used_seats():
+        total.update(seat.counts())
+    return +total  # without OTHER while it is zero
+
+
+def worker_starts() -> int:
+    """How often a worker was started since the replica was."""
+    return sum(seat.numbers[_STARTS] for seat in _used_seats())
+
+
+def workers_serving() -> int:
+    """How many workers accept connections now."""
+    return sum(seat.numbers[_SERVES] for seat in _used_seats())
+
+
+def is_draining() -> bool:
+    """Is the whole replica about to stop? A reload is no such thing."""
+    return bool(_replica[_DRAINING])
+
+
+def was_replaced(seat: Seat) -> bool:
+    """Has a reload begun since the worker in this seat was started?"""
+    return bool(_replica[_GENERATION] > seat.numbers[_BORN_IN])
+
+
+def successor_serves(seat: Seat) -> bool:
+    """Does a worker of a later generation accept connections already?"""
+    return any(s.numbers[_SERVES] and s.numbers[_BORN_IN] > seat.numbers[_BORN_IN] for s in _used_seats())
+
+
+def _used_seats() -> list[Seat]:
+    """Seats are given from the first on, so the first that nobody ever sat in ends the row (0 is used by default)."""
+    used = []
+    for index in range(SEATS):
+        seat = Seat(index)
+        if not seat.numbers[_USED]:
+            break
+        used.append(seat)
+    return used
+
+
+# gunicorn's hooks. They run in the master.
+
+
+def watch_for_the_end(master: Any) -> None:
+    """Hook `when_ready`: note a SIGTERM to the master the moment it comes.
+
+    The workers get a SIGTERM of their own both on a reload, when their successors are there already, and at the end,
+    when those who send requests have to notice first. gunicorn has no hook that tells the two apart, so we look at the
+    master's signal before gunicorn does. Where another master serves on (USR2), this one's end is not the replica's.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    master_pid = os.getpid()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        # A worker has this handler too until it has set its own.
+        if os.getpid() == master_pid and not master.reexec_pid and not master.master_pid:
+            _replica[_DRAINING] = 1
+        if callable(before):
+            before(number, frame)
+
+    signal.signal(signal.SIGTERM, note)
+
+
+def next_generation(master: Any) -> None:
+    """Hook `on_reload`: workers started from now on replace all earlier ones."""
+    _replica[_GENERATION] += 1
+
+
+def give_seat(master: Any, worker: Any) -> None:
+    """Hook `pre_fork`: a new worker gets the first seat that no living one has."""
+    taken = {living.seat for living in master.WORKERS.values()}
+    worker.seat = next(index for index in range(SEATS) if index not in taken)
+    Seat(worker.seat).begins(_replica[_GENERATION])
+
+
+def free_seat(master: Any, worker: Any) -> None:
+    """Hook `child_exit`: a dead worker does not serve, however it died."""
+    Seat(worker.seat).serves(False)

