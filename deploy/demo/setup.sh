@@ -60,7 +60,7 @@ show_progress() {
         say "setup: package $count of about $((total)): $package"
         ;;
       Installing) say "setup: installing them, which takes a while" ;;
-      Successfully) say "setup: done" && done_saying ;;
+      Successfully) [ "$package" != installed ] || { say "setup: done" && done_saying; } ;;
     esac
   done
 }
