@@ -22,5 +22,5 @@ USER authsvc
 ENV BIND=0.0.0.0:8000 ADMIN_BIND=0.0.0.0:9000
 EXPOSE 8000 9000
 HEALTHCHECK --interval=5s --timeout=3s --start-period=20s \
-  CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:9000/healthz', timeout=2)"]
+  CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:9000/livez', timeout=2)"]
 CMD ["gunicorn", "-c", "deploy/gunicorn.conf.py", "authsvc.asgi:application"]
