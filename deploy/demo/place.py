@@ -57,7 +57,7 @@ class Place:
 
 def take_place(root: Path, gateway: int, *, models: int) -> Place:
     """Make the folder, readable by its owner only, and choose the inner ports."""
-    gate, store, gate_admin, console_admin, *others = free_ports(4 + models)
+    gate, store, gate_admin, console_admin, *others = free_ports(4 + models, except_for=(gateway, gateway + 1))
     place = Place(root.resolve(), gateway, gate, store, (gate_admin, console_admin), tuple(others))
     try:
         place.root.mkdir(mode=0o700, parents=True, exist_ok=True)

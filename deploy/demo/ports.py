@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+from collections.abc import Collection
 
 from .obstacle import Obstacle
 
@@ -30,10 +31,10 @@ def require_free(port: int) -> None:
         )
 
 
-def free_ports(count: int) -> list[int]:
+def free_ports(count: int, *, except_for: Collection[int] = ()) -> list[int]:
     """Different ones that nobody listens on now."""
-    found = [port for port in random.sample(INNER, 50 + count) if is_free(port)]
-    return found[:count]
+    candidates = random.sample(INNER, 50 + count)
+    return [port for port in candidates if port not in except_for and is_free(port)][:count]
 
 
 def answers(port: int) -> bool:

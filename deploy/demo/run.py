@@ -122,7 +122,7 @@ def _port() -> int:
 
 
 def _on_signals(action: Action) -> None:
-    """A shell that starts us in the background ignored SIGINT for us, which we undo; nohup ignores SIGHUP on purpose."""
+    """A shell that starts us in the background ignores SIGINT, which we undo; nohup ignores SIGHUP on purpose."""
     signal.signal(signal.SIGINT, action)
     signal.signal(signal.SIGTERM, action)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:

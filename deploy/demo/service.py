@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 from .children import Children
 from .obstacle import Obstacle
@@ -71,7 +72,7 @@ def _variables(place: Place) -> dict[str, str]:
     return {
         "SECRET_KEY_FILE": str(place.root / "secret_key"),
         "KEY_PEPPER_FILE": str(place.root / "key_pepper"),
-        "DATABASE_URL": f"sqlite:///{place.root / 'db.sqlite3'}",
+        "DATABASE_URL": f"sqlite:///{quote(str(place.root / 'db.sqlite3'))}",
         "REDIS_URL_FILE": str(place.root / "redis_url"),
         "ALLOWED_HOSTS": "127.0.0.1,localhost",
         "GATEWAY_URL": place.gateway_url,
