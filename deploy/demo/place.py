@@ -59,24 +59,30 @@ def take_place(root: Path, gateway: int, *, models: int) -> Place:
     """Make the folder, readable by its owner only, and choose the inner ports."""
     gate, store, gate_admin, console_admin, *others = free_ports(4 + models, except_for=(gateway, gateway + 1))
     place = Place(root.resolve(), gateway, gate, store, (gate_admin, console_admin), tuple(others))
-    try:
-        place.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        place.logs.mkdir(exist_ok=True)
-    except OSError as error:
-        raise Obstacle(f"DEMO_DIR={root} cannot be made: {error.strerror}.") from error
+    _make(place.root)
+    _make(place.logs)
     place.ready.unlink(missing_ok=True)
     return place
 
 
 def lock(root: Path) -> int:
     """Two demos in one folder would share a database and a store; the lock ends with this process."""
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make(root)
     handle = os.open(root / "lock", os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise Obstacle(f"A demo already runs in {root}: stop it, or choose another folder with DEMO_DIR.") from error
     return handle
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Obstacle(
+            f"The folder {folder} cannot be made: {error.strerror}; choose another with DEMO_DIR."
+        ) from error
 
 
 def write_private(file: Path, text: str) -> None:

@@ -15,6 +15,7 @@ from .keys import Keys, kept_keys, new_keys
 from .models import SPACY_MODELS
 from .obstacle import Obstacle
 from .place import CHECKOUT, Place, lock, take_place
+from .ports import require_free
 from .stack import Stack
 
 EXAMPLES = """
@@ -71,6 +72,8 @@ def main() -> int:
 def demo(folder: Path, port: int, report: Callable[[str], None]) -> None:
     """Until somebody stops it or a process of it dies."""
     locked = lock(folder)
+    for public in (port, port + 1):
+        require_free(public)
     place = take_place(folder, port, models=len(SPACY_MODELS))
     stack = Stack(place, SPACY_MODELS, CHECKOUT / "deploy" / "catalogue.toml", report)
     try:

@@ -29,8 +29,6 @@ class Stack:
 
     def start(self) -> None:
         """The slow ones, the models, load while the tables are made."""
-        for port in (self.place.gateway, self.place.console):
-            ports.require_free(port)
         self._report("starting the store")
         start_store(self.place, self.children)
         self._start_models()

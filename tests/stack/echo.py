@@ -14,6 +14,7 @@ from threading import Event
 
 class Echo(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body leave in two pieces, and the second would wait 40 ms
     name = ""
     released = Event()
 

@@ -34,6 +34,12 @@ def test_every_call_has_an_id_of_its_own(client):
     assert len({one for (one,) in ids}) == 5
 
 
+def test_the_trace_of_the_client_names_the_call(client):
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    answer = client.ask("/echo/", f"traceparent: 00-{trace}-00f067aa0ba902b7-01", key="all")
+    assert seen(answer, "X-Auth-Request-Id") == [trace]
+
+
 @pytest.mark.parametrize("scheme", ["Authorization: Bearer ", "Authorization: Token ", "X-Api-Key: ", "x-api-key: "])
 def test_the_clients_key_ends_at_the_gate(client, scheme):
     answer = client.ask("/echo/", scheme + client.keys["all"])
