@@ -33,7 +33,7 @@ class Child:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=end_with_parent,
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - nothing of ours has threads when it starts these
             )
 
     def require_alive(self) -> None:

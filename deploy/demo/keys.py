@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-import urllib.error
-import urllib.request
 
 from .place import Place, write_private
+from .ports import HOST, status_of
 from .service import Service
 
 NAMES = ("FREE_KEY", "PRO_KEY", "REVOKED_KEY", "EXPIRED_KEY")
@@ -51,17 +50,10 @@ def _issue(service: Service, account: str, plan: str, name: str, *more: str) -> 
 
 def _is_known(place: Place, key: str) -> bool:
     """Asked about a model that is nobody's: a key that is known is refused with 403 and pays nothing for it."""
-    question = urllib.request.Request(
-        f"{place.gate_url}/auth/?model=nobodys",
-        headers={
-            "Authorization": f"Bearer {key}",
-            "X-Forwarded-Uri": "/nobodys/",
-            "X-Forwarded-Method": "GET",
-            "X-Forwarded-For": "127.0.0.1",
-        },
-    )
-    try:
-        with urllib.request.urlopen(question, timeout=5):
-            return False
-    except urllib.error.HTTPError as answer:
-        return answer.code == 403
+    question = {
+        "Authorization": f"Bearer {key}",
+        "X-Forwarded-Uri": "/nobodys/",
+        "X-Forwarded-Method": "GET",
+        "X-Forwarded-For": HOST,
+    }
+    return status_of(place.gate, "/auth/?model=nobodys", question) == 403

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from http.client import HTTPConnection, HTTPException
 
 from .obstacle import Obstacle
 
@@ -37,9 +38,21 @@ def free_ports(count: int, *, except_for: Collection[int] = ()) -> list[int]:
     return [port for port in candidates if port not in except_for and is_free(port)][:count]
 
 
-def answers(port: int) -> bool:
+def listens(port: int) -> bool:
     try:
         socket.create_connection((HOST, port), timeout=0.2).close()
     except OSError:
         return False
     return True
+
+
+def status_of(port: int, path: str, headers: Mapping[str, str] | None = None) -> int:
+    """The status of the answer; 0 if there is none."""
+    connection = HTTPConnection(HOST, port, timeout=5)
+    try:
+        connection.request("GET", path, headers=dict(headers or {}))
+        return connection.getresponse().status
+    except (OSError, HTTPException):
+        return 0
+    finally:
+        connection.close()

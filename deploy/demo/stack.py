@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -52,11 +50,13 @@ class Stack:
 
     def _wait(self) -> None:
         for model, port in zip(self.models, self.place.models, strict=True):
-            self.children.wait_until(partial(ports.answers, port), f"The model {model.name}")
-        self.children.wait_until(partial(ports.answers, self.place.console), "The console")
+            self.children.wait_until(partial(ports.listens, port), f"The model {model.name}")
+        self.children.wait_until(partial(ports.listens, self.place.console), "The console")
         for model in self.models:
-            asked = partial(_asks_for_a_key, f"{self.place.gateway_url}/{model.name}/")
-            self.children.wait_until(asked, "The gate behind Traefik")
+            self.children.wait_until(partial(self._asks_for_a_key, model), "The gate behind Traefik")
+
+    def _asks_for_a_key(self, model: Model) -> bool:
+        return ports.status_of(self.place.gateway, f"/{model.name}/") == 401
 
     def require_alive(self) -> None:
         self.children.require_alive()
@@ -64,13 +64,3 @@ class Stack:
     def stop(self) -> None:
         self.place.ready.unlink(missing_ok=True)
         self.children.stop()
-
-
-def _asks_for_a_key(url: str) -> bool:
-    try:
-        urllib.request.urlopen(url, timeout=5).close()
-    except urllib.error.HTTPError as answer:
-        return answer.code == 401
-    except OSError:
-        pass
-    return False

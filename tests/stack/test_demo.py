@@ -16,6 +16,7 @@ from deploy.demo.ports import free_ports, is_free
 from tests.stack import wire
 
 PATIENCE = 60
+KEYS = ("FREE_KEY", "PRO_KEY", "REVOKED_KEY", "EXPIRED_KEY")
 
 
 class Demo:
@@ -23,17 +24,14 @@ class Demo:
 
     def __init__(self, folder, port):
         self.folder, self.port = folder, port
-        self._output = open(folder.with_suffix(".out"), "w+", encoding="utf-8")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "deploy.demo.run"],
-            env=os.environ | {"DEMO_DIR": str(folder), "DEMO_PORT": str(port), "SECRET_KEY": "x", "DATABASE_URL": "no"},
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-        )
+        self._output = folder.with_suffix(".out")
+        environment = {"DEMO_DIR": str(folder), "DEMO_PORT": str(port), "SECRET_KEY": "x", "DATABASE_URL": "no"}
+        command = [sys.executable, "-m", "deploy.demo.run"]
+        with self._output.open("w") as out:
+            self.process = subprocess.Popen(command, env=os.environ | environment, stdout=out, stderr=out)
 
     def said(self):
-        self._output.seek(0)
-        return self._output.read()
+        return self._output.read_text(encoding="utf-8")
 
     def wait_until_ready(self):
         deadline = time.monotonic() + PATIENCE
@@ -55,7 +53,6 @@ class Demo:
     def close(self):
         if self.process.poll() is None:
             self.stop(signal.SIGTERM)
-        self._output.close()
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +77,7 @@ def a_try(folder, port):
 
 def test_the_keys_are_what_their_names_say(demo):
     english, french = "/en_core_web_sm/health", "/fr_core_news_md/health"
-    answers = {name: (demo.status(english, name), demo.status(french, name)) for name in demo.keys()}
+    answers = {name: (demo.status(english, name), demo.status(french, name)) for name in KEYS}
     assert answers == {
         "FREE_KEY": (200, 403),
         "PRO_KEY": (200, 200),
@@ -99,7 +96,7 @@ def test_three_commands_to_try_are_printed_and_work(demo):
     commands = demo.said().replace("\\\n", " ").split("\n")
     calls = [line.strip() for line in commands if line.strip().startswith("curl")]
     assert len(calls) == 3
-    outputs = [subprocess.run(["sh", "-c", call], capture_output=True, text=True, timeout=30).stdout for call in calls]
+    outputs = [subprocess.check_output(["sh", "-c", call], text=True, timeout=30) for call in calls]
     assert [output.split(" ")[1] for output in outputs[:2]] == ["200", "403"]
     for output, expected in zip(outputs, ("Ada Lovelace", "insufficient_scope", "event: end"), strict=True):
         assert expected in output

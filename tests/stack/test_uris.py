@@ -11,9 +11,7 @@ import pytest
 from tests.stack import wire
 from tests.stack.uris import ECHO, ECHO2, NOBODYS
 
-MODEL_OF = (
-    {target: "echo" for target in ECHO} | {target: "echo2" for target in ECHO2} | {target: "-" for target in NOBODYS}
-)
+MODEL_OF = dict.fromkeys(ECHO, "echo") | dict.fromkeys(ECHO2, "echo2") | dict.fromkeys(NOBODYS, "-")
 UNCLEAN = ("//", "/./", "/../", "\\", ";", "%2f", "%5c", "%2e", "%00", "%23", "%25", "%3b", "%3f", "#")
 
 
@@ -36,7 +34,7 @@ def test_no_target_reaches_a_model_that_the_key_may_not_use(client, over, key):
 
 @pytest.mark.parametrize("over", [over_http1, over_http2])
 def test_a_target_is_answered_by_its_model_and_by_no_other(client, over):
-    """With a key for both, so that only the target decides. HTTP/2 may refuse more: a whole address is no path there."""
+    """With a key for both, so that only the target decides. HTTP/2 refuses more: a whole address is no path there."""
     answered = {target: _served_by(over, client, target, "all") or "-" for target in MODEL_OF}
     may_refuse = over is over_http2
     wrong = {

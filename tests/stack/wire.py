@@ -88,10 +88,8 @@ def _chunks(stream):
 
 def ask_h2(port, target, *headers, method="GET"):
     """The same over HTTP/2 without TLS; the library is told to check nothing."""
-    config = h2.config.H2Configuration(
-        client_side=True, validate_outbound_headers=False, normalize_outbound_headers=False, header_encoding="latin-1"
-    )
-    talk = h2.connection.H2Connection(config)
+    lax = h2.config.H2Configuration(validate_outbound_headers=False, normalize_outbound_headers=False)
+    talk = h2.connection.H2Connection(lax)
     talk.initiate_connection()
     fixed = [(":method", method), (":scheme", "http"), (":authority", "models.test"), (":path", target)]
     talk.send_headers(1, [*fixed, *headers], end_stream=True)
@@ -101,17 +99,16 @@ def ask_h2(port, target, *headers, method="GET"):
 
 
 def _h2_answer(connection, talk):
-    status, headers, body = 0, (), b""
+    headers, body = {}, b""
     while received := connection.recv(65536):
         for event in talk.receive_data(received):
             match event:
                 case h2.events.ResponseReceived():
-                    status = int(dict(event.headers)[":status"])
-                    headers = tuple(event.headers)
+                    headers = {name.decode(): value.decode() for name, value in event.headers}
                 case h2.events.DataReceived():
                     body += event.data
                 case h2.events.StreamEnded():
-                    return Answer(status, headers, body)
+                    return Answer(int(headers.pop(":status")), tuple(headers.items()), body)
                 case h2.events.StreamReset() | h2.events.ConnectionTerminated():
                     raise Refused
         connection.sendall(talk.data_to_send())
