@@ -35,9 +35,7 @@ class Service:
     def write_manage(self) -> Path:
         """A `manage` beside the state, for the person who looks around; it holds paths of secrets, not secrets."""
         script = self._place.root / "manage"
-        variables = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in self._own.items())
-        command = f"cd {shlex.quote(str(CHECKOUT))} && exec {shlex.quote(sys.executable)} manage.py"
-        write_private(script, f'#!/bin/sh\n# manage.py of the running demo.\n{variables}\n{command} "$@"\n')
+        write_private(script, _manage_script(self._own))
         script.chmod(0o700)
         return script
 
@@ -63,6 +61,19 @@ class Service:
                 "WEB_CONCURRENCY": str(processes),
             },
         )
+
+
+def _manage_script(variables: dict[str, str]) -> str:
+    """Whatever the caller's shell has set for another authsvc is taken back first."""
+    twins = [name.removesuffix("_FILE") if name.endswith("_FILE") else f"{name}_FILE" for name in variables]
+    exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
+    return f"""\
+#!/bin/sh
+# manage.py of the running demo.
+unset DEBUG DJANGO_SETTINGS_MODULE {" ".join(twins)} $(env | sed -n 's/^\\(AUTHSVC_[A-Z_]*\\)=.*/\\1/p')
+{exports}
+cd {shlex.quote(str(CHECKOUT))} && exec {shlex.quote(sys.executable)} manage.py "$@"
+"""
 
 
 def _variables(place: Place) -> dict[str, str]:
