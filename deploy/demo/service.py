@@ -1,0 +1,92 @@
+"""authsvc itself: its environment, its commands, and its processes."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+from .children import Children
+from .obstacle import Obstacle
+from .place import CHECKOUT, Place, plain_environment, secret_in, write_private
+from .ports import HOST
+from .store import store_url
+
+
+class Service:
+    """The gate, the console and the worker of one place."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._own = _variables(place)
+        self._environment = plain_environment() | self._own
+
+    def manage(self, *arguments: str) -> str:
+        """What `manage.py ARGUMENTS` prints; its own words if it fails."""
+        command = [sys.executable, "manage.py", *arguments]
+        done = subprocess.run(command, env=self._environment, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = (done.stderr or done.stdout).strip()
+            raise Obstacle(f"`manage.py {arguments[0]}` failed with exit status {done.returncode}:\n{said}")
+        return done.stdout.strip()
+
+    def write_manage(self) -> Path:
+        """A `manage` beside the state, for the person who looks around; it holds paths of secrets, not secrets."""
+        script = self._place.root / "manage"
+        write_private(script, _manage_script(self._own))
+        script.chmod(0o700)
+        return script
+
+    def start_gate(self, children: Children, *, processes: int) -> None:
+        self._gunicorn(children, "gate", self._place.gate, self._place.admins[0], processes)
+
+    def start_console(self, children: Children) -> None:
+        self._gunicorn(children, "console", self._place.console, self._place.admins[1], 1)
+
+    def start_worker(self, children: Children) -> None:
+        children.start("worker", [sys.executable, "manage.py", "keep_ledger"], self._environment)
+
+    def _gunicorn(self, children: Children, role: str, port: int, admin_port: int, processes: int) -> None:
+        command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "authsvc.asgi:application"]
+        children.start(
+            role,
+            command,
+            self._environment
+            | {
+                "AUTHSVC_SERVES": role,
+                "BIND": f"{HOST}:{port}",
+                "ADMIN_BIND": f"{HOST}:{admin_port}",
+                "WEB_CONCURRENCY": str(processes),
+            },
+        )
+
+
+def _manage_script(variables: dict[str, str]) -> str:
+    """Whatever the caller's shell has set for another authsvc is taken back first."""
+    twins = [name.removesuffix("_FILE") if name.endswith("_FILE") else f"{name}_FILE" for name in variables]
+    exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
+    return f"""\
+#!/bin/sh
+# manage.py of the running demo.
+unset DEBUG DJANGO_SETTINGS_MODULE {" ".join(twins)} $(env | sed -n 's/^\\(AUTHSVC_[A-Z_]*\\)=.*/\\1/p')
+{exports}
+cd {shlex.quote(str(CHECKOUT))} && exec {shlex.quote(sys.executable)} manage.py "$@"
+"""
+
+
+def _variables(place: Place) -> dict[str, str]:
+    for name in ("SECRET_KEY", "KEY_PEPPER"):
+        secret_in(place.root / name.lower())
+    write_private(place.root / "redis_url", store_url(place))
+    return {
+        "SECRET_KEY_FILE": str(place.root / "secret_key"),
+        "KEY_PEPPER_FILE": str(place.root / "key_pepper"),
+        "DATABASE_URL": f"sqlite:///{quote(str(place.root / 'db.sqlite3'))}",
+        "REDIS_URL_FILE": str(place.root / "redis_url"),
+        "ALLOWED_HOSTS": "127.0.0.1,localhost",
+        "GATEWAY_URL": place.gateway_url,
+        "CONSOLE_URL": place.console_url,
+        "AUTHSVC_DRAIN": "0",  # nobody balances between replicas here: stop at once
+    }

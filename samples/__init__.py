@@ -1,0 +1,1 @@
+"""What the stacks protect: small services that stand for a user's own."""

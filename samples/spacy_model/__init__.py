@@ -1,0 +1,1 @@
+"""One spaCy model as an HTTP service, as a team that serves models would write it."""

@@ -1,0 +1,94 @@
+"""The service: one model under its own path, the name that Traefik routes and the gate knows."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.responses import StreamingResponse
+from starlette.types import ASGIApp
+
+from . import language
+from .body import SCHEMA, text_of
+from .desk import Desk
+from .language import Answer
+from .passed_on import PassedOn
+from .problems import answer_problems
+
+Text = Annotated[str, Depends(text_of)]
+
+
+def from_environment() -> ASGIApp:
+    """The model that MODEL and MODEL_PACKAGE name: `uvicorn --factory …:from_environment`."""
+    model = os.environ.get("MODEL", "")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._~-]*", model):
+        raise SystemExit(f"MODEL={model!r} is not a name for a path: set it to one such as en_core_web_sm.")
+    try:
+        return create_app(model, os.environ.get("MODEL_PACKAGE") or model)
+    except language.UnknownPackage as error:
+        raise SystemExit(str(error)) from error
+
+
+def create_app(model: str, package: str) -> ASGIApp:
+    """The model is loaded before the first request: a service that answers is ready."""
+    app = FastAPI(
+        title=f"spaCy: {model}",
+        openapi_url=f"/{model}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # a redirect would show clients how this service is reached from inside
+    )
+    app.include_router(_routes(model, package), prefix=f"/{model}")
+    answer_problems(app)
+    return PassedOn(app)  # around the framework: its answer to a fault of ours is made outside of all middleware
+
+
+def _routes(model: str, package: str) -> APIRouter:
+    router, nlp, desk = APIRouter(), language.load(package), Desk()
+    endpoints = ["POST ner", "POST tokens", "POST sentences", "POST sentences/stream", "GET health", "GET openapi.json"]
+
+    @router.api_route("", methods=["GET", "HEAD"], include_in_schema=False)
+    @router.api_route("/", methods=["GET", "HEAD"])
+    async def about() -> Answer:
+        return {"name": model, **language.about(nlp), "endpoints": endpoints}
+
+    @router.api_route("/health", methods=["GET", "HEAD"])
+    async def health() -> Answer:
+        return {"status": "ok"}
+
+    @router.post("/ner", openapi_extra=SCHEMA)
+    async def ner(text: Text) -> Answer:
+        return await desk.work(partial(language.entities, nlp, text))
+
+    @router.post("/tokens", openapi_extra=SCHEMA)
+    async def tokens(text: Text) -> Answer:
+        return await desk.work(partial(language.tokens, nlp, text))
+
+    @router.post("/sentences", openapi_extra=SCHEMA)
+    async def sentences(text: Text) -> Answer:
+        return {"sentences": await desk.work(lambda: list(language.sentences(nlp, text)))}
+
+    @router.post("/sentences/stream", openapi_extra=SCHEMA, response_class=StreamingResponse)
+    async def stream(text: Text) -> StreamingResponse:
+        events = _events(desk.one_by_one(language.sentences(nlp, text)))
+        return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+    return router
+
+
+async def _events(sentences: AsyncIterator[Answer]) -> AsyncIterator[str]:
+    """Server-sent events: one for each sentence, and one that says the text is finished rather than cut off."""
+    number = 0
+    async for sentence in sentences:
+        yield _event("sentence", number, sentence)
+        number += 1
+    yield _event("end", number, {"sentences": number})
+
+
+def _event(kind: str, number: int, data: Answer) -> str:
+    return f"event: {kind}\nid: {number}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"

@@ -1,0 +1,87 @@
+"""The request's body → the text to read, refused before it costs anything."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fastapi import Request
+
+from .problems import Refused
+
+LONGEST_TEXT = 100_000  # characters
+LARGEST_BODY = 12 * LONGEST_TEXT + 1024  # bytes: JSON may write one character as \ud83d\ude00, which are twelve
+
+SCHEMA = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["text"],
+                    "properties": {"text": {"type": "string", "maxLength": LONGEST_TEXT}},
+                }
+            }
+        },
+    }
+}
+
+
+async def text_of(request: Request) -> str:
+    """The `text` field of a JSON body."""
+    _require_json(request)
+    return _text(_parsed(await _read(request)))
+
+
+def _require_json(request: Request) -> None:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Refused(415, "Send Content-Type: application/json.", {"Accept-Post": "application/json"})
+
+
+async def _read(request: Request) -> bytes:
+    """The body, as long as it stays within the limit: a length that lies is noticed too."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > LARGEST_BODY:
+        raise _too_large()
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_BODY:
+            raise _too_large()
+    return bytes(body)
+
+
+def _too_large() -> Refused:
+    # The rest of the body is still on its way: the connection cannot be used again.
+    return Refused(413, f"The body is larger than {LARGEST_BODY} bytes.", {"Connection": "close"})
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body.decode())
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, f"The body is not JSON in UTF-8: {type(error).__name__}.") from error
+
+
+def _text(parsed: Any) -> str:
+    if not isinstance(parsed, dict) or "text" not in parsed:
+        raise Refused(422, 'The field "text" is missing: send {"text": "…"}.')
+    text = parsed["text"]
+    if not isinstance(text, str):
+        raise Refused(422, 'The field "text" is not a string.')
+    if len(text) > LONGEST_TEXT:
+        raise Refused(413, f'The field "text" is longer than {LONGEST_TEXT} characters.')
+    if not _is_unicode(text):
+        raise Refused(422, 'The field "text" holds half a surrogate pair.')
+    return text
+
+
+def _is_unicode(text: str) -> bool:
+    """JSON can write a lone surrogate, which no model can read and no answer can carry."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

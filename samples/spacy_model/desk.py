@@ -1,0 +1,31 @@
+"""One reader at a time: the model works in a thread beside the event loop, and the queue for it is short."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TypeVar
+
+from anyio import CapacityLimiter, to_thread
+
+from .problems import Refused
+
+LONGEST_QUEUE = 64
+
+Result = TypeVar("Result")
+
+
+class Desk:
+    """spaCy holds Python's lock most of the time: more threads would only slow each other down."""
+
+    def __init__(self) -> None:
+        self._seat = CapacityLimiter(1)
+
+    async def work(self, task: Callable[[], Result]) -> Result:
+        if self._seat.statistics().tasks_waiting >= LONGEST_QUEUE:
+            raise Refused(503, "The model is busy.", {"Retry-After": "1"})
+        return await to_thread.run_sync(task, limiter=self._seat)
+
+    async def one_by_one(self, results: Iterator[Result]) -> AsyncIterator[Result]:
+        """Each result is made when the one before it has been taken; others may have the seat in between."""
+        while (result := await to_thread.run_sync(lambda: next(results, None), limiter=self._seat)) is not None:
+            yield result

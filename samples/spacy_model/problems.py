@@ -1,0 +1,30 @@
+"""Every refusal of this service is an RFC 9457 problem, whoever raised it."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+
+class Refused(HTTPException):
+    """A request that cannot be served; `detail` is the sentence that the client reads."""
+
+
+def problem(status: int, detail: str, headers: dict[str, str]) -> JSONResponse:
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+def answer_problems(app: FastAPI) -> None:
+    """Also the framework's own 404 and 405, and a fault of ours, which tells nothing of its inside."""
+
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> JSONResponse:
+        return problem(error.status_code, error.detail, dict(error.headers or {}))
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> JSONResponse:
+        return problem(500, "The model failed on this request.", {})

@@ -1,0 +1,111 @@
+"""The pieces of the demo on free ports: a real Traefik, gate, store and worker, and models that tell what they saw."""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from accounts import keys as key_strings
+from deploy.demo import keys as demo_keys
+from deploy.demo.models import SPACY_MODELS, Model
+from deploy.demo.place import secret_in, take_place
+from deploy.demo.ports import free_ports, is_free
+from deploy.demo.stack import Stack
+from tests.stack import wire
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.stack)
+
+
+def echo_model(name: str) -> Model:
+    return Model(name, (sys.executable, "-m", "tests.stack.echo", name, "{port}"))
+
+
+@dataclass(frozen=True)
+class Client:
+    """Asks through Traefik, as `key` where one is named."""
+
+    port: int
+    keys: dict[str, str]
+
+    def bearer(self, key: str) -> str:
+        return f"Authorization: Bearer {self.keys[key]}"
+
+    def ask(self, target, *lines, key=None, method="GET", body=b""):
+        lines = (*lines, self.bearer(key)) if key else lines
+        return wire.ask(self.port, target, *lines, method=method, body=body)
+
+    def ask_h2(self, target, *headers, key=None, method="GET"):
+        headers = (*headers, ("authorization", f"Bearer {self.keys[key]}")) if key else headers
+        return wire.ask_h2(self.port, target, *headers, method=method)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory):
+    models = (SPACY_MODELS[0], echo_model("echo"), echo_model("echo2"))
+    place = take_place(tmp_path_factory.mktemp("stack"), _first_of_two_free_ports(), models=len(models))
+    stack = Stack(place, models, HERE / "catalogue.toml", report=lambda line: None)
+    try:
+        stack.start()
+        yield stack
+        stack.require_alive()
+    finally:
+        stack.stop()
+
+
+@pytest.fixture(scope="session")
+def client(stack):
+    return Client(stack.place.gateway, _keys(stack))
+
+
+def _first_of_two_free_ports():
+    return next(port for port in free_ports(20) if is_free(port + 1))
+
+
+# What each key is for, and how it is issued.
+ISSUED = {
+    "expired": ("echo", "--expires-in", "1s"),
+    "all": ("all",),
+    "echo": ("echo",),
+    "echo2": ("echo2",),
+    "narrowed": ("all", "--model", "echo"),
+    "elsewhere": ("all", "--allow-ip", "192.0.2.0/24"),
+    "hourly": ("hourly",),
+    "hourly_head": ("hourly",),
+    "monthly": ("monthly",),
+    "revoked": ("echo",),
+}
+
+
+def _keys(stack):
+    with ThreadPoolExecutor(2) as commands:
+        texts = commands.map(lambda name: _issue(stack, name, *ISSUED[name]), ISSUED)
+        keys = dict(zip(ISSUED, texts, strict=True))
+    stack.service.manage("revoke_key", demo_keys.public_id(keys["revoked"]))
+    return keys | _never_issued(stack, keys["echo"])
+
+
+def _issue(stack, name, plan, *more):
+    return stack.service.manage("issue_key", "--account", f"{name}s", "--plan", plan, "--name", name, *more)
+
+
+def _never_issued(stack, good):
+    """Keys that look right: minted by us but stored nowhere, minted by others, of a known id with another secret."""
+    ours = key_strings.Pepper.of(secret_in(stack.place.root / "key_pepper"))
+    theirs = key_strings.Pepper.of("another pepper, of another installation")
+    unknown = key_strings.new_key_id(key_strings.new_account_id())
+    known = demo_keys.public_id(good)
+    return {
+        "unknown": key_strings.new_key(unknown, "ask", ours).text,
+        "forged": key_strings.new_key(unknown, "ask", theirs).text,
+        "wrong": key_strings.new_key(known, "ask", ours).text,
+    }

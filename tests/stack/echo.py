@@ -1,0 +1,68 @@
+"""A model that tells what reached it: `python -m tests.stack.echo NAME PORT`.
+
+any method and path   200, JSON: who served it, the request line and every header as it came
+…/events              two server-sent events; the second is made only after someone asked for …/release
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Event
+
+
+class Echo(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body leave in two pieces, and the second would wait 40 ms
+    name = ""
+    released = Event()
+
+    def __getattr__(self, attribute):
+        """Every method, known or not, is answered."""
+        if attribute.startswith("do_"):
+            return self.answer
+        raise AttributeError(attribute)
+
+    def answer(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.path.endswith("/events"):
+            self.events()
+            return
+        if self.path.endswith("/release"):
+            self.released.set()
+        seen = {"model": self.name, "method": self.command, "target": self.path, "body": body.decode("latin-1")}
+        self.reply(json.dumps(seen | {"headers": self.headers.items()}).encode())
+
+    def reply(self, body):
+        self.send_response(200)
+        self.send_header("X-Served-By", self.name)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def events(self):
+        self.released.clear()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(b"data: first\n\n")
+        self.wfile.flush()
+        made = self.released.wait(20)
+        self.wfile.write(b"data: second\n\n" if made else b"data: nobody asked\n\n")
+
+    def log_message(self, format, *args):
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+
+if __name__ == "__main__":
+    Echo.name = sys.argv[1]
+    Server(("127.0.0.1", int(sys.argv[2])), Echo).serve_forever()
