@@ -19,6 +19,7 @@ os.environ["ALLOWED_HOSTS"] = "*"
 from authsvc.settings import *  # noqa: E402, F403
 from authsvc.settings import DATABASES  # noqa: E402
 
+STATIC_ROOT = tempfile.mkdtemp(prefix="static-", dir=_DIRECTORY)
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 DATABASES["default"]["CONN_MAX_AGE"] = 0
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":

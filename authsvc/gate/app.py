@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic, time
 from typing import Any
@@ -19,6 +18,7 @@ from authsvc.gate.decision import decide
 from authsvc.gate.forwarded import ForwardedRequest, read_forwarded, read_headers, request_id
 from authsvc.gate.log import DecisionLog
 from authsvc.gate.verdict import Decision, Verdict
+from authsvc.replica import count
 from quotas.link import close_link, link
 from quotas.pipe import DECISION_SECONDS
 from quotas.store import StoreUnavailable
@@ -28,8 +28,6 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 PATH = "/auth/"
-
-decisions: defaultdict[str, int] = defaultdict(int)  # verdict word → how many, of this process
 
 
 class Gate:
@@ -62,7 +60,7 @@ class Gate:
         else:
             decision = await self._decide(request, found)
         verdict, identity = decision.verdict, request_id(found)
-        decisions[verdict.word] += 1
+        count(verdict.word)
         if verdict is not Verdict.ALLOWED or self._logs_all:
             self._note(decision, request, found, identity, began)
         return answer(decision, identity)
