@@ -40,6 +40,7 @@ class Link:
         self._url, self._kind = url, store.kind(url)
         self._client: Any = None
         self._scripts: dict[bytes, str] = {}
+        self._loading: dict[tuple[str, bytes], asyncio.Future[Reply]] = {}
         self._pipes: dict[str, Pipe] = {}
         if self._kind == "cluster":
             self._client = store.async_client(url, DECISION_SECONDS)
@@ -70,20 +71,37 @@ class Link:
         return reply
 
     async def again(self, partition: str, command: bytes, error: hiredis.ReplyError) -> Reply:
-        """Send a command that Redis says it has not executed once more, alone, through redis-py."""
+        """Send a command that Redis says it has not executed once more. Raises StoreUnavailable for any other error."""
         word = str(error).partition(" ")[0]
         if word not in _NOT_EXECUTED:
             raise StoreUnavailable(f"redis answered {word}")
+        if word == "NOSCRIPT":
+            # All that were in flight find the script gone at once: it is loaded once, and they go the usual way.
+            await self._load(partition, unpack(command)[1])
+            reply = await self.send(partition, command)
+            if not isinstance(reply, hiredis.ReplyError):
+                return reply
+            word = str(reply).partition(" ")[0]
         if word == "READONLY":
             self._pipe_of(partition).drop()
-        args = unpack(command)
+        return await self._alone(word, unpack(command))
+
+    async def _load(self, partition: str, sha: bytes) -> None:
+        loading = self._loading.get((partition, sha))
+        if loading is None:
+            source = self._scripts.get(sha)
+            if source is None:
+                raise StoreUnavailable("redis has forgotten a script that nobody can load")
+            loading = self._loading[partition, sha] = self.send(partition, pack("SCRIPT", "LOAD", source))
+            loading.add_done_callback(lambda _: self._loading.pop((partition, sha), None))
+        await asyncio.shield(loading)
+
+    async def _alone(self, word: str, args: list[bytes]) -> Reply:
+        """Through redis-py, which knows slots and masters."""
         try:
             async with asyncio.timeout(DECISION_SECONDS):
                 if self._client is None:
                     self._client = store.async_client(self._url, DECISION_SECONDS)
-                if word == "NOSCRIPT" and (source := self._scripts.get(args[1])) is not None:
-                    # EVAL runs it and leaves it loaded: for the next EVALSHA of anybody.
-                    args = [b"EVAL", source.encode(), *args[2:]]
                 return await self._client.execute_command(*args)
         except (RedisError, TimeoutError, OSError) as failure:
             raise StoreUnavailable(f"redis answered {word} and could not be asked again") from failure

@@ -1,0 +1,192 @@
+"""Redis usage → UsageHour: repeating, two workers, old copies and an emptied Redis are harmless."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+from django.db import connections
+from django.db.models import Sum
+
+from accounts import services
+from accounts.models import Account, ApiKey, KeySecret
+from quotas import ledger, names
+from quotas.buckets import TAKE, Wanted, clock
+from quotas.models import UsageHour
+from quotas.pipe import unpack
+from tests.conftest import ACTOR
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def count(redis_db, issued):
+    """Count calls as the gate does: allowed ones with a cost, and refused ones."""
+
+    def count(allowed: int = 0, refused: int = 0, *, cost: int = 1, key: str = issued.key.public_id) -> None:
+        account = names.account(key[:8])
+        version = redis_db.hget(account, "v"), redis_db.hget(account, names.field("v", key))
+        versions = (int(redis_db.get(names.catalogue_version(key[:2]))), int(version[0]), int(version[1]))
+        secret = KeySecret.objects.get(key__public_id=key).pk
+        for number in range(allowed + refused):
+            wanted = Wanted(key, "sm", cost, (), versions, secret)  # type: ignore[arg-type]
+            args = unpack(wanted.command("take" if number < allowed else "refuse", clock.hour()))
+            assert redis_db.execute_command("EVAL", TAKE.source, *args[2:])[0] == (1 if number < allowed else 0)
+
+    return count
+
+
+def keep() -> None:
+    call_command("keep_ledger", once=True, stdout=StringIO())
+
+
+def totals() -> tuple[int, int, int]:
+    sums = UsageHour.objects.aggregate(a=Sum("allowed"), r=Sum("refused"), u=Sum("units"))
+    return sums["a"], sums["r"], sums["u"]
+
+
+def test_usage_is_copied_with_units_and_last_use(count, issued):
+    count(7, 3)
+    count(2, cost=5)
+    keep()
+    assert totals() == (9, 3, 7 + 10)
+    row = UsageHour.objects.get()
+    assert (row.account, row.key, row.model) == (issued.key.public_id[:8], issued.key.public_id, "sm")
+    assert KeySecret.objects.get().last_used_at is not None
+
+
+def test_repeating_adds_nothing(count, redis_db):
+    count(5)
+    for _ in range(3):
+        keep()
+        for name in redis_db.scan_iter("*:u:*"):
+            redis_db.sadd(names.changed(name[1:3]), name)
+    assert totals() == (5, 0, 5)
+
+
+def test_two_workers_at_once_are_harmless(count, issued):
+    count(50)
+    part = [issued.key.public_id[:2]]
+
+    def copy(_) -> None:
+        ledger.copy_usage(part)
+        connections.close_all()
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(copy, range(6)))
+    assert totals() == (50, 0, 50)
+
+
+def test_an_older_copy_never_takes_anything_away(count):
+    count(3)
+    old = ledger._read([next(iter(ledger.store.sync_client().scan_iter("*:u:*")))])
+    count(4)
+    keep()
+    ledger._store(old)
+    assert totals() == (7, 0, 7)
+
+
+def test_a_redis_that_was_emptied_in_the_hour_counts_on_in_another_birth(count, redis_db):
+    count(3)
+    keep()
+    redis_db.flushdb()
+    keep()  # publishes everything again
+    count(4)
+    keep()
+    assert totals() == (7, 0, 7)
+    assert UsageHour.objects.count() == 2
+
+
+def test_what_changed_while_it_was_copied_stays_on_the_list(count, redis_db, issued, monkeypatch):
+    count(3)
+    store_ = ledger._store
+
+    def store_and_count(hours) -> None:
+        store_(hours)
+        count(2)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "_store", store_and_count)
+        keep()
+    assert redis_db.scard(names.changed(issued.key.public_id[:2])) == 1
+    keep()
+    assert totals() == (5, 0, 5)
+    assert redis_db.scard(names.changed(issued.key.public_id[:2])) == 0
+
+
+def test_a_worker_that_dies_before_it_has_stored_loses_nothing(count, monkeypatch):
+    count(3)
+
+    def die(_) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "_store", die)
+        with pytest.raises(RuntimeError):
+            keep()
+    keep()
+    assert totals() == (3, 0, 3)
+
+
+def test_a_copied_hash_of_a_past_hour_is_kept_for_hours_not_for_weeks(count, redis_db, issued):
+    count(3)
+    (name,) = redis_db.scan_iter("*:u:*")
+    assert redis_db.ttl(name) > 30 * 86400
+    past = names.usage(issued.key.public_id, "sm", clock.hour() - 3)
+    redis_db.rename(name, past)
+    redis_db.delete(names.changed(past[1:3]))
+    redis_db.sadd(names.changed(past[1:3]), past)
+    keep()
+    assert 0 < redis_db.ttl(past) <= 7200
+
+
+def test_a_missing_life_publishes_everything(redis_db, issued, pro_key):
+    keep()
+    before = {name: redis_db.hgetall(name) for name in redis_db.scan_iter("*:a:*")}
+    redis_db.flushdb()
+    keep()
+    after = {name: redis_db.hgetall(name) for name in redis_db.scan_iter("*:a:*")}
+    versions = lambda hashes: {name: {f: v for f, v in h.items() if f[0] in "vf"} for name, h in hashes.items()}  # noqa: E731
+    assert versions(after) == versions(before)
+    assert len(after) == Account.objects.count()
+    assert redis_db.exists(names.LIFE)
+
+
+def test_another_redis_gets_what_changed_lately_again(redis_db, issued, monkeypatch):
+    from accounts import worker
+
+    watching = worker.Worker()
+    watching.turn()
+    account = names.account(issued.key.public_id[:8])
+    old = redis_db.hgetall(account)
+    services.revoke_key(issued.key, actor=ACTOR)
+    redis_db.hset(account, mapping=old)  # an old replica was promoted
+    assert watching.turn().republished == 0
+    monkeypatch.setattr(worker, "_identity", lambda _: "another")
+    assert watching.turn().republished > 0
+    assert '"revoked":true' in redis_db.hget(account, names.field("f", issued.key.public_id))
+
+
+def test_once_says_what_it_did_and_fails_clearly_without_redis(issued, settings, tmp_path):
+    from django.core.management.base import CommandError
+
+    from quotas import store
+
+    out = StringIO()
+    call_command("keep_ledger", once=True, stdout=out)
+    assert "published" in out.getvalue()
+    settings.REDIS_URL = f"unix://{tmp_path}/none.sock"
+    store.sync_client.cache_clear()
+    with pytest.raises(CommandError, match="Redis cannot be reached"):
+        call_command("keep_ledger", once=True)
+    store.sync_client.cache_clear()
+
+
+def test_usage_outlives_its_key_and_account(count, issued):
+    count(2)
+    keep()
+    services.close_account(issued.key.account, actor=ACTOR)
+    services.revoke_key(ApiKey.objects.get(), actor=ACTOR)
+    assert totals() == (2, 0, 2)
