@@ -37,8 +37,8 @@ async def lifespan(receive, send):
 
 
 class HastyProtocol(GateProtocol):
-    HEAD_SECONDS = 0.3
-    UNUSED_SECONDS = 0.6
+    HEAD_SECONDS = 0.2
+    UNUSED_SECONDS = 0.4
     LINGER_SECONDS = 0.3
 
 
