@@ -451,6 +451,15 @@ def test_a_stop_sent_to_the_whole_process_group_drains_too(log):
         assert time.monotonic() - begin > 0.5 + HastyProtocol.LINGER_SECONDS
 
 
+@pytest.mark.parametrize(
+    ("reexec_pid", "master_pid", "serves"),
+    [(0, 0, False), (4242, 0, True), (0, os.getppid(), True), (0, os.getpid(), False)],
+)
+def test_one_half_of_an_upgrade_does_not_drain(reexec_pid, master_pid, serves):
+    master = SimpleNamespace(reexec_pid=reexec_pid, master_pid=master_pid)
+    assert replica.another_master_serves(master) == serves
+
+
 def test_workers_end_with_their_master(log):
     with running(log, workers=1) as replica:
         pid = replica.ask().pid
