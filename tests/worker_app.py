@@ -49,7 +49,7 @@ class HastyWorker(GateWorker):
     CONFIG_KWARGS: ClassVar = {**GateWorker.CONFIG_KWARGS, "http": HastyProtocol}
 
 
-class StockWorker(UvicornWorker):
+class StockWorker(UvicornWorker):  # type: ignore[misc]
     """What GateWorker is compared with: the same server, ended by uvicorn-worker itself."""
 
     seat = 0
