@@ -78,7 +78,7 @@ _places: dict[str, int]
 
 def sit(index: int) -> Seat:
     """Make a seat this process's own: from now on `count` counts there."""
-    global _seat, _numbers, _places  # noqa: PLW0603 - `count` is on the way of every decision
+    global _seat, _numbers, _places
     _seat = Seat(index)
     _numbers, _places = _seat.numbers, _seat.places()
     if OTHER not in _places:

@@ -252,7 +252,7 @@ class GateServer(Server):
         """Serve while requests still come here: for the drain at the replica's end, after a reload until relieved."""
         begin = monotonic()
         # What is waited for happens in other processes, which set no event of ours.
-        while not self.in_a_hurry and monotonic() - begin < self._time_to_serve_on():  # noqa: ASYNC110
+        while not self.in_a_hurry and monotonic() - begin < self._time_to_serve_on():
             await asyncio.sleep(0.05)
 
     def _time_to_serve_on(self) -> float:

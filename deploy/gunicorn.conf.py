@@ -4,7 +4,7 @@ Environment: BIND, ADMIN_BIND (health and metrics; unset: none), WEB_CONCURRENCY
 this page again, starts new workers with the application's code and settings of that moment, and loses no request.
 """
 
-# ruff: noqa: N999, S108 - the name is gunicorn's; /dev/shm is where gunicorn makes files of its own
+
 
 from __future__ import annotations
 
