@@ -4,8 +4,6 @@ Environment: BIND, ADMIN_BIND (health and metrics; unset: none), WEB_CONCURRENCY
 this page again, starts new workers with the application's code and settings of that moment, and loses no request.
 """
 
-
-
 from __future__ import annotations
 
 import os
