@@ -25,7 +25,7 @@ from quotas.store import sync_client
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
-STORE_SECONDS = 2.0  # for asking the store: balancers and orchestrators give a probe little more
+STORE_SECONDS = 0.8  # for asking the store: a kubelet gives its probe one second
 
 
 @dataclass(frozen=True, slots=True)

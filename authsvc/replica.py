@@ -137,11 +137,11 @@ def successor_serves(seat: Seat) -> bool:
 
 
 def _used_seats() -> list[Seat]:
-    """Seats are given from the first on, so the first that nobody ever sat in ends the row (0 is used by default)."""
+    """Seats are given from the first on, so the first that nobody was ever given ends the row."""
     used = []
     for index in range(SEATS):
         seat = Seat(index)
-        if not seat.numbers[_USED]:
+        if not seat.numbers[_STARTS] and not seat.numbers[_USED]:
             break
         used.append(seat)
     return used
@@ -162,12 +162,17 @@ def watch_for_the_end(master: Any) -> None:
 
     def note(number: int, frame: FrameType | None) -> None:
         # A worker has this handler too until it has set its own.
-        if os.getpid() == master_pid and not master.reexec_pid and not master.master_pid:
+        if os.getpid() == master_pid and not another_master_serves(master):
             _replica[_DRAINING] = 1
         if callable(before):
             before(number, frame)
 
     signal.signal(signal.SIGTERM, note)
+
+
+def another_master_serves(master: Any) -> bool:
+    """Is this one the old or the new half of an upgrade by USR2? gunicorn notices the old one's end a second late."""
+    return bool(master.reexec_pid) or (master.master_pid != 0 and master.master_pid == os.getppid())
 
 
 def next_generation(master: Any) -> None:

@@ -18,12 +18,12 @@ from time import monotonic
 from types import FrameType
 from typing import Any, ClassVar, cast
 
-from gunicorn import util  # type: ignore[import-untyped]
-from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
+from gunicorn import util
+from gunicorn.arbiter import Arbiter
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import Server, ServerState
-from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped]
+from uvicorn_worker import UvicornWorker
 
 from authsvc import replica
 
@@ -251,6 +251,7 @@ class GateServer(Server):
     async def _serve_on(self) -> None:
         """Serve while requests still come here: for the drain at the replica's end, after a reload until relieved."""
         begin = monotonic()
+        # What is waited for happens in other processes, which set no event of ours.
         while not self.in_a_hurry and monotonic() - begin < self._time_to_serve_on():
             await asyncio.sleep(0.05)
 

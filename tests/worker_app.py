@@ -37,8 +37,8 @@ async def lifespan(receive, send):
 
 
 class HastyProtocol(GateProtocol):
-    HEAD_SECONDS = 0.3
-    UNUSED_SECONDS = 0.6
+    HEAD_SECONDS = 0.2
+    UNUSED_SECONDS = 0.4
     LINGER_SECONDS = 0.3
 
 
@@ -49,7 +49,7 @@ class HastyWorker(GateWorker):
     CONFIG_KWARGS: ClassVar = {**GateWorker.CONFIG_KWARGS, "http": HastyProtocol}
 
 
-class StockWorker(UvicornWorker):
+class StockWorker(UvicornWorker):  # type: ignore[misc]
     """What GateWorker is compared with: the same server, ended by uvicorn-worker itself."""
 
     seat = 0
