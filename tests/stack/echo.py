@@ -25,7 +25,7 @@ class Echo(BaseHTTPRequestHandler):
         raise AttributeError(attribute)
 
     def answer(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self.read_body()
         if self.path.endswith("/events"):
             self.events()
             return
@@ -33,6 +33,17 @@ class Echo(BaseHTTPRequestHandler):
             self.released.set()
         seen = {"model": self.name, "method": self.command, "target": self.path, "body": body.decode("latin-1")}
         self.reply(json.dumps(seen | {"headers": self.headers.items()}).encode())
+
+    def read_body(self):
+        """All of it: what was left would be read as the next request."""
+        if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
 
     def reply(self, body):
         self.send_response(200)

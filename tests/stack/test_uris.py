@@ -45,6 +45,18 @@ def test_a_target_is_answered_by_its_model_and_by_no_other(client, over):
     assert wrong == {}
 
 
+@pytest.mark.parametrize("escape", ["%2F", "%2f", "%5C", "%5c", "%00", "%3B", "%3b", "%25", "%3F", "%3f", "%23"])
+def test_traefik_itself_refuses_what_would_end_or_split_a_path(client, escape):
+    """Before the gate is asked, which would have said 401: two walls, tested one by one."""
+    answer = client.ask(f"/echo/x{escape}y")
+    assert (answer.status, "WWW-Authenticate" in answer) == (400, False)
+
+
+@pytest.mark.parametrize("path", ["/echoX", "/echo-secret/x", "/echo.x", "/echo22", "/echo,/x", "/echo@x", "/ECHO/"])
+def test_a_path_that_only_begins_like_a_model_has_no_router(client, path):
+    assert client.ask(path).status == 404
+
+
 def _served_by(over, client, target, key):
     """The model that answered, having been sent a clean path of its own; nothing if none did."""
     answer = _answer(over, client, target, key)
