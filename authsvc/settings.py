@@ -39,7 +39,9 @@ LEASE_SECONDS = env.number("AUTHSVC_LEASE", 10, least=1, most=3600)
 LOG_DECISIONS = env.choice("AUTHSVC_LOG_DECISIONS", "refused", "all")
 IMPORTED_KEYS = env.flag("AUTHSVC_IMPORTED_KEYS", default=False)
 CACHED_KEYS = int(env.number("AUTHSVC_CACHED_KEYS", 20_000, least=16, most=10_000_000))  # facts held by one process
-DRAIN_SECONDS = env.number("AUTHSVC_DRAIN", 5, most=300)
+DRAIN_SECONDS = env.number(
+    "AUTHSVC_DRAIN", 5, most=300
+)  # deploy/gunicorn.conf.py reads it itself: HUP must not import this
 
 if not set(SERVES) <= {"gate", "console"} or not SERVES:
     raise ImproperlyConfigured(f"AUTHSVC_SERVES={','.join(SERVES)!r} is not gate, console or gate,console.")

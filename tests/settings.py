@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from pathlib import Path
 
 _DIRECTORY = os.environ.setdefault("AUTHSVC_TEST_DIR", tempfile.mkdtemp(prefix="authsvc-test-"))
 
@@ -19,7 +20,7 @@ os.environ["ALLOWED_HOSTS"] = "*"
 from authsvc.settings import *  # noqa: E402, F403
 from authsvc.settings import DATABASES  # noqa: E402
 
-STATIC_ROOT = tempfile.mkdtemp(prefix="static-", dir=_DIRECTORY)
+STATIC_ROOT = Path(tempfile.mkdtemp(prefix="static-", dir=_DIRECTORY))
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 DATABASES["default"]["CONN_MAX_AGE"] = 0
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from django.db import connection
@@ -52,7 +52,7 @@ def at(query: str = "?model=sm", path: str = "/auth/", *, key: str = "good", mor
     return make
 
 
-LARGE = {"x_forwarded_uri": "/v1/large/x", "query": "?model=lg"}
+LARGE: Any = {"x_forwarded_uri": "/v1/large/x", "query": "?model=lg"}
 
 CASES = {
     "allowed": Case(Verdict.ALLOWED, at()),

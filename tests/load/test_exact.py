@@ -76,7 +76,6 @@ def test_a_refusal_by_one_of_three_limits_takes_nothing_from_the_other_two(gate_
     assert Plan.objects.get(name="pro").limits.count() == 3
     key = services.issue_key(pro_account, name="k", actor=ACTOR)
     assert judged(gate_port, [packed(key.text)], 1500) == {200: 300, 429: 1200}
-    from accounts.lookup import TAKE  # noqa: F401
     from quotas import names
 
     account = names.account(pro_account.public_id)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -68,7 +69,7 @@ def under_load(port: int, noise: str, change: Callable[[ApiKey], Any], keys: lis
             for issued in keys:
                 request = packed(issued.text)
                 connections = await hold(port, [request], 4)
-                seen |= set(await first_after(port, connections, lambda issued=issued: change(issued.key), request))
+                seen |= set(await first_after(port, connections, partial(change, issued.key), request))
                 await close_all(connections)
         return seen
 
@@ -172,7 +173,7 @@ def test_revoking_while_the_key_is_refilled_a_thousand_times(gate_port, pro_key,
             refilling = asyncio.create_task(sync_to_async(refill, thread_sensitive=False)(issued.key.public_id))
             seen |= set(
                 await first_after(
-                    gate_port, connections, lambda issued=issued: services.revoke_key(issued.key, actor=ACTOR), request
+                    gate_port, connections, partial(services.revoke_key, issued.key, actor=ACTOR), request
                 )
             )
             await refilling

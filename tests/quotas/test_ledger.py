@@ -7,12 +7,13 @@ from io import StringIO
 
 import pytest
 from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.db import connections
 from django.db.models import Sum
 
 from accounts import services
 from accounts.models import Account, ApiKey, KeySecret
-from quotas import ledger, names
+from quotas import ledger, names, store
 from quotas.buckets import TAKE, Wanted, clock
 from quotas.models import UsageHour
 from quotas.pipe import unpack
@@ -81,7 +82,7 @@ def test_two_workers_at_once_are_harmless(count, issued):
 
 def test_an_older_copy_never_takes_anything_away(count):
     count(3)
-    old = ledger._read([next(iter(ledger.store.sync_client().scan_iter("*:u:*")))])
+    old = ledger._read([next(iter(store.sync_client().scan_iter("*:u:*")))])
     count(4)
     keep()
     ledger._store(old)
@@ -170,10 +171,6 @@ def test_another_redis_gets_what_changed_lately_again(redis_db, issued, monkeypa
 
 
 def test_once_says_what_it_did_and_fails_clearly_without_redis(issued, settings, tmp_path):
-    from django.core.management.base import CommandError
-
-    from quotas import store
-
     out = StringIO()
     call_command("keep_ledger", once=True, stdout=out)
     assert "published" in out.getvalue()

@@ -62,11 +62,12 @@ def test_of_1000_commands_each_gets_the_answer_of_its_own_key(link, on_a_loop, r
 def test_what_waits_goes_in_one_write(link, on_a_loop, monkeypatch):
     writes: list[int] = []
     send = pipe._Connection.send
-    monkeypatch.setattr(
-        pipe._Connection,
-        "send",
-        lambda self, commands, *rest: (writes.append(len(commands)), send(self, commands, *rest))[1],
-    )
+
+    def watch(self, commands, *rest):
+        writes.append(len(commands))
+        send(self, commands, *rest)
+
+    monkeypatch.setattr(pipe._Connection, "send", watch)
     on_a_loop(link.ask("", pack("PING")))
     writes.clear()
     on_a_loop(each([link.ask("", pack("PING")) for _ in range(100)]))
