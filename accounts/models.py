@@ -17,6 +17,7 @@ from quotas.guarded import BulkChangeRefused, GuardedManager
 from quotas.models import AmountPerWindow, Plan, amount_constraints
 
 MOST_METADATA_BYTES = 8192
+DEEPEST_METADATA = 20
 
 
 class User(AbstractUser):
@@ -99,11 +100,24 @@ class AccountOverride(models.Model):
 
 
 def small_object(value: Any) -> None:
-    """Free metadata is a JSON object of at most 8 KB."""
+    """Free metadata is a JSON object of at most 8 KB that every database can keep."""
     if not isinstance(value, dict):
         raise ValidationError("Metadata is a JSON object.")
-    if len(json.dumps(value, separators=(",", ":")).encode()) > MOST_METADATA_BYTES:
+    if not _can_be_kept(value):
+        raise ValidationError(f"Metadata holds a null character, or more than {DEEPEST_METADATA} levels.")
+    try:
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    except ValueError as error:
+        raise ValidationError("Metadata holds a number or a character that JSON has not.") from error
+    if len(text) > MOST_METADATA_BYTES:
         raise ValidationError("Metadata is longer than 8 KB.")
+
+
+def _can_be_kept(value: Any, depth: int = 0) -> bool:
+    if isinstance(value, str):
+        return "\0" not in value
+    inner = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+    return depth <= DEEPEST_METADATA and all(_can_be_kept(one, depth + 1) for one in inner)
 
 
 class ApiKey(models.Model):

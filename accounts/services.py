@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from ipaddress import ip_network
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import F, Q
+from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts import keys
-from accounts.models import Account, AccountOverride, ApiKey, AuditEvent, KeyLimit, KeySecret, User
+from accounts.models import Account, AccountOverride, ApiKey, AuditEvent, KeyLimit, KeySecret, Membership, User
 from accounts.publish import Publication, change, models_base
-from quotas import names, store
-from quotas.limits import Limit
+from quotas import names, rules, store
+from quotas.limits import EVERY_MODEL, Limit
 from quotas.models import Catalogue, Plan, ServedModel
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -35,6 +37,13 @@ class Actor:
     @classmethod
     def command(cls, name: str) -> Actor:
         return cls(f"command {name}")
+
+    @classmethod
+    def person(cls, request: HttpRequest) -> Actor:
+        """The signed-in user of a request."""
+        user = request.user
+        assert isinstance(user, User)
+        return cls(user.get_username(), str(request.META.get("REMOTE_ADDR") or "")[:45], user)
 
 
 class Refused(ValueError):
@@ -106,9 +115,12 @@ def override_limit(
             if existing is not None:
                 existing.delete()
         else:
-            if not account.plan.limits.filter(name=name).exists():
+            limit = account.plan.limits.filter(name=name).first()
+            if limit is None:
                 known = ", ".join(account.plan.limits.values_list("name", flat=True)) or "none"
                 raise Refused(f"The plan {account.plan.name} has no limit named {name!r}; it has: {known}.")
+            overridden = replace(limit.value(), amount=amount, burst=limit.burst if burst is None else burst)
+            _hold([overridden], costs_of(account.plan, None))
             override = existing or AccountOverride(account=account, limit_name=name)
             override.amount, override.burst = amount, burst
             override.full_clean()
@@ -118,11 +130,35 @@ def override_limit(
     return publication
 
 
+def set_role(account: Account, user: User, role: str | None, *, actor: Actor) -> None:
+    """Give a person a role in the account; None takes the membership away. The gate knows nothing of people."""
+    with transaction.atomic():
+        existing = account.memberships.filter(user=user).first()
+        before = {"user": user.get_username(), "role": existing.role} if existing else None
+        if role is None:
+            if existing is not None:
+                existing.delete()
+        else:
+            member = existing or Membership(account=account, user=user)
+            member.role = role
+            member.full_clean()
+            member.save()
+        after = {"user": user.get_username(), "role": role} if role else None
+        if before != after:
+            _record(actor, "account.member", account, account.public_id, before, after)
+
+
+def record_act(actor: Actor, act: str, subject: str, *, before: Any = None, after: Any = None) -> None:
+    """Write down an act that the gate need not know, such as a change of a user."""
+    _record(actor, act, None, subject, before, after)
+
+
 def issue_key(
     account: Account,
     *,
     name: str,
     actor: Actor,
+    key_id: str | None = None,
     models: Sequence[str] | None = None,
     networks: Sequence[str] = (),
     methods: Sequence[str] = (),
@@ -130,12 +166,18 @@ def issue_key(
     expires_at: datetime | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Issued:
-    """Create a key. The text returned beside it is shown once and cannot be read again."""
+    """Create a key. The text returned beside it is shown once and cannot be read again.
+
+    A form brings the last 8 characters of the public id with it (`key_id`), so that sending it twice issues once.
+    """
     with change() as publication:
         _lock(account)
         if account.closed_at:
             raise Refused(f"The account {account.name} is closed: it gets no new keys.")
-        key = ApiKey(account=account, public_id=keys.new_key_id(account.public_id), created_by=actor.user)
+        public_id = account.public_id + key_id if key_id else keys.new_key_id(account.public_id)
+        if ApiKey.objects.filter(public_id=public_id).exists():
+            raise Refused(f"The key {public_id} was issued already, and its secret was shown then.")
+        key = ApiKey(account=account, public_id=public_id, created_by=actor.user)
         _set(
             key,
             name=name,
@@ -166,22 +208,30 @@ def change_key(key: ApiKey, *, actor: Actor, **changes: Any) -> Publication:
         key.full_clean()
         key.save(update_fields=_CHANGEABLE)
         if limits is not None:
-            for limit in key.limits.all():
-                limit.delete()
             _narrow(key, limits)
         publication.of_key(key)
         _record(actor, "key.change", key.account, key.public_id, before, _key_state(key))
     return publication
 
 
-def rotate_key(key: ApiKey, *, grace: timedelta, actor: Actor) -> Issued:
-    """Give the key a new secret; the old ones live on for the grace of 0 to 7 days."""
+def check_key(**changes: Any) -> None:
+    """Raise the ValidationError that a key with these models, networks and methods would be refused for."""
+    _set(ApiKey(), **changes)
+
+
+def rotate_key(key: ApiKey, *, grace: timedelta, actor: Actor, version: int | None = None) -> Issued:
+    """Give the key a new secret; the old ones live on for the grace of 0 to 7 days.
+
+    A form brings the key's version with it, so that sending it twice rotates once.
+    """
     if not timedelta(0) <= grace <= LONGEST_GRACE:
         raise ValidationError({"grace": "A grace is between 0 and 7 days."})
     with change() as publication:
         _lock(key)
         if key.revoked_at:
             raise Refused(f"The key {key.public_id} is revoked: issue a new one.")
+        if version not in (None, key.version):
+            raise Refused(f"The key {key.public_id} has changed since this form was opened: open it again.")
         ends = timezone.now() + grace
         for secret in key.secrets.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=ends)):
             secret.expires_at = ends
@@ -349,15 +399,44 @@ def _methods(methods: Sequence[str]) -> list[str]:
 
 
 def _narrow(key: ApiKey, limits: Sequence[Limit]) -> None:
-    now = timezone.now()
-    for limit in limits:
-        model = None if limit.model == "*" else ServedModel.objects.get(slug=limit.model)
+    """Make these the key's own limits. One whose counter stays is counted since when it was."""
+    wanted = [replace(limit, scope="key") for limit in limits]
+    _hold(wanted, costs_of(key.account.plan, key.narrowed_to))
+    since = {}
+    for row in key.limits.select_related("model"):
+        since[row.as_limit("key").identity] = row.counted_since
+        row.delete()
+    for limit in wanted:
+        model = None if limit.model == EVERY_MODEL else ServedModel.objects.get(slug=limit.model)
         row = KeyLimit(
             key=key, name=limit.name, model=model, amount=limit.amount, window=limit.window,
-            unit=limit.unit, burst=limit.burst, counted_since=now,
+            unit=limit.unit, burst=limit.burst, counted_since=since.get(limit.identity) or timezone.now(),
         )  # fmt: skip
-        row.full_clean()
+        try:
+            row.full_clean()
+        except ValidationError as error:
+            raise ValidationError({"limits": [f"{limit.name}: {text}" for text in error.messages]}) from error
         row.save()
+
+
+def costs_of(plan: Plan, narrowed_to: list[str] | None) -> dict[str, int]:
+    """What a call costs, of the models that can be called."""
+    models = ServedModel.objects.all() if plan.all_models else plan.served_models.all()
+    if narrowed_to is not None:
+        models = models.filter(slug__in=narrowed_to)
+    return dict(models.values_list("slug", "cost"))
+
+
+def _hold(limits: Sequence[Limit], costs: Mapping[str, int]) -> None:
+    """Refuse limits that no plan may have either."""
+    named = {limit.model for limit in limits} - {EVERY_MODEL}
+    unknown = named - set(ServedModel.objects.filter(slug__in=named).values_list("slug", flat=True))
+    faults = [f"Unknown model {slug}." for slug in sorted(unknown)]
+    faults += [f"{limit.name}: {text}" for limit in limits for _, text in rules.out_of_range(limit)]
+    faults += [text for _, text in rules.doubles(limits)]
+    faults += [text for _, text in rules.costs_that_never_fit(limits, costs)]
+    if faults:
+        raise ValidationError({"limits": faults})
 
 
 def _add_secret(key: ApiKey) -> keys.NewKey:

@@ -7,13 +7,12 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from django.utils import timezone
 
-from quotas import limits
+from quotas import limits, rules
 from quotas.limits import EVERY_MODEL, Limit
 from quotas.models import SEGMENT, SLUG, Catalogue, Plan, PlanLimit, ServedModel
 
@@ -111,13 +110,8 @@ class _Reader:
         )
 
     def _paths_apart(self, models: Mapping[str, ModelEntry]) -> None:
-        ordered = sorted(models.values(), key=lambda model: model.path + "/")
-        for one, other in pairwise(ordered):
-            if (other.path + "/").startswith(one.path + "/"):
-                self._fault(
-                    f"models.{other.slug}",
-                    f"the path {other.path} begins with {one.path}, the path of {one.slug}; no prefix may do so",
-                )
+        for _, other, text in rules.conflicting_paths({slug: model.path for slug, model in models.items()}):
+            self._fault(f"models.{other}", text)
 
     def _plan(self, name: str, raw: dict[str, Any], models: Mapping[str, ModelEntry]) -> PlanEntry:
         where = f"plans.{name}"
@@ -172,37 +166,13 @@ class _Reader:
         )  # fmt: skip
 
     def _once(self, found: list[Limit], where: str) -> None:
-        names: set[str] = set()
-        counters: dict[tuple[str, ...], str] = {}
-        for limit in found:
-            if limit.name in names:
-                self._fault(
-                    where, f"two limits are named {limit.name}: a name is a policy's name in headers", limit.name
-                )
-            if limit.identity in counters:
-                self._fault(
-                    where,
-                    f"the limits {counters[limit.identity]} and {limit.name} have the same counter "
-                    f"(per {limit.scope}, model {limit.model}, {limit.unit}, {limit.window}): keep the smaller one",
-                    limit.name,
-                )
-            names.add(limit.name)
-            counters[limit.identity] = limit.name
+        for limit, text in rules.doubles(found):
+            self._fault(where, text, limit.name)
 
     def _costs_fit(self, found: list[Limit], included: list[str], models: Mapping[str, ModelEntry], where: str) -> None:
-        served = [m for m in models.values() if m.slug in included or EVERY_MODEL in included]
-        for limit in found:
-            for model in served:
-                cost = limit.cost_of(model.cost)
-                if limit.applies_to(model.slug) and cost > min(
-                    limit.room, limit.amount if not limit.is_smoothed else limit.room
-                ):
-                    self._fault(
-                        where,
-                        f"a call to {model.slug} costs {cost} and never fits into the limit {limit.name} with room "
-                        f"for {limit.room}: raise its {'burst' if limit.is_smoothed else 'amount'} or lower the cost",
-                        limit.name,
-                    )
+        costs = {m.slug: m.cost for m in models.values() if m.slug in included or EVERY_MODEL in included}
+        for limit, text in rules.costs_that_never_fit(found, costs):
+            self._fault(where, text, limit.name)
 
     def _only(self, raw: Mapping[str, Any], known: tuple[str, ...], where: str, what: str, near: str = "") -> None:
         for name in raw:
@@ -268,19 +238,25 @@ def apply(file: CatalogueFile) -> Iterator[str]:
     Models and plans that the file does not name stay: accounts may be on them.
     A model is disabled with enabled = false.
     """
-    catalogue, _ = Catalogue.objects.get_or_create(pk=1)
     for model in file.models.values():
-        yield from _apply_model(model)
+        yield from apply_model(model)
     for plan in file.plans.values():
-        yield from _apply_plan(plan)
-    default = Plan.objects.get(name=file.default_plan) if file.default_plan else None
+        yield from apply_plan(plan)
+    yield from apply_default_plan(file.default_plan)
+
+
+def apply_default_plan(name: str | None) -> Iterator[str]:
+    """What a sign-up gets from now on."""
+    catalogue, _ = Catalogue.objects.get_or_create(pk=1)
+    default = Plan.objects.get(name=name) if name else None
     if catalogue.default_plan != default:
         catalogue.default_plan = default
         catalogue.save(update_fields=["default_plan"])
-        yield f"default plan: {file.default_plan or 'none'}"
+        yield f"default plan: {name or 'none'}"
 
 
-def _apply_model(entry: ModelEntry) -> Iterator[str]:
+def apply_model(entry: ModelEntry) -> Iterator[str]:
+    """Make the row of this slug like the entry."""
     row = ServedModel.objects.filter(slug=entry.slug).first()
     wanted = {"path": entry.path, "title": entry.title, "cost": entry.cost, "enabled": entry.enabled}
     if row is None:
@@ -297,7 +273,8 @@ def _apply_model(entry: ModelEntry) -> Iterator[str]:
         row.save(update_fields=list(changed))
 
 
-def _apply_plan(entry: PlanEntry) -> Iterator[str]:
+def apply_plan(entry: PlanEntry) -> Iterator[str]:
+    """Make the plan of this name like the entry, its limits included."""
     row, is_new = Plan.objects.get_or_create(name=entry.name, defaults={"title": entry.title})
     if is_new:
         yield f"plan {entry.name}: new"
@@ -327,9 +304,8 @@ def _apply_limits(plan: Plan, entry: PlanEntry, is_new: bool) -> Iterator[str]:
                 yield f"plan {plan.name}: limit {row.name} gone"
     for identity, limit in wanted.items():
         before = rows.get(identity)
-        if before is not None and (before.name, before.amount, before.burst, before.shadow) == (
-            limit.name, limit.amount, limit.burst, limit.shadow,
-        ):  # fmt: skip
+        changes = "" if before is None else _changes(before.value(), limit)
+        if before is not None and not changes:
             continue
         PlanLimit.objects.update_or_create(
             plan=plan, name=limit.name,
@@ -341,4 +317,10 @@ def _apply_limits(plan: Plan, entry: PlanEntry, is_new: bool) -> Iterator[str]:
             },
         )  # fmt: skip
         if not is_new:
-            yield f"plan {plan.name}: limit {limit.name} {'new' if before is None else 'changed'}"
+            yield f"plan {plan.name}: limit {limit.name} {changes or 'new'}"
+
+
+def _changes(before: Limit, after: Limit) -> str:
+    fields = ("name", "amount", "burst", "shadow")
+    pairs = ((field, getattr(before, field), getattr(after, field)) for field in fields)
+    return ", ".join(f"{field} {old} → {new}" for field, old, new in pairs if old != new)

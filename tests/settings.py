@@ -26,3 +26,4 @@ DATABASES["default"]["CONN_MAX_AGE"] = 0
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # A file: the gate's look-ups read it from threads of their own.
     DATABASES["default"]["TEST"] = {"NAME": f"{_DIRECTORY}/test.sqlite3"}
+WHITENOISE_USE_FINDERS = False  # looking for all static files takes longer than most tests

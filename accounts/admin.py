@@ -1,0 +1,322 @@
+"""Admin pages of accounts, people, the audit log and the outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin
+from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from accounts import admin_keys  # noqa: F401  its pages register themselves
+from accounts.admin_acts import (
+    Act,
+    ActsAdmin,
+    AnyAdmin,
+    FollowsParent,
+    ReadOnlyAdmin,
+    become,
+    outcome_of,
+    plainly,
+)
+from accounts.models import (
+    Account,
+    AccountOverride,
+    ApiKey,
+    AuditEvent,
+    Membership,
+    OutboxRow,
+    User,
+)
+from accounts.publish import Publication
+from accounts.services import (
+    Actor,
+    close_account,
+    create_account,
+    move_account,
+    override_limit,
+    record_act,
+    rename_account,
+    resume_account,
+    set_role,
+    suspend_account,
+)
+from quotas.forms import InlineFormSet, RowForm
+from quotas.models import Catalogue
+
+if TYPE_CHECKING:  # generic in the stubs alone
+    _UserAdmin = UserAdmin[User]
+else:
+    _UserAdmin = UserAdmin
+
+# Accounts and the people in them.
+
+
+class StateFilter(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(state, state) for state in ("active", "suspended", "closed")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Account]) -> QuerySet[Account]:
+        match self.value():
+            case "active":
+                return queryset.filter(closed_at=None, suspended_at=None)
+            case "suspended":
+                return queryset.filter(closed_at=None, suspended_at__isnull=False)
+            case "closed":
+                return queryset.filter(closed_at__isnull=False)
+        return queryset
+
+
+class OverrideForm(RowForm):
+    """Another amount for a limit that the account's plan names."""
+
+    limit_name = forms.ChoiceField(label="limit")
+
+
+class OverrideInline(FollowsParent):
+    model = AccountOverride
+    form = OverrideForm
+    fields = ("limit_name", "amount", "burst")
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        formset = super().get_formset(request, obj, **kwargs)
+        field = formset.form.base_fields.get("limit_name")
+        if isinstance(field, forms.ChoiceField) and obj is not None:
+            names = {*obj.plan.limits.values_list("name", flat=True)}
+            names |= {*obj.overrides.values_list("limit_name", flat=True)}
+            field.choices = [(name, name) for name in sorted(names)]
+        return formset
+
+
+class MemberInline(FollowsParent):
+    model = Membership
+    fields = ("user", "role")
+    autocomplete_fields = ("user",)
+
+
+@admin.register(Account)
+class AccountAdmin(ActsAdmin):
+    list_display = ("name", "public_id", "state", "plan", "key_count", "member_count", "created_at")
+    list_filter = (StateFilter, "plan")
+    list_select_related = ("plan",)
+    search_fields = ("name", "public_id", "users__username", "users__email")
+    fields = ("name", "plan", "public_id", "state", "plan_since", "suspended_at", "closed_at", "keys", "version")
+    acts = (
+        Act(
+            name="suspend", title="Suspend", warning="All calls of the account are refused until it is resumed.",
+            is_offered=lambda account: account.state == "active", run=plainly(suspend_account),
+        ),
+        Act(
+            name="resume", title="Resume", warning="The account's keys work again from the next request on.",
+            is_offered=lambda account: account.state == "suspended", run=plainly(resume_account),
+        ),
+        Act(
+            name="close", title="Close", warning="All its calls are refused for good. This cannot be undone.",
+            is_offered=lambda account: account.state != "closed", run=plainly(close_account),
+        ),
+    )  # fmt: skip
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = (
+            super()
+            .get_queryset(request)
+            .annotate(
+                number_of_keys=_count_of(ApiKey.objects.filter(revoked_at=None)),
+                number_of_members=_count_of(Membership.objects.all()),
+            )
+        )
+        return rows
+
+    @admin.display(description="keys", ordering="number_of_keys")
+    def key_count(self, account: Any) -> int:
+        return int(account.number_of_keys)
+
+    @admin.display(description="members", ordering="number_of_members")
+    def member_count(self, account: Any) -> int:
+        return int(account.number_of_members)
+
+    @admin.display
+    def keys(self, account: Account) -> SafeString:
+        listed = reverse("admin:accounts_apikey_changelist") + f"?account__id__exact={account.pk}"
+        issue = reverse("admin:accounts_apikey_add") + f"?for_account={account.pk}"
+        return format_html('<a href="{}">Show</a> · <a href="{}">Issue a key</a>', listed, issue)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.fields if obj is not None else ("name", "plan")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return tuple(name for name in self.get_fields(request, obj) if name not in ("name", "plan"))
+
+    def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
+        return (OverrideInline, MemberInline) if obj is not None else (MemberInline,)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        default = Catalogue.objects.filter(pk=1).values_list("default_plan", flat=True).first()
+        return {"plan": default, **super().get_changeform_initial_data(request)}
+
+    def apply(self, request: HttpRequest, form: Any, formsets: Sequence[Any], *, change: bool) -> None:
+        actor, outcome, account, cleaned = Actor.person(request), outcome_of(request), form.instance, form.cleaned_data
+        if not change:
+            saved, publication = create_account(cleaned["name"], cleaned["plan"], actor=actor)
+            become(account, saved)
+            outcome.note(publication)
+        if change and "name" in form.changed_data:
+            outcome.note(rename_account(account, cleaned["name"], actor=actor))
+        if change and "plan" in form.changed_data:
+            outcome.note(move_account(account, cleaned["plan"], actor=actor))
+        for formset in formsets:
+            if formset.model is AccountOverride:
+                outcome.publications += _override(account, formset, actor)
+            else:
+                _set_roles(account, formset, actor)
+            outcome.is_saved = outcome.is_saved or formset.has_changed()
+
+
+def _override(account: Account, formset: InlineFormSet, actor: Actor) -> list[Publication]:
+    gone = [form.initial["limit_name"] for form in formset.deleted_forms if form.instance.pk]
+    kept = [form for form in formset.forms if form.has_changed() and form not in formset.deleted_forms]
+    gone += [form.initial["limit_name"] for form in kept if form.instance.pk and "limit_name" in form.changed_data]
+    wanted = [form.cleaned_data for form in kept]
+    return [override_limit(account, name, None, actor=actor) for name in gone] + [
+        override_limit(account, row["limit_name"], row["amount"], burst=row["burst"], actor=actor) for row in wanted
+    ]
+
+
+def _set_roles(account: Account, formset: InlineFormSet, actor: Actor) -> None:
+    for form in formset.forms:
+        if not form.has_changed():
+            continue
+        before = User.objects.filter(pk=form.initial.get("user") or 0).first()
+        is_gone = form in formset.deleted_forms
+        if before is not None and (is_gone or "user" in form.changed_data):
+            set_role(account, before, None, actor=actor)
+        if not is_gone:
+            set_role(account, form.cleaned_data["user"], form.cleaned_data["role"], actor=actor)
+
+
+def _count_of(rows: QuerySet[Any]) -> Any:
+    """How many of these rows the account has, without joining them to it."""
+    counted = rows.filter(account=OuterRef("pk")).order_by().values("account").annotate(n=Count("pk")).values("n")
+    return Coalesce(Subquery(counted), 0, output_field=IntegerField())
+
+
+@admin.register(Membership)
+class MembershipAdmin(AnyAdmin):
+    list_display = ("user", "account", "role")
+    list_filter = ("role",)
+    list_select_related = ("user", "account")
+    search_fields = ("user__username", "user__email", "account__name", "account__public_id")
+    autocomplete_fields = ("user", "account")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("user", "account") if obj is not None else ()
+
+    def save_model(self, request: HttpRequest, obj: Membership, form: Any, change: Any) -> None:
+        set_role(obj.account, obj.user, obj.role, actor=Actor.person(request))
+        become(obj, Membership.objects.get(account=obj.account_id, user=obj.user_id))
+
+    def delete_model(self, request: HttpRequest, obj: Membership) -> None:
+        set_role(obj.account, obj.user, None, actor=Actor.person(request))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Membership]) -> None:
+        for membership in queryset.select_related("account", "user"):
+            self.delete_model(request, membership)
+
+
+@admin.register(User)
+class PersonAdmin(_UserAdmin):
+    """Django's pages; only a superuser gives or takes rights, and each change is written down."""
+
+    list_display = ("username", "email", "is_active", "is_staff", "is_superuser", "last_login")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        fixed = ("last_login", "date_joined")
+        rights = ("is_staff", "is_superuser", "groups", "user_permissions")
+        return fixed if getattr(request.user, "is_superuser", False) else fixed + rights
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and self._is_no_higher(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request, obj) and self._is_no_higher(request, obj)
+
+    def _is_no_higher(self, request: HttpRequest, obj: Any) -> bool:
+        return obj is None or not obj.is_superuser or bool(getattr(request.user, "is_superuser", False))
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: Any) -> None:
+        outcome_of(request).before = _rights(User.objects.get(pk=obj.pk)) if change else None
+        super().save_model(request, obj, form, change)
+
+    def log_addition(self, request: HttpRequest, obj: User, message: Any) -> Any:
+        record_act(Actor.person(request), "user.create", obj.get_username(), after=_rights(obj))
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: User, message: Any) -> Any:
+        record_act(
+            Actor.person(request), "user.change", obj.get_username(),
+            before=outcome_of(request).before, after={**_rights(obj), "fields": _fields_of(message)},
+        )  # fmt: skip
+        return super().log_change(request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: QuerySet[User]) -> Any:
+        for user in queryset:
+            record_act(Actor.person(request), "user.delete", user.get_username(), before=_rights(user))
+        return super().log_deletions(request, queryset)
+
+
+def _rights(user: User) -> dict[str, Any]:
+    return {
+        "is_active": user.is_active,
+        "is_staff": user.is_staff,
+        "is_superuser": user.is_superuser,
+        "groups": [group.name for group in user.groups.all()],
+        "permissions": [permission.codename for permission in user.user_permissions.all()],
+    }
+
+
+def _fields_of(message: Any) -> list[str]:
+    """The fields that Django says were changed, the password among them."""
+    changes = (
+        [part.get("changed", {}) for part in message if isinstance(part, dict)] if isinstance(message, list) else []
+    )
+    return [str(name) for change in changes for name in change.get("fields", [])]
+
+
+# What happened, and what is still to be published.
+
+
+class ActFilter(admin.SimpleListFilter):
+    title = "kind of act"
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(kind, kind) for kind in ("account", "key", "catalogue", "user")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEvent]) -> QuerySet[AuditEvent]:
+        return queryset.filter(act__startswith=f"{self.value()}.") if self.value() else queryset
+
+
+@admin.register(AuditEvent)
+class AuditEventAdmin(ReadOnlyAdmin):
+    list_display = ("at", "actor", "address", "act", "account", "subject")
+    list_filter = (ActFilter,)
+    search_fields = ("actor", "act", "=account", "=subject", "=address")
+    date_hierarchy = "at"
+    show_full_result_count = False
+
+
+@admin.register(OutboxRow)
+class OutboxRowAdmin(ReadOnlyAdmin):
+    list_display = ("id", "part", "subject", "version", "created_at")
+    list_filter = ("part",)
+    search_fields = ("=subject",)

@@ -1,0 +1,112 @@
+"""Errors of the REST API as application/problem+json (RFC 9457), each naming the field that is wrong."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+from django.conf import settings
+from django.core import exceptions as django
+from django.db import InterfaceError, OperationalError
+from django.http import Http404
+from rest_framework import exceptions as rest
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from accounts.services import Refused
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_SECONDS = 5
+LONGEST_DETAIL = 500
+
+
+class Conflict(rest.APIException):
+    status_code = HTTPStatus.CONFLICT
+
+
+def problem_of(error: Exception, context: dict[str, Any]) -> Response:
+    """DRF's exception handler: every error that a view of the API can end with."""
+    set_rollback()
+    match error:
+        case rest.ValidationError():
+            return _answer(HTTPStatus.BAD_REQUEST, "invalid", "The request is not valid.", list(_faults(error.detail)))
+        case django.ValidationError():
+            return _answer(HTTPStatus.BAD_REQUEST, "invalid", "The request is not valid.", _model_faults(error))
+        case Refused():
+            return _answer(HTTPStatus.CONFLICT, "conflict", str(error))
+        case Http404():
+            return _answer(HTTPStatus.NOT_FOUND, "not_found", "There is no such thing.")
+        case django.PermissionDenied():
+            return _answer(HTTPStatus.FORBIDDEN, "forbidden", "You may not do this.")
+        case OperationalError() | InterfaceError():
+            log.error("the database cannot be reached: %s", type(error).__name__)
+            detail = "The database cannot be reached. Keys go on working; try this again in a moment."
+            return _answer(
+                HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, headers={"Retry-After": str(RETRY_SECONDS)}
+            )
+        case rest.APIException():
+            return _of_rest(error)
+    log.error("an error of ours", exc_info=error)
+    return _answer(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "Something is broken on our side.")
+
+
+def _of_rest(error: rest.APIException) -> Response:
+    headers = {}
+    if header := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = header
+    if wait := getattr(error, "wait", None):
+        headers["Retry-After"] = str(int(wait) + 1)
+    status = HTTPStatus(error.status_code)
+    return _answer(status, status.phrase.lower().replace(" ", "_"), str(error.detail), headers=headers)
+
+
+def _answer(
+    status: HTTPStatus,
+    word: str,
+    detail: str,
+    errors: list[dict[str, str]] | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    body: dict[str, Any] = {
+        "type": f"{settings.ERRORS_URL}{word}",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": _clean(detail),
+    }
+    if errors:
+        body["errors"] = errors
+    return Response(
+        body, status=status.value, content_type=MEDIA_TYPE, headers={"Cache-Control": "no-store", **(headers or {})}
+    )
+
+
+def _faults(detail: Any, where: str = "") -> Iterator[dict[str, str]]:
+    """DRF's nested errors as a flat list; `limits[0].amount` is the way to a field."""
+    if isinstance(detail, dict):
+        for name, inner in detail.items():
+            step = "" if name == "non_field_errors" else f"[{name}]" if isinstance(name, int) else f".{name}"
+            yield from _faults(inner, f"{where}{step}".lstrip("."))
+    elif isinstance(detail, list):
+        for index, inner in enumerate(detail):
+            yield from _faults(inner, f"{where}[{index}]" if isinstance(inner, dict) else where)
+    else:
+        yield {"field": _clean(where), "detail": _clean(detail)}
+
+
+def _clean(text: object) -> str:
+    """What clients sent may come back in an error: no longer than it helps, and only what UTF-8 can say."""
+    return str(text)[:LONGEST_DETAIL].encode("utf-8", "replace").decode()
+
+
+_NAMES = {"narrowed_to": "models", "__all__": ""}
+
+
+def _model_faults(error: django.ValidationError) -> list[dict[str, str]]:
+    fields = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
+    return [
+        {"field": _NAMES.get(name, name), "detail": _clean(text)} for name, texts in fields.items() for text in texts
+    ]

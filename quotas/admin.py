@@ -1,0 +1,172 @@
+"""Admin pages of models, plans, the catalogue and usage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
+
+from accounts.admin_acts import FollowsParent, GateAdmin, ReadOnlyAdmin, become, outcome_of
+from accounts.publish import models_base
+from accounts.services import Actor, change_catalogue
+from quotas import rules
+from quotas.catalogue import ModelEntry, PlanEntry, apply_default_plan, apply_model, apply_plan
+from quotas.forms import LimitForm, LimitFormSet, RowForm
+from quotas.limits import EVERY_MODEL
+from quotas.models import Catalogue, Plan, PlanLimit, ServedModel, UsageHour
+
+
+class CatalogueEdits(GateAdmin):
+    """Edits of what the one catalogue value is made of, as the catalogue file makes them."""
+
+    def queue(self, request: HttpRequest) -> None:
+        Catalogue.objects.get_or_create(pk=1)
+        models_base(Catalogue).select_for_update().get(pk=1)
+
+    def note_change(self, request: HttpRequest, apply: Callable[[], Iterable[str]]) -> None:
+        lines, publication = change_catalogue(apply, actor=Actor.person(request))
+        if lines:
+            outcome_of(request).note(publication)
+
+
+class ServedModelForm(RowForm):
+    """A model whose path leads to it alone, and whose calls fit into the limits of its plans."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "path" in self.fields and self.instance.pk is None:
+            self.fields["path"].required = False
+            self.fields["path"].help_text = f"Empty: / and the slug. {self.fields['path'].help_text}"
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        slug = str(self.instance.slug or cleaned.get("slug") or "")
+        if not cleaned.get("path") and "path" not in self.errors and slug:
+            cleaned["path"] = f"/{slug}"
+        if cleaned.get("path"):
+            self._keep_paths_apart(slug, cleaned["path"])
+        if cleaned.get("cost"):
+            self._fit_limits(slug, cleaned["cost"])
+        return cleaned
+
+    def _keep_paths_apart(self, slug: str, path: str) -> None:
+        others = dict(ServedModel.objects.exclude(pk=self.instance.pk).values_list("slug", "path"))
+        for one, other, text in rules.conflicting_paths({**others, slug: path}):
+            if slug in (one, other):
+                self.add_error("path", text)
+
+    def _fit_limits(self, slug: str, cost: int) -> None:
+        for plan in Plan.objects.prefetch_related("limits__model", "served_models"):
+            if plan.all_models or slug in {model.slug for model in plan.served_models.all()}:
+                found = [limit.value() for limit in plan.limits.all()]
+                for _, text in rules.costs_that_never_fit(found, {slug: cost}):
+                    self.add_error("cost", f"plan {plan.name}: {text}")
+
+
+@admin.register(ServedModel)
+class ServedModelAdmin(CatalogueEdits):
+    form = ServedModelForm
+    fields = ("slug", "path", "title", "cost", "enabled")
+    list_display = ("slug", "title", "path", "cost", "enabled", "created_at")
+    list_filter = ("enabled",)
+    search_fields = ("slug", "title", "path")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("slug",) if obj is not None else ()
+
+    def apply(self, request: HttpRequest, form: Any, formsets: Sequence[Any], *, change: bool) -> None:
+        row, cleaned = form.instance, form.cleaned_data
+        entry = ModelEntry(row.slug, cleaned["path"], cleaned["title"], cleaned["cost"], cleaned["enabled"])
+        self.note_change(request, lambda: apply_model(entry))
+        become(row, ServedModel.objects.get(slug=entry.slug))
+
+
+class PlanForm(RowForm):
+    class Meta:
+        widgets = {"served_models": forms.CheckboxSelectMultiple}
+        help_texts = {"served_models": "The models of the plan; every model, if that is ticked above."}
+
+
+class PlanLimitInline(FollowsParent):
+    model = PlanLimit
+    form = LimitForm
+    formset = LimitFormSet
+    fields = ("name", "scope", "model", "amount", "window", "unit", "burst", "shadow")
+
+
+@admin.register(Plan)
+class PlanAdmin(CatalogueEdits):
+    form = PlanForm
+    fields = ("name", "title", "all_models", "served_models")
+    inlines = (PlanLimitInline,)
+    list_display = ("name", "title", "models_of_it", "limits_of_it", "accounts_on_it", "created_at")
+    list_filter = ("all_models", "served_models")
+    search_fields = ("name", "title")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        plans = super().get_queryset(request).prefetch_related("served_models", "limits")
+        counted: QuerySet[Any] = plans.annotate(account_count=Count("accounts", distinct=True))
+        return counted
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("name",) if obj is not None else ()
+
+    @admin.display(description="models")
+    def models_of_it(self, plan: Plan) -> str:
+        return "every model" if plan.all_models else ", ".join(model.slug for model in plan.served_models.all())
+
+    @admin.display(description="limits")
+    def limits_of_it(self, plan: Plan) -> str:
+        return ", ".join(f"{limit.name} {limit.amount}/{limit.window}" for limit in plan.limits.all())
+
+    @admin.display(description="accounts", ordering="account_count")
+    def accounts_on_it(self, plan: Any) -> int:
+        return int(plan.account_count)
+
+    def get_formset_kwargs(self, request: HttpRequest, obj: Any, inline: Any, prefix: str) -> dict[str, Any]:
+        kwargs = super().get_formset_kwargs(request, obj, inline, prefix)
+        if request.method == "POST":
+            models = ServedModel.objects.all()
+            if not request.POST.get("all_models"):
+                wanted = [pk for pk in request.POST.getlist("served_models") if pk.isascii() and pk.isdigit()]
+                models = models.filter(pk__in=wanted)
+            kwargs["costs"] = dict(models.values_list("slug", "cost"))
+        return kwargs
+
+    def apply(self, request: HttpRequest, form: Any, formsets: Sequence[Any], *, change: bool) -> None:
+        plan, cleaned = form.instance, form.cleaned_data
+        named = (EVERY_MODEL,) if cleaned["all_models"] else tuple(model.slug for model in cleaned["served_models"])
+        limits = tuple(limit for formset in formsets for limit in formset.values())
+        entry = PlanEntry(plan.name, cleaned["title"], named, limits)
+        self.note_change(request, lambda: apply_plan(entry))
+        become(plan, Plan.objects.get(name=entry.name))
+
+
+@admin.register(Catalogue)
+class CatalogueAdmin(CatalogueEdits):
+    """One row: what a sign-up gets, and the version that the gate should have."""
+
+    fields = ("default_plan", "version")
+    readonly_fields = ("version",)
+    list_display = ("__str__", "default_plan")
+    list_select_related = ("default_plan",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def apply(self, request: HttpRequest, form: Any, formsets: Sequence[Any], *, change: bool) -> None:
+        plan = form.cleaned_data["default_plan"]
+        self.note_change(request, lambda: apply_default_plan(plan.name if plan else None))
+
+
+@admin.register(UsageHour)
+class UsageHourAdmin(ReadOnlyAdmin):
+    list_display = ("hour", "account", "key", "model", "allowed", "refused", "shadow_refused", "units")
+    search_fields = ("=account", "=key", "=model")
+    search_help_text = "An account's or key's public id, or a model's slug."
+    date_hierarchy = "hour"
+    show_full_result_count = False

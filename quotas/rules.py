@@ -1,0 +1,61 @@
+"""What holds in every catalogue, whoever writes it: the file, the admin, or a service that narrows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
+
+from quotas import limits
+from quotas.limits import Limit
+
+
+def conflicting_paths(paths: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Two models and what is wrong, where the path prefix of the second begins with that of the first."""
+    ordered = sorted(paths.items(), key=lambda item: f"{item[1]}/")
+    for (one, shorter), (other, longer) in pairwise(ordered):
+        if f"{longer}/".startswith(f"{shorter}/"):
+            text = f"the path {longer} begins with {shorter}, the path of {one}; no prefix may do so"
+            yield one, other, text
+
+
+def doubles(found: Iterable[Limit]) -> Iterator[tuple[Limit, str]]:
+    """Limits of one plan that share a name or a counter with an earlier one, and what is wrong."""
+    names: set[str] = set()
+    counters: dict[tuple[str, ...], str] = {}
+    for limit in found:
+        if limit.name in names:
+            yield limit, f"two limits are named {limit.name}: a name is a policy's name in headers"
+        if limit.identity in counters:
+            yield (
+                limit,
+                f"the limits {counters[limit.identity]} and {limit.name} have the same counter "
+                f"(per {limit.scope}, model {limit.model}, {limit.unit}, {limit.window}): keep the smaller one",
+            )
+        names.add(limit.name)
+        counters[limit.identity] = limit.name
+
+
+def costs_that_never_fit(found: Iterable[Limit], costs: Mapping[str, int]) -> Iterator[tuple[Limit, str]]:
+    """Limits that have no room for a single call to one of the models (slug to cost), and what to do."""
+    for limit in found:
+        for slug, units in costs.items():
+            cost = limit.cost_of(units)
+            if limit.applies_to(slug) and cost > limit.room:
+                yield (
+                    limit,
+                    f"a call to {slug} costs {cost} and never fits into the limit {limit.name} with room "
+                    f"for {limit.room}: raise its {'burst' if limit.is_smoothed else 'amount'} or lower the cost",
+                )
+
+
+def out_of_range(limit: Limit) -> Iterator[tuple[str, str]]:
+    """The fields that the script's arithmetic would not be exact with, and what to write instead."""
+    most = limits.MOST_SMOOTHED if limit.is_smoothed else limits.MOST_CALENDAR
+    if not 1 <= limit.amount <= most:
+        yield "amount", f"An amount per {limit.window} is a whole number between 1 and {most}."
+    if limit.burst is None:
+        return
+    if not limit.is_smoothed:
+        yield "burst", f"A {limit.window} is a quota and has no burst: leave it out."
+    elif not 1 <= limit.burst <= limits.MOST_BURST:
+        yield "burst", f"A burst is a whole number between 1 and {limits.MOST_BURST}."
