@@ -37,6 +37,18 @@ def answer(decision: Decision, request_id: bytes) -> Answer:
     return _refusal(decision, request_id)
 
 
+def head(terms: Terms, meters: tuple[int, ...], request_id: bytes) -> bytes:
+    """An allowed answer as bytes, without its last empty line: all but some numbers is ready since the last hour."""
+    hour = clock.hour()
+    if terms.head_hour != hour:
+        _meters(terms, meters)
+        constant = b"".join(b"%b: %b\r\n" % header for header in terms.auth_headers or _auth_headers(terms))
+        limits = b"ratelimit: %b\r\nratelimit-policy: %b\r\n" % (terms.meters_format, terms.policy)
+        terms.head = b"HTTP/1.1 200 OK\r\n" + constant + b"x-auth-request-id: %b\r\n" + (limits if meters else b"")
+        terms.head_hour = hour
+    return terms.head % (request_id, *meters)
+
+
 def _auth_headers(terms: Terms) -> Headers:
     key = terms.wanted.key_id
     return [

@@ -12,7 +12,7 @@ from django.conf import settings
 from accounts.keys import KeyReader, PresentedKey
 from accounts.lookup import FactsUnavailable, Lookup
 from accounts.services import peppers
-from authsvc.gate.answer import Answer, answer
+from authsvc.gate.answer import Answer, answer, head
 from authsvc.gate.credentials import ForeignKey, read_key
 from authsvc.gate.decision import decide
 from authsvc.gate.forwarded import ForwardedRequest, read_forwarded, read_headers, request_id
@@ -51,7 +51,11 @@ class Gate:
         self._log.flush()
 
     async def answer(self, path: str, query: bytes, headers: list[tuple[bytes, bytes]]) -> Answer:
-        """Decide on a question's path, query and headers (names in lower case)."""
+        """What Traefik gets for a question's path, query and headers (names in lower case)."""
+        return answer(*await self.decide(path, query, headers))
+
+    async def decide(self, path: str, query: bytes, headers: list[tuple[bytes, bytes]]) -> tuple[Decision, bytes]:
+        """Decide, count and log; the decision and the request's id."""
         began = monotonic()
         found, twice = read_headers(headers)
         request = read_forwarded(found, twice, query) if path == PATH else Verdict.NOT_FORWARDED
@@ -63,7 +67,7 @@ class Gate:
         count(verdict.word)
         if verdict is not Verdict.ALLOWED or self._logs_all:
             self._note(decision, request, found, identity, began)
-        return answer(decision, identity)
+        return decision, identity
 
     async def _decide(self, request: ForwardedRequest, found: dict[bytes, bytes]) -> Decision:
         presented = self._read_key(found)
@@ -158,6 +162,11 @@ def is_for_the_gate(path: str, headers: list[tuple[bytes, bytes]]) -> bool:
 
 async def serve(gate: Gate, scope: Scope, send: Send) -> None:
     """Answer one question over ASGI."""
-    status, headers, body = await gate.answer(scope["path"], scope["query_string"], scope["headers"])
+    decision, identity = await gate.decide(scope["path"], scope["query_string"], scope["headers"])
+    if decision.verdict is Verdict.ALLOWED and decision.terms is not None and decision.usage is not None:
+        at_once = scope.get("extensions", {}).get("authsvc.answer_at_once")  # authsvc.worker has it, other servers do not
+        if at_once is not None and at_once(head(decision.terms, decision.usage.meters, identity)):
+            return
+    status, headers, body = answer(decision, identity)
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
