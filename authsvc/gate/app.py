@@ -164,7 +164,7 @@ async def serve(gate: Gate, scope: Scope, send: Send) -> None:
     """Answer one question over ASGI."""
     decision, identity = await gate.decide(scope["path"], scope["query_string"], scope["headers"])
     if decision.verdict is Verdict.ALLOWED and decision.terms is not None and decision.usage is not None:
-        at_once = scope.get("extensions", {}).get("authsvc.answer_at_once")  # authsvc.worker has it, other servers do not
+        at_once = scope.get("extensions", {}).get("authsvc.answer_at_once")  # our worker class has it, others do not
         if at_once is not None and at_once(head(decision.terms, decision.usage.meters, identity)):
             return
     status, headers, body = answer(decision, identity)
