@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from time import monotonic, time
 from typing import Any
 
@@ -28,6 +30,9 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 PATH = "/auth/"
+REPAY_SECONDS = 0.5
+
+log = logging.getLogger(__name__)
 
 
 class Gate:
@@ -40,12 +45,19 @@ class Gate:
         self._imported = bool(settings.IMPORTED_KEYS)
         self._logs_all = settings.LOG_DECISIONS == "all"
         self._log = DecisionLog()
+        self._repaying: asyncio.Task[None] | None = None
 
     def open(self) -> None:
         """Begin to connect, so that the first question need not wait for it."""
         self._lookup.link.open()
+        if settings.WHEN_REDIS_IS_DOWN == "allow":
+            self._repaying = asyncio.get_running_loop().create_task(self._repay())
 
     async def close(self) -> None:
+        if self._repaying is not None:
+            self._repaying.cancel()
+            with suppress(StoreUnavailable):
+                await self._lookup.owed.repay(self._lookup.link)
         await close_link()
         self._lookup.close()
         self._log.flush()
@@ -93,6 +105,15 @@ class Gate:
                 return await decide(request, presented, time(), self._lookup)
         except (TimeoutError, StoreUnavailable, FactsUnavailable) as error:
             return Decision(Verdict.CANNOT_DECIDE, why=str(error) or "out of time")
+
+    async def _repay(self) -> None:
+        """Count what passed without Redis, soon after its return."""
+        while True:
+            await asyncio.sleep(REPAY_SECONDS)
+            if self._lookup.owed:
+                with suppress(StoreUnavailable):
+                    counted = await self._lookup.owed.repay(self._lookup.link)
+                    log.warning("counted what %d keys and models did while redis was away", counted)
 
     def _read_key(self, found: dict[bytes, bytes]) -> PresentedKey | ForeignKey | Verdict:
         catalogue = self._lookup.catalogue
