@@ -271,4 +271,7 @@ def _as_new(mine: Versions, other: Versions) -> bool:
 
 def _with_fresh_connection(read: Callable[[], Found]) -> Found:
     close_old_connections()
-    return read()
+    try:
+        return read()
+    finally:
+        close_old_connections()
