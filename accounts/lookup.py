@@ -85,7 +85,7 @@ class Lookup:
     async def learn_catalogue(self) -> None:
         """Know the catalogue, for the one question that comes before any key."""
         async with asyncio.timeout(DECISION_SECONDS):
-            text = await self.link.ask(names.partition(names.CATALOGUE), _LOOK_CATALOGUE)
+            text = await self.link.ask(names.CATALOGUE_PARTITION, _LOOK_CATALOGUE)
             self._learn(catalogue_from_json(text or (await self._database(snapshot.read_catalogue)).json))
 
     async def find_imported(self, text: bytes) -> PresentedKey | None:
@@ -161,7 +161,7 @@ class Lookup:
             self.link.ask(part, pack("GET", names.unknown(public_id))),
         ]
         if with_catalogue:
-            questions.append(self.link.ask(part, _LOOK_CATALOGUE))
+            questions.append(self.link.ask(names.CATALOGUE_PARTITION, _LOOK_CATALOGUE))
         (account, key), unknown, *rest = await asyncio.gather(*questions)
         if key is None and unknown is not None:
             return None
@@ -194,12 +194,11 @@ class Lookup:
         if found.key is None or found.account is None:
             await self.link.ask(part, pack("SET", names.unknown(public_id), 1, "EX", UNKNOWN_SECONDS))
             return None
+        catalogue, *raised = publish_catalogue(found.catalogue, [part])
+        theirs = [*publish_key(public_id, found.key), *publish_account(public_id[:8], found.account)]
         await asyncio.gather(
-            *(
-                self.link.ask(part, command)
-                for command in [*publish_key(public_id, found.key), *publish_account(public_id[:8], found.account)]
-            ),
-            *(self.link.ask(part, command) for command in publish_catalogue(found.catalogue, [part])),
+            self.link.ask(names.CATALOGUE_PARTITION, catalogue),
+            *(self.link.ask(part, command) for command in [*raised, *theirs]),
         )
         return self._keep_found(public_id, found)
 

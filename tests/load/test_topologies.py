@@ -48,26 +48,37 @@ def cluster(stack, tmp_path, settings):
         directory = tmp_path / str(number)
         directory.mkdir()
         port = free_port()
-        stack.enter_context(redis_server(directory, port=port, more=("--cluster-enabled", "yes", "--cluster-port", str(free_port()))))
+        stack.enter_context(
+            redis_server(directory, port=port, more=("--cluster-enabled", "yes", "--cluster-port", str(free_port())))
+        )
         ports.append(port)
     nodes = [f"127.0.0.1:{port}" for port in ports]
-    subprocess.run(["redis-cli", "--cluster", "create", *nodes, "--cluster-yes"], check=True, capture_output=True, timeout=60)
+    subprocess.run(
+        ["redis-cli", "--cluster", "create", *nodes, "--cluster-yes"], check=True, capture_output=True, timeout=60
+    )
     use(f"redis+cluster://{','.join(nodes)}", settings)
     wait_until(lambda: "cluster_state:ok" in _cli(ports[0], "cluster", "info"), "the cluster")
     return ports
 
 
 def _cli(port: int, *args: str) -> str:
-    return subprocess.run(["redis-cli", "-p", str(port), *args], check=True, capture_output=True, text=True, timeout=10).stdout
+    return subprocess.run(
+        ["redis-cli", "-p", str(port), *args], check=True, capture_output=True, text=True, timeout=10
+    ).stdout
 
 
 async def statuses(*keys: str) -> list[int]:
     return [(await gate().answer("/auth/", b"model=sm", raw(question(key)))).status for key in keys]
 
 
-def test_accounts_spread_over_a_cluster_are_decided_counted_and_revoked(cluster, redis_db_of_the_test, catalogue, on_a_loop):
+def test_accounts_spread_over_a_cluster_are_decided_counted_and_revoked(
+    cluster, redis_db_of_the_test, catalogue, on_a_loop
+):
     plan = Plan.objects.get(name="free")
-    keys = [services.issue_key(services.create_account(f"a{n}", plan, actor=ACTOR)[0], name="k", actor=ACTOR) for n in range(12)]
+    keys = [
+        services.issue_key(services.create_account(f"a{n}", plan, actor=ACTOR)[0], name="k", actor=ACTOR)
+        for n in range(12)
+    ]
 
     async def run() -> None:
         assert await statuses(*[key.text for key in keys]) == [200] * 12
@@ -112,7 +123,9 @@ def sentinel(stack, tmp_path, settings):
         more = ("--replicaof", "127.0.0.1", str(ports[0])) if number else ()
         stack.enter_context(redis_server(directory, port=port, more=(*more, "--repl-diskless-sync-delay", "0")))
     config = tmp_path / "sentinel.conf"
-    config.write_text(f"port {ports[2]}\nsentinel monitor models 127.0.0.1 {ports[0]} 1\nsentinel down-after-milliseconds models 1000\n")
+    config.write_text(
+        f"port {ports[2]}\nsentinel monitor models 127.0.0.1 {ports[0]} 1\nsentinel down-after-milliseconds models 1000\n"
+    )
     stack.enter_context(running(["redis-server", str(config), "--sentinel"], log=tmp_path / "sentinel.log"))
     wait_until(lambda: accepts(ports[2]), "the sentinel")
     wait_until(lambda: f"port={ports[1]}" in _cli(ports[0], "info", "replication"), "the replica")
@@ -128,7 +141,9 @@ def test_a_failover_is_followed(sentinel, redis_db_of_the_test, catalogue, on_a_
     async def run() -> None:
         assert await statuses(key.text, key.text) == [200, 200]
         await asyncio.to_thread(_cli, sentinel[2], "sentinel", "failover", "models")
-        await asyncio.to_thread(wait_until, lambda: "role:master" in _cli(sentinel[1], "info", "replication"), "the failover")
+        await asyncio.to_thread(
+            wait_until, lambda: "role:master" in _cli(sentinel[1], "info", "replication"), "the failover"
+        )
         end = time.monotonic() + 15
         while await statuses(key.text) != [200]:
             assert time.monotonic() < end, "the gate did not find the new master"
