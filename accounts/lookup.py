@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 from typing import Any, TypeVar
 
 from django.conf import settings
@@ -22,6 +23,7 @@ from quotas import names
 from quotas.buckets import TAKE, Versions
 from quotas.facts import CatalogueFacts, catalogue_from_json
 from quotas.link import Link, Script
+from quotas.owed import REPAY, Owed
 from quotas.pipe import DECISION_SECONDS, Reply, pack
 from quotas.store import StoreUnavailable, script
 
@@ -49,10 +51,11 @@ class Lookup:
         self.link = link
         self.pepper = peppers[0]
         self.peppers = {pepper.id: pepper for pepper in peppers}
-        link.knows(TAKE, PUBLISH, RAISE)
+        link.knows(TAKE, REPAY, PUBLISH, RAISE)
         self.catalogue: CatalogueFacts | None = None
         self._known: OrderedDict[str, KnownKey] = OrderedDict()
         self._imported: OrderedDict[bytes, str] = OrderedDict()  # digest → public id
+        self.owed = Owed()
         self._redigested: set[int] = set()
         self._most = int(settings.CACHED_KEYS)
         self._running: dict[str, asyncio.Task[KnownKey | None]] = {}
@@ -82,7 +85,7 @@ class Lookup:
     async def learn_catalogue(self) -> None:
         """Know the catalogue, for the one question that comes before any key."""
         async with asyncio.timeout(DECISION_SECONDS):
-            text = await self.link.ask(names.partition(names.CATALOGUE), _LOOK_CATALOGUE)
+            text = await self.link.ask(names.CATALOGUE_PARTITION, _LOOK_CATALOGUE)
             self._learn(catalogue_from_json(text or (await self._database(snapshot.read_catalogue)).json))
 
     async def find_imported(self, text: bytes) -> PresentedKey | None:
@@ -115,6 +118,21 @@ class Lookup:
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
+    async def without_redis(self, public_id: str, lease: float) -> KnownKey | None:
+        """The key from facts that Redis confirmed within the lease, else from the database."""
+        known = self.recall(public_id)
+        if known is not None and monotonic() - known.confirmed <= lease:
+            return known
+        return await self._once(f"read {public_id}", lambda: self._read(public_id))
+
+    async def _read(self, public_id: str) -> KnownKey | None:
+        found = await self._database(lambda: snapshot.read_all(public_id))
+        if found.key is None or found.account is None:
+            return None
+        known = self._keep_found(public_id, found)
+        known.confirmed = monotonic()
+        return known
+
     async def _find(self, public_id: str) -> KnownKey | None:
         replies = await self._look(public_id, self.catalogue is None)
         if replies is None:
@@ -143,7 +161,7 @@ class Lookup:
             self.link.ask(part, pack("GET", names.unknown(public_id))),
         ]
         if with_catalogue:
-            questions.append(self.link.ask(part, _LOOK_CATALOGUE))
+            questions.append(self.link.ask(names.CATALOGUE_PARTITION, _LOOK_CATALOGUE))
         (account, key), unknown, *rest = await asyncio.gather(*questions)
         if key is None and unknown is not None:
             return None
@@ -176,14 +194,17 @@ class Lookup:
         if found.key is None or found.account is None:
             await self.link.ask(part, pack("SET", names.unknown(public_id), 1, "EX", UNKNOWN_SECONDS))
             return None
+        catalogue, *raised = publish_catalogue(found.catalogue, [part])
+        theirs = [*publish_key(public_id, found.key), *publish_account(public_id[:8], found.account)]
         await asyncio.gather(
-            *(
-                self.link.ask(part, command)
-                for command in [*publish_key(public_id, found.key), *publish_account(public_id[:8], found.account)]
-            ),
-            *(self.link.ask(part, command) for command in publish_catalogue(found.catalogue, [part])),
+            self.link.ask(names.CATALOGUE_PARTITION, catalogue),
+            *(self.link.ask(part, command) for command in [*raised, *theirs]),
         )
-        # The database is the truth, whatever this process believed before.
+        return self._keep_found(public_id, found)
+
+    def _keep_found(self, public_id: str, found: snapshot.Snapshot) -> KnownKey:
+        """The database is the truth, whatever this process believed before."""
+        assert found.key is not None and found.account is not None
         catalogue = catalogue_from_json(found.catalogue.json)
         if self.catalogue is None or self.catalogue.version != catalogue.version:
             self.catalogue = catalogue
@@ -249,4 +270,7 @@ def _as_new(mine: Versions, other: Versions) -> bool:
 
 def _with_fresh_connection(read: Callable[[], Found]) -> Found:
     close_old_connections()
-    return read()
+    try:
+        return read()
+    finally:
+        close_old_connections()

@@ -27,7 +27,6 @@ from uvicorn_worker import UvicornWorker
 
 from authsvc import replica
 
-
 ANSWER_AT_ONCE = "authsvc.answer_at_once"  # the name of our ASGI extension
 
 
@@ -159,7 +158,7 @@ class GateProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
-        self.scope["extensions"] = {ANSWER_AT_ONCE: partial(answer_at_once, self.cycle)}  # type: ignore[typeddict-item]
+        self.scope["extensions"] = {ANSWER_AT_ONCE: partial(answer_at_once, self.cycle)}  # type: ignore[dict-item]
         if self.server_state.leaving:
             self._say_goodbye()
 

@@ -82,13 +82,8 @@ def _batches(items: Iterator[str]) -> Iterator[list[str]]:
 
 
 def _read(changed_names: list[str]) -> list[CountedHour]:
-    pipeline = store.sync_client().pipeline(transaction=False)
-    for name in changed_names:
-        pipeline.hgetall(name)
-    return [
-        CountedHour(name, *names.read_usage(name), raw)
-        for name, raw in zip(changed_names, pipeline.execute(), strict=True)
-    ]
+    found = store.send_all([("HGETALL", name) for name in changed_names])
+    return [CountedHour(name, *names.read_usage(name), raw) for name, raw in zip(changed_names, found, strict=True)]
 
 
 def _store(hours: list[CountedHour]) -> None:
@@ -111,11 +106,10 @@ def _store(hours: list[CountedHour]) -> None:
 def _forget(hours: list[CountedHour]) -> None:
     """Take hashes that have not changed since off the list; one that has is copied again the next time."""
     this_hour = hour_of(datetime.now(UTC))
-    client = store.sync_client()
-    pipeline = client.pipeline(transaction=False)
+    commands = []
     for hour in hours:
         seen = [value for count in _COUNTS for value in (count, hour.raw.get(count, ""))]
         kept = _KEPT_SECONDS if hour.hour < this_hour - 1 and hour.raw else 0
         changed = names.changed(names.partition(hour.key))
-        pipeline.eval(_FORGET, 2, changed, hour.name, kept, *seen)
-    pipeline.execute()
+        commands.append(("EVAL", _FORGET, 2, changed, hour.name, kept, *seen))
+    store.send_all(commands)

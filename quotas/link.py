@@ -102,7 +102,7 @@ class Link:
             async with asyncio.timeout(DECISION_SECONDS):
                 if self._client is None:
                     self._client = store.async_client(self._url, DECISION_SECONDS)
-                return await self._client.execute_command(*args)
+                return await self._client.execute_command(args[0].decode(), *args[1:])
         except (RedisError, TimeoutError, OSError) as failure:
             raise StoreUnavailable(f"redis answered {word} and could not be asked again") from failure
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-CATALOGUE = "authsvc:catalogue"
+CATALOGUE_PARTITION = "authsvc"  # the one value for everybody has a slot of its own
+CATALOGUE = f"{{{CATALOGUE_PARTITION}}}:catalogue"
 LIFE = "authsvc:life"  # set when everything was published; missing after Redis lost its data
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -43,6 +44,11 @@ def imported(digest: str) -> str:
 def new_digests(part: str) -> str:
     """Secret → pepper:digest, made by gates when a key was used whose digest is under the old pepper."""
     return f"{{{part}}}:new_digests"
+
+
+def repaid(part: str, debt: str) -> str:
+    """Remembers that calls which passed without Redis have been counted."""
+    return f"{{{part}}}:repaid:{debt}"
 
 
 def field(kind: str, key_id: str = "") -> str:

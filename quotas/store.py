@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,15 @@ def async_client(url: str, seconds: float) -> Any:
         startup = [redis.asyncio.cluster.ClusterNode(host, port) for host, port in nodes]
         return AsyncRedisCluster(startup_nodes=startup, **login, **options)
     return redis.asyncio.Redis.from_url(url, retry=AsyncRetry(NoBackoff(), 0), **options)
+
+
+def send_all(commands: Iterable[Sequence[Any]]) -> list[Any]:
+    """The replies to commands that are sent together, in their order. Raises RedisError."""
+    pipeline = sync_client().pipeline(transaction=False)
+    for command in commands:
+        pipeline.execute_command(*command)
+    replies: list[Any] = pipeline.execute()
+    return replies
 
 
 def script(path: Path) -> str:

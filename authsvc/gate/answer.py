@@ -29,11 +29,12 @@ class Answer(NamedTuple):
 def answer(decision: Decision, request_id: bytes) -> Answer:
     """What Traefik gets: of a 200 the headers go to the model, of a refusal everything goes to the client."""
     terms = decision.terms
-    if decision.verdict is Verdict.ALLOWED and terms is not None and decision.usage is not None:
+    if decision.verdict is Verdict.ALLOWED and terms is not None:
+        meters = decision.usage.meters if decision.usage is not None else ()  # none while Redis is away
         headers = terms.auth_headers
         if headers is None:
             headers = terms.auth_headers = _auth_headers(terms)
-        return Answer(200, [*headers, (b"x-auth-request-id", request_id), *_meters(terms, decision.usage.meters)], b"")
+        return Answer(200, [*headers, (b"x-auth-request-id", request_id), *_meters(terms, meters)], b"")
     return _refusal(decision, request_id)
 
 

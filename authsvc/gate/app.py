@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from time import monotonic, time
 from typing import Any
 
@@ -28,6 +30,9 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 PATH = "/auth/"
+REPAY_SECONDS = 0.5
+
+log = logging.getLogger(__name__)
 
 
 class Gate:
@@ -40,12 +45,19 @@ class Gate:
         self._imported = bool(settings.IMPORTED_KEYS)
         self._logs_all = settings.LOG_DECISIONS == "all"
         self._log = DecisionLog()
+        self._repaying: asyncio.Task[None] | None = None
 
     def open(self) -> None:
         """Begin to connect, so that the first question need not wait for it."""
         self._lookup.link.open()
+        if settings.WHEN_REDIS_IS_DOWN == "allow":
+            self._repaying = asyncio.get_running_loop().create_task(self._repay())
 
     async def close(self) -> None:
+        if self._repaying is not None:
+            self._repaying.cancel()
+            with suppress(StoreUnavailable):
+                await self._lookup.owed.repay(self._lookup.link)
         await close_link()
         self._lookup.close()
         self._log.flush()
@@ -62,14 +74,14 @@ class Gate:
         if isinstance(request, Verdict):
             decision = Decision(request)
         else:
-            decision = await self._decide(request, found)
+            decision = await self._decide(request, found, began)
         verdict, identity = decision.verdict, request_id(found)
         count(verdict.word)
         if verdict is not Verdict.ALLOWED or self._logs_all:
             self._note(decision, request, found, identity, began)
         return decision, identity
 
-    async def _decide(self, request: ForwardedRequest, found: dict[bytes, bytes]) -> Decision:
+    async def _decide(self, request: ForwardedRequest, found: dict[bytes, bytes], began: float) -> Decision:
         presented = self._read_key(found)
         if presented is Verdict.FORGED_KEY and self._lookup.catalogue is None:
             # Only the catalogue tells whether a check may belong to a pepper that is gone: a cold process asks, once.
@@ -80,19 +92,25 @@ class Gate:
             presented = self._read_key(found)
         if isinstance(presented, Verdict):
             return Decision(presented)
-        if isinstance(presented, PresentedKey) and self._lookup.recall(presented.public_id) is not None:
-            # The pipe bounds each round trip by the decision's time: no timer of its own for the usual case.
-            return await decide(request, presented, time(), self._lookup)
-        try:
-            async with asyncio.timeout(DECISION_SECONDS):
-                if isinstance(presented, ForeignKey):
+        if isinstance(presented, ForeignKey):
+            try:
+                async with asyncio.timeout(DECISION_SECONDS):
                     imported = await self._lookup.find_imported(presented.text)
-                    if imported is None:
-                        return Decision(Verdict.UNKNOWN_KEY)
-                    presented = imported
-                return await decide(request, presented, time(), self._lookup)
-        except (TimeoutError, StoreUnavailable, FactsUnavailable) as error:
-            return Decision(Verdict.CANNOT_DECIDE, why=str(error) or "out of time")
+            except (TimeoutError, StoreUnavailable) as error:
+                return Decision(Verdict.CANNOT_DECIDE, why=str(error) or "out of time")
+            if imported is None:
+                return Decision(Verdict.UNKNOWN_KEY)
+            presented = imported
+        return await decide(request, presented, time(), began, self._lookup)
+
+    async def _repay(self) -> None:
+        """Count what passed without Redis, soon after its return."""
+        while True:
+            await asyncio.sleep(REPAY_SECONDS)
+            if self._lookup.owed:
+                with suppress(StoreUnavailable):
+                    counted = await self._lookup.owed.repay(self._lookup.link)
+                    log.warning("counted what %d keys and models did while redis was away", counted)
 
     def _read_key(self, found: dict[bytes, bytes]) -> PresentedKey | ForeignKey | Verdict:
         catalogue = self._lookup.catalogue
@@ -164,7 +182,7 @@ async def serve(gate: Gate, scope: Scope, send: Send) -> None:
     """Answer one question over ASGI."""
     decision, identity = await gate.decide(scope["path"], scope["query_string"], scope["headers"])
     if decision.verdict is Verdict.ALLOWED and decision.terms is not None and decision.usage is not None:
-        at_once = scope.get("extensions", {}).get("authsvc.answer_at_once")  # authsvc.worker has it, other servers do not
+        at_once = scope.get("extensions", {}).get("authsvc.answer_at_once")  # our worker class has it, others do not
         if at_once is not None and at_once(head(decision.terms, decision.usage.meters, identity)):
             return
     status, headers, body = answer(decision, identity)
