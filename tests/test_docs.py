@@ -9,6 +9,7 @@ import tomllib
 from functools import cache
 from itertools import chain
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 
@@ -76,7 +77,7 @@ def test_the_table_of_variables_is_that_of_the_code():
 
 
 def test_a_variable_that_a_page_names_exists():
-    known = {*variables(), "AUTHSVC_TEST_DATABASE_URL"}
+    known = {*variables(), "AUTHSVC_TEST_DATABASE_URL", "AUTHSVC_TEST_POSTGRES_URL"}
     for page in PAGES:
         assert set(re.findall(r"\bAUTHSVC_[A-Z_]+\b", page.read_text())) <= known, page.name
 
@@ -152,8 +153,15 @@ def key_names() -> set[str]:
         names.unknown("KEY"),
         names.imported("DIGEST"),
         names.new_digests("P"),
+        names.repaid("P", "DEBT"),
     ]
-    return {re.sub(r"^\{\w+\}", "{P}", name) for name in made}
+    return {re.sub(r"^\{\w\w?\}", "{P}", name) for name in made}
+
+
+def test_no_name_of_a_redis_key_is_left_out():
+    others = {"partition", "field", "read_usage", "counter"}
+    makers = {name for name, one in vars(names).items() if isinstance(one, FunctionType)} - others
+    assert len(key_names()) == len(makers) + len({names.CATALOGUE, names.LIFE})
 
 
 def test_the_names_of_redis_keys_are_those_of_the_code():
