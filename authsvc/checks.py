@@ -8,9 +8,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import ERROR, CheckMessage, Error, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 
 _REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
+
+
+def stop_if_wrong() -> None:
+    """Stop a server that starts without manage.py, which runs the checks itself. Raises ImproperlyConfigured."""
+    faults = [f"{found.msg} {found.hint or ''}".strip() for found in check_settings() if found.level >= ERROR]
+    if faults:
+        raise ImproperlyConfigured(" ".join(faults))
 
 
 @register()

@@ -70,6 +70,22 @@ def copy_usage(partitions: Iterable[str]) -> Copied:
     return copied
 
 
+def begin_new_births() -> int:
+    """Copy every usage hash of this hour and delete it, so that counting goes on from zero in a hash of a new birth.
+
+    After an old copy of Redis was restored its hashes are lower than what was copied of them, and with the same birth
+    what they count from here on would stay hidden below that.
+    """
+    client = store.sync_client()
+    count = 0
+    for changed_names in _batches(client.scan_iter("*:u:*", count=_BATCH)):
+        hours = _read(changed_names)
+        _store(hours)
+        store.send_all(("EVAL", _FORGET, 2, _list_of(hour), hour.name, -1, *_seen(hour)) for hour in hours)
+        count += len(hours)
+    return count
+
+
 def _changed(partitions: Iterable[str]) -> Iterator[str]:
     client = store.sync_client()
     for part in partitions:
@@ -108,8 +124,15 @@ def _forget(hours: list[CountedHour]) -> None:
     this_hour = hour_of(datetime.now(UTC))
     commands = []
     for hour in hours:
-        seen = [value for count in _COUNTS for value in (count, hour.raw.get(count, ""))]
         kept = _KEPT_SECONDS if hour.hour < this_hour - 1 and hour.raw else 0
-        changed = names.changed(names.partition(hour.key))
-        commands.append(("EVAL", _FORGET, 2, changed, hour.name, kept, *seen))
+        commands.append(("EVAL", _FORGET, 2, _list_of(hour), hour.name, kept, *_seen(hour)))
     store.send_all(commands)
+
+
+def _list_of(hour: CountedHour) -> str:
+    return names.changed(names.partition(hour.key))
+
+
+def _seen(hour: CountedHour) -> list[str]:
+    """Fields and values as they were read, for the script to compare."""
+    return [value for count in _COUNTS for value in (count, hour.raw.get(count, ""))]

@@ -26,6 +26,10 @@ class StoreUnavailable(Exception):
     """Redis did not answer in time, or not with an answer."""
 
 
+class StoreRefused(StoreUnavailable):
+    """Redis is there and answers, but not this question: too much waits, or it reported an error."""
+
+
 def kind(url: str) -> str:
     """single, sentinel or cluster."""
     scheme = urlsplit(url).scheme

@@ -161,6 +161,7 @@ def gate() -> Gate:
         for ended in [known for known in _gates if known.is_closed()]:
             del _gates[ended]
         found = _gates[loop] = Gate()
+        found.open()
     return found
 
 

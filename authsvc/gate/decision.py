@@ -17,7 +17,7 @@ from authsvc.gate.verdict import Decision, Verdict
 from quotas.buckets import Stale, Unloaded, Usage, take
 from quotas.facts import ModelFacts
 from quotas.pipe import DECISION_SECONDS
-from quotas.store import StoreUnavailable
+from quotas.store import StoreRefused, StoreUnavailable
 
 TRIES = 3
 Judged = Decision | Stale | Unloaded
@@ -40,7 +40,8 @@ async def decide(
         async with asyncio.timeout(DECISION_SECONDS - (monotonic() - began)):
             return await decide_afresh(known, judged, request, presented, now, lookup)
     except StoreUnavailable as error:
-        if settings.WHEN_REDIS_IS_DOWN == "allow":
+        # Only where Redis is away: one that is overrun or full must not switch the limits off.
+        if settings.WHEN_REDIS_IS_DOWN == "allow" and not isinstance(error, StoreRefused):
             return await decide_without_redis(request, presented, now, lookup)
         return Decision(Verdict.CANNOT_DECIDE, why=str(error))
     except (FactsUnavailable, TimeoutError) as error:
@@ -58,7 +59,7 @@ async def decide_afresh(
     """Find or renew what this process knows, and judge by it, until Redis confirms it."""
     for _ in range(TRIES):
         if known is None:
-            known = await lookup.find(presented.public_id)
+            known = await lookup.find(presented)
         elif isinstance(judged, Stale):
             known = await lookup.renew(known, judged.versions)
         else:
