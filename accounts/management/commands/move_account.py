@@ -5,16 +5,15 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from accounts.models import Account
 from accounts.services import Actor, move_account
+from authsvc.commands import OperatorCommand, pending
 from quotas.models import Plan
 
-PENDING = 3
 
-
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Put an account on another plan: when this says done, its next request is judged by it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -28,7 +27,5 @@ class Command(BaseCommand):
             missing = f"account {options['account']!r}" if account is None else f"plan {options['plan']!r}"
             raise CommandError(f"There is no {missing}.")
         if move_account(account, plan, actor=Actor.command("move_account")).is_pending:
-            raise CommandError(
-                "Pending: saved, but Redis cannot be reached; keep_ledger publishes it.", returncode=PENDING
-            )
+            raise pending()
         self.stdout.write(f"done: {account.name} is on {plan.name}")
