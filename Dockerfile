@@ -1,10 +1,13 @@
 # The gate, the console and the worker: one image, told apart by AUTHSVC_SERVES and the command.
 FROM python:3.13-slim
 
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/opt/venv/bin:$PATH
 
+# An environment of its own, so that nothing the base image brings is in the way.
 COPY requirements/service.txt /tmp/
-RUN pip install --no-cache-dir --no-deps --require-hashes -r /tmp/service.txt && rm /tmp/service.txt
+RUN python -m venv /opt/venv \
+    && pip install --no-cache-dir --no-deps --require-hashes -r /tmp/service.txt \
+    && rm /tmp/service.txt
 
 RUN groupadd --gid 10001 authsvc && useradd --uid 10001 --gid authsvc --no-create-home --shell /usr/sbin/nologin authsvc
 WORKDIR /srv

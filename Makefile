@@ -5,7 +5,7 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 	--no-annotate --no-header --no-emit-index-url --no-emit-find-links -q $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types lock
+.PHONY: help setup demo test quick bench lint types lock
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -16,8 +16,21 @@ setup: ## Make .venv from the lock files (the verbs below do it first)
 demo: setup ## Run everything on this machine: gate, console, Traefik, store, two models (DEMO_PORT, DEMO_DIR)
 	@exec $(BIN)/python -m deploy.demo.run
 
-test: setup ## Run all tests; they start what they need themselves
+# On SQLite all of them; on PostgreSQL those that touch a database.
+test: setup ## Run all tests; they start what they need themselves (AUTHSVC_TEST_POSTGRES_URL: on PostgreSQL too)
 	$(BIN)/pytest
+	@if [ -n "$$AUTHSVC_TEST_POSTGRES_URL" ]; then \
+	  echo "Once more on PostgreSQL:"; \
+	  AUTHSVC_TEST_DATABASE_URL="$$AUTHSVC_TEST_POSTGRES_URL" $(BIN)/pytest tests/accounts tests/quotas tests/gate tests/load; \
+	else \
+	  echo "PostgreSQL: SKIPPED. Set AUTHSVC_TEST_POSTGRES_URL=postgres://USER@HOST/postgres to run the tests there too."; \
+	fi
+
+quick: setup ## Run the quick tests: under two minutes
+	$(BIN)/pytest -m "not slow and not stack"
+
+bench: setup ## Measure the gate against an empty answer (needs wrk)
+	$(BIN)/python -m bench.gate
 
 lint: setup ## Check style and format
 	$(BIN)/ruff format --check

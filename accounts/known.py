@@ -14,7 +14,7 @@ NO_MODEL = ModelFacts("-", "/", 1, False)  # what refusals are counted under whe
 class Terms:
     """What one key may take when it calls one model, with the parts of the answer that do not change."""
 
-    __slots__ = ("auth_headers", "meters_format", "plan", "policy", "policy_hour", "wanted")
+    __slots__ = ("auth_headers", "head", "head_hour", "meters_format", "plan", "policy", "policy_hour", "wanted")
 
     def __init__(self, known: KnownKey, model: ModelFacts, limits: tuple[Limit, ...], secret: int) -> None:
         self.wanted = Wanted(known.key.public_id, model.slug, model.cost, limits, known.versions, secret)
@@ -23,6 +23,8 @@ class Terms:
         self.meters_format = b""
         self.policy = b""
         self.policy_hour = -1
+        self.head = b""
+        self.head_hour = -1
 
 
 class KnownKey:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 from typing import Any, TypeVar
 
 from django.conf import settings
@@ -22,6 +23,7 @@ from quotas import names
 from quotas.buckets import TAKE, Versions
 from quotas.facts import CatalogueFacts, catalogue_from_json
 from quotas.link import Link, Script
+from quotas.owed import REPAY, Owed
 from quotas.pipe import DECISION_SECONDS, Reply, pack
 from quotas.store import StoreUnavailable, script
 
@@ -49,10 +51,11 @@ class Lookup:
         self.link = link
         self.pepper = peppers[0]
         self.peppers = {pepper.id: pepper for pepper in peppers}
-        link.knows(TAKE, PUBLISH, RAISE)
+        link.knows(TAKE, REPAY, PUBLISH, RAISE)
         self.catalogue: CatalogueFacts | None = None
         self._known: OrderedDict[str, KnownKey] = OrderedDict()
         self._imported: OrderedDict[bytes, str] = OrderedDict()  # digest → public id
+        self.owed = Owed()
         self._redigested: set[int] = set()
         self._most = int(settings.CACHED_KEYS)
         self._running: dict[str, asyncio.Task[KnownKey | None]] = {}
@@ -114,6 +117,21 @@ class Lookup:
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def without_redis(self, public_id: str, lease: float) -> KnownKey | None:
+        """The key from facts that Redis confirmed within the lease, else from the database."""
+        known = self.recall(public_id)
+        if known is not None and monotonic() - known.confirmed <= lease:
+            return known
+        return await self._once(f"read {public_id}", lambda: self._read(public_id))
+
+    async def _read(self, public_id: str) -> KnownKey | None:
+        found = await self._database(lambda: snapshot.read_all(public_id))
+        if found.key is None or found.account is None:
+            return None
+        known = self._keep_found(public_id, found)
+        known.confirmed = monotonic()
+        return known
 
     async def _find(self, public_id: str) -> KnownKey | None:
         replies = await self._look(public_id, self.catalogue is None)
@@ -183,7 +201,11 @@ class Lookup:
             ),
             *(self.link.ask(part, command) for command in publish_catalogue(found.catalogue, [part])),
         )
-        # The database is the truth, whatever this process believed before.
+        return self._keep_found(public_id, found)
+
+    def _keep_found(self, public_id: str, found: snapshot.Snapshot) -> KnownKey:
+        """The database is the truth, whatever this process believed before."""
+        assert found.key is not None and found.account is not None
         catalogue = catalogue_from_json(found.catalogue.json)
         if self.catalogue is None or self.catalogue.version != catalogue.version:
             self.catalogue = catalogue
@@ -249,4 +271,7 @@ def _as_new(mine: Versions, other: Versions) -> bool:
 
 def _with_fresh_connection(read: Callable[[], Found]) -> Found:
     close_old_connections()
-    return read()
+    try:
+        return read()
+    finally:
+        close_old_connections()

@@ -27,6 +27,8 @@ from uvicorn_worker import UvicornWorker
 
 from authsvc import replica
 
+ANSWER_AT_ONCE = "authsvc.answer_at_once"  # the name of our ASGI extension
+
 
 class State(ServerState):
     """What the connections of one worker share."""
@@ -156,6 +158,7 @@ class GateProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
+        self.scope["extensions"] = {ANSWER_AT_ONCE: partial(answer_at_once, self.cycle)}  # type: ignore[dict-item]
         if self.server_state.leaving:
             self._say_goodbye()
 
@@ -172,6 +175,24 @@ class GateProtocol(HttpToolsProtocol):
             return
         if not has_unread_bytes(self.transport):
             self.transport.close()
+
+
+def answer_at_once(cycle: RequestResponseCycle, head: bytes) -> bool:
+    """Write an answer that is a head alone (status line and headers, each with its line break); False: send it instead.
+
+    An ASGI extension of ours: for the two messages of an allowed answer uvicorn checks and joins nine headers one by
+    one, which costs as much as the decision. Whoever calls this answers for the head.
+    """
+    if cycle.flow.write_paused or cycle.disconnected or cycle.response_started:
+        return False
+    cycle.response_started = cycle.response_complete = True
+    cycle.waiting_for_100_continue = False
+    cycle.transport.write(head + (b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"))
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
+    return True
 
 
 def has_unread_bytes(transport: asyncio.BaseTransport) -> bool:

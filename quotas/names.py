@@ -45,6 +45,11 @@ def new_digests(part: str) -> str:
     return f"{{{part}}}:new_digests"
 
 
+def repaid(part: str, debt: str) -> str:
+    """Remembers that calls which passed without Redis have been counted."""
+    return f"{{{part}}}:repaid:{debt}"
+
+
 def field(kind: str, key_id: str = "") -> str:
     """A field of the account's hash: of the account itself, or of one of its keys."""
     return f"{kind}:{key_id[8:]}" if key_id else kind

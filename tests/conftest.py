@@ -13,10 +13,11 @@ import pytest
 from django.core.cache import cache
 
 from accounts.models import Account
+from accounts.publish import models_base
 from accounts.services import Actor, Issued, change_catalogue, create_account, issue_key
 from quotas import store
 from quotas.catalogue import apply, read_catalogue_file
-from quotas.models import Catalogue, Plan
+from quotas.models import Catalogue, Plan, ServedModel
 from tests.servers import redis_server
 
 ACTOR = Actor("tests")
@@ -97,6 +98,17 @@ def issued(account) -> Issued:
 @pytest.fixture
 def pro_key(pro_account) -> Issued:
     return issue_key(pro_account, name="pro", actor=ACTOR)
+
+
+@pytest.fixture
+def dearer(catalogue):
+    """Raise a model's cost behind the back of the rules that keep costs and limits together."""
+
+    def dearer(slug: str, cost: int) -> None:
+        models_base(ServedModel).filter(slug=slug).update(cost=cost)
+        change_catalogue(lambda: [f"{slug} costs {cost}"], actor=ACTOR)
+
+    return dearer
 
 
 @pytest.fixture

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from time import monotonic, time
 from typing import Any
 
@@ -12,7 +14,7 @@ from django.conf import settings
 from accounts.keys import KeyReader, PresentedKey
 from accounts.lookup import FactsUnavailable, Lookup
 from accounts.services import peppers
-from authsvc.gate.answer import Answer, answer
+from authsvc.gate.answer import Answer, answer, head
 from authsvc.gate.credentials import ForeignKey, read_key
 from authsvc.gate.decision import decide
 from authsvc.gate.forwarded import ForwardedRequest, read_forwarded, read_headers, request_id
@@ -28,6 +30,9 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 PATH = "/auth/"
+REPAY_SECONDS = 0.5
+
+log = logging.getLogger(__name__)
 
 
 class Gate:
@@ -40,18 +45,29 @@ class Gate:
         self._imported = bool(settings.IMPORTED_KEYS)
         self._logs_all = settings.LOG_DECISIONS == "all"
         self._log = DecisionLog()
+        self._repaying: asyncio.Task[None] | None = None
 
     def open(self) -> None:
         """Begin to connect, so that the first question need not wait for it."""
         self._lookup.link.open()
+        if settings.WHEN_REDIS_IS_DOWN == "allow":
+            self._repaying = asyncio.get_running_loop().create_task(self._repay())
 
     async def close(self) -> None:
+        if self._repaying is not None:
+            self._repaying.cancel()
+            with suppress(StoreUnavailable):
+                await self._lookup.owed.repay(self._lookup.link)
         await close_link()
         self._lookup.close()
         self._log.flush()
 
     async def answer(self, path: str, query: bytes, headers: list[tuple[bytes, bytes]]) -> Answer:
-        """Decide on a question's path, query and headers (names in lower case)."""
+        """What Traefik gets for a question's path, query and headers (names in lower case)."""
+        return answer(*await self.decide(path, query, headers))
+
+    async def decide(self, path: str, query: bytes, headers: list[tuple[bytes, bytes]]) -> tuple[Decision, bytes]:
+        """Decide, count and log; the decision and the request's id."""
         began = monotonic()
         found, twice = read_headers(headers)
         request = read_forwarded(found, twice, query) if path == PATH else Verdict.NOT_FORWARDED
@@ -63,7 +79,7 @@ class Gate:
         count(verdict.word)
         if verdict is not Verdict.ALLOWED or self._logs_all:
             self._note(decision, request, found, identity, began)
-        return answer(decision, identity)
+        return decision, identity
 
     async def _decide(self, request: ForwardedRequest, found: dict[bytes, bytes]) -> Decision:
         presented = self._read_key(found)
@@ -89,6 +105,15 @@ class Gate:
                 return await decide(request, presented, time(), self._lookup)
         except (TimeoutError, StoreUnavailable, FactsUnavailable) as error:
             return Decision(Verdict.CANNOT_DECIDE, why=str(error) or "out of time")
+
+    async def _repay(self) -> None:
+        """Count what passed without Redis, soon after its return."""
+        while True:
+            await asyncio.sleep(REPAY_SECONDS)
+            if self._lookup.owed:
+                with suppress(StoreUnavailable):
+                    counted = await self._lookup.owed.repay(self._lookup.link)
+                    log.warning("counted what %d keys and models did while redis was away", counted)
 
     def _read_key(self, found: dict[bytes, bytes]) -> PresentedKey | ForeignKey | Verdict:
         catalogue = self._lookup.catalogue
@@ -158,6 +183,11 @@ def is_for_the_gate(path: str, headers: list[tuple[bytes, bytes]]) -> bool:
 
 async def serve(gate: Gate, scope: Scope, send: Send) -> None:
     """Answer one question over ASGI."""
-    status, headers, body = await gate.answer(scope["path"], scope["query_string"], scope["headers"])
+    decision, identity = await gate.decide(scope["path"], scope["query_string"], scope["headers"])
+    if decision.verdict is Verdict.ALLOWED and decision.terms is not None and decision.usage is not None:
+        at_once = scope.get("extensions", {}).get("authsvc.answer_at_once")  # our worker class has it, others do not
+        if at_once is not None and at_once(head(decision.terms, decision.usage.meters, identity)):
+            return
+    status, headers, body = answer(decision, identity)
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

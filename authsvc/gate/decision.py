@@ -5,6 +5,8 @@ from __future__ import annotations
 from hmac import compare_digest
 from time import monotonic
 
+from django.conf import settings
+
 from accounts.facts import SecretFacts
 from accounts.keys import Pepper, PresentedKey
 from accounts.known import NO_MODEL, KnownKey
@@ -52,9 +54,35 @@ async def decide(request: ForwardedRequest, presented: PresentedKey, now: float,
                 known = await lookup.renew(known, outcome.versions)
             else:
                 known = await lookup.load(presented.public_id)
-    except (StoreUnavailable, FactsUnavailable) as error:
+    except StoreUnavailable as error:
+        if settings.WHEN_REDIS_IS_DOWN == "allow":
+            return await decide_without_redis(request, presented, now, lookup)
+        return Decision(Verdict.CANNOT_DECIDE, why=str(error))
+    except FactsUnavailable as error:
         return Decision(Verdict.CANNOT_DECIDE, why=str(error))
     return Decision(Verdict.CANNOT_DECIDE, known, why="the facts changed faster than they could be read")
+
+
+async def decide_without_redis(
+    request: ForwardedRequest, presented: PresentedKey, now: float, lookup: Lookup
+) -> Decision:
+    """Keys and permissions by facts that are a lease old at most, no limits; what passes is counted later, once."""
+    try:
+        known = await lookup.without_redis(presented.public_id, settings.LEASE_SECONDS)
+    except FactsUnavailable as error:
+        return Decision(Verdict.CANNOT_DECIDE, why=f"redis is away, and {error}")
+    if known is None:
+        return Decision(Verdict.UNKNOWN_KEY, why="redis is away")
+    secret = matching_secret(known, presented, lookup.peppers)
+    model = known.catalogue.model_at(request.path)
+    refusal = first_refusal(known, secret, model, request, now)
+    slug = model.slug if model else ""
+    if refusal is not None:
+        return Decision(refusal, known, slug, why="redis is away")
+    assert secret is not None and model is not None
+    terms = known.terms(model, secret.id)
+    lookup.owed.note(terms.wanted)
+    return Decision(Verdict.ALLOWED, known, slug, terms, why="redis is away")
 
 
 def first_refusal(

@@ -80,9 +80,9 @@ def demo(folder: Path, port: int, report: Callable[[str], None]) -> None:
         stack.start()
         keys = _keys(stack, report)
         manage = stack.service.write_manage()
-        place.ready.touch()
         report("ready")
         print(_examples(place, keys, manage), flush=True)
+        place.ready.touch()  # last: whoever waits for it finds everything said and written
         while True:
             stack.require_alive()
             time.sleep(0.5)

@@ -279,13 +279,13 @@ def _with_versions_of_yesterday(command):
     return old
 
 
-def test_a_key_whose_cost_no_limit_can_hold_is_told_so(ask, pro_key, pro_account):
-    services.override_limit(pro_account, "second", 1, burst=1, actor=ACTOR)
+def test_a_key_whose_cost_no_limit_can_hold_is_told_so(ask, pro_key, dearer):
     services.change_key(
         pro_key.key,
-        limits=[_limit(name="tiny", amount=4, window="day", unit="units")],
+        limits=[_limit(name="tiny", amount=5, window="day", unit="units")],
         actor=ACTOR,
     )
+    dearer("lg", 6)
     assert word(ask(pro_key.text, x_forwarded_uri="/v1/large/x", query="model=lg")) == "cost_over_burst"
     assert ask(pro_key.text).status == 200
 

@@ -128,7 +128,7 @@ def test_the_table_has_a_row_for_every_verdict():
 
 
 @pytest.fixture
-def keys(account, pro_account, issued) -> dict[str, str]:
+def keys(account, pro_account, issued, dearer) -> dict[str, str]:
     """Key texts by what is wrong with them."""
     made = {"good": issued.text, "cut": issued.text[:-3]}
     body = (issued.text[:-12] + "AAAAAA").encode()
@@ -149,7 +149,8 @@ def keys(account, pro_account, issued) -> dict[str, str]:
     issue("reader", methods=["GET"])
     from quotas.limits import Limit
 
-    issue("tiny", pro_account, limits=[Limit(name="day", scope="key", amount=4, window="day", unit="units")])
+    issue("tiny", pro_account, limits=[Limit(name="day", scope="key", amount=5, window="day", unit="units")])
+    dearer("lg", 6)
     issue("spent", limits=[Limit(name="day", scope="key", amount=1, window="day")])
     for word, act in (("suspended", services.suspend_account), ("closed", services.close_account)):
         owner, _ = services.create_account(word, account.plan, actor=ACTOR)

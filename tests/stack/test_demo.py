@@ -24,7 +24,7 @@ class Demo:
 
     def __init__(self, folder, port):
         self.folder, self.port = folder, port
-        self._output = folder.with_suffix(".out")
+        self._output = folder.with_name(f"{folder.name}, port {port}.out")
         environment = {"DEMO_DIR": str(folder), "DEMO_PORT": str(port), "SECRET_KEY": "x", "DATABASE_URL": "no"}
         command = [sys.executable, "-m", "deploy.demo.run"]
         with self._output.open("w") as out:

@@ -1,0 +1,82 @@
+"""What passed while Redis was away (AUTHSVC_WHEN_REDIS_IS_DOWN=allow): counted when it is back, once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from secrets import token_hex
+from time import time
+
+from quotas import names
+from quotas.buckets import Wanted, clock
+from quotas.limits import calendar_window
+from quotas.link import Link, Script
+from quotas.store import LUA, script
+
+REPAY = Script(script(LUA / "repay.lua"))
+MOST = 100_000  # keys × models × hours; beyond that calls pass uncounted, and are told so in the log
+
+
+@dataclass(slots=True)
+class Debt:
+    """Calls of one key to one model in one hour. Its id lets Redis refuse to count it twice."""
+
+    wanted: Wanted
+    hour: int
+    id: str
+    calls: int = 0
+    last_use: int = 0
+
+    def command(self) -> bytes:
+        wanted = self.wanted
+        account, key = wanted.key_id[: len(wanted.key_id) // 2], wanted.key_id
+        keys = [
+            names.account(account),
+            names.usage(key, wanted.model, self.hour),
+            names.changed(wanted.partition),
+            names.repaid(wanted.partition, self.id),
+        ]
+        args: list[str | int] = [self.calls, self.calls * (wanted.cost - 1), f"u:{wanted.secret}", self.last_use]
+        for limit in wanted.limits:
+            if not limit.is_smoothed:
+                subject = account if limit.scope == "account" else key
+                fields = names.counter(subject[-8:], limit.model, limit.unit, limit.window)
+                window = calendar_window(limit.window, self.hour)
+                args += [*fields, window.number, self.calls * limit.cost_of(wanted.cost)]
+        return REPAY.command(keys, args)
+
+
+class Owed:
+    """The debts of one process. They die with it: a permit without Redis is worth that much less than one with it."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, str, int], Debt] = {}
+        self._sent: list[Debt] = []  # whose answer was lost: with the same id and amount until Redis says so
+        self.left_out = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._open or self._sent)
+
+    def note(self, wanted: Wanted) -> None:
+        """One call has passed."""
+        hour = clock.hour()
+        name = (wanted.key_id, wanted.model, hour)
+        debt = self._open.get(name)
+        if debt is None:
+            if len(self._open) >= MOST:
+                self.left_out += 1
+                return
+            debt = self._open[name] = Debt(wanted, hour, token_hex(16))
+        debt.calls += 1
+        debt.last_use = int(time())
+
+    async def repay(self, link: Link) -> int:
+        """Count what is owed; the number of debts counted. Raises StoreUnavailable, and then nothing is forgotten."""
+        self._sent += self._open.values()
+        self._open.clear()
+        counted = 0
+        while self._sent:
+            debt = self._sent[-1]
+            await link.ask(debt.wanted.partition, debt.command())
+            self._sent.pop()
+            counted += 1
+        return counted

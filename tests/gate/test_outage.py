@@ -1,0 +1,166 @@
+"""Redis away: deny by default, or allow by setting; then what passed is counted once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from accounts import services
+from authsvc.gate.app import close_gate, gate
+from quotas import names, store
+from quotas.buckets import clock
+from quotas.owed import Owed
+from tests.conftest import ACTOR
+from tests.gate.conftest import question, raw
+from tests.servers import redis_server
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def outage(settings, tmp_path, transactional_db):
+    """A Redis of this test's own, which it may stop and start; it keeps what it had."""
+
+    class Outage:
+        more = ("--appendonly", "yes", "--appendfsync", "always")
+
+        def start(self) -> None:
+            self._server = redis_server(tmp_path, more=self.more)
+            self._server.__enter__()
+
+        def stop(self) -> None:
+            self._server.__exit__(None, None, None)
+
+    settings.REDIS_URL = f"unix://{tmp_path}/redis.sock"
+    store.sync_client.cache_clear()
+    server = Outage()
+    server.start()
+    yield server
+    server.stop()
+    store.sync_client.cache_clear()
+
+
+async def ask(key: str, **changes: str):
+    return await gate().answer("/auth/", b"model=sm", raw(question(key, **changes)))
+
+
+async def statuses(key: str, number: int = 1) -> list[int]:
+    return [(await ask(key)).status for _ in range(number)]
+
+
+@pytest.fixture
+def fresh_catalogue(outage, redis_db, catalogue):
+    return catalogue
+
+
+def test_denying_answers_503_at_once_and_goes_on_when_redis_is_back(outage, fresh_catalogue, issued, on_a_loop):
+    async def run() -> None:
+        assert await statuses(issued.text) == [200]
+        await asyncio.to_thread(outage.stop)
+        began = time.monotonic()
+        answer = await ask(issued.text)
+        assert (answer.status, dict(answer.headers)[b"retry-after"]) == (503, b"1")
+        assert time.monotonic() - began < 0.3
+        began = time.monotonic()
+        assert set(await statuses(issued.text, 200)) == {503}
+        assert time.monotonic() - began < 0.3  # the breaker: nobody waits
+        await asyncio.to_thread(outage.start)
+        for _ in range(100):
+            if await statuses(issued.text) == [200]:
+                break
+            await asyncio.sleep(0.05)
+        else:
+            raise AssertionError("the gate did not notice that redis is back")
+
+    on_a_loop(run())
+
+
+def test_allowing_enforces_keys_and_permissions_and_counts_once_later(
+    outage, fresh_catalogue, issued, on_a_loop, settings
+):
+    settings.WHEN_REDIS_IS_DOWN = "allow"
+    other = services.issue_key(issued.key.account, name="other", actor=ACTOR)  # never asked before: from the database
+
+    async def run() -> None:
+        gate().open()
+        assert await statuses(issued.text) == [200]
+        await asyncio.to_thread(outage.stop)
+        assert await statuses(issued.text, 20) == [200] * 20  # over its limit of 10: limits are not enforced
+        assert await statuses(other.text, 2) == [200] * 2
+        answer = await ask(issued.text)
+        assert b"ratelimit" not in dict(answer.headers)
+        assert (await ask(issued.text, x_forwarded_uri="/v1/large/x")).status == 403
+        assert (await ask(issued.text[:-1] + "_")).status == 401
+        await asyncio.to_thread(outage.start)
+        for _ in range(100):
+            if not gate()._lookup.owed:
+                break
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
+        client = store.sync_client()
+        account = names.account(issued.key.public_id[:8])
+        taken, _ = names.counter(issued.key.public_id[:8], "*", "units", "month")
+        assert client.hget(account, taken) == str(1 + 20 + 2 + 1)
+        assert client.hget(names.usage(issued.key.public_id, "sm", clock.hour()), "a") == str(1 + 20 + 1)
+        await close_gate()
+
+    on_a_loop(run())
+
+
+def test_facts_that_are_older_than_the_lease_are_read_again(outage, fresh_catalogue, issued, on_a_loop, settings):
+    settings.WHEN_REDIS_IS_DOWN = "allow"
+    settings.LEASE_SECONDS = 1000
+
+    async def run() -> None:
+        assert await statuses(issued.text) == [200]
+        await asyncio.to_thread(outage.stop)
+        publication = await asyncio.to_thread(_revoke, issued.key)
+        assert publication.is_pending
+        assert await statuses(issued.text) == [200]  # within the lease
+        settings.LEASE_SECONDS = 0
+        assert await statuses(issued.text) == [401]
+        await asyncio.to_thread(outage.start)
+        await close_gate()
+
+    on_a_loop(run())
+
+
+def _revoke(key):
+    from django.db import connection
+
+    try:
+        return services.revoke_key(key, actor=ACTOR)
+    finally:
+        connection.close()
+
+
+def test_a_debt_whose_answer_was_lost_is_counted_once(outage, fresh_catalogue, issued, on_a_loop, monkeypatch):
+    from quotas.store import StoreUnavailable
+
+    async def run() -> None:
+        assert await statuses(issued.text) == [200]
+        lookup = gate()._lookup
+        known = lookup.recall(issued.key.public_id)
+        assert known is not None
+        owed = Owed()
+        model = known.catalogue.models["sm"]
+        for _ in range(3):
+            owed.note(known.terms(model, known.key.secrets[0].id).wanted)
+        ask_redis = lookup.link.ask
+
+        async def lose_the_answer(partition, command):
+            await ask_redis(partition, command)
+            raise StoreUnavailable("the answer was lost")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(lookup.link, "ask", lose_the_answer)
+            with pytest.raises(StoreUnavailable):
+                await owed.repay(lookup.link)
+        assert owed
+        await owed.repay(lookup.link)
+        assert not owed
+        assert store.sync_client().hget(names.usage(issued.key.public_id, "sm", clock.hour()), "a") == "4"
+
+    on_a_loop(run())
