@@ -99,7 +99,7 @@ class PlanEntry:
 class CatalogueFile:
     """A catalogue that holds together."""
 
-    default_plan: str | None
+    default_plan: str | None  # None: not a word about it; '': a sign-up gets none
     models: Mapping[str, ModelEntry]
     plans: Mapping[str, PlanEntry]
     source: Source
@@ -134,7 +134,7 @@ class _Reader:
         self._paths_apart(models)
         plans = {name: self._plan(name, raw, models) for name, raw in self._table("plans").items()}
         default = self._raw.get("default_plan")
-        if default is not None and default not in list(plans):
+        if default not in [None, "", *plans]:
             self._fault(
                 "", f"default_plan = {default!r} names no plan of this file; {_instead(default, plans)}", "default_plan"
             )
@@ -152,9 +152,9 @@ class _Reader:
     def _model(self, slug: str, raw: dict[str, Any]) -> ModelEntry:
         where = f"models.{slug}"
         self._only(raw, _MODEL, where, f"the model {slug}")
-        self._slug(slug, where)
+        named_well = self._slug(slug, where)
         path = self._value(raw, "path", str, f"/{slug}", where)
-        if not re.fullmatch(rf"(/{SEGMENT}){{1,8}}", path):
+        if (named_well or "path" in raw) and not re.fullmatch(rf"(/{SEGMENT}){{1,8}}", path):
             self._fault(
                 where, f"path = {path!r} is no clean path prefix; write one such as '/{slug}' or '/v1/{slug}'", "path"
             )
@@ -198,10 +198,12 @@ class _Reader:
         self._only(raw, _LIMIT, where, what, name)
         for required in ("name", "per", "amount", "window"):
             if required not in raw:
-                self._fault(where, f"{what} has no {required}; write {required} = {_EXAMPLES[required]}", name)
-        if isinstance(raw.get("name", ""), str):
+                self._fault(
+                    where, f"{what} has no {required}; write {required} = {_EXAMPLES[required]}", name, "limits"
+                )
+        if isinstance(raw.get("name"), str):
             self._slug(name, where)
-        else:
+        elif "name" in raw:
             self._fault(where, f"a limit's name = {raw['name']!r} is not text in quotes", name)
         self._among(raw, "per", limits.SCOPES, where, name)
         self._among(raw, "window", limits.WINDOWS, where, name)
@@ -238,11 +240,11 @@ class _Reader:
             if name not in known:
                 self._fault(where, f"{what} has no field {name!r}; {_instead(name, known)}", name, near)
 
-    def _slug(self, value: str, where: str) -> None:
-        if not re.fullmatch(SLUG, value):
-            self._fault(
-                where, f"{value!r} is no name: use up to 63 of A-Z a-z 0-9 . _ -, a letter or digit first", value
-            )
+    def _slug(self, value: str, where: str) -> bool:
+        if re.fullmatch(SLUG, value):
+            return True
+        self._fault(where, f"{value!r} is no name: use up to 63 of A-Z a-z 0-9 . _ -, a letter or digit first", value)
+        return False
 
     def _among(self, raw: Mapping[str, Any], field: str, allowed: tuple[str, ...], where: str, name: str) -> None:
         value = raw.get(field, allowed[0])
@@ -289,7 +291,8 @@ def apply(file: CatalogueFile) -> Iterator[str]:
         yield from _apply_model(model, rows.get(model.slug))
     for plan in file.plans.values():
         yield from apply_plan(plan)
-    yield from apply_default_plan(file.default_plan)
+    if file.default_plan is not None:
+        yield from apply_default_plan(file.default_plan)
 
 
 def _contradictions(file: CatalogueFile, rows: Mapping[str, ServedModel]) -> Iterator[str]:

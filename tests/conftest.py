@@ -60,6 +60,15 @@ def redis_db(redis_socket):
     client.flushdb()
 
 
+@pytest.fixture
+def without_redis(settings):
+    """Redis is away for commands and services until the block `with without_redis()` ends."""
+    store.sync_client.cache_clear()
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    yield
+    store.sync_client.cache_clear()
+
+
 @pytest.fixture(autouse=True)
 def _nothing_cached():
     cache.clear()
