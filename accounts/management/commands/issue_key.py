@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import ArgumentParser
 from datetime import timedelta
 from typing import Any
@@ -60,7 +61,7 @@ def _account(name: str, plan_name: str | None) -> Account:
     if plan_name is not None and account.plan.name != plan_name:
         raise CommandError(
             f"The account {name} is on the plan {account.plan.name}. To move it: "
-            f"manage.py move_account --account '{name}' --plan {plan_name}"
+            f"manage.py move_account --account {shlex.quote(name)} --plan {shlex.quote(plan_name)}"
         )
     return account
 
@@ -71,6 +72,11 @@ def _plan(name: str | None) -> Plan:
         if catalogue is None or catalogue.default_plan is None:
             raise CommandError("Say --plan: the catalogue has no default_plan.")
         return catalogue.default_plan
+    return find_plan(name)
+
+
+def find_plan(name: str) -> Plan:
+    """The plan of this name. Raises CommandError with those that there are."""
     plan = Plan.objects.filter(name=name).first()
     if plan is None:
         known = ", ".join(Plan.objects.values_list("name", flat=True)) or "none; run manage.py apply_catalogue first"

@@ -7,10 +7,10 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from accounts.management.commands.issue_key import find_plan
 from accounts.models import Account
 from accounts.services import Actor, move_account
 from authsvc.commands import OperatorCommand, pending
-from quotas.models import Plan
 
 
 class Command(OperatorCommand):
@@ -22,10 +22,9 @@ class Command(OperatorCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         account = Account.objects.select_related("plan").filter(name=options["account"]).first()
-        plan = Plan.objects.filter(name=options["plan"]).first()
-        if account is None or plan is None:
-            missing = f"account {options['account']!r}" if account is None else f"plan {options['plan']!r}"
-            raise CommandError(f"There is no {missing}.")
+        if account is None:
+            raise CommandError(f"There is no account {options['account']!r}.")
+        plan = find_plan(options["plan"])
         if move_account(account, plan, actor=Actor.command("move_account")).is_pending:
             raise pending()
         self.stdout.write(f"done: {account.name} is on {plan.name}")
