@@ -272,7 +272,7 @@ def _list(names: Any) -> str:
     return ", ".join(names) or "none"
 
 
-def _instead(word: str, known: Any) -> str:
+def _instead(word: Any, known: Any) -> str:
     close = difflib.get_close_matches(str(word), list(known), n=1)
     return f"did you mean {close[0]!r}?" if close else f"known: {_list(known)}"
 

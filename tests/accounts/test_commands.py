@@ -244,6 +244,6 @@ def test_a_revoked_key_needs_no_pepper(issued, settings):
     assert run("check_pepper") == "KEY_PEPPER_OLD is not needed.\n"
 
 
-def test_an_issued_key_carries_the_current_pepper(account):
+def test_an_issued_key_carries_the_current_pepper(account, settings):
     issue()
-    assert KeySecret.objects.get().pepper == keys.Pepper.of(services.settings.KEY_PEPPER).id
+    assert KeySecret.objects.get().pepper == keys.Pepper.of(settings.KEY_PEPPER).id

@@ -124,7 +124,9 @@ def test_what_others_stand_on_stays(issued, account):
         plan=account.plan, scope="key", name="x", amount=1, window="day", counted_since=timezone.now(),
         model=ServedModel.objects.get(slug="lg"),
     )  # fmt: skip
-    for row in (account.plan, ServedModel.objects.get(slug="lg"), Catalogue.objects.get().default_plan):
+    default = Catalogue.objects.get().default_plan
+    assert default is not None
+    for row in (account.plan, ServedModel.objects.get(slug="lg"), default):
         with pytest.raises(ProtectedError):
             row.delete()
 

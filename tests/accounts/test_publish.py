@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, transaction
@@ -34,14 +35,14 @@ def key(issued):
     return issued.key
 
 
-def stored(redis_db, key: ApiKey) -> tuple[int, dict]:
+def stored(redis_db, key: ApiKey) -> tuple[int, dict[str, Any]]:
     version, facts = redis_db.hmget(
         names.account(key.public_id[:8]), names.field("v", key.public_id), names.field("f", key.public_id)
     )
     return int(version), json.loads(facts)
 
 
-def stored_account(redis_db, account: Account) -> tuple[int, dict]:
+def stored_account(redis_db, account: Account) -> tuple[int, dict[str, Any]]:
     version, facts = redis_db.hmget(names.account(account.public_id), "v", "f")
     return int(version), json.loads(facts)
 

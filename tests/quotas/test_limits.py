@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -105,6 +106,10 @@ def test_a_counter_is_named_by_what_it_counts_alone():
     one = Limit(name="a", scope="key", amount=60, window="hour", burst=3, shadow=True, since=9)
     same = Limit(name="b", scope="key", amount=1, window="hour")
     assert one.identity == same.identity
-    others = [{"scope": "account"}, {"window": "day"}, {"unit": "units"}, {"model": "sm"}]
-    for other in others:
-        assert Limit(**{"name": "a", "scope": "key", "amount": 60, "window": "hour", **other}).identity != one.identity
+    for other in (
+        replace(one, scope="account"),
+        replace(one, window="day"),
+        replace(one, unit="units"),
+        replace(one, model="sm"),
+    ):
+        assert other.identity != one.identity
