@@ -49,6 +49,9 @@ class Account(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise BulkChangeRefused("An account is never deleted: close it.")
+
     @property
     def state(self) -> str:
         """active, suspended or closed."""
@@ -151,6 +154,9 @@ class ApiKey(models.Model):
     def __str__(self) -> str:
         return f"{self.name} ({self.public_id})"
 
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise BulkChangeRefused("A key is never deleted: revoke it.")
+
 
 class KeySecret(models.Model):
     """One secret of a key: during a rotation's grace there are two."""
@@ -202,6 +208,11 @@ class AppendOnlyQuerySet(models.QuerySet["AuditEvent"]):
 
     def bulk_update(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise BulkChangeRefused("The audit log is append-only.")
+
+    def bulk_create(self, *args: Any, update_conflicts: bool = False, **kwargs: Any) -> list[AuditEvent]:
+        if update_conflicts:
+            raise BulkChangeRefused("The audit log is append-only.")
+        return super().bulk_create(*args, **kwargs)
 
     def delete(self) -> NoReturn:
         raise BulkChangeRefused("The audit log is append-only.")

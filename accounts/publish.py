@@ -9,6 +9,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
+from django.db import Error as DatabaseError
 from django.db import transaction
 from django.db.models import F, Model
 from django.utils import timezone
@@ -90,9 +91,10 @@ def _publish_now(publication: Publication) -> None:
     try:
         for part, subject in dict.fromkeys((row.part, row.subject) for row in publication.rows):
             deliver(part, subject)
-    except RedisError as error:
+    except (RedisError, DatabaseError) as error:
+        # Committed all the same: the outbox row stands, and whoever reported a failure would make it happen twice.
         publication.published = False
-        log.warning("a change is pending: redis cannot be reached (%s)", type(error).__name__)
+        log.warning("a change is pending: redis or the database cannot be reached (%s)", type(error).__name__)
     else:
         publication.published = True
 

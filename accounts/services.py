@@ -79,28 +79,41 @@ def create_account(name: str, plan: Plan, *, actor: Actor, owner: User | None = 
 
 def move_account(account: Account, plan: Plan, *, actor: Actor) -> Publication:
     """Put the account on another plan. What was used stays used."""
-    return _change_account(account, "account.move", actor, plan=plan, plan_since=timezone.now())
+    return _change_account(
+        account,
+        "account.move",
+        actor,
+        lambda locked: {} if locked.plan == plan else {"plan": plan, "plan_since": timezone.now()},
+    )
 
 
 def suspend_account(account: Account, *, actor: Actor) -> Publication:
     """Refuse all calls of the account until it is resumed."""
-    if account.closed_at:
-        raise Refused(f"The account {account.name} is closed.")
-    return _change_account(account, "account.suspend", actor, suspended_at=timezone.now())
+
+    def suspended(locked: Account) -> dict[str, Any]:
+        if locked.closed_at:
+            raise Refused(f"The account {locked.name} is closed.")
+        return {} if locked.suspended_at else {"suspended_at": timezone.now()}
+
+    return _change_account(account, "account.suspend", actor, suspended)
 
 
 def resume_account(account: Account, *, actor: Actor) -> Publication:
     """End a suspension."""
-    return _change_account(account, "account.resume", actor, suspended_at=None)
+    return _change_account(
+        account, "account.resume", actor, lambda locked: {"suspended_at": None} if locked.suspended_at else {}
+    )
 
 
 def close_account(account: Account, *, actor: Actor) -> Publication:
     """Refuse all calls of the account for good."""
-    return _change_account(account, "account.close", actor, closed_at=timezone.now())
+    return _change_account(
+        account, "account.close", actor, lambda locked: {} if locked.closed_at else {"closed_at": timezone.now()}
+    )
 
 
 def rename_account(account: Account, name: str, *, actor: Actor) -> Publication:
-    return _change_account(account, "account.rename", actor, name=name.strip())
+    return _change_account(account, "account.rename", actor, lambda locked: {"name": name.strip()})
 
 
 def override_limit(
@@ -330,16 +343,22 @@ def _store_new_digest(secret_id: int, pepper: str, digest: str) -> bool:
     return True
 
 
-def _change_account(account: Account, act: str, actor: Actor, **fields: Any) -> Publication:
+def _change_account(
+    account: Account, act: str, actor: Actor, fields_of: Callable[[Account], dict[str, Any]]
+) -> Publication:
+    """Set the fields that the account, locked, should get. None at all: it was done before, and is published again."""
     with change() as publication:
         _lock(account)
         before = _account_state(account)
-        for name, value in fields.items():
-            setattr(account, name, value)
-        account.full_clean()
-        account.save(update_fields=list(fields))
+        fields = fields_of(account)
+        if fields:
+            for name, value in fields.items():
+                setattr(account, name, value)
+            account.full_clean()
+            account.save(update_fields=list(fields))
+            _record(actor, act, account, account.public_id, before, _account_state(account))
+        # Also the second time: who repeats it because the first answer was "pending" wants it published.
         publication.of_account(account)
-        _record(actor, act, account, account.public_id, before, _account_state(account))
     return publication
 
 

@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import ERROR, CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
+from redis.exceptions import RedisError
 
-_REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
+from quotas import store
 
 
 def stop_if_wrong() -> None:
@@ -24,10 +25,12 @@ def stop_if_wrong() -> None:
 @register()
 def check_settings(**_: Any) -> Iterable[CheckMessage]:
     """What the types of settings.py cannot say."""
-    if urlsplit(settings.REDIS_URL).scheme not in _REDIS_SCHEMES:
-        schemes = ", ".join(f"{scheme}://" for scheme in _REDIS_SCHEMES)
+    if not store.can_be_read(settings.REDIS_URL):
+        schemes = ", ".join(f"{scheme}://" for scheme in store.SCHEMES)
         yield Error(
-            "REDIS_URL has a scheme that is not known.", hint=f"Begin it with one of: {schemes}.", id="authsvc.E001"
+            "REDIS_URL cannot be read.",
+            hint=f"Begin it with one of: {schemes}; then host:port/0, the port and the database being numbers.",
+            id="authsvc.E001",
         )
     if not re.fullmatch(r"[A-Za-z0-9]{2,12}", settings.KEY_PREFIX):
         yield Error(
@@ -48,12 +51,44 @@ def check_settings(**_: Any) -> Iterable[CheckMessage]:
             id="authsvc.E005",
         )
     for name in ("GATEWAY_URL", "CONSOLE_URL", "ERRORS_URL"):
-        if urlsplit(getattr(settings, name)).scheme not in ("http", "https"):
+        if not _is_web_address(getattr(settings, name)):
             variable = f"AUTHSVC_{name}" if name == "ERRORS_URL" else name
-            yield Error(f"{variable} is no http:// or https:// address.", id="authsvc.E006")
+            yield Error(f"{variable} is no http:// or https:// address.", hint="Write https://HOST.", id="authsvc.E006")
     if any("_" in host for host in settings.ALLOWED_HOSTS):
         yield Warning(
             "ALLOWED_HOSTS names a host with an underscore.",
             hint="Django refuses such host names: call the service by one without.",
             id="authsvc.W001",
         )
+
+
+@register("redis", deploy=True)
+def check_redis(**_: Any) -> Iterable[CheckMessage]:
+    """What only Redis itself can tell: `manage.py check --deploy`, or `--deploy --tag redis` for this alone."""
+    try:
+        policies = store.wrong_policies(store.sync_client())
+    except (RedisError, ValueError) as error:
+        yield Error(
+            f"REDIS_URL: Redis does not answer there ({type(error).__name__}).",
+            hint="Start it, or correct the address or the password.",
+            id="authsvc.E007",
+        )
+        return
+    for policy in policies:
+        yield Error(wrong_policy(policy), hint=REMEDY, id="authsvc.E008")
+
+
+REMEDY = "Set `maxmemory-policy noeviction` in redis.conf, or at your provider; then give it memory enough."
+
+
+def wrong_policy(policy: str) -> str:
+    return f"REDIS_URL: this Redis has the maxmemory-policy {policy} and would forget counters and revocations."
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  raises ValueError
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)

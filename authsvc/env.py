@@ -10,27 +10,44 @@ from pathlib import Path
 from django.core.exceptions import ImproperlyConfigured
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST = timedelta(days=36_500)  # beyond it a moment from now leaves the calendar
 
 
-class Missing(ImproperlyConfigured):
+class BadSetting(ImproperlyConfigured):
+    """A variable that cannot be used; the text names it and says what to write."""
+
+
+class Missing(BadSetting):
     """A variable that has no safe default is not set."""
 
 
 def text(name: str, default: str | None = None) -> str:
-    """The variable, or the content of the file that NAME_FILE names, without white space around it."""
-    value, file = os.environ.get(name), os.environ.get(f"{name}_FILE")
-    if value is not None and file is not None:
-        raise ImproperlyConfigured(f"{name} and {name}_FILE are both set: keep one.")
-    if file is not None:
+    """The variable, or the content of the file that NAME_FILE names, without white space around it.
+
+    Blank is the same as not set: compose files pass on what nobody has set as an empty text.
+    """
+    value, file = _stripped(name), _stripped(f"{name}_FILE")
+    if value and file:
+        raise BadSetting(f"{name} and {name}_FILE are both set: keep one.")
+    if file:
         try:
-            return Path(file).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ImproperlyConfigured(f"{name}_FILE: cannot read {file}: {error}") from error
-    if value is not None and value.strip():
-        return value.strip()
+            value = Path(file).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise BadSetting(f"{name}_FILE names {file}, which cannot be read: {error.strerror}.") from error
+        except UnicodeDecodeError as error:
+            raise BadSetting(f"{name}_FILE names {file}, which is no text in UTF-8.") from error
+    if value:
+        return value
     if default is None:
-        raise Missing(f"{name} is not set. Set it, or {name}_FILE to a file that holds it.")
+        found = f"{name}_FILE names {file}, which is empty" if file else f"{name} is not set"
+        raise Missing(
+            f"{found}: set {name}, or {name}_FILE to a file that holds it (or DEBUG=1, just to try authsvc out)."
+        )
     return default
+
+
+def _stripped(name: str) -> str:
+    return os.environ.get(name, "").strip()
 
 
 def number(name: str, default: float, *, least: float = 0, most: float = 1e12) -> float:
@@ -39,9 +56,9 @@ def number(name: str, default: float, *, least: float = 0, most: float = 1e12) -
     try:
         value = float(raw)
     except ValueError as error:
-        raise ImproperlyConfigured(f"{name}={raw!r} is not a number.") from error
+        raise BadSetting(f"{name}={raw!r} is not a number.") from error
     if not least <= value <= most:
-        raise ImproperlyConfigured(f"{name}={raw} is not between {least:g} and {most:g}.")
+        raise BadSetting(f"{name}={raw} is not between {least:g} and {most:g}.")
     return value
 
 
@@ -52,14 +69,14 @@ def flag(name: str, *, default: bool) -> bool:
         return True
     if raw in ("0", "false", "no", "off"):
         return False
-    raise ImproperlyConfigured(f"{name}={raw!r} is neither 1 nor 0.")
+    raise BadSetting(f"{name}={raw!r} is neither 1 nor 0.")
 
 
 def choice(name: str, *allowed: str) -> str:
     """One of the allowed words; the first is the default."""
     raw = text(name, allowed[0])
     if raw not in allowed:
-        raise ImproperlyConfigured(f"{name}={raw!r} is not one of: {', '.join(allowed)}.")
+        raise BadSetting(f"{name}={raw!r} is not one of: {', '.join(allowed)}.")
     return raw
 
 
@@ -77,23 +94,30 @@ def secret(name: str, *, made_in: Path | None, least: int = 32) -> str:
             raise
         value = _made_once(made_in / name)
     if len(value) < least:
-        raise ImproperlyConfigured(f"{name} has {len(value)} characters; it needs at least {least}.")
+        raise BadSetting(f"{name} has {len(value)} characters; it needs at least {least}.")
     return value
 
 
 def _made_once(path: Path) -> str:
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    try:
-        with open(path, "x", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            file.write(secrets.token_urlsafe(48))
-    except FileExistsError:
-        pass
+    """The secret in this file; whoever comes first makes it, and nobody ever sees half of it."""
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        draft = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(48), encoding="utf-8")
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        draft.unlink()
     return path.read_text(encoding="utf-8").strip()
 
 
 def duration(raw: str) -> timedelta:
     """`90s`, `15m`, `12h`, `30d`: a positive whole number and a unit. ValueError says what is expected."""
     amount, unit = raw[:-1], raw[-1:]
-    if unit not in _UNITS or not (amount.isascii() and amount.isdigit()) or not 0 < int(amount) < 10**7:
+    if unit not in _UNITS or not (amount.isascii() and amount.isdigit()) or not amount.strip("0"):
         raise ValueError(f"{raw!r} is not a duration: write a whole number and s, m, h or d, such as 30d.")
+    if len(amount) > 12 or int(amount) * _UNITS[unit] > _LONGEST.total_seconds():
+        raise ValueError(f"{raw!r} is longer than {_LONGEST.days}d.")
     return timedelta(seconds=int(amount) * _UNITS[unit])

@@ -20,7 +20,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from authsvc import replica
-from quotas.store import sync_client
+from quotas.store import sync_client, wrong_policies
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -93,16 +93,7 @@ async def store_faults() -> list[str]:
 
 
 def _ask_store() -> list[str]:
-    client = sync_client()
-    client.ping()
-    policies = eviction_policies(client.info("memory"))
-    return [f"the store's maxmemory-policy is {policy}, not noeviction" for policy in policies - {"noeviction"}]
-
-
-def eviction_policies(info: dict[str, Any]) -> set[str]:
-    """The policy INFO tells; a cluster's client tells it node by node. CONFIG is forbidden at many providers."""
-    nodes = [info] if "maxmemory_policy" in info else info.values()
-    return {str(node["maxmemory_policy"]) for node in nodes}
+    return [f"the store's maxmemory-policy is {policy}, not noeviction" for policy in wrong_policies(sync_client())]
 
 
 class Numbers(Collector):

@@ -6,9 +6,11 @@ import warnings
 from pathlib import Path
 
 import dj_database_url
-from django.core.exceptions import ImproperlyConfigured
 
-from authsvc import env
+from authsvc import env, faults
+from authsvc.env import BadSetting
+
+faults.say_plainly()  # manage.py stays Django's own: what it cannot go on with is one sentence, not a traceback
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -25,8 +27,8 @@ REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0" if DEBUG else None)
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "*" if DEBUG else "localhost,127.0.0.1,[::1]")
 
 # Where people and clients find us.
-GATEWAY_URL = env.text("GATEWAY_URL", "http://127.0.0.1:8080")
-CONSOLE_URL = env.text("CONSOLE_URL", "http://127.0.0.1:8081")
+GATEWAY_URL = env.text("GATEWAY_URL", "http://127.0.0.1:8080").rstrip("/")
+CONSOLE_URL = env.text("CONSOLE_URL", "http://127.0.0.1:8081").rstrip("/")
 
 # What an operator may choose.
 SERVES = env.words("AUTHSVC_SERVES", "gate,console")  # one image, two kinds of process
@@ -39,12 +41,10 @@ LEASE_SECONDS = env.number("AUTHSVC_LEASE", 10, least=1, most=3600)
 LOG_DECISIONS = env.choice("AUTHSVC_LOG_DECISIONS", "refused", "all")
 IMPORTED_KEYS = env.flag("AUTHSVC_IMPORTED_KEYS", default=False)
 CACHED_KEYS = int(env.number("AUTHSVC_CACHED_KEYS", 20_000, least=16, most=10_000_000))  # facts held by one process
-DRAIN_SECONDS = env.number(
-    "AUTHSVC_DRAIN", 5, most=300
-)  # deploy/gunicorn.conf.py reads it itself: HUP must not import this
+DRAIN_SECONDS = env.number("AUTHSVC_DRAIN", 5, most=300)  # here to be checked; deploy/gunicorn.conf.py uses it
 
 if not set(SERVES) <= {"gate", "console"} or not SERVES:
-    raise ImproperlyConfigured(f"AUTHSVC_SERVES={','.join(SERVES)!r} is not gate, console or gate,console.")
+    raise BadSetting(f"AUTHSVC_SERVES={','.join(SERVES)!r} is not gate, console or gate,console.")
 
 # From here on: Django's own settings, which an operator does not meet.
 ROOT_URLCONF = "authsvc.urls"
@@ -96,7 +96,7 @@ TEMPLATES = [
 try:
     DATABASES = {"default": dj_database_url.parse(DATABASE_URL, conn_max_age=60, conn_health_checks=True)}
 except (ValueError, KeyError) as error:
-    raise ImproperlyConfigured("DATABASE_URL cannot be read: write sqlite:///PATH or postgres://…") from error
+    raise BadSetting("DATABASE_URL cannot be read: write sqlite:////PATH or postgres://…") from error
 
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # WAL lets readers go on beside a writer; IMMEDIATE makes two writers wait for each other instead of failing.
@@ -105,9 +105,14 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "transaction_mode": "IMMEDIATE",
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
-    Path(str(DATABASES["default"]["NAME"])).parent.mkdir(parents=True, exist_ok=True)
-else:
+    try:
+        Path(str(DATABASES["default"]["NAME"])).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadSetting(f"DATABASE_URL: its folder cannot be made: {error}.") from error
+elif DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
     DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+else:
+    raise BadSetting("DATABASE_URL names a database that authsvc does not know: write sqlite:////PATH or postgres://…")
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

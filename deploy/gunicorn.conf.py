@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import os
 
-from authsvc import env, replica
+from authsvc import env, faults, preflight, replica
 from authsvc.worker import GateWorker
 
 _cores = len(os.sched_getaffinity(0))
 
-GateWorker.admin_bind = env.text("ADMIN_BIND", "")
-GateWorker.drain_seconds = env.number("AUTHSVC_DRAIN", 5, most=300)
+with faults.or_exit():
+    GateWorker.admin_bind = env.text("ADMIN_BIND", "")
+    GateWorker.drain_seconds = env.number("AUTHSVC_DRAIN", 5, most=300)
+    bind = env.words("BIND", "127.0.0.1:8000") + env.words("ADMIN_BIND", "")
+    # Two at least, so that one may die or be busy; four at most unless asked, because a container sees all cores of
+    # its host, whatever its share of them is.
+    workers = int(env.number("WEB_CONCURRENCY", max(2, min(4, _cores)), least=1, most=256))
 
-bind = env.words("BIND", "127.0.0.1:8000") + env.words("ADMIN_BIND", "")
 backlog = 2048
-
-# Two at least, so that one may die or be busy; four at most unless asked, because a container sees all cores of its
-# host, whatever its share of them is.
-workers = int(env.number("WEB_CONCURRENCY", max(2, min(4, _cores)), least=1, most=256))
 worker_class = "authsvc.worker.GateWorker"
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a heartbeat must not wait for a disk
 
@@ -51,6 +51,7 @@ accesslog = None  # the gate writes its own line, without secrets
 errorlog = "-"
 control_socket_disable = True  # it would write to the home directory, which is read-only
 
+on_starting = preflight.refuse_wrong_settings
 when_ready = replica.watch_for_the_end
 on_reload = replica.next_generation
 pre_fork = replica.give_seat

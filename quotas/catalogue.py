@@ -19,6 +19,7 @@ from quotas.models import SEGMENT, SLUG, Catalogue, Plan, PlanLimit, ServedModel
 _TOP = ("default_plan", "models", "plans")
 _MODEL = ("title", "cost", "path", "enabled")
 _PLAN = ("title", "models", "limits")
+_EXAMPLES = {"name": '"minute"', "per": '"key" or "account"', "amount": "60", "window": '"minute"'}
 _LIMIT = ("name", "per", "amount", "window", "unit", "model", "burst", "shadow")
 
 
@@ -28,6 +29,53 @@ class BadCatalogue(ValueError):
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
         self.faults = faults
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The file's name and lines, to say where a fault is."""
+
+    name: str
+    lines: tuple[str, ...]
+
+    def fault(self, where: str, text: str, *near: str) -> str:
+        """A fault with the line of a table, or of the first word of `near` found below its header."""
+        return f"{self.name}:{self._line(where, near)}: {f'[{where}] ' if where else ''}{text}"
+
+    def _line(self, where: str, near: tuple[str, ...]) -> int:
+        header = self._header(where)
+        for word in near:
+            pattern = re.compile(rf"(?<![\w.-]){re.escape(word)}(?![\w.-])")
+            for i in range(header, len(self.lines)):
+                if where and i > header and self._is_another_header(self.lines[i], where):
+                    break
+                if word and pattern.search(self.lines[i].split("#")[0]):
+                    return i + 1
+        return header + 1
+
+    def _header(self, where: str) -> int:
+        """Where a table begins: with a header of its own, or as a field of the table above it."""
+        above, _, name = where.partition(".")
+        begins = (f"[{where}]", f"{where} ", f"{where}=", f"{where}.", f"[[{where}.", f"[{where}.")
+        plain = [_bare(line) for line in self.lines]
+        own = next((i for i, line in enumerate(plain) if line.startswith(begins)), None)
+        if own is not None or not name:
+            return own or 0
+        first = next(
+            (i for i, line in enumerate(plain) if line.startswith((f"[{above}]", f"{above} ", f"{above}="))), 0
+        )
+        return next(
+            (i for i in range(first, len(plain)) if plain[i].startswith((f"{name} ", f"{name}=", f"{name}."))), first
+        )
+
+    @staticmethod
+    def _is_another_header(line: str, where: str) -> bool:
+        bare = _bare(line)
+        return bare.startswith("[") and "=" not in bare and not bare.startswith((f"[[{where}.", f"[{where}."))
+
+
+def _bare(line: str) -> str:
+    return line.strip().replace('"', "").replace("'", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,40 +99,48 @@ class PlanEntry:
 class CatalogueFile:
     """A catalogue that holds together."""
 
-    default_plan: str | None
+    default_plan: str | None  # None: not a word about it; '': a sign-up gets none
     models: Mapping[str, ModelEntry]
     plans: Mapping[str, PlanEntry]
+    source: Source
 
 
 def read_catalogue_file(path: Path) -> CatalogueFile:
     """Parse and check a catalogue file. Raises BadCatalogue with every fault found, OSError if it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8")
-        return _Reader(str(path), text, tomllib.loads(text)).read()
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
+        return _Reader(Source(str(path), tuple(text.splitlines())), tomllib.loads(text)).read()
     except tomllib.TOMLDecodeError as error:
-        raise BadCatalogue([f"{path}: this is no TOML: {error}"]) from error
+        what, _, at = str(error).partition(" (at ")
+        line = re.match(r"line (\d+)", at)
+        number = int(line[1]) if line else max(1, len(text.splitlines()))
+        raise BadCatalogue([f"{path}:{number}: this is no TOML: {what}"]) from error
     except UnicodeDecodeError as error:
-        raise BadCatalogue([f"{path}: this is no UTF-8 text"]) from error
+        raise BadCatalogue([f"{path}: this is no text in UTF-8: save it as UTF-8"]) from error
 
 
 class _Reader:
     """Collects every fault, so that one run tells them all."""
 
-    def __init__(self, name: str, text: str, raw: dict[str, Any]) -> None:
-        self._name, self._lines, self._raw = name, text.splitlines(), raw
+    def __init__(self, source: Source, raw: dict[str, Any]) -> None:
+        self._source, self._raw = source, raw
         self._faults: list[str] = []
 
     def read(self) -> CatalogueFile:
+        if not self._raw:
+            self._fault("", "the file is empty: write at least one [models.NAME]")
         self._only(self._raw, _TOP, "", "the catalogue")
         models = {slug: self._model(slug, raw) for slug, raw in self._table("models").items()}
         self._paths_apart(models)
         plans = {name: self._plan(name, raw, models) for name, raw in self._table("plans").items()}
         default = self._raw.get("default_plan")
-        if default is not None and default not in plans:
-            self._fault("default_plan", f"default_plan names no plan of this file; write one of: {_list(plans)}")
+        if default not in [None, "", *plans]:
+            self._fault(
+                "", f"default_plan = {default!r} names no plan of this file; {_instead(default, plans)}", "default_plan"
+            )
         if self._faults:
             raise BadCatalogue(self._faults)
-        return CatalogueFile(default, models, plans)
+        return CatalogueFile(default, models, plans, self._source)
 
     def _table(self, name: str) -> dict[str, dict[str, Any]]:
         table = self._raw.get(name, {})
@@ -96,9 +152,9 @@ class _Reader:
     def _model(self, slug: str, raw: dict[str, Any]) -> ModelEntry:
         where = f"models.{slug}"
         self._only(raw, _MODEL, where, f"the model {slug}")
-        self._slug(slug, where)
+        named_well = self._slug(slug, where)
         path = self._value(raw, "path", str, f"/{slug}", where)
-        if not re.fullmatch(rf"(/{SEGMENT}){{1,8}}", path):
+        if (named_well or "path" in raw) and not re.fullmatch(rf"(/{SEGMENT}){{1,8}}", path):
             self._fault(
                 where, f"path = {path!r} is no clean path prefix; write one such as '/{slug}' or '/v1/{slug}'", "path"
             )
@@ -111,7 +167,7 @@ class _Reader:
 
     def _paths_apart(self, models: Mapping[str, ModelEntry]) -> None:
         for _, other, text in rules.conflicting_paths({slug: model.path for slug, model in models.items()}):
-            self._fault(f"models.{other}", text)
+            self._fault(f"models.{other}", f"{text}: write another path", "path")
 
     def _plan(self, name: str, raw: dict[str, Any], models: Mapping[str, ModelEntry]) -> PlanEntry:
         where = f"plans.{name}"
@@ -142,17 +198,22 @@ class _Reader:
         self._only(raw, _LIMIT, where, what, name)
         for required in ("name", "per", "amount", "window"):
             if required not in raw:
-                self._fault(where, f"{what} has no {required}", name)
-        self._slug(name, where)
+                self._fault(
+                    where, f"{what} has no {required}; write {required} = {_EXAMPLES[required]}", name, "limits"
+                )
+        if isinstance(raw.get("name"), str):
+            self._slug(name, where)
+        elif "name" in raw:
+            self._fault(where, f"a limit's name = {raw['name']!r} is not text in quotes", name)
         self._among(raw, "per", limits.SCOPES, where, name)
         self._among(raw, "window", limits.WINDOWS, where, name)
         self._among(raw, "unit", limits.UNITS, where, name)
         model = raw.get("model", EVERY_MODEL)
-        if model != EVERY_MODEL and model not in models:
+        if model != EVERY_MODEL and model not in list(models):
             self._fault(where, f"{what}: there is no model {model!r}; {_instead(model, models)}", name)
-        smoothed = raw.get("window") in limits.SMOOTHED
+        smoothed = raw.get("window") in list(limits.SMOOTHED)
         self._whole(raw, "amount", limits.MOST_SMOOTHED if smoothed else limits.MOST_CALENDAR, where, name)
-        if "burst" in raw and not smoothed:
+        if "burst" in raw and raw.get("window") in limits.CALENDAR:
             self._fault(where, f"{what}: a {raw.get('window')} is a quota and has no burst; leave it out", name)
         elif "burst" in raw:
             self._whole(raw, "burst", limits.MOST_BURST, where, name)
@@ -179,11 +240,11 @@ class _Reader:
             if name not in known:
                 self._fault(where, f"{what} has no field {name!r}; {_instead(name, known)}", name, near)
 
-    def _slug(self, value: str, where: str) -> None:
-        if not re.fullmatch(SLUG, value):
-            self._fault(
-                where, f"{value!r} is no name: use up to 63 of A-Z a-z 0-9 . _ -, a letter or digit first", value
-            )
+    def _slug(self, value: str, where: str) -> bool:
+        if re.fullmatch(SLUG, value):
+            return True
+        self._fault(where, f"{value!r} is no name: use up to 63 of A-Z a-z 0-9 . _ -, a letter or digit first", value)
+        return False
 
     def _among(self, raw: Mapping[str, Any], field: str, allowed: tuple[str, ...], where: str, name: str) -> None:
         value = raw.get(field, allowed[0])
@@ -204,30 +265,14 @@ class _Reader:
         return value
 
     def _fault(self, where: str, text: str, *near: str) -> None:
-        """Note a fault at the line of a table, or of the first word of `near` found below its header."""
-        line = self._line(where, near)
-        self._faults.append(f"{self._name}:{line}: {f'[{where}] ' if where else ''}{text}")
-
-    def _line(self, where: str, near: tuple[str, ...]) -> int:
-        bare = where.replace('"', "")
-        begins = (f"[{bare}]", f"{bare} ", f"{bare}=")
-        plain = [line.strip().replace('"', "") for line in self._lines]
-        header = next((i for i, line in enumerate(plain) if line.startswith(begins)), 0)
-        for word in near:
-            pattern = re.compile(rf"(?<![\w.-]){re.escape(word)}(?![\w.-])")
-            for i in range(header, len(self._lines)):
-                if where and i > header and self._lines[i].lstrip().startswith("[") and "=" not in self._lines[i]:
-                    break
-                if word and pattern.search(self._lines[i].split("#")[0]):
-                    return i + 1
-        return header + 1
+        self._faults.append(self._source.fault(where, text, *near))
 
 
 def _list(names: Any) -> str:
     return ", ".join(names) or "none"
 
 
-def _instead(word: str, known: Any) -> str:
+def _instead(word: Any, known: Any) -> str:
     close = difflib.get_close_matches(str(word), list(known), n=1)
     return f"did you mean {close[0]!r}?" if close else f"known: {_list(known)}"
 
@@ -235,14 +280,58 @@ def _instead(word: str, known: Any) -> str:
 def apply(file: CatalogueFile) -> Iterator[str]:
     """Make the database like the file, and say each thing that changed. Runs in the caller's transaction.
 
-    Models and plans that the file does not name stay: accounts may be on them.
-    A model is disabled with enabled = false.
+    Models and plans that the file does not name stay: accounts may be on them. What contradicts them is refused with
+    BadCatalogue. A model is disabled with enabled = false.
     """
+    rows = {row.slug: row for row in ServedModel.objects.all()}
+    if faults := list(_contradictions(file, rows)):
+        raise BadCatalogue(faults)
+    _free_paths(file, rows)
     for model in file.models.values():
-        yield from apply_model(model)
+        yield from _apply_model(model, rows.get(model.slug))
     for plan in file.plans.values():
         yield from apply_plan(plan)
-    yield from apply_default_plan(file.default_plan)
+    if file.default_plan is not None:
+        yield from apply_default_plan(file.default_plan)
+
+
+def _contradictions(file: CatalogueFile, rows: Mapping[str, ServedModel]) -> Iterator[str]:
+    """What the file says against models and plans that only the database knows."""
+    yield from _paths_taken(file, {slug: row.path for slug, row in rows.items() if slug not in file.models})
+    costs = {slug: row.cost for slug, row in rows.items()} | {m.slug: m.cost for m in file.models.values()}
+    for plan in file.plans.values():
+        if EVERY_MODEL in plan.models:
+            others = {slug: cost for slug, cost in costs.items() if slug not in file.models}
+            for limit, text in rules.costs_that_never_fit(plan.limits, others):
+                yield file.source.fault(f"plans.{plan.name}", f"{text} (the model is not in this file)", limit.name)
+    for row in Plan.objects.exclude(name__in=file.plans).prefetch_related("served_models", "limits__model"):
+        found = [limit.value() for limit in row.limits.all()]
+        its = set(file.models) if row.all_models else {m.slug for m in row.served_models.all()} & set(file.models)
+        for slug in sorted(its):
+            for _, text in rules.costs_that_never_fit(found, {slug: costs[slug]}):
+                yield file.source.fault(
+                    f"models.{slug}", f"{text}; the plan is {row.name}, which is not in this file", "cost"
+                )
+
+
+def _paths_taken(file: CatalogueFile, taken: Mapping[str, str]) -> Iterator[str]:
+    for entry in file.models.values():
+        for slug, path in taken.items():
+            if f"{entry.path}/".startswith(f"{path}/") or f"{path}/".startswith(f"{entry.path}/"):
+                yield file.source.fault(
+                    f"models.{entry.slug}",
+                    f"the path {entry.path} is in the way of {path}, the path of the model {slug}, which this file "
+                    f"does not name; no prefix may begin another: write another path, or [models.{slug}] with another",
+                    "path",
+                )
+
+
+def _free_paths(file: CatalogueFile, rows: Mapping[str, ServedModel]) -> None:
+    """Take from their paths the models that move, so that two may swap theirs. The rows read before keep them."""
+    for entry in file.models.values():
+        row = rows.get(entry.slug)
+        if row is not None and row.path != entry.path:
+            ServedModel._base_manager.filter(pk=row.pk).update(path=f"//{entry.slug}")
 
 
 def apply_default_plan(name: str | None) -> Iterator[str]:
@@ -257,7 +346,10 @@ def apply_default_plan(name: str | None) -> Iterator[str]:
 
 def apply_model(entry: ModelEntry) -> Iterator[str]:
     """Make the row of this slug like the entry."""
-    row = ServedModel.objects.filter(slug=entry.slug).first()
+    yield from _apply_model(entry, ServedModel.objects.filter(slug=entry.slug).first())
+
+
+def _apply_model(entry: ModelEntry, row: ServedModel | None) -> Iterator[str]:
     wanted = {"path": entry.path, "title": entry.title, "cost": entry.cost, "enabled": entry.enabled}
     if row is None:
         ServedModel.objects.create(slug=entry.slug, **wanted)

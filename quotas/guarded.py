@@ -25,6 +25,11 @@ class GuardedQuerySet(models.QuerySet[Row]):
     def bulk_update(self, *args: Any, **kwargs: Any) -> NoReturn:
         self._refuse("bulk_update")
 
+    def bulk_create(self, *args: Any, update_conflicts: bool = False, **kwargs: Any) -> list[Row]:
+        if update_conflicts:
+            self._refuse("bulk_create")
+        return super().bulk_create(*args, **kwargs)
+
     def delete(self) -> NoReturn:
         self._refuse("delete")
 

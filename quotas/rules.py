@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import pairwise
 
 from quotas import limits
 from quotas.limits import Limit
@@ -11,11 +10,13 @@ from quotas.limits import Limit
 
 def conflicting_paths(paths: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     """Two models and what is wrong, where the path prefix of the second begins with that of the first."""
-    ordered = sorted(paths.items(), key=lambda item: f"{item[1]}/")
-    for (one, shorter), (other, longer) in pairwise(ordered):
-        if f"{longer}/".startswith(f"{shorter}/"):
+    one, shorter = "", ""
+    for other, longer in sorted(paths.items(), key=lambda item: f"{item[1]}/"):
+        if one and f"{longer}/".startswith(f"{shorter}/"):
             text = f"the path {longer} begins with {shorter}, the path of {one}; no prefix may do so"
             yield one, other, text
+        else:
+            one, shorter = other, longer
 
 
 def doubles(found: Iterable[Limit]) -> Iterator[tuple[Limit, str]]:

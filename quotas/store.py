@@ -18,6 +18,7 @@ from redis.cluster import ClusterNode, RedisCluster
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
+SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
 CONNECT_SECONDS = 0.5
 READ_SECONDS = 2.0
 
@@ -34,6 +35,23 @@ def kind(url: str) -> str:
     """single, sentinel or cluster."""
     scheme = urlsplit(url).scheme
     return {"redis+sentinel": "sentinel", "redis+cluster": "cluster"}.get(scheme, "single")
+
+
+def can_be_read(url: str) -> bool:
+    """Is this an address that the clients below understand? Connects to nothing."""
+    try:
+        if urlsplit(url).scheme not in SCHEMES:
+            return False
+        match kind(url):
+            case "sentinel":
+                sentinel_options(url)
+            case "cluster":
+                cluster_options(url)
+            case _:
+                redis.Redis.from_url(url)
+    except ValueError:
+        return False
+    return True
 
 
 def is_cluster() -> bool:
@@ -102,6 +120,20 @@ def send_all(commands: Iterable[Sequence[Any]]) -> list[Any]:
         pipeline.execute_command(*command)
     replies: list[Any] = pipeline.execute()
     return replies
+
+
+def wrong_policies(client: Any) -> list[str]:
+    """The eviction policies, other than noeviction, that its masters have. Raises RedisError.
+
+    A store that evicts would forget counters and revocations. CONFIG is forbidden at many providers, INFO is not.
+    """
+    return sorted(eviction_policies(client.info("memory")) - {"noeviction"})
+
+
+def eviction_policies(info: dict[str, Any]) -> set[str]:
+    """The policy INFO tells; a cluster's client tells it node by node."""
+    nodes = [info] if "maxmemory_policy" in info else info.values()
+    return {str(node["maxmemory_policy"]) for node in nodes}
 
 
 def script(path: Path) -> str:

@@ -31,11 +31,15 @@ def limits_in_force(
             limits[same] = _narrowed(limits[same], own)
         elif same is not None:
             limits[same] = replace(own, name=limits[same].name)
-        elif any(limit.name == own.name for limit in limits):
-            limits.append(replace(own, name=f"key-{own.name}"))
         else:
-            limits.append(own)
+            limits.append(replace(own, name=_free_name(own.name, {limit.name for limit in limits})))
     return tuple(limits)
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name = f"key-{name}"
+    return name
 
 
 def _overridden(limit: Limit, overrides: Mapping[str, Override]) -> Limit:

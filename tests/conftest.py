@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
 
@@ -58,6 +59,23 @@ def redis_db(redis_socket):
     client.flushdb()
     yield client
     client.flushdb()
+
+
+@pytest.fixture
+def redis_away(settings):
+    """`with redis_away():` nothing listens where services and commands look for Redis; afterwards it is back."""
+
+    @contextmanager
+    def away():
+        url, settings.REDIS_URL = settings.REDIS_URL, "redis://127.0.0.1:1/0"
+        store.sync_client.cache_clear()
+        try:
+            yield
+        finally:
+            settings.REDIS_URL = url
+            store.sync_client.cache_clear()
+
+    return away
 
 
 @pytest.fixture(autouse=True)

@@ -46,7 +46,7 @@ def variables() -> dict[str, str]:
     found: dict[str, str] = {}
     for file in ("authsvc/settings.py", "deploy/gunicorn.conf.py"):
         for node in ast.walk(ast.parse(text_of(file))):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("env."):
+            if isinstance(node, ast.Call) and re.fullmatch(r"env\.\w+", ast.unparse(node.func)):
                 name = ast.literal_eval(node.args[0])
                 default = default_of(ast.unparse(node.func), node)
                 assert found.setdefault(name, default) == default, f"{name} has two defaults"

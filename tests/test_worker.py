@@ -26,7 +26,7 @@ import redis
 
 from authsvc import health, replica
 from authsvc.worker import GateProtocol, address_of, has_unread_bytes, waiting_on
-from quotas.store import sync_client
+from quotas.store import eviction_policies, sync_client
 from tests.servers import ROOT, free_port, redis_server, wait_until
 from tests.worker_app import HastyProtocol
 
@@ -543,7 +543,7 @@ def test_a_store_that_is_down_makes_it_unready_unless_the_operator_allows(ready,
 
 def test_the_policies_of_all_nodes_of_a_cluster_are_read():
     info = {"a:1": {"maxmemory_policy": "noeviction"}, "b:1": {"maxmemory_policy": "allkeys-lfu"}}
-    assert health.eviction_policies(info) == {"noeviction", "allkeys-lfu"}
+    assert eviction_policies(info) == {"noeviction", "allkeys-lfu"}
 
 
 _far_seats = itertools.count(200)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
 from django.db.models import Count, Q
 from django.utils import timezone
 
 from accounts.models import KeySecret
 from accounts.services import peppers
+from authsvc.commands import OperatorCommand
 
 STILL_NEEDED = 1
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Say which peppers the stored digests need; exit status 1 while any but KEY_PEPPER is needed."
 
     def handle(self, *args: Any, **options: Any) -> None:

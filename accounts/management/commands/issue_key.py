@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import ArgumentParser
 from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
+from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import Account
 from accounts.services import Actor, Refused, create_account, issue_key
+from authsvc.commands import OperatorCommand, pending
 from authsvc.env import duration
 from quotas.models import Catalogue, Plan
 
-PENDING = 3
 ACTOR = Actor.command("issue_key")
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Issue a key and print it, alone, on stdout. It is shown once."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -36,21 +38,20 @@ class Command(BaseCommand):
             lifetime: timedelta | None = duration(options["expires_in"]) if options["expires_in"] else None
         except ValueError as error:
             raise CommandError(str(error)) from error
-        account = _account(options["account"], options["plan"])
         try:
-            issued = issue_key(
-                account, name=options["name"], models=options["model"], networks=options["allow_ip"], actor=ACTOR,
-                methods=options["allow_method"], expires_at=timezone.now() + lifetime if lifetime else None,
-            )  # fmt: skip
+            with transaction.atomic():  # a key that is refused leaves no account behind
+                issued = issue_key(
+                    _account(options["account"].strip(), options["plan"]), name=options["name"], actor=ACTOR,
+                    models=options["model"], networks=options["allow_ip"], methods=options["allow_method"],
+                    expires_at=timezone.now() + lifetime if lifetime else None,
+                )  # fmt: skip
         except ValidationError as error:
             raise CommandError("; ".join(error.messages)) from error
         except Refused as error:
             raise CommandError(str(error)) from error
         self.stdout.write(issued.text)
         if issued.publication.is_pending:
-            raise CommandError(
-                "Pending: the key is saved, but Redis cannot be reached; keep_ledger publishes it.", returncode=PENDING
-            )
+            raise pending("the key is saved")
 
 
 def _account(name: str, plan_name: str | None) -> Account:
@@ -60,7 +61,7 @@ def _account(name: str, plan_name: str | None) -> Account:
     if plan_name is not None and account.plan.name != plan_name:
         raise CommandError(
             f"The account {name} is on the plan {account.plan.name}. To move it: "
-            f"manage.py move_account --account '{name}' --plan {plan_name}"
+            f"manage.py move_account --account {shlex.quote(name)} --plan {shlex.quote(plan_name)}"
         )
     return account
 
@@ -71,6 +72,11 @@ def _plan(name: str | None) -> Plan:
         if catalogue is None or catalogue.default_plan is None:
             raise CommandError("Say --plan: the catalogue has no default_plan.")
         return catalogue.default_plan
+    return find_plan(name)
+
+
+def find_plan(name: str) -> Plan:
+    """The plan of this name. Raises CommandError with those that there are."""
     plan = Plan.objects.filter(name=name).first()
     if plan is None:
         known = ", ".join(Plan.objects.values_list("name", flat=True)) or "none; run manage.py apply_catalogue first"

@@ -5,16 +5,15 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from accounts.management.commands.issue_key import find_plan
 from accounts.models import Account
 from accounts.services import Actor, move_account
-from quotas.models import Plan
-
-PENDING = 3
+from authsvc.commands import OperatorCommand, pending
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Put an account on another plan: when this says done, its next request is judged by it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -23,12 +22,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         account = Account.objects.select_related("plan").filter(name=options["account"]).first()
-        plan = Plan.objects.filter(name=options["plan"]).first()
-        if account is None or plan is None:
-            missing = f"account {options['account']!r}" if account is None else f"plan {options['plan']!r}"
-            raise CommandError(f"There is no {missing}.")
+        if account is None:
+            raise CommandError(f"There is no account {options['account']!r}.")
+        plan = find_plan(options["plan"])
         if move_account(account, plan, actor=Actor.command("move_account")).is_pending:
-            raise CommandError(
-                "Pending: saved, but Redis cannot be reached; keep_ledger publishes it.", returncode=PENDING
-            )
+            raise pending()
         self.stdout.write(f"done: {account.name} is on {plan.name}")

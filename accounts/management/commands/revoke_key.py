@@ -5,15 +5,14 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from accounts.models import ApiKey
 from accounts.services import Actor, revoke_key
+from authsvc.commands import OperatorCommand, pending
 
-PENDING = 3
 
-
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Revoke a key: when this says done, its next request is refused."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -24,7 +23,5 @@ class Command(BaseCommand):
         if key is None:
             raise CommandError(f"There is no key {options['id'][:16]}: write the 16 characters after the prefix.")
         if revoke_key(key, actor=Actor.command("revoke_key")).is_pending:
-            raise CommandError(
-                "Pending: saved, but Redis cannot be reached; keep_ledger publishes it.", returncode=PENDING
-            )
+            raise pending()
         self.stdout.write(f"done: {key.public_id} is revoked")

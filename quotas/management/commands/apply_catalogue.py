@@ -6,20 +6,19 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import transaction
 
 from accounts.services import Actor, change_catalogue
+from authsvc.commands import OperatorCommand, pending
 from quotas.catalogue import BadCatalogue, CatalogueFile, apply, read_catalogue_file
-
-PENDING = 3
 
 
 class _DryRun(Exception):
     pass
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Make models and plans like a catalogue file. Idempotent; prints what changed."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -28,25 +27,28 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            file = read_catalogue_file(options["file"])
-        except OSError as error:
-            raise CommandError(f"{options['file']}: {error.strerror}") from error
+            file = _read(options["file"])
+            if options["dry_run"]:
+                self._show(_would_change(file), "would change")
+                return
+            lines, publication = change_catalogue(lambda: apply(file), actor=Actor.command("apply_catalogue"))
         except BadCatalogue as error:
             raise CommandError(f"Nothing was changed:\n{error}") from error
-        if options["dry_run"]:
-            self._show(_would_change(file), "would change")
-            return
-        lines, publication = change_catalogue(lambda: apply(file), actor=Actor.command("apply_catalogue"))
         self._show(lines, "changed")
         if publication.is_pending:
-            raise CommandError(
-                "Pending: saved, but Redis cannot be reached; keep_ledger publishes it.", returncode=PENDING
-            )
+            raise pending()
 
     def _show(self, lines: list[str], what: str) -> None:
         for line in lines:
             self.stdout.write(line)
         self.stdout.write(f"{len(lines)} {what}." if lines else "Nothing to change.")
+
+
+def _read(path: Path) -> CatalogueFile:
+    try:
+        return read_catalogue_file(path)
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}") from error
 
 
 def _would_change(file: CatalogueFile) -> list[str]:

@@ -8,20 +8,23 @@ from argparse import ArgumentParser
 from threading import Event
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import Error as DatabaseError
 from django.db import close_old_connections
 from redis.exceptions import RedisError
 
 from accounts.worker import Worker
+from authsvc.checks import REMEDY, wrong_policy
+from authsvc.commands import PENDING, OperatorCommand
+from authsvc.faults import in_words
+from quotas.store import sync_client, wrong_policies
 
-PENDING = 3
 PAUSE_SECONDS = 0.5
 
 log = logging.getLogger("authsvc.keep_ledger")
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Deliver the outbox to the gate and copy usage to the database: for ever, or with --once one time."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -30,18 +33,30 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        worker = Worker()
         if options["once"]:
             try:
-                self.stdout.write(str(worker.turn()))
-            except RedisError as error:
-                raise CommandError(f"Redis cannot be reached: {type(error).__name__}.", returncode=PENDING) from error
-            except DatabaseError as error:
-                raise CommandError(
-                    f"The database cannot be reached: {type(error).__name__}.", returncode=PENDING
-                ) from error
+                _refuse_eviction()
+                self.stdout.write(str(Worker().turn()))
+            except (RedisError, DatabaseError) as error:
+                raise CommandError(_in_words(error), returncode=PENDING) from error
             return
-        _keep_turning(worker)
+        try:
+            _refuse_eviction()
+        except RedisError as error:
+            log.error("%s Trying again until it works.", _in_words(error))
+        _keep_turning(Worker())
+
+
+def _refuse_eviction() -> None:
+    """Stop where Redis may forget what it was told; one that cannot be reached yet is waited for."""
+    for policy in wrong_policies(sync_client()):
+        raise CommandError(f"{wrong_policy(policy)} {REMEDY}")
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, RedisError):
+        return f"Redis cannot be reached ({type(error).__name__}): start it, or correct REDIS_URL."
+    return in_words(error) or f"The database refused ({type(error).__name__})."
 
 
 def _keep_turning(worker: Worker) -> None:
@@ -57,7 +72,7 @@ def _keep_turning(worker: Worker) -> None:
             # Nothing is lost: what was not copied stays on the list, what was not published stays in the outbox.
             if type(error).__name__ != trouble:
                 trouble = type(error).__name__
-                log.error("cannot go on now (%s); trying again until it works", trouble)
+                log.error("%s Trying again until it works.", _in_words(error))
             close_old_connections()
             continue
         if trouble:

@@ -1,0 +1,74 @@
+"""What an operator can mend is said in one sentence on stderr, not in a traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+from authsvc.env import BadSetting
+
+
+def say_plainly() -> None:
+    """From now on an error that ends the process is one sentence, if that says it all."""
+    if sys.excepthook is not _say:
+        _before.append(sys.excepthook)
+        sys.excepthook = _say
+
+
+_before = [sys.__excepthook__]
+
+
+def _say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    sentence = in_words(error)
+    if sentence:
+        sys.stderr.write(f"{sentence}\n")
+    else:
+        _before[-1](kind, error, trace)
+
+
+@contextmanager
+def or_exit() -> Iterator[None]:
+    """For a caller that would print a traceback itself: exit with the sentence."""
+    try:
+        yield
+    except BadSetting as error:
+        sys.exit(str(error))
+
+
+def in_words(error: BaseException) -> str | None:
+    """What is wrong and what to do, or None where only a traceback tells."""
+    if isinstance(error, BadSetting):
+        return str(error)
+    if "django.db" in sys.modules:  # a process with bad settings need not load it
+        from django.db import Error
+
+        if isinstance(error, Error):
+            return _of_the_database(error)
+    return None
+
+
+def _of_the_database(error: Exception) -> str | None:
+    from django.db import Error, OperationalError, ProgrammingError, connection
+
+    first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    if not isinstance(error, OperationalError | ProgrammingError):
+        return None
+    if connection.connection is None or not connection.is_usable():
+        return f"The database cannot be reached ({first}): start it, or correct DATABASE_URL."
+    try:
+        behind = _has_migrations_to_run()
+    except Error:
+        behind = False
+    if behind:
+        return "The database is not up to date: run manage.py migrate."
+    return f"The database refused: {first}" if isinstance(error, OperationalError) else None
+
+
+def _has_migrations_to_run() -> bool:
+    from django.db import connection
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connection)
+    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))

@@ -1,0 +1,249 @@
+"""The commands: what they print is what a script can use, what they refuse says what to write instead."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.utils import timezone
+
+from accounts import keys, services
+from accounts.management.commands.check_pepper import STILL_NEEDED
+from accounts.models import Account, ApiKey, AuditEvent, KeySecret, OutboxRow
+from authsvc.commands import PENDING
+from quotas import names
+from tests.conftest import ACTOR
+
+KEY = re.compile(r"ask_[0-9A-Za-z]{16}_[0-9A-Za-z]{44}\n")
+
+
+def run(*command: str) -> str:
+    out = StringIO()
+    call_command(*command, stdout=out)
+    return out.getvalue()
+
+
+def refused(*command: str) -> CommandError:
+    out = StringIO()
+    with pytest.raises(CommandError) as told:
+        call_command(*command, stdout=out)
+    told.value.add_note(out.getvalue())
+    return told.value
+
+
+def issue(*more: str, account: str = "acme", name: str = "k") -> str:
+    return run("issue_key", "--account", account, "--name", name, *more)
+
+
+def issue_refused(*more: str, account: str = "acme") -> str:
+    before = ApiKey.objects.count(), Account.objects.count(), AuditEvent.objects.count()
+    told = refused("issue_key", "--account", account, "--name", "k", *more)
+    assert (ApiKey.objects.count(), Account.objects.count(), AuditEvent.objects.count()) == before
+    return str(told)
+
+
+# issue_key
+
+
+def test_the_key_stands_alone_on_stdout_and_is_published(account, redis_db):
+    text = issue()
+    assert KEY.fullmatch(text)
+    public_id = text[4:20]
+    assert ApiKey.objects.get().public_id == public_id
+    assert redis_db.hget(names.account(public_id[:8]), names.field("v", public_id)) == "1"
+    assert not OutboxRow.objects.exists()
+
+
+def test_the_text_is_stored_nowhere(account):
+    text = issue().strip()
+    secret = text.rpartition("_")[2]
+    stored = str([*KeySecret.objects.values_list(), *ApiKey.objects.values_list(), *AuditEvent.objects.values_list()])
+    assert secret not in stored and secret[:16] not in stored
+
+
+def test_a_missing_account_is_created_with_the_plan(catalogue):
+    assert KEY.fullmatch(issue("--plan", "pro", account="new"))
+    assert Account.objects.get(name="new").plan.name == "pro"
+
+
+def test_a_missing_account_gets_the_default_plan(catalogue):
+    issue(account="new")
+    assert Account.objects.get(name="new").plan.name == "free"
+
+
+def test_without_a_default_plan_one_must_be_said(catalogue):
+    catalogue('default_plan = ""\n')
+    assert issue_refused(account="new") == "Say --plan: the catalogue has no default_plan."
+
+
+def test_without_a_catalogue_the_way_to_one_is_said(redis_db, transactional_db):
+    assert issue_refused("--plan", "free", account="new") == (
+        "There is no plan 'free'. Known: none; run manage.py apply_catalogue first."
+    )
+
+
+def test_an_existing_account_keeps_its_plan(account):
+    issue()
+    issue("--plan", "free")
+    issue(account=" acme ")
+    assert Account.objects.get().plan.name == "free"
+
+
+def test_another_plan_is_refused_with_the_command_that_moves_the_account(account):
+    told = issue_refused("--plan", "pro")
+    assert told.startswith("The account acme is on the plan free. To move it: manage.py move_account ")
+    run(*shlex.split(told.partition("manage.py ")[2]))
+    assert Account.objects.get().plan.name == "pro"
+    assert KEY.fullmatch(issue("--plan", "pro"))
+
+
+def test_the_command_that_moves_can_be_pasted_whatever_the_name(catalogue):
+    name = 'it\'s $HOME; "x"'
+    issue(account=name)
+    told = issue_refused("--plan", "pro", account=name)
+    run(*shlex.split(told.partition("manage.py ")[2]))
+    assert Account.objects.get().plan.name == "pro"
+
+
+def test_every_narrowing_is_kept(account):
+    issue("--model", "sm", "--model", "lg", "--allow-ip", "203.0.113.0/24", "--allow-ip", "2001:db8::1",
+          "--allow-method", "POST", "--expires-in", "30d")  # fmt: skip
+    key = ApiKey.objects.get()
+    assert (key.narrowed_to, key.methods) == (["sm", "lg"], ["POST"])
+    assert key.networks == ["203.0.113.0/24", "2001:db8::1/128"]
+    assert key.expires_at is not None
+    assert abs(key.expires_at - timezone.now() - timedelta(days=30)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--expires-in", "30"], "'30' is not a duration: write a whole number and s, m, h or d, such as 30d."),
+        (["--expires-in", "0d"], "'0d' is not a duration"),
+        (["--expires-in", "9999999d"], "'9999999d' is longer than 36500d."),
+        (["--allow-ip", "203.0.113.7/24"], "has host bits set. Write an address or a network such as 203.0.113.0/24."),
+        (["--allow-ip", "example.com"], "Write an address or a network such as 203.0.113.0/24."),
+        (["--model", "smal"], "Unknown model smal; known: lg, sm."),
+        (["--allow-method", "post"], "post is none of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS."),
+        (["--name", "x" * 201], "at most 200 characters"),
+        (["--name", " "], "cannot be blank"),
+        (["--plan", "prow"], "There is no plan 'prow'. Known: free, pro."),
+        (["--account", " "], "cannot be blank"),
+        (["--account", "x" * 201], "at most 200 characters"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_and_leaves_no_account(catalogue, more, words):
+    assert words in issue_refused(*more, account="new")
+
+
+def test_a_closed_account_gets_no_key(account):
+    services.close_account(account, actor=ACTOR)
+    assert issue_refused() == "The account acme is closed: it gets no new keys."
+
+
+def test_a_key_issued_without_redis_is_printed_and_pending(account, redis_away, capsys):
+    with redis_away():
+        told = refused("issue_key", "--account", "acme", "--name", "k")
+    assert told.returncode == PENDING == 3
+    assert str(told).startswith("Pending: the key is saved")
+    (printed,) = told.__notes__
+    assert KEY.fullmatch(printed)
+    assert OutboxRow.objects.get().subject == printed[4:20]
+
+
+# revoke_key
+
+
+def test_revoking_twice_is_no_error_and_keeps_the_moment(issued):
+    public_id = issued.key.public_id
+    assert run("revoke_key", public_id) == f"done: {public_id} is revoked\n"
+    moment = ApiKey.objects.get().revoked_at
+    assert run("revoke_key", public_id) == f"done: {public_id} is revoked\n"
+    assert ApiKey.objects.get().revoked_at == moment is not None
+    assert AuditEvent.objects.filter(act="key.revoke").count() == 1
+
+
+def test_an_unknown_key_is_told_what_an_id_is(issued):
+    told = refused("revoke_key", issued.text)
+    assert str(told) == f"There is no key {issued.text[:16]}: write the 16 characters after the prefix."
+    assert issued.text not in str(told)
+
+
+@pytest.mark.parametrize("command", ["revoke_key", "move_account", "apply_catalogue"])
+def test_a_change_is_pending_without_redis_and_published_when_repeated(issued, redis_away, tmp_path, command):
+    file = tmp_path / "more.toml"
+    file.write_text("[models.more]\n")
+    words = {
+        "revoke_key": [issued.key.public_id],
+        "move_account": ["--account", "acme", "--plan", "pro"],
+        "apply_catalogue": [str(file)],
+    }[command]
+    with redis_away():
+        told = refused(command, *words)
+    assert (told.returncode, str(told)) == (
+        3,
+        "Pending: saved, but Redis or the database cannot be reached now; keep_ledger publishes it.",
+    )
+    assert OutboxRow.objects.exists()
+    run("keep_ledger", "--once")
+    assert not OutboxRow.objects.exists()
+    run(command, *words)
+
+
+# move_account
+
+
+def test_a_moved_account_is_published(account, redis_db):
+    assert run("move_account", "--account", "acme", "--plan", "pro") == "done: acme is on pro\n"
+    assert '"plan":"pro"' in redis_db.hget(names.account(account.public_id), "f")
+
+
+@pytest.mark.parametrize(
+    ("name", "plan", "words"),
+    [("none", "pro", "There is no account 'none'."), ("acme", "none", "There is no plan 'none'. Known: free, pro.")],
+)
+def test_moving_what_is_not_there_is_refused(account, name, plan, words):
+    assert str(refused("move_account", "--account", name, "--plan", plan)) == words
+
+
+# check_pepper
+
+
+def test_one_pepper_alone_is_enough(issued):
+    assert run("check_pepper") == (
+        f"1 secrets need KEY_PEPPER ({services.peppers()[0].id})\nKEY_PEPPER_OLD is not needed.\n"
+    )
+
+
+def test_a_key_that_still_needs_the_old_pepper_is_counted(issued, account, settings, capsys):
+    settings.KEY_PEPPER_OLD, settings.KEY_PEPPER = settings.KEY_PEPPER, "another-pepper-" + "y" * 40
+    services.issue_key(account, name="new", actor=ACTOR)
+    with pytest.raises(SystemExit) as ended:
+        call_command("check_pepper")
+    assert ended.value.code == STILL_NEEDED
+    printed = capsys.readouterr().out
+    assert "1 secrets need KEY_PEPPER (" in printed and "1 secrets need KEY_PEPPER_OLD (" in printed
+    assert "Keep KEY_PEPPER_OLD: 1 secrets have not been used since the change." in printed
+
+
+def test_a_pepper_that_is_gone_is_told(issued, settings, capsys):
+    settings.KEY_PEPPER = "another-pepper-" + "y" * 40
+    with pytest.raises(SystemExit):
+        call_command("check_pepper")
+    assert "1 secrets need a pepper that is not set" in capsys.readouterr().out
+
+
+def test_a_revoked_key_needs_no_pepper(issued, settings):
+    settings.KEY_PEPPER_OLD, settings.KEY_PEPPER = settings.KEY_PEPPER, "another-pepper-" + "y" * 40
+    services.revoke_key(issued.key, actor=ACTOR)
+    assert run("check_pepper") == "KEY_PEPPER_OLD is not needed.\n"
+
+
+def test_an_issued_key_carries_the_current_pepper(account, settings):
+    issue()
+    assert KeySecret.objects.get().pepper == keys.Pepper.of(settings.KEY_PEPPER).id

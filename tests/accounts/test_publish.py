@@ -1,0 +1,278 @@
+"""A change is done when the gate knows it; until then it is pending, and it never gets lost or older."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection, transaction
+
+from accounts import publish, services, snapshot
+from accounts.lookup import PUBLISH, RAISE
+from accounts.models import Account, ApiKey, OutboxRow
+from accounts.publish import change
+from accounts.worker import Worker
+from quotas import names
+from quotas.models import Catalogue, Plan
+from tests.conftest import ACTOR
+
+PART = "{zz}:part"
+
+
+@pytest.fixture
+def store_part(redis_db):
+    """Run publish.lua: version, facts, then counters of four each."""
+
+    def run(version: int, facts: str, *counters: object, loaded: str = "l"):
+        return redis_db.eval(PUBLISH.source, 1, PART, "v", "f", loaded, version, facts, *counters)
+
+    return run
+
+
+@pytest.fixture
+def key(issued):
+    return issued.key
+
+
+def stored(redis_db, key: ApiKey) -> tuple[int, dict[str, Any]]:
+    version, facts = redis_db.hmget(
+        names.account(key.public_id[:8]), names.field("v", key.public_id), names.field("f", key.public_id)
+    )
+    return int(version), json.loads(facts)
+
+
+def stored_account(redis_db, account: Account) -> tuple[int, dict[str, Any]]:
+    version, facts = redis_db.hmget(names.account(account.public_id), "v", "f")
+    return int(version), json.loads(facts)
+
+
+# publish.lua
+
+
+def test_newer_replaces_older(store_part, redis_db):
+    assert store_part(1, "old") == [1, 1]
+    assert store_part(2, "new") == [1, 2]
+    assert redis_db.hmget(PART, "v", "f") == ["2", "new"]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_older_or_equal_never_replaces_newer(store_part, redis_db, version):
+    store_part(2, "new")
+    assert store_part(version, "old") == [0, 2]
+    assert redis_db.hmget(PART, "v", "f") == ["2", "new"]
+
+
+def test_versions_are_compared_as_numbers(store_part):
+    store_part(9, "nine")
+    assert store_part(10, "ten") == [1, 10]
+    assert store_part(9, "nine") == [0, 10]
+
+
+def test_counters_are_loaded_where_they_are_absent(store_part, redis_db):
+    store_part(1, "x", "n:a", "w:a", 20_000, 7)
+    assert redis_db.hmget(PART, "n:a", "w:a") == ["7", "20000"]
+    assert int(redis_db.hget(PART, "l")) > 10**15  # microseconds
+
+
+def test_what_was_counted_since_is_never_overwritten(store_part, redis_db):
+    store_part(1, "x", "n:a", "w:a", 20_000, 7)
+    redis_db.hincrby(PART, "n:a", 5)
+    loaded = redis_db.hget(PART, "l")
+    store_part(2, "y", "n:a", "w:a", 20_000, 7)
+    store_part(3, "z", "n:a", "w:a", 19_999, 100)
+    assert redis_db.hmget(PART, "n:a", "w:a", "l") == ["12", "20000", loaded]
+
+
+def test_a_new_window_takes_the_place_of_the_old(store_part, redis_db):
+    store_part(1, "x", "n:a", "w:a", 20_000, 7)
+    store_part(1, "x", "n:a", "w:a", 20_001, 2)
+    assert redis_db.hmget(PART, "n:a", "w:a") == ["2", "20001"]
+
+
+def test_an_older_copy_loads_counters_all_the_same(store_part, redis_db):
+    store_part(2, "new")
+    assert store_part(1, "old", "n:a", "w:a", 20_000, 7) == [0, 2]
+    assert redis_db.hmget(PART, "f", "n:a") == ["new", "7"]
+
+
+def test_the_catalogue_loads_nothing(store_part, redis_db):
+    store_part(1, "x", loaded="")
+    assert redis_db.hgetall(PART) == {"v": "1", "f": "x"}
+
+
+# raise.lua
+
+
+def test_the_catalogues_version_never_falls(redis_db):
+    def run(version: int) -> int:
+        return int(redis_db.eval(RAISE.source, 1, "{zz}:c", version))
+
+    assert [run(version) for version in (9, 10, 9, 1, 11)] == [9, 10, 10, 10, 11]
+    assert redis_db.get("{zz}:c") == "11"
+
+
+# The outbox
+
+
+def test_what_is_done_is_in_redis_and_out_of_the_outbox(key, redis_db):
+    assert not services.revoke_key(key, actor=ACTOR).is_pending
+    version, facts = stored(redis_db, key)
+    assert (version, facts["revoked"]) == (ApiKey.objects.get().version, True)
+    assert not OutboxRow.objects.exists()
+
+
+def test_rows_go_only_up_to_the_published_version(key):
+    rows = [OutboxRow.objects.create(part="key", subject=key.public_id, version=version) for version in (1, 2, 3)]
+    others = [
+        OutboxRow.objects.create(part="key", subject="0" * 16, version=1),
+        OutboxRow.objects.create(part="account", subject=key.public_id[:8], version=1),
+    ]
+    assert ApiKey.objects.get().version == 1
+    publish.deliver("key", key.public_id)
+    assert set(OutboxRow.objects.all()) == {*rows[1:], *others}
+
+
+def test_a_change_in_an_outer_transaction_is_published_at_its_end(key, redis_db):
+    with transaction.atomic():
+        publication = services.revoke_key(key, actor=ACTOR)
+        assert publication.published is None and publication.is_pending
+        assert stored(redis_db, key)[0] == 1
+    assert publication.published
+    assert stored(redis_db, key)[0] == 2
+
+
+def test_a_change_that_is_rolled_back_publishes_nothing(key, redis_db):
+    with pytest.raises(RuntimeError), transaction.atomic():
+        publication = services.revoke_key(key, actor=ACTOR)
+        raise RuntimeError
+    assert publication.is_pending
+    assert stored(redis_db, key) == (1, stored(redis_db, key)[1])
+    assert not stored(redis_db, key)[1]["revoked"]
+    assert not OutboxRow.objects.exists()
+    assert ApiKey.objects.get().version == 1
+
+
+def test_a_change_that_fails_half_way_leaves_no_row(key):
+    with pytest.raises(RuntimeError), change() as publication:
+        publication.of_key(key)
+        raise RuntimeError
+    assert not OutboxRow.objects.exists() and publication.is_pending
+
+
+def test_nothing_to_publish_is_published(catalogue):
+    with change() as publication:
+        pass
+    assert publication.published
+
+
+def test_every_change_raises_its_own_version_by_one(key, account):
+    services.change_key(key, name="other", actor=ACTOR)
+    services.rename_account(account, "other", actor=ACTOR)
+    assert (ApiKey.objects.get().version, Account.objects.get().version) == (2, 2)
+
+
+# Pending
+
+
+def test_a_change_without_redis_is_pending_and_delivered_when_it_is_back(key, account, redis_db, redis_away):
+    before = Catalogue.objects.get().version
+    with redis_away():
+        assert services.revoke_key(key, actor=ACTOR).is_pending
+        assert services.suspend_account(account, actor=ACTOR).is_pending
+        assert services.change_catalogue(lambda: ["a change"], actor=ACTOR)[1].is_pending
+        assert services.issue_key(account, name="new", actor=ACTOR).publication.is_pending
+    assert OutboxRow.objects.count() == 4
+    assert ApiKey.objects.get(pk=key.pk).revoked_at is not None
+    assert not stored(redis_db, key)[1]["revoked"]
+
+    assert publish.deliver_all() == 4
+    assert not OutboxRow.objects.exists()
+    assert stored(redis_db, key)[1]["revoked"]
+    assert stored_account(redis_db, account)[1]["state"] == "suspended"
+    assert int(redis_db.hget(names.CATALOGUE, "v")) == before + 1
+    assert {redis_db.get(names.catalogue_version(part)) for part in names.ALL_PARTITIONS} == {str(before + 1)}
+
+
+def test_the_worker_delivers(key, redis_db, redis_away):
+    worker = Worker()
+    worker.turn()
+    with redis_away():
+        services.revoke_key(key, actor=ACTOR)
+    assert worker.turn().published == 1
+    assert stored(redis_db, key)[1]["revoked"]
+    assert worker.turn().published == 0
+
+
+def test_several_changes_of_a_part_are_delivered_as_one(key, redis_away):
+    with redis_away():
+        for name in "abc":
+            services.change_key(key, name=name, actor=ACTOR)
+    assert OutboxRow.objects.count() == 3
+    assert publish.deliver_all() == 1
+    assert not OutboxRow.objects.exists()
+
+
+def test_repeating_a_pending_revocation_publishes_it(key, redis_db, redis_away):
+    with redis_away():
+        services.revoke_key(key, actor=ACTOR)
+    assert not services.revoke_key(ApiKey.objects.get(), actor=ACTOR).is_pending
+    assert stored(redis_db, key)[1]["revoked"]
+    assert not OutboxRow.objects.exists()
+
+
+def test_a_database_that_fails_after_the_commit_leaves_the_change_pending(key, redis_db, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(snapshot, "read_all", _fails)
+        assert services.revoke_key(key, actor=ACTOR).is_pending
+    assert ApiKey.objects.get().revoked_at is not None
+    assert OutboxRow.objects.get().subject == key.public_id
+    assert not stored(redis_db, key)[1]["revoked"]
+    publish.deliver_all()
+    assert stored(redis_db, key)[1]["revoked"]
+
+
+def _fails(public_id: str):
+    raise OperationalError("server closed the connection unexpectedly")
+
+
+def test_a_connection_that_dies_between_commit_and_publishing_leaves_the_change_pending(key, monkeypatch):
+    deliver = publish.deliver
+
+    def die_first(part: str, subject: str) -> None:
+        assert connection.connection is not None
+        connection.connection.close()  # behind Django's back, as a server that stops does
+        deliver(part, subject)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(publish, "deliver", die_first)
+        assert services.revoke_key(key, actor=ACTOR).is_pending
+    connection.close()
+    assert ApiKey.objects.get().revoked_at is not None
+    assert OutboxRow.objects.count() == 1
+
+
+# After a loss
+
+
+def test_everything_is_published_into_an_empty_redis(issued, pro_key, redis_db):
+    before = {name: redis_db.hgetall(name) for name in redis_db.scan_iter("*:a:*")}
+    redis_db.flushdb()
+    assert publish.publish_everything() == 1 + 2 + 2
+    after = {name: redis_db.hgetall(name) for name in redis_db.scan_iter("*:a:*")}
+    assert {name: _without_loads(row) for name, row in after.items()} == {
+        name: _without_loads(row) for name, row in before.items()
+    }
+    assert redis_db.get(names.catalogue_version("zz")) == str(Catalogue.objects.get().version)
+
+
+def _without_loads(row: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in row.items() if name != "l" and not name.startswith("l:")}
+
+
+def test_an_account_moved_in_another_transaction_is_published_as_the_database_has_it(account, redis_db):
+    stale = Account.objects.get()
+    services.move_account(account, Plan.objects.get(name="pro"), actor=ACTOR)
+    services.rename_account(stale, "renamed", actor=ACTOR)
+    version, facts = stored_account(redis_db, account)
+    assert (version, facts["plan"]) == (3, "pro")
