@@ -185,6 +185,7 @@ def environment() -> dict[str, str]:
         "DATABASE_URL": url,
         "REDIS_URL": os.environ["REDIS_URL"],
         "WEB_CONCURRENCY": "1",
+        "AUTHSVC_DRAIN": "0",
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
 
