@@ -69,9 +69,12 @@ class Lookup:
             self._known.move_to_end(public_id)
         return known
 
-    async def find(self, public_id: str) -> KnownKey | None:
+    async def find(self, presented: PresentedKey) -> KnownKey | None:
         """The key, or None if there is none. Raises StoreUnavailable or FactsUnavailable if nobody can tell."""
-        return await self._once(f"find {public_id}", lambda: self._find(public_id))
+        public_id = presented.public_id
+        if presented.pepper is not None:
+            return await self._once(f"find {public_id}", lambda: self._find(public_id))
+        return await self._once(f"look {public_id}", lambda: self._find_unverified(public_id))
 
     async def renew(self, known: KnownKey, found: Versions) -> KnownKey | None:
         """The key as it is now that Redis has other versions than ours: from Redis, unless its copy is older."""
@@ -85,7 +88,7 @@ class Lookup:
     async def learn_catalogue(self) -> None:
         """Know the catalogue, for the one question that comes before any key."""
         async with asyncio.timeout(DECISION_SECONDS):
-            text = await self.link.ask(names.partition(names.CATALOGUE), _LOOK_CATALOGUE)
+            text = await self.link.ask(names.CATALOGUE_PARTITION, _LOOK_CATALOGUE)
             self._learn(catalogue_from_json(text or (await self._database(snapshot.read_catalogue)).json))
 
     async def find_imported(self, text: bytes) -> PresentedKey | None:
@@ -139,6 +142,19 @@ class Lookup:
             return None
         return self._remember(replies) or await self._load(public_id)
 
+    async def _find_unverified(self, public_id: str) -> KnownKey | None:
+        """A string whose check nobody can verify may be a stranger's invention: it costs the database nothing.
+
+        Redis has all keys once everything was published; before that nobody can tell.
+        """
+        replies, life = await asyncio.gather(
+            self._look(public_id, self.catalogue is None), self.link.ask(names.LIFE, pack("EXISTS", names.LIFE))
+        )
+        known = None if replies is None else self._remember(replies)
+        if known is None and not life:
+            raise FactsUnavailable("redis has not been filled again yet")
+        return known
+
     async def _renew(self, known: KnownKey, found: Versions) -> KnownKey | None:
         now = self.recall(known.key.public_id)
         if now is not None and now is not known and _as_new(now.versions, found):
@@ -161,7 +177,7 @@ class Lookup:
             self.link.ask(part, pack("GET", names.unknown(public_id))),
         ]
         if with_catalogue:
-            questions.append(self.link.ask(part, _LOOK_CATALOGUE))
+            questions.append(self.link.ask(names.CATALOGUE_PARTITION, _LOOK_CATALOGUE))
         (account, key), unknown, *rest = await asyncio.gather(*questions)
         if key is None and unknown is not None:
             return None
@@ -194,12 +210,11 @@ class Lookup:
         if found.key is None or found.account is None:
             await self.link.ask(part, pack("SET", names.unknown(public_id), 1, "EX", UNKNOWN_SECONDS))
             return None
+        catalogue, *raised = publish_catalogue(found.catalogue, [part])
+        theirs = [*publish_key(public_id, found.key), *publish_account(public_id[:8], found.account)]
         await asyncio.gather(
-            *(
-                self.link.ask(part, command)
-                for command in [*publish_key(public_id, found.key), *publish_account(public_id[:8], found.account)]
-            ),
-            *(self.link.ask(part, command) for command in publish_catalogue(found.catalogue, [part])),
+            self.link.ask(names.CATALOGUE_PARTITION, catalogue),
+            *(self.link.ask(part, command) for command in [*raised, *theirs]),
         )
         return self._keep_found(public_id, found)
 

@@ -160,16 +160,7 @@ def _catalogue_version(public_id: str, found: snapshot.Snapshot) -> bytes:
 def _send(commands: list[bytes]) -> None:
     if not commands:
         return
-    client = store.sync_client()
-    calls = [_call(*unpack(command)) for command in commands]
-    if store.is_cluster():
-        for call in calls:
-            client.execute_command(*call)
-        return
-    pipeline = client.pipeline(transaction=False)
-    for call in calls:
-        pipeline.execute_command(*call)
-    pipeline.execute()
+    store.send_all([_call(*unpack(command)) for command in commands])
 
 
 def _call(verb: bytes, first: bytes, *rest: bytes) -> list[str | bytes]:

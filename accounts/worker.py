@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts import publish
 from accounts.services import note_last_uses, store_new_digests
 from quotas import names, store
-from quotas.ledger import copy_usage
+from quotas.ledger import begin_new_births, copy_usage
 
 RECENT = timedelta(hours=1)
 EVERY_SECONDS = 60
@@ -68,10 +68,15 @@ class Worker:
         server = _identity(client)
         if server == self._server and monotonic() - self._republished_at < EVERY_SECONDS:
             return 0
-        is_another = self._server not in ("", server)
-        count = publish.publish_changed_since(timezone.now() - RECENT)
+        count = 0
+        if self._server in ("", server):
+            publish.publish_changed_since(timezone.now() - RECENT)
+        else:
+            # It may be an old copy: what was counted since, and what was published, is higher in the database.
+            begin_new_births()
+            count = publish.publish_everything()
         self._server, self._republished_at = server, monotonic()
-        return count if is_another else 0
+        return count
 
 
 def _identity(client: Any) -> str:

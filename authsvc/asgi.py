@@ -12,8 +12,10 @@ _django = get_asgi_application()
 
 from django.conf import settings
 
+from authsvc.checks import stop_if_wrong
 from authsvc.gate.app import PATH, Gate, Receive, Scope, Send, close_gate, gate, is_for_the_gate, serve
 
+stop_if_wrong()
 _IS_GATE, _IS_CONSOLE = "gate" in settings.SERVES, "console" in settings.SERVES
 
 # The gate of the running server: to look for it by event loop costs a system call, which is a tenth of a decision.
@@ -42,7 +44,6 @@ async def _live(receive: Receive, send: Send) -> None:
     await receive()
     if _IS_GATE:
         _gate = gate()
-        _gate.open()
     await send({"type": "lifespan.startup.complete"})
     await receive()
     if _gate is not None:

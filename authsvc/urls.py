@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
+from django.views.generic import RedirectView
 
+from authsvc import pages
 from authsvc.gate.view import auth
 
 urlpatterns = [
     path("auth/", auth),  # GateFirst is faster; this is where `reverse` and the reader find it
+    path("", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
+    path("login/", LoginView.as_view(template_name="console/sign_in.html"), name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
+    path("errors/<slug:code>", pages.error, name="error"),
     path("api/v1/", include("accounts.api_urls")),
 ]

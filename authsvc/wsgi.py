@@ -9,3 +9,7 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "authsvc.settings")
 
 application = get_wsgi_application()
+
+from authsvc.checks import stop_if_wrong
+
+stop_if_wrong()

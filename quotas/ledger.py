@@ -70,6 +70,22 @@ def copy_usage(partitions: Iterable[str]) -> Copied:
     return copied
 
 
+def begin_new_births() -> int:
+    """Copy every usage hash of this hour and delete it, so that counting goes on from zero in a hash of a new birth.
+
+    After an old copy of Redis was restored its hashes are lower than what was copied of them, and with the same birth
+    what they count from here on would stay hidden below that.
+    """
+    client = store.sync_client()
+    count = 0
+    for changed_names in _batches(client.scan_iter("*:u:*", count=_BATCH)):
+        hours = _read(changed_names)
+        _store(hours)
+        store.send_all(("EVAL", _FORGET, 2, _list_of(hour), hour.name, -1, *_seen(hour)) for hour in hours)
+        count += len(hours)
+    return count
+
+
 def _changed(partitions: Iterable[str]) -> Iterator[str]:
     client = store.sync_client()
     for part in partitions:
@@ -82,13 +98,8 @@ def _batches(items: Iterator[str]) -> Iterator[list[str]]:
 
 
 def _read(changed_names: list[str]) -> list[CountedHour]:
-    pipeline = store.sync_client().pipeline(transaction=False)
-    for name in changed_names:
-        pipeline.hgetall(name)
-    return [
-        CountedHour(name, *names.read_usage(name), raw)
-        for name, raw in zip(changed_names, pipeline.execute(), strict=True)
-    ]
+    found = store.send_all([("HGETALL", name) for name in changed_names])
+    return [CountedHour(name, *names.read_usage(name), raw) for name, raw in zip(changed_names, found, strict=True)]
 
 
 def _store(hours: list[CountedHour]) -> None:
@@ -111,11 +122,17 @@ def _store(hours: list[CountedHour]) -> None:
 def _forget(hours: list[CountedHour]) -> None:
     """Take hashes that have not changed since off the list; one that has is copied again the next time."""
     this_hour = hour_of(datetime.now(UTC))
-    client = store.sync_client()
-    pipeline = client.pipeline(transaction=False)
+    commands = []
     for hour in hours:
-        seen = [value for count in _COUNTS for value in (count, hour.raw.get(count, ""))]
         kept = _KEPT_SECONDS if hour.hour < this_hour - 1 and hour.raw else 0
-        changed = names.changed(names.partition(hour.key))
-        pipeline.eval(_FORGET, 2, changed, hour.name, kept, *seen)
-    pipeline.execute()
+        commands.append(("EVAL", _FORGET, 2, _list_of(hour), hour.name, kept, *_seen(hour)))
+    store.send_all(commands)
+
+
+def _list_of(hour: CountedHour) -> str:
+    return names.changed(names.partition(hour.key))
+
+
+def _seen(hour: CountedHour) -> list[str]:
+    """Fields and values as they were read, for the script to compare."""
+    return [value for count in _COUNTS for value in (count, hour.raw.get(count, ""))]

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from quotas import store
 from quotas.pipe import CONNECT_SECONDS, DECISION_SECONDS, Connect, Pipe, Reply, pack, shut, unpack
-from quotas.store import StoreUnavailable
+from quotas.store import StoreRefused, StoreUnavailable
 
 # Replies that mean "not executed": the command may go again, by a client that knows scripts, slots and masters.
 _NOT_EXECUTED = ("NOSCRIPT", "MOVED", "ASK", "TRYAGAIN", "LOADING", "READONLY")
@@ -74,7 +74,7 @@ class Link:
         """Send a command that Redis says it has not executed once more. Raises StoreUnavailable for any other error."""
         word = str(error).partition(" ")[0]
         if word not in _NOT_EXECUTED:
-            raise StoreUnavailable(f"redis answered {word}")
+            raise StoreRefused(f"redis answered {word}")
         if word == "NOSCRIPT":
             # All that were in flight find the script gone at once: it is loaded once, and they go the usual way.
             await self._load(partition, unpack(command)[1])
@@ -102,7 +102,7 @@ class Link:
             async with asyncio.timeout(DECISION_SECONDS):
                 if self._client is None:
                     self._client = store.async_client(self._url, DECISION_SECONDS)
-                return await self._client.execute_command(*args)
+                return await self._client.execute_command(args[0].decode(), *args[1:])
         except (RedisError, TimeoutError, OSError) as failure:
             raise StoreUnavailable(f"redis answered {word} and could not be asked again") from failure
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-CATALOGUE = "authsvc:catalogue"
+CATALOGUE_PARTITION = "authsvc"  # the one value for everybody has a slot of its own
+CATALOGUE = f"{{{CATALOGUE_PARTITION}}}:catalogue"
 LIFE = "authsvc:life"  # set when everything was published; missing after Redis lost its data
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import hiredis
 
-from quotas.store import StoreUnavailable
+from quotas.store import StoreRefused, StoreUnavailable
 
 MOST_IN_FLIGHT = 256
 MOST_WAITING = 4096
@@ -117,8 +117,10 @@ class Pipe:
 
         Raises StoreUnavailable at once while Redis is known to be away or too much waits; the future may raise it too.
         """
-        if self._broken or len(self._waiting) >= MOST_WAITING:
-            raise StoreUnavailable("redis is away" if self._broken else "too many commands wait for redis")
+        if self._broken:
+            raise StoreUnavailable("redis is away")
+        if len(self._waiting) >= MOST_WAITING:
+            raise StoreRefused("too many commands wait for redis")
         future = self._loop.create_future()
         self._waiting.append((command, future, monotonic() + DECISION_SECONDS))
         if not self._flush_is_due:
@@ -225,6 +227,10 @@ class Pipe:
                 self._fail_waiting()
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+            except asyncio.CancelledError:
+                if connection is not None:
+                    connection.close()
+                raise
             else:
                 break
         if self._broken:
@@ -242,9 +248,10 @@ class Pipe:
 
 
 async def shut(pipes: list[Pipe]) -> None:
-    """Close pipes and wait until their tasks have ended."""
+    """Close pipes and wait until their tasks have ended and their sockets are closed."""
     for pipe in pipes:
         pipe.close()
         if pipe._opening is not None:
             with suppress(asyncio.CancelledError):
                 await pipe._opening
+    await asyncio.sleep(0)  # a transport that was aborted closes its socket in the loop's next turn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,10 @@ READ_SECONDS = 2.0
 
 class StoreUnavailable(Exception):
     """Redis did not answer in time, or not with an answer."""
+
+
+class StoreRefused(StoreUnavailable):
+    """Redis is there and answers, but not this question: too much waits, or it reported an error."""
 
 
 def kind(url: str) -> str:
@@ -106,6 +111,15 @@ def async_client(url: str, seconds: float) -> Any:
         startup = [redis.asyncio.cluster.ClusterNode(host, port) for host, port in nodes]
         return AsyncRedisCluster(startup_nodes=startup, **login, **options)
     return redis.asyncio.Redis.from_url(url, retry=AsyncRetry(NoBackoff(), 0), **options)
+
+
+def send_all(commands: Iterable[Sequence[Any]]) -> list[Any]:
+    """The replies to commands that are sent together, in their order. Raises RedisError."""
+    pipeline = sync_client().pipeline(transaction=False)
+    for command in commands:
+        pipeline.execute_command(*command)
+    replies: list[Any] = pipeline.execute()
+    return replies
 
 
 def wrong_policies(client: Any) -> list[str]:

@@ -8,8 +8,8 @@
 -- returns {1 if it was stored else 0, the version that is there now}
 --
 -- The only writer of facts, for those who change them and for gates that refill Redis alike, so an older copy can
--- never replace a newer one. Counters and the load are written only where they are absent: what the take script has
--- counted since is never overwritten.
+-- never replace a newer one. Counters are written where they are absent, and raised where the ledger knows more, as
+-- after an old copy of Redis was restored; they are never lowered: what the take script has counted since stays.
 
 local stored = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or 0)
 local wrote = 0
@@ -22,7 +22,9 @@ if ARGV[3] ~= '' then
   local clock = redis.call('TIME')
   redis.call('HSETNX', KEYS[1], ARGV[3], clock[1] .. string.format('%06d', tonumber(clock[2])))
   for i = 6, #ARGV, 4 do
-    if tonumber(redis.call('HGET', KEYS[1], ARGV[i + 1]) or -1) < tonumber(ARGV[i + 2]) then
+    local window = tonumber(redis.call('HGET', KEYS[1], ARGV[i + 1]) or -1)
+    local taken = tonumber(redis.call('HGET', KEYS[1], ARGV[i]) or 0)
+    if window < tonumber(ARGV[i + 2]) or (window == tonumber(ARGV[i + 2]) and taken < tonumber(ARGV[i + 3])) then
       redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 3], ARGV[i + 1], ARGV[i + 2])
     end
   end

@@ -74,14 +74,14 @@ class Gate:
         if isinstance(request, Verdict):
             decision = Decision(request)
         else:
-            decision = await self._decide(request, found)
+            decision = await self._decide(request, found, began)
         verdict, identity = decision.verdict, request_id(found)
         count(verdict.word)
         if verdict is not Verdict.ALLOWED or self._logs_all:
             self._note(decision, request, found, identity, began)
         return decision, identity
 
-    async def _decide(self, request: ForwardedRequest, found: dict[bytes, bytes]) -> Decision:
+    async def _decide(self, request: ForwardedRequest, found: dict[bytes, bytes], began: float) -> Decision:
         presented = self._read_key(found)
         if presented is Verdict.FORGED_KEY and self._lookup.catalogue is None:
             # Only the catalogue tells whether a check may belong to a pepper that is gone: a cold process asks, once.
@@ -92,19 +92,16 @@ class Gate:
             presented = self._read_key(found)
         if isinstance(presented, Verdict):
             return Decision(presented)
-        if isinstance(presented, PresentedKey) and self._lookup.recall(presented.public_id) is not None:
-            # The pipe bounds each round trip by the decision's time: no timer of its own for the usual case.
-            return await decide(request, presented, time(), self._lookup)
-        try:
-            async with asyncio.timeout(DECISION_SECONDS):
-                if isinstance(presented, ForeignKey):
+        if isinstance(presented, ForeignKey):
+            try:
+                async with asyncio.timeout(DECISION_SECONDS):
                     imported = await self._lookup.find_imported(presented.text)
-                    if imported is None:
-                        return Decision(Verdict.UNKNOWN_KEY)
-                    presented = imported
-                return await decide(request, presented, time(), self._lookup)
-        except (TimeoutError, StoreUnavailable, FactsUnavailable) as error:
-            return Decision(Verdict.CANNOT_DECIDE, why=str(error) or "out of time")
+            except (TimeoutError, StoreUnavailable) as error:
+                return Decision(Verdict.CANNOT_DECIDE, why=str(error) or "out of time")
+            if imported is None:
+                return Decision(Verdict.UNKNOWN_KEY)
+            presented = imported
+        return await decide(request, presented, time(), began, self._lookup)
 
     async def _repay(self) -> None:
         """Count what passed without Redis, soon after its return."""
@@ -164,6 +161,7 @@ def gate() -> Gate:
         for ended in [known for known in _gates if known.is_closed()]:
             del _gates[ended]
         found = _gates[loop] = Gate()
+        found.open()
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from hmac import compare_digest
 from time import monotonic
 
@@ -13,54 +14,87 @@ from accounts.known import NO_MODEL, KnownKey
 from accounts.lookup import FactsUnavailable, Lookup
 from authsvc.gate.forwarded import ForwardedRequest
 from authsvc.gate.verdict import Decision, Verdict
-from quotas.buckets import Stale, Usage, take
+from quotas.buckets import Stale, Unloaded, Usage, take
 from quotas.facts import ModelFacts
-from quotas.store import StoreUnavailable
+from quotas.pipe import DECISION_SECONDS
+from quotas.store import StoreRefused, StoreUnavailable
 
 TRIES = 3
+Judged = Decision | Stale | Unloaded
 
 
-async def decide(request: ForwardedRequest, presented: PresentedKey, now: float, lookup: Lookup) -> Decision:
-    """Whether the key may make this request at `now` (seconds since 1970).
+async def decide(
+    request: ForwardedRequest, presented: PresentedKey, now: float, began: float, lookup: Lookup
+) -> Decision:
+    """Whether the key may make this request at `now` (seconds since 1970); `began` is the monotonic start.
 
     Facts may be old; the script that takes, or counts a refusal, first confirms that their versions are in force, and
     takes nothing if they are not. Then they are renewed and the decision is made again.
     """
     try:
-        known = lookup.recall(presented.public_id) or await lookup.find(presented.public_id)
-
-        for _ in range(TRIES):
-            if known is None:
-                return Decision(Verdict.UNKNOWN_KEY)
-
-            secret = matching_secret(known, presented, lookup.peppers)
-            model = known.catalogue.model_at(request.path)
-            refusal = first_refusal(known, secret, model, request, now)
-            if refusal is None:
-                assert secret is not None and model is not None
-                terms = known.terms(model, secret.id)
-                outcome = await take(lookup.link, terms.wanted)
-            else:
-                terms = None
-                outcome = await take(lookup.link, known.counting(model or NO_MODEL), "refuse")
-
-            if isinstance(outcome, Usage):
-                known.confirmed = monotonic()
-                verdict = refusal or (Verdict.ALLOWED if outcome.granted else Verdict.OVER_LIMIT)
-                if secret is not None and secret.pepper != lookup.pepper.id:
-                    lookup.keep_new_digest(secret, presented)
-                return Decision(verdict, known, model.slug if model else "", terms, outcome)
-            if isinstance(outcome, Stale):
-                known = await lookup.renew(known, outcome.versions)
-            else:
-                known = await lookup.load(presented.public_id)
+        known = lookup.recall(presented.public_id)
+        # The usual case needs no timer of its own: the pipe bounds its one round trip.
+        judged = await judge(known, request, presented, now, lookup) if known is not None else None
+        if isinstance(judged, Decision):
+            return judged
+        async with asyncio.timeout(DECISION_SECONDS - (monotonic() - began)):
+            return await decide_afresh(known, judged, request, presented, now, lookup)
     except StoreUnavailable as error:
-        if settings.WHEN_REDIS_IS_DOWN == "allow":
+        # Only where Redis is away: one that is overrun or full must not switch the limits off.
+        if settings.WHEN_REDIS_IS_DOWN == "allow" and not isinstance(error, StoreRefused):
             return await decide_without_redis(request, presented, now, lookup)
         return Decision(Verdict.CANNOT_DECIDE, why=str(error))
-    except FactsUnavailable as error:
-        return Decision(Verdict.CANNOT_DECIDE, why=str(error))
+    except (FactsUnavailable, TimeoutError) as error:
+        return Decision(Verdict.CANNOT_DECIDE, why=str(error) or "out of time")
+
+
+async def decide_afresh(
+    known: KnownKey | None,
+    judged: Stale | Unloaded | None,
+    request: ForwardedRequest,
+    presented: PresentedKey,
+    now: float,
+    lookup: Lookup,
+) -> Decision:
+    """Find or renew what this process knows, and judge by it, until Redis confirms it."""
+    for _ in range(TRIES):
+        if known is None:
+            known = await lookup.find(presented)
+        elif isinstance(judged, Stale):
+            known = await lookup.renew(known, judged.versions)
+        else:
+            known = await lookup.load(presented.public_id)
+        if known is None:
+            return Decision(Verdict.UNKNOWN_KEY)
+        outcome = await judge(known, request, presented, now, lookup)
+        if isinstance(outcome, Decision):
+            return outcome
+        judged = outcome
     return Decision(Verdict.CANNOT_DECIDE, known, why="the facts changed faster than they could be read")
+
+
+async def judge(
+    known: KnownKey, request: ForwardedRequest, presented: PresentedKey, now: float, lookup: Lookup
+) -> Judged:
+    """Apply the rules, then take from the limits or count the refusal; one round trip, which confirms the facts."""
+    secret = matching_secret(known, presented, lookup.peppers)
+    model = known.catalogue.model_at(request.path)
+    refusal = first_refusal(known, secret, model, request, now)
+    if refusal is None:
+        assert secret is not None and model is not None
+        terms = known.terms(model, secret.id)
+        outcome = await take(lookup.link, terms.wanted)
+    else:
+        terms = None
+        outcome = await take(lookup.link, known.counting(model or NO_MODEL), "refuse")
+    if not isinstance(outcome, Usage):
+        return outcome
+
+    known.confirmed = monotonic()
+    if secret is not None and secret.pepper != lookup.pepper.id:
+        lookup.keep_new_digest(secret, presented)
+    verdict = refusal or (Verdict.ALLOWED if outcome.granted else Verdict.OVER_LIMIT)
+    return Decision(verdict, known, model.slug if model else "", terms, outcome)
 
 
 async def decide_without_redis(

@@ -7,6 +7,7 @@ import sys
 from collections import deque
 from threading import Event, Thread
 from time import monotonic
+from typing import TextIO
 
 MOST_A_SECOND = 100
 MOST_WAITING = 1000
@@ -24,7 +25,7 @@ class DecisionLog:
     def write(self, line: dict[str, object]) -> None:
         second = int(monotonic())
         if second != self._second:
-            if self.left_out:
+            if self.left_out and len(self._lines) < MOST_WAITING:
                 self._put({"log": "decisions", "left_out": self.left_out})
             self._second, self._written, self.left_out = second, 0, 0
         if self._written >= MOST_A_SECOND or len(self._lines) >= MOST_WAITING:
@@ -36,9 +37,12 @@ class DecisionLog:
     def _put(self, line: dict[str, object]) -> None:
         self._lines.append(line)
         if self._thread is None:  # not before the first line: a thread does not survive gunicorn's fork
-            self._thread = Thread(target=self._run, name="decision-log", daemon=True)
-            self._thread.start()
+            self._start()
         self._due.set()
+
+    def _start(self) -> None:
+        self._thread = Thread(target=self._run, name="decision-log", daemon=True)
+        self._thread.start()
 
     def _run(self) -> None:
         while True:
@@ -52,5 +56,10 @@ class DecisionLog:
         while self._lines:
             lines.append(json.dumps(self._lines.popleft(), separators=(",", ":")))
         if lines:
-            sys.stdout.write("\n".join(lines) + "\n")
-            sys.stdout.flush()
+            out = _out()
+            out.write("\n".join(lines) + "\n")
+            out.flush()
+
+
+def _out() -> TextIO:
+    return sys.stdout

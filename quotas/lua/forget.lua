@@ -2,7 +2,7 @@
 --
 -- KEYS[1]   the set of changed usage hashes
 -- KEYS[2]   the usage hash
--- ARGV[1]   seconds it is kept from now on, 0 to leave its expiry alone
+-- ARGV[1]   seconds it is kept from now on, 0 to leave its expiry alone, -1 to delete it
 -- ARGV[2+]  fields and the values that were copied; a missing one is ''
 -- returns   1 if it was taken off, 0 if it has changed since
 
@@ -12,5 +12,9 @@ for i = 2, #ARGV, 2 do
   end
 end
 redis.call('SREM', KEYS[1], KEYS[2])
-if ARGV[1] ~= '0' then redis.call('EXPIRE', KEYS[2], ARGV[1]) end
+if ARGV[1] == '-1' then
+  redis.call('DEL', KEYS[2])
+elseif ARGV[1] ~= '0' then
+  redis.call('EXPIRE', KEYS[2], ARGV[1])
+end
 return 1

@@ -356,3 +356,20 @@ def test_every_act_is_in_the_audit_log(issued, account):
 def test_connections_of_look_ups_are_their_own(ask, issued):
     ask(issued.text)
     assert connections["default"].connection is None or not connections["default"].in_atomic_block
+
+
+def test_strings_whose_check_nobody_can_verify_cost_the_database_nothing(ask, issued, redis_db, settings, costs):
+    """A pepper is gone: strangers can now invent strings with a right checksum, and none may reach the database."""
+    from accounts.keys import Pepper, new_account_id, new_key, new_key_id
+
+    models_base(KeySecret).update(minted_pepper="gone")
+    services.change_catalogue(lambda: ["a pepper is gone"], actor=ACTOR)
+    call_command("keep_ledger", once=True, stdout=StringIO())
+    assert ask(issued.text).status == 200
+    with costs() as counted:
+        for _ in range(5):
+            stranger = new_key(new_key_id(new_account_id()), "ask", Pepper.of("s" * 40)).text
+            assert ask(stranger).status == 401
+    assert counted["sql"] == 0
+    redis_db.delete(names.LIFE)
+    assert ask(stranger).status == 503  # Redis may not have all keys: nobody can tell

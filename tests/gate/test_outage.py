@@ -164,3 +164,20 @@ def test_a_debt_whose_answer_was_lost_is_counted_once(outage, fresh_catalogue, i
         assert store.sync_client().hget(names.usage(issued.key.public_id, "sm", clock.hour()), "a") == "4"
 
     on_a_loop(run())
+
+
+def test_a_redis_that_is_there_and_says_no_does_not_switch_the_limits_off(
+    outage, fresh_catalogue, issued, on_a_loop, settings
+):
+    settings.WHEN_REDIS_IS_DOWN = "allow"
+
+    async def run() -> None:
+        assert await statuses(issued.text) == [200]
+        client = store.sync_client()
+        client.config_set("maxmemory", 1)
+        assert await statuses(issued.text) == [503]
+        client.config_set("maxmemory", 0)
+        assert await statuses(issued.text) == [200]
+        await close_gate()
+
+    on_a_loop(run())

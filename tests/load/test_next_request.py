@@ -15,14 +15,17 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.core.management import call_command
+from django.test import Client
+from django.urls import reverse
 
 from accounts import services
 from accounts.lookup import publish_account, publish_key
-from accounts.models import ApiKey, OutboxRow
+from accounts.models import Account, ApiKey, OutboxRow, User
 from accounts.publish import _send
 from accounts.snapshot import read_all
 from quotas import store
 from quotas.models import Plan
+from tests.accounts.forms import send
 from tests.conftest import ACTOR, CATALOGUE
 from tests.gate.test_fronts import environment
 from tests.load.client import Connection, Load, ask_every_worker, packed
@@ -55,8 +58,8 @@ async def close_all(connections: list[Connection]) -> None:
 
 async def first_after(port: int, connections: list[Connection], change: Callable[[], Any], request: bytes) -> list[int]:
     """The statuses of the first request on each connection, sent after the change has said done."""
-    publication = await sync_to_async(change)()
-    assert publication.published
+    await sync_to_async(change)()
+    assert not await OutboxRow.objects.aexists(), "it said done and was not"
     return list(await asyncio.gather(*(connection.judged(request) for connection in connections)))
 
 
@@ -81,25 +84,40 @@ def many(pro_account) -> list[services.Issued]:
     return [services.issue_key(pro_account, name=str(n), actor=ACTOR) for n in range(TIMES)]
 
 
-def test_revoking(gate_port, pro_key, many):
-    assert under_load(gate_port, pro_key.text, lambda key: services.revoke_key(key, actor=ACTOR), many) == {401}
+@pytest.fixture
+def operator(transactional_db) -> Client:
+    """An operator who is signed in to the admin."""
+    client = Client()
+    client.force_login(User.objects.create_superuser("olga", password="x"))
+    return client
 
 
-def test_narrowing(gate_port, pro_key, many):
-    assert under_load(
-        gate_port, pro_key.text, lambda key: services.change_key(key, models=["lg"], actor=ACTOR), many
-    ) == {403}
+def in_the_admin(operator: Client, row: Account | ApiKey, page: str = "change", **filled: Any) -> None:
+    """Fill in one of the admin's forms and send it; a redirect says that it was accepted."""
+    response = send(operator, reverse(f"admin:accounts_{row._meta.model_name}_{page}", args=[row.pk]), **filled)
+    assert response.status_code == 302
 
 
-def test_suspending_and_resuming(gate_port, pro_key, account):
+def test_revoking_by_the_command(gate_port, pro_key, many):
+    def revoke(key: ApiKey) -> None:
+        call_command("revoke_key", key.public_id, stdout=StringIO())
+
+    assert under_load(gate_port, pro_key.text, revoke, many) == {401}
+
+
+def test_narrowing_in_the_admin(gate_port, pro_key, many, operator):
+    assert under_load(gate_port, pro_key.text, lambda key: in_the_admin(operator, key, models=["lg"]), many) == {403}
+
+
+def test_suspending_and_resuming_in_the_admin(gate_port, pro_key, account, operator):
     key = services.issue_key(account, name="k", actor=ACTOR)
     services.move_account(account, Plan.objects.get(name="pro"), actor=ACTOR)
     assert back_and_forth(
         gate_port,
         pro_key.text,
         key.text,
-        lambda: services.suspend_account(account, actor=ACTOR),
-        lambda: services.resume_account(account, actor=ACTOR),
+        lambda: in_the_admin(operator, account, "suspend"),
+        lambda: in_the_admin(operator, account, "resume"),
     ) == ({403}, {200})
 
 
@@ -117,13 +135,11 @@ def test_moving_the_account_s_plan(gate_port, pro_key, account):
     ) == ({403}, {200})
 
 
-def test_editing_the_plan_and_disabling_the_model(gate_port, pro_key, catalogue, tmp_path):
-    from quotas.catalogue import apply, read_catalogue_file
-
+def test_editing_the_plan_and_disabling_the_model_by_apply_catalogue(gate_port, pro_key, tmp_path):
     def write(text: str) -> Callable[[], Any]:
         path = tmp_path / f"{abs(hash(text))}.toml"
         path.write_text("\n".join(line.strip() for line in text.splitlines()))
-        return lambda: services.change_catalogue(lambda: apply(read_catalogue_file(path)), actor=ACTOR)[1]
+        return lambda: call_command("apply_catalogue", str(path), stdout=StringIO())
 
     without_lg = GENEROUS.replace('models = ["*"]', 'models = ["sm"]')
     disabled = GENEROUS.replace("cost = 5", "cost = 5\nenabled = false")

@@ -12,7 +12,7 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from accounts.models import AuditEvent
-from quotas import rules
+from quotas import names, rules
 from quotas.catalogue import BadCatalogue, read_catalogue_file
 from quotas.limits import Limit
 from quotas.models import Catalogue, Plan, PlanLimit, ServedModel
@@ -322,7 +322,7 @@ def test_a_change_raises_the_version_once_and_is_written_down(apply, redis_db):
     before = Catalogue.objects.get().version
     apply(CATALOGUE.replace("amount = 60", "amount = 70"))
     assert Catalogue.objects.get().version == before + 1
-    assert redis_db.hget("authsvc:catalogue", "v") == str(before + 1)
+    assert redis_db.hget(names.CATALOGUE, "v") == str(before + 1)
     event = AuditEvent.objects.first()
     assert event is not None
     assert (event.actor, event.act) == ("command apply_catalogue", "catalogue.change")

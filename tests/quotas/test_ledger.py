@@ -187,3 +187,29 @@ def test_usage_outlives_its_key_and_account(count, issued):
     services.close_account(issued.key.account, actor=ACTOR)
     services.revoke_key(ApiKey.objects.get(), actor=ACTOR)
     assert totals() == (2, 0, 2)
+
+
+def test_a_restored_old_copy_costs_no_counts(count, redis_db, issued, monkeypatch):
+    """Counters and usage hashes of an hour ago, with the same births: what was counted since is in the ledger."""
+    from accounts import worker
+
+    watching = worker.Worker()
+    watching.turn()
+    account = names.account(issued.key.public_id[:8])
+    taken, window = names.counter(issued.key.public_id[:8], "*", "units", "month")
+    count(2)
+    redis_db.hset(account, taken, 2)
+    (usage,) = redis_db.scan_iter("*:u:*")
+    old = redis_db.hgetall(usage)
+    count(7)
+    watching.turn()
+    assert totals() == (9, 0, 9)
+    redis_db.delete(usage)
+    redis_db.hset(usage, mapping=old)
+    monkeypatch.setattr(worker, "_identity", lambda _: "another")
+    watching.turn()
+    assert redis_db.hget(account, taken) == "9"
+    assert redis_db.hget(account, window)
+    count(3)
+    watching.turn()
+    assert totals() == (12, 0, 12)

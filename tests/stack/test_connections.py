@@ -130,7 +130,7 @@ def test_a_models_sentences_arrive_while_it_still_reads(client):
     with httpx.stream("POST", url, json={"text": text}, headers=headers, timeout=30) as answer:
         arrived = [time.monotonic() - began for line in answer.iter_lines() if line.startswith("event: ")]
     assert len(arrived) == 101
-    assert arrived[0] < arrived[-1] / 3
+    assert arrived[-1] - arrived[0] > arrived[-1] / 4  # held back, they would all come at once at the end
 
 
 def test_the_sample_model_tells_the_client_what_is_left(client):

@@ -1,0 +1,255 @@
+"""Docs that state facts, compared with the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import tomllib
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from types import FunctionType
+
+import pytest
+
+from authsvc.gate.forwarded import WANTED
+from authsvc.gate.verdict import Verdict
+from quotas import names
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+def text_of(*names_: str) -> str:
+    return "\n".join((ROOT / name).read_text(encoding="utf-8") for name in names_)
+
+
+def rows_of(page: str, heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading; a `|` inside of code would need another reader."""
+    section = page.partition(f"\n{heading}\n")[2]
+    found = re.search(r"(?:^\|.*\n)+", section, re.M)
+    assert found, f"there is no table below {heading!r}"
+    return [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in found[0].splitlines()[2:]]
+
+
+def code_in(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+# Configuration
+
+
+def variables() -> dict[str, str]:
+    """Every variable that env.py's readers read, with its default as the README writes it."""
+    found: dict[str, str] = {}
+    for file in ("authsvc/settings.py", "deploy/gunicorn.conf.py"):
+        for node in ast.walk(ast.parse(text_of(file))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("env."):
+                name = ast.literal_eval(node.args[0])
+                default = default_of(ast.unparse(node.func), node)
+                assert found.setdefault(name, default) == default, f"{name} has two defaults"
+    return found
+
+
+def default_of(reader: str, call: ast.Call) -> str:
+    if reader == "env.secret":
+        return "required"
+    if reader == "env.flag":
+        return str(int(next(ast.literal_eval(word.value) for word in call.keywords if word.arg == "default")))
+    default = call.args[1]
+    if isinstance(default, ast.IfExp):
+        default = default.orelse  # without DEBUG
+    if isinstance(default, ast.JoinedStr):
+        return ast.unparse(default).strip("f'").replace("{", "").replace("}", "")
+    try:
+        value = ast.literal_eval(default)
+    except ValueError:
+        return "2 to 4, by cores"  # the one that is computed
+    return "required" if value is None else "none" if value == "" else str(value)
+
+
+def test_the_table_of_variables_is_that_of_the_code():
+    rows = rows_of(text_of("README.md"), "## Configuration")
+    documented = {code_in(row[0])[0]: row[1].strip("`") for row in rows}
+    assert documented == variables()
+
+
+def test_a_variable_that_a_page_names_exists():
+    known = {*variables(), "AUTHSVC_TEST_DATABASE_URL", "AUTHSVC_TEST_POSTGRES_URL"}
+    for page in PAGES:
+        assert set(re.findall(r"\bAUTHSVC_[A-Z_]+\b", page.read_text())) <= known, page.name
+
+
+# Commands
+
+
+def commands() -> set[str]:
+    files = ROOT.glob("*/management/commands/*.py")
+    return {file.stem for file in files if file.stem != "__init__"}
+
+
+def test_every_command_is_in_the_docs_and_every_one_named_exists():
+    page = text_of("README.md", "docs/operations.md")
+    of_django = {"migrate", "check", "createsuperuser", "runserver"}
+    named = set(re.findall(r"manage\.py ([a-z_]+)", page)) | {
+        code_in(row[0])[0].split()[0] for row in rows_of(page, "## Running")
+    }
+    assert named - of_django == commands()
+
+
+@pytest.mark.parametrize("command", sorted(commands()))
+def test_every_option_of_a_command_is_in_the_docs(command):
+    (file,) = ROOT.glob(f"*/management/commands/{command}.py")
+    options = set(re.findall(r'add_argument\(\s*"(--[a-z-]+)"', file.read_text()))
+    row = next(row for row in rows_of(text_of("docs/operations.md"), "## Running") if f"`{command}" in row[0])
+    assert options <= set(re.findall(r"--[a-z-]+", f"{row[0]} {row[1]} {row[2]}"))
+
+
+def test_every_verb_that_a_page_names_is_in_the_makefile():
+    verbs = set(re.findall(r"^([a-z]+):", text_of("Makefile"), re.M))
+    for page in PAGES:
+        assert set(re.findall(r"(?:^|`)make ([a-z]+)", page.read_text(), re.M)) <= verbs, page.name
+
+
+# Answers
+
+
+def test_the_table_of_answers_is_that_of_the_code():
+    documented = {}
+    for _, words, status, with_403, code, _ in rows_of(text_of("README.md"), "## What the gate answers"):
+        for word in code_in(words):
+            documented[word] = (int(status), int(with_403), (code_in(code) or [""])[0])
+    assert documented == {
+        verdict.word: (verdict.status, 403 if verdict is Verdict.OVER_LIMIT else verdict.status, verdict.code)
+        for verdict in Verdict
+    }
+
+
+def test_the_traefik_examples_list_the_headers_of_the_stacks():
+    stacks, page = text_of("deploy/traefik/dynamic/models.yml"), text_of("docs/forward-auth.md")
+    answered = re.findall(r"^ {10}- ([A-Za-z-]+)$", stacks, re.M)
+    (asked,) = re.findall(r"authRequestHeaders: \[(.*)\]", stacks)
+    assert {name.lower().encode() for name in asked.split(", ")} == {w for w in WANTED if b"forwarded" not in w}
+    assert re.findall(r"^ {10}- ([A-Za-z-]+)$", page, re.M) == answered
+    assert f"authResponseHeaders: {','.join(answered)}\n" in page
+    assert f"authRequestHeaders: [{asked}]" in page
+    assert f"authRequestHeaders: {asked.replace(', ', ',')}\n" in page
+
+
+# Redis
+
+
+def key_names() -> set[str]:
+    made = [
+        names.CATALOGUE,
+        names.LIFE,
+        names.catalogue_version("P"),
+        names.account("ACCOUNT"),
+        names.usage("KEY", "MODEL", 0).removesuffix("0") + "HOUR",
+        names.changed("P"),
+        names.bucket("SUBJECT", "MODEL", "UNIT", "WINDOW"),
+        names.unknown("KEY"),
+        names.imported("DIGEST"),
+        names.new_digests("P"),
+        names.repaid("P", "DEBT"),
+    ]
+    return {re.sub(r"^\{\w\w?\}", "{P}", name) for name in made}
+
+
+def test_no_name_of_a_redis_key_is_left_out():
+    others = {"partition", "field", "read_usage", "counter"}
+    makers = {name for name, one in vars(names).items() if isinstance(one, FunctionType)} - others
+    assert len(key_names()) == len(makers) + len({names.CATALOGUE, names.LIFE})
+
+
+def test_the_names_of_redis_keys_are_those_of_the_code():
+    page = text_of("docs/architecture.md")
+    documented = [code_in(row[0])[0] for row in rows_of(page, "## Limits and usage in Redis")]
+    assert len(documented) == len(set(documented))
+    assert set(documented) == key_names()
+    assert {"v", "f", "l"} == {names.VERSION, names.FACTS, names.LOADED}
+    for field in names.counter("SUBJECT", "MODEL", "UNIT", "WINDOW"):
+        assert f"`{field}`" in page
+
+
+# Dependencies and layers
+
+
+def test_every_dependency_has_its_reason():
+    project = tomllib.loads(text_of("pyproject.toml"))
+    wanted = [*chain(project["project"]["dependencies"], *project["dependency-groups"].values())]
+    packages = {re.split(r"[<>=]", one)[0] for one in wanted}
+    page = text_of("docs/decisions/0002-dependencies.md")
+    documented = {name for line in page.splitlines() if line.startswith("| `") for name in code_in(line.split("|")[1])}
+    assert documented == packages
+
+
+def test_only_the_doors_of_quotas_know_accounts():
+    doors = {ROOT / "quotas" / "admin.py", *ROOT.glob("quotas/management/commands/*.py")}
+    for file in set(ROOT.glob("quotas/**/*.py")) - doors:
+        assert not re.search(r"^\s*(from|import) accounts\b", file.read_text(), re.M), file.name
+
+
+# Links and words
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.S), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page):
+    prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
+    for target in re.findall(r"\]\(([^)]+)\)", prose):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        found = (page.parent / path).resolve() if path else page
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found), target
+
+
+def test_every_decision_is_in_the_index_and_has_the_same_form():
+    index = text_of("docs/decisions/README.md")
+    for note in ROOT.glob("docs/decisions/0*.md"):
+        text = note.read_text()
+        assert f"({note.name})" in index
+        assert re.findall(r"^## (.*)$", text, re.M) == ["Context", "Decision", "Consequences"], note.name
+        assert text.startswith(f"# {note.name[:4]}: ")
+
+
+def test_files_that_pages_name_exist():
+    for page in PAGES:
+        for name in re.findall(r"`((?:authsvc|accounts|quotas|deploy|tests|samples|docs)/[\w./-]+)`", page.read_text()):
+            assert (ROOT / name).exists(), f"{page.name}: {name}"
+
+
+@cache
+def tracked_texts() -> dict[str, str]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    if not listed:
+        pytest.skip("this is no checkout of git")
+    texts = {}
+    for name in filter(None, listed.split("\0")):
+        try:
+            texts[name] = (ROOT / name).read_text(encoding="utf-8")
+        except (UnicodeDecodeError, FileNotFoundError):
+            continue  # no text, or taken away and not committed yet
+    return texts
+
+
+PARTS_OF_NO_ADDRESS = ["pypi" + ".org", "files.python" + "hosted", "/wo" + "rk/", "/ro" + "ot/", "/ho" + "me/"]
+
+
+@pytest.mark.parametrize("part", PARTS_OF_NO_ADDRESS)
+def test_no_file_names_an_index_or_a_place_of_some_machine(part):
+    assert [name for name, text in tracked_texts().items() if part in text] == []
+
+
+def test_no_page_holds_a_key():
+    """Examples come from real runs: none may have kept its secret."""
+    whole = re.compile(r"ask_[0-9A-Za-z]{16}_[0-9A-Za-z]{20}")
+    assert [page.name for page in PAGES if whole.search(page.read_text())] == []
