@@ -9,17 +9,17 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import ERROR, CheckMessage, Error, Warning, register
-from django.core.exceptions import ImproperlyConfigured
 from redis.exceptions import RedisError
 
+from authsvc.env import BadSetting
 from quotas import store
 
 
 def stop_if_wrong() -> None:
-    """Stop a server that starts without manage.py, which runs the checks itself. Raises ImproperlyConfigured."""
+    """Stop a server that starts without manage.py, which runs the checks itself. Raises BadSetting."""
     faults = [f"{found.msg} {found.hint or ''}".strip() for found in check_settings() if found.level >= ERROR]
     if faults:
-        raise ImproperlyConfigured(" ".join(faults))
+        raise BadSetting(" ".join(faults))
 
 
 @register()

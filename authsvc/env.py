@@ -80,6 +80,11 @@ def choice(name: str, *allowed: str) -> str:
     return raw
 
 
+def address(name: str, default: str) -> str:
+    """A web address without a slash at its end, so that it is also an origin."""
+    return text(name, default).rstrip("/")
+
+
 def words(name: str, default: str) -> list[str]:
     """Words separated by commas."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]

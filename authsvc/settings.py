@@ -27,8 +27,8 @@ REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0" if DEBUG else None)
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "*" if DEBUG else "localhost,127.0.0.1,[::1]")
 
 # Where people and clients find us.
-GATEWAY_URL = env.text("GATEWAY_URL", "http://127.0.0.1:8080").rstrip("/")
-CONSOLE_URL = env.text("CONSOLE_URL", "http://127.0.0.1:8081").rstrip("/")
+GATEWAY_URL = env.address("GATEWAY_URL", "http://127.0.0.1:8080")
+CONSOLE_URL = env.address("CONSOLE_URL", "http://127.0.0.1:8081")
 
 # What an operator may choose.
 SERVES = env.words("AUTHSVC_SERVES", "gate,console")  # one image, two kinds of process

@@ -162,6 +162,11 @@ def test_words_are_separated_by_commas(say):
     assert env.words("X", "d") == ["a", "b", "c"]
 
 
+def test_an_address_has_no_slash_at_its_end(say):
+    say("https://host:8443/")
+    assert env.address("X", "http://default") == "https://host:8443"
+
+
 def test_a_secret_is_long_enough(say):
     say("x" * 32)
     assert env.secret("X", made_in=None) == "x" * 32

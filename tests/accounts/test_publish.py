@@ -84,6 +84,12 @@ def test_what_was_counted_since_is_never_overwritten(store_part, redis_db):
     assert redis_db.hmget(PART, "n:a", "w:a", "l") == ["12", "20000", loaded]
 
 
+def test_a_ledger_that_knows_more_raises_the_counter(store_part, redis_db):
+    store_part(1, "x", "n:a", "w:a", 20_000, 7)
+    store_part(1, "x", "n:a", "w:a", 20_000, 9)
+    assert redis_db.hmget(PART, "n:a", "w:a") == ["9", "20000"]
+
+
 def test_a_new_window_takes_the_place_of_the_old(store_part, redis_db):
     store_part(1, "x", "n:a", "w:a", 20_000, 7)
     store_part(1, "x", "n:a", "w:a", 20_001, 2)

@@ -373,3 +373,17 @@ def test_strings_whose_check_nobody_can_verify_cost_the_database_nothing(ask, is
     assert counted["sql"] == 0
     redis_db.delete(names.LIFE)
     assert ask(stranger).status == 503  # Redis may not have all keys: nobody can tell
+
+
+@pytest.mark.parametrize("change", ["catalogue", "account", "key"])
+def test_what_changed_reaches_a_process_from_redis_and_costs_no_sql(ask, issued, account, catalogue, costs, change):
+    assert ask(issued.text).status == 200
+    if change == "catalogue":
+        catalogue(CATALOGUE.replace("burst = 10", "burst = 9"))
+    elif change == "account":
+        services.override_limit(account, "month", 500, actor=ACTOR)
+    else:
+        services.change_key(issued.key, methods=["POST"], actor=ACTOR)
+    with costs() as counted:
+        assert ask(issued.text).status == 200
+    assert dict(counted) == {"round trips": 3}  # told to be stale, read again, taken
