@@ -12,6 +12,7 @@ from textwrap import dedent
 
 import pytest
 from django.core.cache import cache
+from django.db import connection
 
 from accounts.models import Account
 from accounts.publish import models_base
@@ -141,3 +142,16 @@ async def _leave() -> None:
     from authsvc.gate.app import close_gate
 
     await close_gate()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nobody_else_in_the_database(django_db_setup, django_db_blocker):
+    """At the end: threads that tests changed something in have connections of their own, and PostgreSQL drops no
+    database that is in use."""
+    yield
+    if connection.vendor == "postgresql":
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
