@@ -15,7 +15,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.servers import ROOT, gunicorn, redis_server
+from tests.servers import ROOT, free_port, gunicorn, redis_server
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 SECONDS = int(os.environ.get("BENCH_SECONDS", "4"))
@@ -53,12 +53,13 @@ def main() -> int:
         return 1
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="authsvc-bench-")))
-        socket = stack.enter_context(redis_server(directory))
+        port = free_port()
+        stack.enter_context(redis_server(directory, port=port))
         env = {
             "SECRET_KEY": "x" * 50,
             "KEY_PEPPER": "y" * 50,
             "DATABASE_URL": f"sqlite:///{directory}/db.sqlite3",
-            "REDIS_URL": f"unix://{socket}",
+            "REDIS_URL": f"redis://127.0.0.1:{port}",  # by TCP, as the stacks do
             "DJANGO_SETTINGS_MODULE": "authsvc.settings",
             "WEB_CONCURRENCY": "1",
             "AUTHSVC_DRAIN": "0",
