@@ -7,11 +7,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
 
 from django.conf import settings
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import Error as DatabaseError
 from django.db import close_old_connections
 
@@ -24,7 +26,7 @@ from quotas.buckets import TAKE, Versions
 from quotas.facts import CatalogueFacts, catalogue_from_json
 from quotas.link import Link, Script
 from quotas.owed import REPAY, Owed
-from quotas.pipe import DECISION_SECONDS, Reply, pack
+from quotas.pipe import Reply, pack
 from quotas.store import StoreUnavailable, script
 
 DATABASE_THREADS = 4
@@ -85,9 +87,9 @@ class Lookup:
         """The key from the database; Redis gets it, and the calendar counters from the ledger where it has none."""
         return await self._once(f"load {public_id}", lambda: self._load(public_id))
 
-    async def learn_catalogue(self) -> None:
+    async def learn_catalogue(self, seconds: float) -> None:
         """Know the catalogue, for the one question that comes before any key."""
-        async with asyncio.timeout(DECISION_SECONDS):
+        async with asyncio.timeout(seconds):
             text = await self.link.ask(names.CATALOGUE_PARTITION, _LOOK_CATALOGUE)
             self._learn(catalogue_from_json(text or (await self._database(snapshot.read_catalogue)).json))
 
@@ -105,18 +107,29 @@ class Lookup:
                 if len(self._imported) > self._most:
                     self._imported.popitem(last=False)
             return PresentedKey(public_id, text, pepper, digest, is_imported=True)
+        await self._require_life()
         return None
+
+    async def _require_life(self) -> None:
+        """Redis has all keys once everything was published; before that it cannot say that there is none."""
+        if not await self.link.ask(names.LIFE, pack("EXISTS", names.LIFE)):
+            raise FactsUnavailable("redis has not been filled again yet")
 
     def keep_new_digest(self, secret: SecretFacts, presented: PresentedKey) -> None:
         """Leave the secret's digest under the current pepper for the worker to store, once for this process."""
         if secret.id in self._redigested:
             return
-        self._redigested.add(secret.id)
         part = names.partition(presented.public_id)
         value = f"{self.pepper.id}:{presented.digest_with(self.pepper).hex()}"
         with suppress(StoreUnavailable):
             sent = self.link.send(part, pack("HSET", names.new_digests(part), secret.id, value))
-            sent.add_done_callback(lambda done: done.cancelled() or done.exception())
+            sent.add_done_callback(partial(self._kept_new_digest, secret.id))
+
+    def _kept_new_digest(self, secret_id: int, sent: asyncio.Future[Reply]) -> None:
+        if not sent.cancelled() and sent.exception() is None and isinstance(sent.result(), int):
+            self._redigested.add(secret_id)  # else the next use tries again
+            if len(self._redigested) > self._most:
+                self._redigested.clear()
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -143,16 +156,11 @@ class Lookup:
         return self._remember(replies) or await self._load(public_id)
 
     async def _find_unverified(self, public_id: str) -> KnownKey | None:
-        """A string whose check nobody can verify may be a stranger's invention: it costs the database nothing.
-
-        Redis has all keys once everything was published; before that nobody can tell.
-        """
-        replies, life = await asyncio.gather(
-            self._look(public_id, self.catalogue is None), self.link.ask(names.LIFE, pack("EXISTS", names.LIFE))
-        )
+        """A string whose check nobody can verify may be a stranger's invention: it costs the database nothing."""
+        replies = await self._look(public_id, self.catalogue is None)
         known = None if replies is None else self._remember(replies)
-        if known is None and not life:
-            raise FactsUnavailable("redis has not been filled again yet")
+        if known is None:
+            await self._require_life()
         return known
 
     async def _renew(self, known: KnownKey, found: Versions) -> KnownKey | None:
@@ -235,7 +243,7 @@ class Lookup:
         running.add_done_callback(self._left_database)
         try:
             return await asyncio.wait_for(asyncio.shield(running), DATABASE_SECONDS)
-        except (DatabaseError, TimeoutError) as error:
+        except (DatabaseError, ObjectDoesNotExist, TimeoutError) as error:
             raise FactsUnavailable(str(error) or "the database did not answer in time") from error
 
     def _left_database(self, running: asyncio.Future[Found]) -> None:
@@ -277,7 +285,11 @@ def publish_catalogue(part: snapshot.Part, partitions: list[str]) -> list[bytes]
 
 
 def _counters(part: snapshot.Part) -> list[str | int]:
-    return [value for counter in part.counters for value in (*counter.fields(), counter.window, counter.taken)]
+    return [
+        value
+        for counter in part.counters
+        for value in (*counter.fields(), counter.window, counter.taken, counter.limit.since)
+    ]
 
 
 def _as_new(mine: Versions, other: Versions) -> bool:

@@ -247,6 +247,18 @@ class AuditEvent(models.Model):
         raise BulkChangeRefused("The audit log is append-only.")
 
 
+class SeenStore(models.Model):
+    """The one row that remembers which Redis the worker spoke to, beyond the worker's own life."""
+
+    identity = models.TextField(help_text="run_id of each master.")
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(pk=1), name="seen_store_is_one_row")]
+
+    def __str__(self) -> str:
+        return self.identity
+
+
 class OutboxRow(models.Model):
     """A change that is committed and not yet published to the gate."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import Error as DatabaseError
 from django.db import transaction
@@ -27,6 +27,32 @@ log = logging.getLogger(__name__)
 _SOURCES = {script.sha.encode(): script.source for script in (PUBLISH, RAISE)}
 _BATCH = 500
 _WAIT_MILLISECONDS = 100
+_TRIES = 3
+_MODELS: dict[str, type[Model]] = {
+    OutboxRow.Part.CATALOGUE: Catalogue,
+    OutboxRow.Part.ACCOUNT: Account,
+    OutboxRow.Part.KEY: ApiKey,
+}
+
+
+class BehindRedis(RedisError):
+    """Redis has later facts than the database, and raising the database's versions did not help."""
+
+
+class Call(NamedTuple):
+    """A command that publishes a part."""
+
+    part: str
+    subject: str
+    command: bytes
+
+
+class Conflict(NamedTuple):
+    """A part of which Redis has something else, at this version."""
+
+    part: str
+    subject: str
+    stored: int
 
 
 class Publication:
@@ -101,13 +127,27 @@ def _publish_now(publication: Publication) -> None:
 
 def deliver(part: str, subject: str) -> None:
     """Publish a part as the database has it now, and take its outbox rows away. Raises RedisError."""
-    if part == OutboxRow.Part.CATALOGUE:
-        version = _publish_catalogue()
-    elif part == OutboxRow.Part.ACCOUNT:
-        version = _publish_account(subject)
-    else:
-        version = _publish_key(subject)
-    OutboxRow.objects.filter(part=part, subject=subject, version__lte=version).delete()
+    for _ in range(_TRIES):
+        version, calls = _READERS[part](subject)
+        conflicts = _send(calls)
+        if not conflicts:
+            _wait_for_replicas()
+            OutboxRow.objects.filter(part=part, subject=subject, version__lte=version).delete()
+            return
+        for conflict in conflicts:
+            _raise_above(conflict)
+    raise BehindRedis(f"redis has other facts of {part} {subject} than the database, and newer ones each time")
+
+
+def _raise_above(conflict: Conflict) -> None:
+    """The database is behind Redis: another one was restored, or a lagging replica of it took over.
+
+    Its versions mean nothing to the gate until they are above those that Redis has.
+    """
+    rows = models_base(_MODELS[conflict.part])
+    rows = rows.filter(pk=1) if conflict.part == OutboxRow.Part.CATALOGUE else rows.filter(public_id=conflict.subject)
+    if rows.filter(version__lte=conflict.stored).update(version=conflict.stored + 1, changed_at=timezone.now()):
+        log.warning("redis had a later %s %s than the database: version raised", conflict.part, conflict.subject)
 
 
 def deliver_all(limit: int = 1000) -> int:
@@ -119,48 +159,69 @@ def deliver_all(limit: int = 1000) -> int:
     return len(parts)
 
 
-def _publish_catalogue() -> int:
+def _read_catalogue(_: str = "") -> tuple[int, list[Call]]:
     with snapshot.one_moment():
         part = snapshot.read_catalogue()
-    value, *versions = publish_catalogue(part, names.ALL_PARTITIONS)
-    _send([value])
-    for start in range(0, len(versions), _BATCH):
-        _send(versions[start : start + _BATCH])
-    _wait_for_replicas()
-    return part.version
+    return part.version, _calls(OutboxRow.Part.CATALOGUE, "", publish_catalogue(part, names.ALL_PARTITIONS))
 
 
-def _publish_account(public_id: str) -> int:
+def _read_account(public_id: str) -> tuple[int, list[Call]]:
     found = snapshot.read_account_alone(public_id)
     assert found.account is not None
-    _send([*publish_account(public_id, found.account), _catalogue_version(public_id, found)])
-    _wait_for_replicas()
-    return found.account.version
+    calls = _calls(OutboxRow.Part.ACCOUNT, public_id, publish_account(public_id, found.account))
+    return found.account.version, [*calls, _catalogue_version(public_id, found)]
 
 
-def _publish_key(public_id: str) -> int:
+def _read_key(public_id: str) -> tuple[int, list[Call]]:
     found = snapshot.read_all(public_id)
     assert found.key is not None and found.account is not None
-    _send(
-        [
-            *publish_account(public_id[:8], found.account),
-            *publish_key(public_id, found.key),
-            _catalogue_version(public_id, found),
-        ]
-    )
-    _wait_for_replicas()
-    return found.key.version
+    return found.key.version, [
+        *_calls(OutboxRow.Part.ACCOUNT, public_id[:8], publish_account(public_id[:8], found.account)),
+        *_calls(OutboxRow.Part.KEY, public_id, publish_key(public_id, found.key)),
+        _catalogue_version(public_id, found),
+    ]
 
 
-def _catalogue_version(public_id: str, found: snapshot.Snapshot) -> bytes:
+_READERS: dict[str, Callable[[str], tuple[int, list[Call]]]] = {
+    OutboxRow.Part.CATALOGUE: _read_catalogue,
+    OutboxRow.Part.ACCOUNT: _read_account,
+    OutboxRow.Part.KEY: _read_key,
+}
+
+
+def _calls(part: str, subject: str, commands: list[bytes]) -> list[Call]:
+    return [Call(part, subject, command) for command in commands]
+
+
+def _catalogue_version(public_id: str, found: snapshot.Snapshot) -> Call:
     """A partition that is used for the first time, or whose Redis lost its data, learns the catalogue's version."""
-    return RAISE.command([names.catalogue_version(names.partition(public_id))], [found.catalogue.version])
+    partition = names.catalogue_version(names.partition(public_id))
+    return Call(OutboxRow.Part.CATALOGUE, "", RAISE.command([partition], [found.catalogue.version]))
 
 
-def _send(commands: list[bytes]) -> None:
-    if not commands:
-        return
-    store.send_all([_call(*unpack(command)) for command in commands])
+def _send(calls: list[Call]) -> list[Conflict]:
+    """Send what was read, and say of what Redis has something else that is as new or newer."""
+    conflicts: dict[tuple[str, str], Conflict] = {}
+    for start in range(0, len(calls), _BATCH):
+        batch = calls[start : start + _BATCH]
+        parsed = [unpack(call.command) for call in batch]
+        for call, args, reply in zip(batch, parsed, store.send_all(_call(*args) for args in parsed), strict=True):
+            stored = _later(args, reply)
+            if stored is not None:
+                known = conflicts.get((call.part, call.subject))
+                stored = max(stored, known.stored) if known else stored
+                conflicts[call.part, call.subject] = Conflict(call.part, call.subject, stored)
+    return list(conflicts.values())
+
+
+def _later(args: list[bytes], reply: Any) -> int | None:
+    """The version that stood in the way of a command, by its reply; None if nothing did."""
+    if args[0] != b"EVALSHA":
+        return None
+    if args[1] == RAISE.sha.encode():
+        return int(reply) if int(reply) > int(args[-1]) else None
+    wrote, stored = reply
+    return int(stored) if wrote < 0 else None
 
 
 def _call(verb: bytes, first: bytes, *rest: bytes) -> list[str | bytes]:
@@ -185,44 +246,44 @@ def partitions_in_use() -> list[str]:
 
 def publish_everything() -> int:
     """Publish all that there is, for a Redis that has nothing; the number of parts."""
-    _publish_catalogue()
+    deliver(OutboxRow.Part.CATALOGUE, "")
     accounts = Account.objects.order_by("pk").values_list("pk", flat=True)
     return 1 + sum(_publish_accounts_with_keys(list(ids)) for ids in _chunks(accounts.iterator()))
 
 
 def publish_changed_since(moment: datetime) -> int:
     """Publish again what changed lately; the number of parts."""
-    count = 0
-    if Catalogue.objects.filter(changed_at__gte=moment).exists():
-        _publish_catalogue()
-        count += 1
-    for public_id in Account.objects.filter(changed_at__gte=moment).values_list("public_id", flat=True).iterator():
-        _publish_account(public_id)
-        count += 1
-    for public_id in ApiKey.objects.filter(changed_at__gte=moment).values_list("public_id", flat=True).iterator():
-        _publish_key(public_id)
-        count += 1
-    return count
+    parts = [("", OutboxRow.Part.CATALOGUE)] if Catalogue.objects.filter(changed_at__gte=moment).exists() else []
+    for part, rows in ((OutboxRow.Part.ACCOUNT, Account.objects), (OutboxRow.Part.KEY, ApiKey.objects)):
+        changed = rows.filter(changed_at__gte=moment).values_list("public_id", flat=True)
+        parts += [(public_id, part) for public_id in changed]
+    for public_id, part in parts:
+        deliver(part, public_id)
+    return len(parts)
 
 
 def _publish_accounts_with_keys(ids: list[int]) -> int:
     """Some accounts and all their keys, read at one moment and sent in batches."""
-    commands: list[bytes] = []
+    calls: list[Call] = []
+    conflicts: list[Conflict] = []
     count = 0
     with snapshot.one_moment():
         catalogue = snapshot.read_catalogue()
         for account in Account.objects.filter(pk__in=ids).select_related("plan").prefetch_related("overrides"):
             part = snapshot.read_account(account, catalogue)
-            commands += publish_account(account.public_id, part)
+            calls += _calls(OutboxRow.Part.ACCOUNT, account.public_id, publish_account(account.public_id, part))
             count += 1
             keys = account.keys.prefetch_related("secrets", "limits__model")
             for key in keys.iterator(chunk_size=_BATCH):
-                commands += publish_key(key.public_id, snapshot.read_key(key, part, catalogue))
+                commands = publish_key(key.public_id, snapshot.read_key(key, part, catalogue))
+                calls += _calls(OutboxRow.Part.KEY, key.public_id, commands)
                 count += 1
-                if len(commands) >= _BATCH:
-                    _send(commands)
-                    commands = []
-    _send(commands)
+                if len(calls) >= _BATCH:
+                    conflicts += _send(calls)
+                    calls = []
+    conflicts += _send(calls)
+    for conflict in conflicts:  # one by one: there are none, as long as the database is not behind Redis
+        deliver(conflict.part, conflict.subject)
     return count
 
 

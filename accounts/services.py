@@ -331,13 +331,14 @@ def store_new_digests(partitions: Iterable[str]) -> int:
 
 def _store_new_digest(secret_id: int, pepper: str, digest: str) -> bool:
     with change() as publication:
-        secret = models_base(KeySecret).select_for_update().select_related("key").filter(pk=secret_id).first()
-        if secret is None or secret.pepper == pepper or pepper != peppers()[0].id:
+        key = models_base(ApiKey).select_for_update().filter(secrets=secret_id).first()  # first, as everybody does
+        secret = models_base(KeySecret).select_for_update().filter(pk=secret_id).first()
+        if key is None or secret is None or secret.pepper == pepper or pepper != peppers()[0].id:
             return False
         first_foreign = not KeySecret.objects.exclude(pepper=F("minted_pepper")).exists()
         secret.pepper, secret.digest = pepper, digest
         secret.save(update_fields=["pepper", "digest"])
-        publication.of_key(secret.key)
+        publication.of_key(key)
         if first_foreign:
             publication.of_catalogue()  # from now on a check may belong to a pepper that is gone
     return True

@@ -32,7 +32,7 @@ class Counter:
     window: int
     taken: int
 
-    def fields(self) -> tuple[str, str]:
+    def fields(self) -> tuple[str, str, str]:
         return names.counter(self.subject[-8:], self.limit.model, self.limit.unit, self.limit.window)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from django.utils import timezone
 
 from accounts import publish
+from accounts.models import SeenStore
 from accounts.services import note_last_uses, store_new_digests
 from quotas import names, store
 from quotas.ledger import begin_new_births, copy_usage
@@ -63,9 +64,12 @@ class Worker:
         if not client.exists(names.LIFE):
             count = publish.publish_everything()
             client.set(names.LIFE, timezone.now().isoformat())
-            self._server, self._republished_at = _identity(client), monotonic()
+            self._saw(_identity(client))
             return count
         server = _identity(client)
+        if not self._server:
+            # A host that comes back restarts Redis and the worker together: what the worker before us saw counts.
+            self._server = SeenStore.objects.filter(pk=1).values_list("identity", flat=True).first() or ""
         if server == self._server and monotonic() - self._republished_at < EVERY_SECONDS:
             return 0
         count = 0
@@ -75,8 +79,13 @@ class Worker:
             # It may be an old copy: what was counted since, and what was published, is higher in the database.
             begin_new_births()
             count = publish.publish_everything()
-        self._server, self._republished_at = server, monotonic()
+        self._saw(server)
         return count
+
+    def _saw(self, server: str) -> None:
+        if server != self._server or not SeenStore.objects.filter(pk=1, identity=server).exists():
+            SeenStore.objects.update_or_create(pk=1, defaults={"identity": server})
+        self._server, self._republished_at = server, monotonic()
 
 
 def _identity(client: Any) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from time import time
+from time import monotonic, time
 from typing import Any, Literal, NamedTuple
 
 from quotas import names
 from quotas.limits import SECOND, SMOOTHED, Limit, calendar_window
 from quotas.link import Link, Script
-from quotas.pipe import Reply, unpack
+from quotas.pipe import DECISION_SECONDS, Reply, unpack
 from quotas.store import LUA, StoreUnavailable, script
 
 TAKE = Script(script(LUA / "take.lua"))
@@ -108,23 +109,35 @@ class Wanted:
                 fields += names.counter(subject[-8:], limit.model, limit.unit, limit.window)
                 limits += [
                     limit.scope[0], shadow, cost, limit.amount,
-                    window.number, start, window.end, int(limit.since > start),
+                    window.number, start, window.end, limit.since if limit.since > start else 0,
                 ]  # fmt: skip
         head = [hour, mode, *self.versions, f"u:{self.secret}", self.cost, len(fields)]
         return keys, [*head, *fields, *limits]
 
 
-async def take(link: Link, wanted: Wanted, mode: Mode = "take") -> Usage | Stale | Unloaded:
-    """Take one call from all limits or from none, and count it. Raises StoreUnavailable."""
+async def take(link: Link, wanted: Wanted, began: float, mode: Mode = "take") -> Usage | Stale | Unloaded:
+    """Take one call from all limits or from none, and count it. Raises StoreUnavailable or TimeoutError.
+
+    `began` is the monotonic start of the decision, which bounds all but the first round trip; the pipe bounds that.
+    """
+    command = wanted.command(mode, clock.hour())
+    reply = await link.send(wanted.partition, command)
+    if reply.__class__ is list and reply[0] != HOUR:
+        return _outcome(reply[0], reply, len(wanted.shown))
+    async with asyncio.timeout(DECISION_SECONDS - (monotonic() - began)):
+        return await _take_again(link, wanted, mode, command, reply)
+
+
+async def _take_again(link: Link, wanted: Wanted, mode: Mode, command: bytes, reply: Reply) -> Usage | Stale | Unloaded:
+    """After an error that says "not executed", or an answer from another hour."""
     for _ in range(3):
-        command = wanted.command(mode, clock.hour())
-        reply = await link.send(wanted.partition, command)
         if reply.__class__ is not list:
             reply = await link.again(wanted.partition, command, reply)
-        code = reply[0]
-        if code != HOUR:
-            return _outcome(code, reply, len(wanted.shown))
+        if reply[0] != HOUR:
+            return _outcome(reply[0], reply, len(wanted.shown))
         clock.set(reply[1])
+        command = wanted.command(mode, clock.hour())
+        reply = await link.send(wanted.partition, command)
     raise StoreUnavailable("the clock of redis does not stand still")
 
 

@@ -18,6 +18,7 @@ from quotas.store import LUA, script
 
 _FORGET = Script(script(LUA / "forget.lua")).source
 _BATCH = 500
+_TRIES = 20
 _KEPT_SECONDS = 2 * 3600  # how long a copied hash of a past hour stays in Redis
 _COUNTS = ("a", "r", "s", "x", "b")
 
@@ -78,11 +79,17 @@ def begin_new_births() -> int:
     """
     client = store.sync_client()
     count = 0
-    for changed_names in _batches(client.scan_iter("*:u:*", count=_BATCH)):
-        hours = _read(changed_names)
-        _store(hours)
-        store.send_all(("EVAL", _FORGET, 2, _list_of(hour), hour.name, -1, *_seen(hour)) for hour in hours)
-        count += len(hours)
+    for batch in _batches(filter(names.is_usage, client.scan_iter("*:u:*", count=_BATCH))):
+        count += len(batch)
+        left = batch
+        for _ in range(_TRIES):
+            hours = _read(left)
+            _store(hours)
+            gone = store.send_all([("EVAL", _FORGET, 2, _list_of(hour), hour.name, -1, *_seen(hour)) for hour in hours])
+            # A busy key has counted on since it was read: again, until a copy was the last word.
+            left = [hour.name for hour, is_gone in zip(hours, gone, strict=True) if not is_gone]
+            if not left:
+                break
     return count
 
 

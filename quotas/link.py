@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from binascii import crc_hqx
 from hashlib import sha1
@@ -11,7 +12,7 @@ from typing import Any
 import hiredis
 import redis.asyncio
 from django.conf import settings
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from quotas import store
 from quotas.pipe import CONNECT_SECONDS, DECISION_SECONDS, Connect, Pipe, Reply, pack, shut, unpack
@@ -20,6 +21,14 @@ from quotas.store import StoreRefused, StoreUnavailable
 # Replies that mean "not executed": the command may go again, by a client that knows scripts, slots and masters.
 _NOT_EXECUTED = ("NOSCRIPT", "MOVED", "ASK", "TRYAGAIN", "LOADING", "READONLY")
 _SLOTS = 16384
+_LOOK_AGAIN_SECONDS = 1.0
+
+# What redis-py raises when it cannot ask. The exceptions of its cluster client are no RedisError, and an empty slot map
+# is a KeyError.
+_CANNOT_ASK = (RedisError, RedisClusterException, KeyError, TimeoutError, OSError)
+
+
+log = logging.getLogger(__name__)
 
 
 class Script:
@@ -42,6 +51,8 @@ class Link:
         self._scripts: dict[bytes, str] = {}
         self._loading: dict[tuple[str, bytes], asyncio.Future[Reply]] = {}
         self._pipes: dict[str, Pipe] = {}
+        self._looking: asyncio.Task[None] | None = None
+        self._looked_at = float("-inf")
         if self._kind == "cluster":
             self._client = store.async_client(url, DECISION_SECONDS)
         else:
@@ -103,10 +114,12 @@ class Link:
                 if self._client is None:
                     self._client = store.async_client(self._url, DECISION_SECONDS)
                 return await self._client.execute_command(args[0].decode(), *args[1:])
-        except (RedisError, TimeoutError, OSError) as failure:
+        except _CANNOT_ASK as failure:
             raise StoreUnavailable(f"redis answered {word} and could not be asked again") from failure
 
     async def close(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
         await shut(list(self._pipes.values()))
         if self._client is not None:
             await self._client.aclose()
@@ -120,19 +133,41 @@ class Link:
         try:
             async with asyncio.timeout(DECISION_SECONDS):
                 await self._client.initialize()
-        except (RedisError, TimeoutError, OSError) as error:
+        except _CANNOT_ASK as error:
             raise StoreUnavailable("no node of the redis cluster answers") from error
 
     def _cluster_pipe(self, partition: str) -> Pipe:
         try:
             node = self._client.nodes_manager.get_node_from_slot(crc_hqx(partition.encode(), 0) % _SLOTS)
-        except RedisError as error:
+        except _CANNOT_ASK as error:
             raise StoreUnavailable("no node of the redis cluster has this partition") from error
         pipe = self._pipes.get(node.name)
+        if pipe is not None and pipe.is_broken:
+            self._look_for_masters_again()
         if pipe is None:
             _, login = store.cluster_options(self._url)
             pipe = self._pipes[node.name] = Pipe(_tcp(node.host, node.port, _tls(login)), _sign_in(login))
         return pipe
+
+    def _look_for_masters_again(self) -> None:
+        """A master that is gone may have a successor: nobody else would ever ask redis-py for a new slot map."""
+        loop = asyncio.get_running_loop()
+        if self._looking is None and loop.time() - self._looked_at >= _LOOK_AGAIN_SECONDS:
+            self._looked_at = loop.time()
+            self._looking = loop.create_task(self._renew_slots())
+
+    async def _renew_slots(self) -> None:
+        try:
+            async with asyncio.timeout(_LOOK_AGAIN_SECONDS):
+                await self._client.nodes_manager.initialize()
+        except _CANNOT_ASK as error:
+            log.warning("no node of the redis cluster says who its masters are (%s)", type(error).__name__)
+        else:
+            masters = {node.name for node in self._client.get_primaries()}
+            for name in [name for name in self._pipes if name not in masters]:
+                self._pipes.pop(name).close()
+        finally:
+            self._looking = None
 
     def _hello(self) -> list[bytes]:
         if self._kind == "sentinel":

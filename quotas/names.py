@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 CATALOGUE_PARTITION = "authsvc"  # the one value for everybody has a slot of its own
 CATALOGUE = f"{{{CATALOGUE_PARTITION}}}:catalogue"
 LIFE = "authsvc:life"  # set when everything was published; missing after Redis lost its data
@@ -66,10 +68,16 @@ def read_usage(name: str) -> tuple[str, str, int]:
     return key_id, model, int(hour)
 
 
-def counter(subject: str, model: str, unit: str, window: str) -> tuple[str, str]:
-    """The two fields of a calendar counter: how much was taken, and in which window."""
+def is_usage(name: str) -> bool:
+    """Whether a name is that of a usage hash."""
+    return re.fullmatch(r"\{(\w\w)\}:u:\1\w{14}:[\w.-]+:\d+", name) is not None
+
+
+def counter(subject: str, model: str, unit: str, window: str) -> tuple[str, str, str]:
+    """The three fields of a calendar counter: how much was taken, in which window, and for which start of its limit
+    it was loaded from the ledger."""
     name = f"{subject}:{model}:{unit}:{window}"
-    return f"n:{name}", f"w:{name}"
+    return f"n:{name}", f"w:{name}", f"s:{name}"
 
 
 def bucket(subject: str, model: str, unit: str, window: str) -> str:

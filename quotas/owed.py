@@ -8,10 +8,10 @@ from secrets import token_hex
 from time import time
 
 from quotas import names
-from quotas.buckets import Wanted, clock
+from quotas.buckets import Versions, Wanted, clock
 from quotas.limits import calendar_window
 from quotas.link import Link, Script
-from quotas.store import LUA, script
+from quotas.store import LUA, StoreRefused, script
 
 REPAY = Script(script(LUA / "repay.lua"))
 MOST = 100_000  # keys × models × hours; beyond that calls pass uncounted, and are told so in the log
@@ -42,9 +42,9 @@ class Debt:
         for limit in wanted.limits:
             if not limit.is_smoothed:
                 subject = account if limit.scope == "account" else key
-                fields = names.counter(subject[-8:], limit.model, limit.unit, limit.window)
+                taken, in_window, _ = names.counter(subject[-8:], limit.model, limit.unit, limit.window)
                 window = calendar_window(limit.window, self.hour)
-                args += [*fields, window.number, self.calls * limit.cost_of(wanted.cost)]
+                args += [taken, in_window, window.number, self.calls * limit.cost_of(wanted.cost)]
         return REPAY.command(keys, args)
 
 
@@ -52,7 +52,7 @@ class Owed:
     """The debts of one process. They die with it: a permit without Redis is worth that much less than one with it."""
 
     def __init__(self) -> None:
-        self._open: dict[tuple[str, str, int], Debt] = {}
+        self._open: dict[tuple[str, str, int, Versions, int], Debt] = {}
         self._sent: list[Debt] = []  # whose answer was lost: with the same id and amount until Redis says so
         self.left_out = 0
 
@@ -62,7 +62,7 @@ class Owed:
     def note(self, wanted: Wanted) -> None:
         """One call has passed."""
         hour = clock.hour()
-        name = (wanted.key_id, wanted.model, hour)
+        name = (wanted.key_id, wanted.model, hour, wanted.versions, wanted.secret)  # charged by the terms it passed by
         debt = self._open.get(name)
         if debt is None:
             if len(self._open) >= MOST:
@@ -82,7 +82,11 @@ class Owed:
             self.left_out = 0
         while self._sent:
             debt = self._sent[-1]
-            await link.ask(debt.wanted.partition, debt.command())
+            try:
+                await link.ask(debt.wanted.partition, debt.command())
+                counted += 1
+            except StoreRefused as error:
+                # Asking again would get the same answer, and hold up all others.
+                log.error("%d calls of key %s are counted nowhere: %s", debt.calls, debt.wanted.key_id, error)
             self._sent.pop()
-            counted += 1
         return counted

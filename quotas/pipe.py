@@ -132,6 +132,11 @@ class Pipe:
                 self._loop.call_soon(self._flush)
         return future
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether Redis did not answer the last time."""
+        return self._broken
+
     def open(self) -> None:
         """Begin to connect, if nobody has."""
         if self._opening is None and self._connection is None and not self._closed:
@@ -155,7 +160,7 @@ class Pipe:
     def _flush(self) -> None:
         self._flush_is_due = False
         connection = self._connection
-        if connection is None or not self._waiting:
+        if connection is None or connection.transport is None or not self._waiting:
             return
         now = monotonic()
         commands: list[bytes] = []
@@ -218,6 +223,8 @@ class Pipe:
                     _, protocol = await self._connect(lambda: _Connection(self._on_lost, self._flush))
                     connection = cast(_Connection, protocol)
                     await self._greet(connection)
+                if connection.transport is None:  # it ended between its last reply and this line
+                    raise StoreUnavailable("redis closed the connection")
             except (OSError, TimeoutError, StoreUnavailable) as error:
                 if not self._broken:
                     log.error("redis cannot be reached: %s", str(error) or type(error).__name__)

@@ -159,7 +159,7 @@ def key_names() -> set[str]:
 
 
 def test_no_name_of_a_redis_key_is_left_out():
-    others = {"partition", "field", "read_usage", "counter"}
+    others = {"partition", "field", "read_usage", "is_usage", "counter"}
     makers = {name for name, one in vars(names).items() if isinstance(one, FunctionType)} - others
     assert len(key_names()) == len(makers) + len({names.CATALOGUE, names.LIFE})
 

@@ -74,7 +74,11 @@ class Gate:
         if isinstance(request, Verdict):
             decision = Decision(request)
         else:
-            decision = await self._decide(request, found, began)
+            try:
+                decision = await self._decide(request, found, began)
+            except Exception as error:  # a fault of ours is no verdict on the caller
+                log.exception("a decision failed")
+                decision = Decision(Verdict.CANNOT_DECIDE, why=type(error).__name__)
         verdict, identity = decision.verdict, request_id(found)
         count(verdict.word)
         if verdict is not Verdict.ALLOWED or self._logs_all:
@@ -86,7 +90,7 @@ class Gate:
         if presented is Verdict.FORGED_KEY and self._lookup.catalogue is None:
             # Only the catalogue tells whether a check may belong to a pepper that is gone: a cold process asks, once.
             try:
-                await self._lookup.learn_catalogue()
+                await self._lookup.learn_catalogue(DECISION_SECONDS - (monotonic() - began))
             except (TimeoutError, StoreUnavailable, FactsUnavailable) as error:
                 return Decision(Verdict.CANNOT_DECIDE, why=str(error) or "out of time")
             presented = self._read_key(found)
@@ -94,9 +98,9 @@ class Gate:
             return Decision(presented)
         if isinstance(presented, ForeignKey):
             try:
-                async with asyncio.timeout(DECISION_SECONDS):
+                async with asyncio.timeout(DECISION_SECONDS - (monotonic() - began)):
                     imported = await self._lookup.find_imported(presented.text)
-            except (TimeoutError, StoreUnavailable) as error:
+            except (TimeoutError, StoreUnavailable, FactsUnavailable) as error:
                 return Decision(Verdict.CANNOT_DECIDE, why=str(error) or "out of time")
             if imported is None:
                 return Decision(Verdict.UNKNOWN_KEY)
@@ -108,9 +112,13 @@ class Gate:
         while True:
             await asyncio.sleep(REPAY_SECONDS)
             if self._lookup.owed:
-                with suppress(StoreUnavailable):
+                try:
                     counted = await self._lookup.owed.repay(self._lookup.link)
                     log.warning("counted what %d keys and models did while redis was away", counted)
+                except StoreUnavailable:
+                    pass  # what is owed stays owed
+                except Exception:
+                    log.exception("what is owed could not be counted; trying again")
 
     def _read_key(self, found: dict[bytes, bytes]) -> PresentedKey | ForeignKey | Verdict:
         catalogue = self._lookup.catalogue

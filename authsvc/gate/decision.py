@@ -34,11 +34,11 @@ async def decide(
     try:
         known = lookup.recall(presented.public_id)
         # The usual case needs no timer of its own: the pipe bounds its one round trip.
-        judged = await judge(known, request, presented, now, lookup) if known is not None else None
+        judged = await judge(known, request, presented, now, began, lookup) if known is not None else None
         if isinstance(judged, Decision):
             return judged
         async with asyncio.timeout(DECISION_SECONDS - (monotonic() - began)):
-            return await decide_afresh(known, judged, request, presented, now, lookup)
+            return await decide_afresh(known, judged, request, presented, now, began, lookup)
     except StoreUnavailable as error:
         # Only where Redis is away: one that is overrun or full must not switch the limits off.
         if settings.WHEN_REDIS_IS_DOWN == "allow" and not isinstance(error, StoreRefused):
@@ -54,6 +54,7 @@ async def decide_afresh(
     request: ForwardedRequest,
     presented: PresentedKey,
     now: float,
+    began: float,
     lookup: Lookup,
 ) -> Decision:
     """Find or renew what this process knows, and judge by it, until Redis confirms it."""
@@ -66,7 +67,7 @@ async def decide_afresh(
             known = await lookup.load(presented.public_id)
         if known is None:
             return Decision(Verdict.UNKNOWN_KEY)
-        outcome = await judge(known, request, presented, now, lookup)
+        outcome = await judge(known, request, presented, now, began, lookup)
         if isinstance(outcome, Decision):
             return outcome
         judged = outcome
@@ -74,7 +75,7 @@ async def decide_afresh(
 
 
 async def judge(
-    known: KnownKey, request: ForwardedRequest, presented: PresentedKey, now: float, lookup: Lookup
+    known: KnownKey, request: ForwardedRequest, presented: PresentedKey, now: float, began: float, lookup: Lookup
 ) -> Judged:
     """Apply the rules, then take from the limits or count the refusal; one round trip, which confirms the facts."""
     secret = matching_secret(known, presented, lookup.peppers)
@@ -83,10 +84,10 @@ async def judge(
     if refusal is None:
         assert secret is not None and model is not None
         terms = known.terms(model, secret.id)
-        outcome = await take(lookup.link, terms.wanted)
+        outcome = await take(lookup.link, terms.wanted, began)
     else:
         terms = None
-        outcome = await take(lookup.link, known.counting(model or NO_MODEL), "refuse")
+        outcome = await take(lookup.link, known.counting(model or NO_MODEL), began, "refuse")
     if not isinstance(outcome, Usage):
         return outcome
 

@@ -13,11 +13,11 @@
 -- ARGV[6]   the field that gets the second of the last use, one for each secret
 -- ARGV[7]   what the call costs in units
 -- ARGV[8]   F, then F fields of the account's hash: version, the key's version, load, the key's load,
---           then for each calendar limit its amount taken and its window
+--           then for each calendar limit its amount taken, its window, and for which start of the limit it was loaded
 -- then eight for each limit: kind, shadow, cost, amount and
 --   kind 'g' (smoothed):                  window in microseconds, burst, 0, 0
 --   kind 'a' or 'k' (account's or key's): window's number, its first microsecond, its end in seconds, and
---                                         1 if the limit is younger than the window
+--                                         the microsecond the limit came into force if that is later, else 0
 --
 -- returns {1, left, whole, left, whole, ...}           taken; one pair for each limit that is not in shadow:
 --                                                      what is left, and seconds until it is whole again
@@ -82,12 +82,14 @@ for i = last_field + 1, #ARGV, 8 do
   else
     local this, ends = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 6])
     local window, used = tonumber(fields[next_counter + 1] or -1), 0
-    if window >= this then
+    if ARGV[i + 7] ~= '0' and (window < this or tonumber(fields[next_counter + 2] or 0) < tonumber(ARGV[i + 7])) then
+      return {-3}  -- the limit came, or came back, in this window: what passed before it is in the ledger alone
+    elseif window >= this then
       used = tonumber(fields[next_counter])
     else
       -- No counter yet: nothing was taken in this window if all of it was counted here.
       local loaded = fields[kind == 'a' and 3 or 4]
-      if not loaded or ARGV[i + 7] == '1' or tonumber(loaded) > tonumber(ARGV[i + 5]) then
+      if not loaded or tonumber(loaded) > tonumber(ARGV[i + 5]) then
         return {-3}
       end
       window = this
@@ -102,7 +104,7 @@ for i = last_field + 1, #ARGV, 8 do
       counters[#counters + 1] = ARGV[name + 1]
       counters[#counters + 1] = string.format('%.0f', window)
     end
-    next_counter = next_counter + 2
+    next_counter = next_counter + 3
   end
 
   if ARGV[i + 1] == '1' then  -- in shadow: never refuses, in no header

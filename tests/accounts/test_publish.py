@@ -22,7 +22,7 @@ PART = "{zz}:part"
 
 @pytest.fixture
 def store_part(redis_db):
-    """Run publish.lua: version, facts, then counters of four each."""
+    """Run publish.lua: version, facts, then counters of six each."""
 
     def run(version: int, facts: str, *counters: object, loaded: str = "l"):
         return redis_db.eval(PUBLISH.source, 1, PART, "v", "f", loaded, version, facts, *counters)
@@ -59,46 +59,46 @@ def test_newer_replaces_older(store_part, redis_db):
 @pytest.mark.parametrize("version", [1, 2])
 def test_older_or_equal_never_replaces_newer(store_part, redis_db, version):
     store_part(2, "new")
-    assert store_part(version, "old") == [0, 2]
+    assert store_part(version, "old") == [-1, 2]
     assert redis_db.hmget(PART, "v", "f") == ["2", "new"]
 
 
 def test_versions_are_compared_as_numbers(store_part):
     store_part(9, "nine")
     assert store_part(10, "ten") == [1, 10]
-    assert store_part(9, "nine") == [0, 10]
+    assert store_part(9, "nine") == [-1, 10]
 
 
 def test_counters_are_loaded_where_they_are_absent(store_part, redis_db):
-    store_part(1, "x", "n:a", "w:a", 20_000, 7)
-    assert redis_db.hmget(PART, "n:a", "w:a") == ["7", "20000"]
+    store_part(1, "x", "n:a", "w:a", "s:a", 20_000, 7, 5)
+    assert redis_db.hmget(PART, "n:a", "w:a", "s:a") == ["7", "20000", "5"]
     assert int(redis_db.hget(PART, "l")) > 10**15  # microseconds
 
 
 def test_what_was_counted_since_is_never_overwritten(store_part, redis_db):
-    store_part(1, "x", "n:a", "w:a", 20_000, 7)
+    store_part(1, "x", "n:a", "w:a", "s:a", 20_000, 7, 5)
     redis_db.hincrby(PART, "n:a", 5)
     loaded = redis_db.hget(PART, "l")
-    store_part(2, "y", "n:a", "w:a", 20_000, 7)
-    store_part(3, "z", "n:a", "w:a", 19_999, 100)
+    store_part(2, "y", "n:a", "w:a", "s:a", 20_000, 7, 5)
+    store_part(3, "z", "n:a", "w:a", "s:a", 19_999, 100, 5)
     assert redis_db.hmget(PART, "n:a", "w:a", "l") == ["12", "20000", loaded]
 
 
 def test_a_ledger_that_knows_more_raises_the_counter(store_part, redis_db):
-    store_part(1, "x", "n:a", "w:a", 20_000, 7)
-    store_part(1, "x", "n:a", "w:a", 20_000, 9)
+    store_part(1, "x", "n:a", "w:a", "s:a", 20_000, 7, 5)
+    store_part(1, "x", "n:a", "w:a", "s:a", 20_000, 9, 5)
     assert redis_db.hmget(PART, "n:a", "w:a") == ["9", "20000"]
 
 
 def test_a_new_window_takes_the_place_of_the_old(store_part, redis_db):
-    store_part(1, "x", "n:a", "w:a", 20_000, 7)
-    store_part(1, "x", "n:a", "w:a", 20_001, 2)
+    store_part(1, "x", "n:a", "w:a", "s:a", 20_000, 7, 5)
+    store_part(1, "x", "n:a", "w:a", "s:a", 20_001, 2, 5)
     assert redis_db.hmget(PART, "n:a", "w:a") == ["2", "20001"]
 
 
 def test_an_older_copy_loads_counters_all_the_same(store_part, redis_db):
     store_part(2, "new")
-    assert store_part(1, "old", "n:a", "w:a", 20_000, 7) == [0, 2]
+    assert store_part(1, "old", "n:a", "w:a", "s:a", 20_000, 7, 5) == [-1, 2]
     assert redis_db.hmget(PART, "f", "n:a") == ["new", "7"]
 
 

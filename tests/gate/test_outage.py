@@ -101,7 +101,7 @@ def test_allowing_enforces_keys_and_permissions_and_counts_once_later(
         await asyncio.sleep(0.1)
         client = store.sync_client()
         account = names.account(issued.key.public_id[:8])
-        taken, _ = names.counter(issued.key.public_id[:8], "*", "units", "month")
+        taken, _, _ = names.counter(issued.key.public_id[:8], "*", "units", "month")
         assert client.hget(account, taken) == str(1 + 20 + 2 + 1)
         assert client.hget(names.usage(issued.key.public_id, "sm", clock.hour()), "a") == str(1 + 20 + 1)
         await close_gate()

@@ -21,7 +21,7 @@ from django.urls import reverse
 from accounts import services
 from accounts.lookup import publish_account, publish_key
 from accounts.models import Account, ApiKey, OutboxRow, User
-from accounts.publish import _send
+from accounts.publish import Call, _send
 from accounts.snapshot import read_all
 from quotas import store
 from quotas.models import Plan
@@ -179,7 +179,8 @@ def test_revoking_while_the_key_is_refilled_a_thousand_times(gate_port, pro_key,
         found = old[public_id]
         assert found.key and found.account
         for _ in range(50):
-            _send([*publish_account(public_id[:8], found.account), *publish_key(public_id, found.key)])
+            commands = [*publish_account(public_id[:8], found.account), *publish_key(public_id, found.key)]
+            _send([Call("key", public_id, command) for command in commands])
 
     async def run() -> set[int]:
         seen: set[int] = set()

@@ -196,7 +196,7 @@ def test_a_restored_old_copy_costs_no_counts(count, redis_db, issued, monkeypatc
     watching = worker.Worker()
     watching.turn()
     account = names.account(issued.key.public_id[:8])
-    taken, window = names.counter(issued.key.public_id[:8], "*", "units", "month")
+    taken, window, _ = names.counter(issued.key.public_id[:8], "*", "units", "month")
     count(2)
     redis_db.hset(account, taken, 2)
     (usage,) = redis_db.scan_iter("*:u:*")

@@ -192,7 +192,7 @@ def test_a_new_window_begins_at_zero_without_a_question(take, redis):
     for _ in range(5):
         take(DAY)
     assert not take(DAY).granted
-    number, window = names.counter(ACCOUNT, "*", "requests", "day")
+    number, window, _ = names.counter(ACCOUNT, "*", "requests", "day")
     redis.hset(HASH, window, int(redis.hget(HASH, window)) - 1)  # it was yesterday
     assert take(DAY).meters[0] == 4
     assert redis.hget(HASH, number) == "1"
@@ -200,7 +200,7 @@ def test_a_new_window_begins_at_zero_without_a_question(take, redis):
 
 def test_a_clock_that_fell_back_over_midnight_goes_on_counting_in_the_later_window(take, redis):
     take(DAY)
-    _, window = names.counter(ACCOUNT, "*", "requests", "day")
+    _, window, _ = names.counter(ACCOUNT, "*", "requests", "day")
     redis.hset(HASH, window, int(redis.hget(HASH, window)) + 1)
     assert take(DAY).meters[0] == 3
 
