@@ -15,7 +15,7 @@ from accounts.models import Account, ApiKey, KeySecret
 from accounts.publish import models_base
 from accounts.services import Actor
 from quotas import buckets, names
-from quotas.models import Plan, PlanLimit
+from quotas.models import Catalogue, Plan, PlanLimit
 from tests.conftest import ACTOR, CATALOGUE
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -389,3 +389,49 @@ def test_what_changed_reaches_a_process_from_redis_and_costs_no_sql(ask, issued,
     with costs() as counted:
         assert ask(issued.text).status == 200
     assert dict(counted) == {"round trips": 3}  # told to be stale, read again, taken
+
+
+def test_a_limit_that_comes_back_counts_what_passed_without_it(ask, catalogue, pro_account, account):
+    """Calls under another plan, or while the limit was out of the catalogue, are in usage alone: they still count."""
+    key = services.issue_key(account, name="k", actor=ACTOR).text
+    for _ in range(3):
+        ask(key)
+    services.move_account(account, Plan.objects.get(name="pro"), actor=ACTOR)
+    for _ in range(5):
+        assert ask(key).status == 200
+    call_command("keep_ledger", once=True, stdout=StringIO())
+    services.move_account(account, Plan.objects.get(name="free"), actor=ACTOR)
+    assert left(ask(key))[1] == 1000 - 3 - 5 - 1
+    month = '  { name = "month", per = "account", amount = 1000, window = "month", unit = "units" },'
+    catalogue(CATALOGUE.replace(month, ""))
+    assert ask(key).status == 200
+    call_command("keep_ledger", once=True, stdout=StringIO())
+    catalogue(CATALOGUE)
+    assert left(ask(key))[1] == 1000 - 3 - 5 - 1 - 1 - 1
+
+
+@pytest.mark.parametrize("part", ["key", "account", "catalogue"])
+def test_a_change_of_a_database_that_is_behind_redis_is_done_all_the_same(ask, issued, account, catalogue, part):
+    """A backup was restored: its versions are lower than those in Redis, and what is changed now must win."""
+    for number in range(3):
+        services.change_key(issued.key, name=f"later {number}", actor=ACTOR)
+        services.override_limit(account, "month", 900 + number, actor=ACTOR)
+        catalogue(CATALOGUE.replace("burst = 10", f"burst = {11 + number}"))
+    assert ask(issued.text).status == 200
+    models_base(ApiKey).update(version=1)
+    models_base(Account).update(version=1)
+    models_base(Catalogue).update(version=1)
+    if part == "key":
+        assert services.revoke_key(issued.key, actor=ACTOR).published
+    elif part == "account":
+        assert services.suspend_account(account, actor=ACTOR).published
+    else:
+        catalogue(CATALOGUE.replace('title = "small"', "enabled = false"))
+    assert ask(issued.text).status == (401 if part == "key" else 403)
+
+
+def test_a_gate_before_the_first_catalogue_cannot_decide(redis_db, transactional_db, ask):
+    from accounts.keys import Pepper, new_key
+
+    assert ask(new_key("Z" * 16, "ask", Pepper.of("s" * 40)).text).status == 503
+    assert ask(new_key("Z" * 16, "ask", services.peppers()[0]).text).status == 503

@@ -155,3 +155,44 @@ def test_a_failover_is_followed(sentinel, redis_db_of_the_test, catalogue, on_a_
     account_name = names.account(account.public_id)
     assert _cli(sentinel[1], "exists", account_name).strip() == "1"
     assert services.revoke_key(key.key, actor=ACTOR).published
+
+
+def test_the_successor_of_a_cluster_s_master_is_found(cluster, stack, tmp_path, settings, on_a_loop):
+    from quotas.link import Link
+    from quotas.pipe import pack
+    from quotas.store import StoreUnavailable
+
+    directory = tmp_path / "replica"
+    directory.mkdir()
+    replica, master = free_port(), cluster[0]
+    more = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    stack.enter_context(redis_server(directory, port=replica, more=more))
+    added = ["redis-cli", "--cluster", "add-node", f"127.0.0.1:{replica}", f"127.0.0.1:{cluster[1]}", "--cluster-slave"]
+    master_id = _cli(master, "cluster", "myid").strip()
+    subprocess.run([*added, "--cluster-master-id", master_id], check=True, capture_output=True, timeout=30)
+    wait_until(lambda: "master_link_status:up" in _cli(replica, "info", "replication"), "the replica")
+    partition = next(p for p in names.ALL_PARTITIONS if _is_on(master, p))
+
+    async def run() -> None:
+        link = Link(settings.REDIS_URL)
+        assert await link.ask(partition, pack("SET", f"{{{partition}}}:x", 1)) == b"OK"
+        await asyncio.to_thread(_cli, replica, "cluster", "failover", "takeover")
+        took_over = lambda: "role:master" in _cli(replica, "info", "replication")  # noqa: E731
+        await asyncio.to_thread(wait_until, took_over, "the takeover")
+        await asyncio.to_thread(_cli, master, "shutdown", "nosave", "now")
+        end = time.monotonic() + 30
+        while True:
+            try:
+                if await link.ask(partition, pack("GET", f"{{{partition}}}:x")) == b"1":
+                    break
+            except StoreUnavailable:
+                pass
+            assert time.monotonic() < end, "the link did not find the new master"
+            await asyncio.sleep(0.1)
+        await link.close()
+
+    on_a_loop(run())
+
+
+def _is_on(port: int, partition: str) -> bool:
+    return "MOVED" not in _cli(port, "get", f"{{{partition}}}:x")

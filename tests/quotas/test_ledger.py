@@ -13,6 +13,7 @@ from django.db.models import Sum
 
 from accounts import services
 from accounts.models import Account, ApiKey, KeySecret
+from accounts.publish import models_base
 from quotas import ledger, names, store
 from quotas.buckets import TAKE, Wanted, clock
 from quotas.models import UsageHour
@@ -213,3 +214,18 @@ def test_a_restored_old_copy_costs_no_counts(count, redis_db, issued, monkeypatc
     count(3)
     watching.turn()
     assert totals() == (12, 0, 12)
+
+
+def test_a_worker_that_starts_beside_an_old_copy_notices_it(redis_db, issued, monkeypatch):
+    """A host came back with yesterday's volume of Redis: the worker that starts there never saw the Redis before."""
+    from accounts import worker
+
+    worker.Worker().turn()
+    account = names.account(issued.key.public_id[:8])
+    old = redis_db.hgetall(account)
+    services.revoke_key(issued.key, actor=ACTOR)
+    models_base(ApiKey).update(changed_at="2020-01-01T00:00:00Z")  # not lately
+    redis_db.hset(account, mapping=old)
+    monkeypatch.setattr(worker, "_identity", lambda _: "another")
+    assert worker.Worker().turn().republished > 0
+    assert '"revoked":true' in redis_db.hget(account, names.field("f", issued.key.public_id))
