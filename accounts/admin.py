@@ -33,6 +33,7 @@ from accounts.models import (
     AuditEvent,
     Membership,
     OutboxRow,
+    SeenStore,
     User,
 )
 from accounts.publish import Publication
@@ -320,3 +321,9 @@ class OutboxRowAdmin(ReadOnlyAdmin):
     list_display = ("id", "part", "subject", "version", "created_at")
     list_filter = ("part",)
     search_fields = ("=subject",)
+
+
+@admin.register(SeenStore)
+class SeenStoreAdmin(ReadOnlyAdmin):
+    list_display = ("identity",)
+    search_fields = ("identity",)

@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import Account, ApiKey, AuditEvent, KeyLimit, KeySecret, Membership, OutboxRow, User
+from accounts.models import Account, ApiKey, AuditEvent, KeyLimit, KeySecret, Membership, OutboxRow, SeenStore, User
 from accounts.services import Actor, change_key, create_account, issue_key, rotate_key, set_role
 from quotas import names, store
 from quotas.limits import Limit
@@ -467,6 +467,7 @@ def one_of_each(account, issued):
     set_role(account, User.objects.create_user("mara"), "owner", actor=ACTOR)
     change_key(issued.key, limits=[Limit(name="day", scope="key", amount=9, window="day")], actor=ACTOR)
     OutboxRow.objects.create(part="account", subject=account.public_id, version=1)
+    SeenStore.objects.create(pk=1, identity="run-id")
     UsageHour.objects.create(
         account=account.public_id, key=issued.key.public_id, model="sm", hour=timezone.now(), birth=1
     )
@@ -536,7 +537,7 @@ def test_rows_that_are_kept_cannot_be_deleted_even_by_a_superuser(operator, one_
     assert "deletelink" not in operator.get(page_of(row)).content.decode()
 
 
-READ_ONLY = [KeySecret, UsageHour, AuditEvent, OutboxRow]
+READ_ONLY = [KeySecret, UsageHour, AuditEvent, OutboxRow, SeenStore]
 
 
 @pytest.mark.parametrize("model", READ_ONLY, ids=lambda model: model.__name__)
