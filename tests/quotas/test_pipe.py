@@ -19,7 +19,11 @@ ECHO = Script("return {KEYS[1], ARGV[1], redis.call('INCR', KEYS[1])}")
 
 
 @pytest.fixture
-def link(on_a_loop, redis_db, settings):
+def link(on_a_loop, redis_db, settings, monkeypatch):
+    """With a real Redis, and bounds in time that a machine which is busy elsewhere does not reach."""
+    monkeypatch.setattr(pipe, "BATCH_SECONDS", 20)
+    monkeypatch.setattr(pipe, "DECISION_SECONDS", 20)
+
     async def make() -> Link:
         link = Link(settings.REDIS_URL)
         link.knows(ECHO)
