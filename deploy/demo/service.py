@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,9 +19,9 @@ from .store import store_url
 class Service:
     """The gate, the console and the worker of one place."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, more: Mapping[str, str] | None = None) -> None:
         self._place = place
-        self._own = _variables(place)
+        self._own = _variables(place) | dict(more or {})
         self._environment = plain_environment() | self._own
 
     def manage(self, *arguments: str) -> str:

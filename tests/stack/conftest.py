@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from accounts import keys as key_strings
 from deploy.demo import keys as demo_keys
+from deploy.demo.children import Children
+from deploy.demo.gateway import start_gateway
 from deploy.demo.models import SPACY_MODELS, Model
-from deploy.demo.place import secret_in, take_place
-from deploy.demo.ports import free_ports, is_free
+from deploy.demo.place import CHECKOUT, secret_in, take_place
+from deploy.demo.ports import free_ports, is_free, status_of
+from deploy.demo.service import Service
 from deploy.demo.stack import Stack
 from tests.stack import wire
 
@@ -65,6 +68,22 @@ def stack(tmp_path_factory):
 @pytest.fixture(scope="session")
 def client(stack):
     return Client(stack.place.gateway, _keys(stack))
+
+
+@pytest.fixture
+def client_of_403(stack, tmp_path):
+    """Another gate on the same stores, with 403 over a limit, behind another Traefik before the same models."""
+    gate, admin, unused = free_ports(3)
+    place = replace(stack.place, gateway=_first_of_two_free_ports(), gate=gate, admins=(admin, unused))
+    service = Service(place, more={"AUTHSVC_OVER_LIMIT_STATUS": "403"})
+    children = Children(tmp_path, CHECKOUT)
+    try:
+        service.start_gate(children, processes=1)
+        start_gateway(place, children, stack.models)
+        children.wait_until(lambda: status_of(place.gateway, "/echo/") == 401, "The gate behind Traefik")
+        yield Client(place.gateway, {"hourly": _issue(stack, "hourly_403", "hourly")})
+    finally:
+        children.stop()
 
 
 def _first_of_two_free_ports():

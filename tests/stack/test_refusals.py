@@ -101,6 +101,15 @@ def test_over_a_limit_the_client_learns_when_to_come_back(client):
     assert "WWW-Authenticate" not in answer
 
 
+def test_over_a_limit_the_client_gets_403_where_the_operator_says_so(client_of_403):
+    """For proxies that know only 401 and 403: the reason and the headers stay."""
+    assert [client_of_403.ask("/echo/", key="hourly").status for _ in range(4)] == [200, 200, 200, 403]
+    answer = client_of_403.ask("/echo/", key="hourly")
+    assert is_problem(answer, 403)
+    assert answer.json()["violated-policies"] == ["hour"]
+    assert all(name in answer for name in ("Retry-After", "RateLimit", "RateLimit-Policy"))
+
+
 def test_over_a_quota_of_the_month_trying_again_is_no_use(client):
     assert [client.ask("/echo/", key="monthly").status for _ in range(3)] == [200, 200, 429]
     answer = client.ask("/echo/", key="monthly")
