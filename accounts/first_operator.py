@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib.auth import authenticate, login
-from django.contrib.auth.forms import BaseUserCreationForm
+from django.contrib.auth.forms import UserCreationForm, UsernameField
 from django.core.signing import BadSignature, TimestampSigner
 from django.db import Error as DatabaseError
 from django.forms import EmailField, EmailInput
@@ -22,9 +22,9 @@ from accounts.models import User
 from accounts.services import Actor, Refused, create_first_operator
 
 if TYPE_CHECKING:
-    _UserCreationForm = BaseUserCreationForm[User]
+    _UserCreationForm = UserCreationForm[User]
 else:
-    _UserCreationForm = BaseUserCreationForm  # Django's class takes no type at run time
+    _UserCreationForm = UserCreationForm  # Django's class takes no type at run time
 
 LIFE = timedelta(hours=1)
 _TOKEN = "first_operator_token"  # noqa: S105  the session's name for it
@@ -69,6 +69,7 @@ class FirstOperatorForm(_UserCreationForm):
     class Meta:
         model = User
         fields = ("username", "email")
+        field_classes = {"username": UsernameField}
 
 
 @never_cache
@@ -77,7 +78,7 @@ def enter(request: HttpRequest, token: str) -> HttpResponse:
     """Take the token out of the address, into the session, so that no referrer, history or log line keeps it."""
     try:
         response = _take_token(request, token) if opens(token) else _gone(request)
-    except DatabaseError:  # said here, because what nobody catches is logged with the address
+    except DatabaseError:
         response = render(request, "console/first_operator_away.html", status=503)
         request.session.modified = False
     response.headers["Referrer-Policy"] = "no-referrer"
@@ -86,7 +87,7 @@ def enter(request: HttpRequest, token: str) -> HttpResponse:
 
 def _take_token(request: HttpRequest, token: str) -> HttpResponse:
     request.session[_TOKEN] = token
-    request.session.save()  # here and not after the view, where nobody would catch its error
+    request.session.save()  # here and not after the view, where its error would be nobody's
     return redirect("first_operator_form")
 
 

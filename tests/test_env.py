@@ -229,3 +229,29 @@ def test_what_is_no_duration_is_told(raw):
 def test_a_duration_beyond_the_calendar_is_told(raw):
     with pytest.raises(ValueError, match="is longer than 36500d"):
         env.duration(raw)
+
+
+def test_networks_and_single_addresses(monkeypatch):
+    monkeypatch.setenv("X", "172.16.0.0/12, 10.1.2.3,fd00::/8")
+    assert [str(network) for network in env.networks("X", "")] == ["172.16.0.0/12", "10.1.2.3/32", "fd00::/8"]
+
+
+@pytest.mark.parametrize("raw", ["traefik", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0-10.0.0.9"])
+def test_what_is_no_network_is_told(monkeypatch, raw):
+    monkeypatch.setenv("X", raw)
+    with pytest.raises(env.BadSetting, match=r"^X: .*\. Write networks such as 172\.16\.0\.0/12, with commas\.$"):
+        env.networks("X", "")
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://console.localhost", "console.localhost"),
+        ("https://Console.example.org:8443", "console.example.org"),
+        ("http://[::1]:8081", "[::1]"),
+        ("https://[::1", ""),
+        ("nonsense", ""),
+    ],
+)
+def test_the_host_of_an_address(url, host):
+    assert env.host_of(url) == host

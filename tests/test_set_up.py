@@ -46,7 +46,7 @@ def database(request, tmp_path) -> Iterator[str]:
 
 
 @pytest.fixture
-def environment(database, tmp_path, redis_socket) -> dict[str, str]:
+def environment(database, redis_socket):
     return {
         **BARE, "SECRET_KEY": "s" * 40, "KEY_PEPPER": "p" * 40, "DATABASE_URL": database,
         "REDIS_URL": f"unix://{redis_socket}?db=7", "CONSOLE_URL": "http://console.localhost",
@@ -55,7 +55,7 @@ def environment(database, tmp_path, redis_socket) -> dict[str, str]:
 
 
 @pytest.fixture
-def away(environment) -> dict[str, str]:
+def away(environment):
     """The same, and no database at all; on SQLite that is a folder where its file should be."""
     if environment["DATABASE_URL"].startswith("postgres"):
         return {**environment, "DATABASE_URL": f"postgres://user:hunter2@{NOWHERE}/authsvc"}
