@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
 
+import httpx
 import psycopg
 import pytest
 from django.core.management import call_command
@@ -21,7 +22,7 @@ from django.core.management.base import CommandError
 from django.db import connection, transaction
 
 from authsvc import schema
-from tests.servers import ROOT, redis_server, wait_until
+from tests.servers import ROOT, accepts, free_port, redis_server, running, wait_until
 
 NOWHERE = "127.0.0.1:1"
 SECONDS = 120  # for a process; a slow machine gets there too
@@ -272,6 +273,37 @@ def test_the_version_before_starts_on_the_schema_of_the_one_after(environment):
     done = run("set_up", env=environment)
     assert done.returncode == 0
     assert "the database is up to date" in done.stderr
+
+
+# From the first start to the first operator
+
+
+@pytest.mark.slow
+def test_the_link_of_a_real_start_makes_the_operator_of_a_real_console(environment, tmp_path):
+    port, log = free_port(), tmp_path / "console.log"
+    address = f"http://127.0.0.1:{port}"
+    environment = {
+        **environment, "CONSOLE_URL": address, "BIND": f"127.0.0.1:{port}", "WEB_CONCURRENCY": "1",
+        "AUTHSVC_DRAIN": "0", "AUTHSVC_SERVES": "console", "ALLOWED_HOSTS": "console.example.org",
+    }  # fmt: skip
+    serve = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "authsvc.asgi:application"]
+    with running([sys.executable, "manage.py", "set_up", "--", *serve], env=environment, log=log) as process:
+        wait_until(lambda: process.poll() is not None or accepts(port), "the console listening", SECONDS)
+        (link,) = re.findall(rf"^First operator +({address}/\S+)$", log.read_text(), re.M)
+        with httpx.Client(follow_redirects=True, timeout=60) as browser:
+            form = browser.get(link)
+            assert (form.status_code, form.url.path) == (200, "/first-operator/")
+            (token,) = re.findall(r'name="csrfmiddlewaretoken" value="([^"]+)"', form.text)
+            filled_in = {
+                "username": "ada", "email": "ada@example.org", "password1": "correct horse battery",
+                "password2": "correct horse battery", "csrfmiddlewaretoken": token,
+            }  # fmt: skip
+            admin = browser.post(form.url, data=filled_in, headers={"Origin": address})
+            assert (admin.status_code, admin.url.path) == (200, "/admin/")
+        assert httpx.get(link).status_code == 404
+        process.terminate()
+        assert process.wait(SECONDS) == 0
+    assert log.read_text().count(link.split("/")[-2]) == 1  # where it was printed
 
 
 # A table in use
