@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
-from django.db.models import F, Q
+from django.db.models import Count, F, Q
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -67,6 +67,17 @@ class Issued:
 def peppers() -> list[keys.Pepper]:
     """The current pepper first, then the old one if it still stands beside it."""
     return [keys.Pepper.of(text) for text in (settings.KEY_PEPPER, settings.KEY_PEPPER_OLD) if text]
+
+
+def needed_peppers() -> dict[str, int]:
+    """How many secrets that still work need which pepper, by its id."""
+    now = timezone.now()
+    living = KeySecret.objects.filter(
+        Q(expires_at__isnull=True) | Q(expires_at__gt=now),
+        Q(key__expires_at__isnull=True) | Q(key__expires_at__gt=now),
+        key__revoked_at__isnull=True,
+    )
+    return dict(living.values_list("pepper").annotate(secrets=Count("id")).order_by())
 
 
 def create_account(name: str, plan: Plan, *, actor: Actor, owner: User | None = None) -> tuple[Account, Publication]:

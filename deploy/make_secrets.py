@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+LEAST_TO_HASH_FAST = 32
 FOLDERS = ("authsvc", "postgres", "redis", "traefik", "operator")
 
 
@@ -146,6 +147,11 @@ def htpasswd(user: str, password: str) -> str:
 
     MD5, SHA1 or BCrypt: https://doc.traefik.io/traefik/reference/routing-configuration/http/middlewares/basicauth/
     """
+    if len(password) < LEAST_TO_HASH_FAST:
+        raise CannotMake(
+            f"DASHBOARD_PASSWORD is yours and has {len(password)} characters, too few for a quick hash: write "
+            "dashboard.htpasswd as well, with bcrypt (htpasswd -B), or bring a longer one."
+        )
     digest = hashlib.sha1(password.encode(), usedforsecurity=False).digest()
     return f"{user}:{{SHA}}{base64.b64encode(digest).decode()}"
 

@@ -119,6 +119,17 @@ def test_the_key_that_it_says_how_to_issue_is_issued(environment):
     assert (done.returncode, done.stdout[:4]) == (0, "ask_"), done.stderr
 
 
+def test_keys_of_a_pepper_that_was_lost_are_told(environment):
+    run("set_up", env=environment)
+    key = run("issue_key", "--account", "me", "--name", "first", env=environment).stdout
+    assert "KEY_PEPPER" not in run("set_up", env=environment).stderr
+    other = {**environment, "KEY_PEPPER": "q" * 40}
+    assert "1 secrets of keys were made with a KEY_PEPPER that is not there" in run("set_up", env=other).stderr
+    assert "KEY_PEPPER" not in run("set_up", env={**other, "KEY_PEPPER_OLD": "p" * 40}).stderr
+    assert run("revoke_key", key[4:20], env=environment).returncode == 0
+    assert "KEY_PEPPER" not in run("set_up", env=other).stderr  # nobody misses that one
+
+
 def test_no_link_is_printed_once_there_is_an_operator(environment):
     run("set_up", env=environment)
     assert run("first_operator_link", env=environment).stdout.startswith("http://console.localhost/first-operator/")

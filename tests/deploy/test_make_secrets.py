@@ -88,6 +88,17 @@ def test_what_you_bring_is_kept_and_quoted(tmp_path):
     assert found["redis/redis.conf"] == r'requirepass "p@ss \"w\\ord"'
 
 
+def test_a_short_password_of_yours_is_not_hashed_fast(tmp_path):
+    (tmp_path / "operator").mkdir()
+    (tmp_path / "operator" / "DASHBOARD_PASSWORD").write_text("letmein")
+    refused = make(tmp_path)
+    assert refused.returncode == 1
+    assert "write dashboard.htpasswd as well, with bcrypt" in refused.stderr and "letmein" not in refused.stderr
+    (tmp_path / "traefik").mkdir()
+    (tmp_path / "traefik" / "dashboard.htpasswd").write_text("ada:$2y$05$abc")
+    assert make(tmp_path).returncode == 0
+
+
 def test_our_own_are_for_one_user_and_the_others_for_whoever_mounts_them(tmp_path):
     make(tmp_path)
     assert modes_in(tmp_path) == {

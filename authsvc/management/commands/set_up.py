@@ -18,6 +18,7 @@ from django.core.management.base import CommandError
 from django.db import OperationalError, connections
 
 from accounts.first_operator import new_link
+from accounts.services import needed_peppers, peppers
 from authsvc import __version__, schema
 from authsvc.checks import REMEDY, wrong_policy
 from authsvc.commands import OperatorCommand
@@ -69,6 +70,7 @@ class Command(OperatorCommand):
         for policy in wrong_policies(sync_client()):
             raise CommandError(f"{wrong_policy(policy)} {REMEDY}")
         self._alone(options, with_catalogue=True)
+        self._warn_of_peppers()
         self._announce()
 
     def _alone(self, options: dict[str, Any], *, with_catalogue: bool) -> None:
@@ -93,6 +95,16 @@ class Command(OperatorCommand):
                 f"A table was in use for more than {schema.STATEMENT_LOCK_SECONDS} s, so the migration was given up, "
                 "with nothing of it done: end the long transaction (see pg_stat_activity), then start this again."
             ) from error
+
+    def _warn_of_peppers(self) -> None:
+        """Secrets that were made anew beside a database that was kept are found here, and not by every client."""
+        known = {pepper.id for pepper in peppers()}
+        lost = sum(secrets for pepper, secrets in needed_peppers().items() if pepper not in known)
+        if lost:
+            self._say(
+                f"{lost} secrets of keys were made with a KEY_PEPPER that is not there, and their keys are refused: "
+                "bring it back, or set it as KEY_PEPPER_OLD"
+            )
 
     def _announce(self) -> None:
         manage, link = settings.MANAGE, new_link()
