@@ -7,9 +7,9 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,15 +24,6 @@ PAGE = "https://app.example.org"  # may call the models from a browser
 
 class NoAnswer(AssertionError):
     """A command of Docker that failed; the text has its output."""
-
-
-def answers() -> bool:
-    """Is there an engine, and a compose that speaks to it?"""
-    return (
-        shutil.which("docker") is not None
-        and _succeeds("docker", "version")
-        and _succeeds(*compose_command(), "version")
-    )
 
 
 def compose_command() -> tuple[str, ...]:
@@ -180,4 +171,16 @@ def free_name(name: str) -> str:
     return f"authsvc-{name}-{os.getpid()}"
 
 
-HERE = Path(__file__).parent
+def why_not() -> str | None:
+    """What is missing on this machine, in words."""
+    if shutil.which("docker") is None:
+        return "there is no docker on PATH"
+    if not _succeeds("docker", "version"):
+        return "no Docker engine answers"
+    return None if _succeeds(*compose_command(), "version") else "there is no docker compose"
+
+
+if __name__ == "__main__":
+    reason = why_not()
+    sys.stdout.write(reason or "")
+    sys.exit(reason is not None)
