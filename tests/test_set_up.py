@@ -12,14 +12,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Thread
 
 import httpx
 import psycopg
 import pytest
-from django.core.management import call_command
-from django.core.management.base import CommandError
-from django.db import connection, transaction
 
 from authsvc import schema
 from tests.servers import ROOT, accepts, free_port, redis_server, running, wait_until
@@ -315,47 +311,3 @@ def test_the_link_of_a_real_start_makes_the_operator_of_a_real_console(environme
         process.terminate()
         assert process.wait(SECONDS) == 0
     assert log.read_text().count(link.split("/")[-2]) == 1  # where it was printed
-
-
-# A table in use
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no locks of tables")
-def test_a_migration_that_finds_a_table_in_use_ends_with_what_to_do(monkeypatch):
-    def alter(*_: object, **__: object) -> None:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("LOCK TABLE accounts_user IN ACCESS EXCLUSIVE MODE")
-
-    monkeypatch.setattr(signal, "signal", lambda *_: None)  # this process is not the command's
-    monkeypatch.setattr(schema, "call_command", alter)
-    monkeypatch.setattr(schema, "missing", lambda: ["accounts.9999_x"])
-    monkeypatch.setattr(schema, "STATEMENT_LOCK_SECONDS", 1)
-    with _table_in_use(), pytest.raises(CommandError, match=r"A table was in use for more than 1 s.*pg_stat_activity"):
-        call_command("set_up", only_schema=True)
-    with connection.cursor() as cursor:
-        cursor.execute("SHOW lock_timeout")
-        assert cursor.fetchone()[0] == "0"
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
-        assert cursor.fetchone()[0] == 0
-
-
-@contextmanager
-def _table_in_use() -> Iterator[None]:
-    used, done = Event(), Event()
-
-    def use() -> None:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SELECT 1 FROM accounts_user")
-            used.set()
-            done.wait(SECONDS)
-        connection.close()
-
-    thread = Thread(target=use)
-    thread.start()
-    wait_until(used.is_set, "the table being in use")
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
