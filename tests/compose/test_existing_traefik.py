@@ -231,11 +231,13 @@ def test_the_other_container_was_not_touched(applied):
 
 def test_the_first_operator_s_link_opens_the_console(applied):
     (path,) = re.findall(r"http://console\.localhost(/first-operator/\S+)", applied.logs)
+    wait_until(lambda: applied.machine.answers(302, path, host="console.localhost"), "the console", SECONDS)
     entered = applied.machine.get(path, host="console.localhost")
     assert (entered.status_code, entered.headers["location"]) == (302, "/first-operator/")
 
 
 def test_the_gate_cannot_be_asked_through_the_console(applied):
+    wait_until(lambda: applied.machine.answers(200, "/login/", host="console.localhost"), "the console", SECONDS)
     for path in ("/auth/", "/auth/?model=my_model", "/auth"):
         answer = applied.machine.get(path, host="console.localhost", authorization=f"Bearer {applied.key}")
         assert answer.status_code == 404
