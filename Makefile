@@ -5,10 +5,10 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 	--no-annotate --no-header --no-emit-index-url --no-emit-find-links -q $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick bench lint types lock
+.PHONY: help setup demo test quick stack bench lint types lock stack-check
 
 help: ## List the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Make .venv from the lock files (the verbs below do it first)
 	@deploy/demo/setup.sh
@@ -31,6 +31,15 @@ test: setup ## Run all tests; they start what they need themselves (AUTHSVC_TEST
 quick: setup ## Run the quick tests: under two minutes
 	$(BIN)/pytest -m "not slow and not stack"
 
+# The first run builds images and downloads what is in them; later ones take a few minutes.
+stack: setup ## Build and start the compose stack, test it through 127.0.0.1, stop and remove it (needs a Docker engine)
+	@if why=$$($(BIN)/python -m tests.compose.engine); then \
+	  timeout 1500 $(BIN)/pytest -m compose tests/compose || { echo "Once more, those that failed: many bound a time, and the machine may have been busy."; \
+	    timeout 1500 $(BIN)/pytest -m compose tests/compose --last-failed --last-failed-no-failures none; }; \
+	else \
+	  echo; echo "  ##### make stack: SKIPPED, nothing of the compose stack was tested: $$why #####"; echo; \
+	fi
+
 bench: setup ## Measure the gate against an empty answer (needs wrk)
 	$(BIN)/python -m bench.gate
 
@@ -44,4 +53,15 @@ types: setup ## Check types
 lock: setup ## Write requirements/ from pyproject.toml (UPGRADE=1 takes the newest versions)
 	$(COMPILE) pyproject.toml -o requirements/service.txt
 	$(COMPILE) --group demo -c requirements/service.txt -o requirements/demo.txt
+	$(COMPILE) --group model -c requirements/service.txt -c requirements/demo.txt -o requirements/model.txt
 	$(COMPILE) --group dev -c requirements/service.txt -c requirements/demo.txt -o requirements/dev.txt
+
+# In the stack it asks as `discover` does; for another Traefik TRAEFIK_OPTIONS may say how to get in.
+stack-check: ## Say what is wrong with the compose stack that runs here, or with the Traefik at TRAEFIK_URL
+	@if [ -n "$$TRAEFIK_URL" ]; then \
+	  $(BIN)/python manage.py check_stack --traefik-url "$$TRAEFIK_URL" $(TRAEFIK_OPTIONS); \
+	else \
+	  $$(docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) exec -T discover \
+	    python manage.py check_stack --traefik-url "http://dashboard.$${DOMAIN:-localhost}" --gate-url http://127.0.0.1:8900 \
+	    --traefik-user operator --traefik-password-file /secrets/operator/DASHBOARD_PASSWORD; \
+	fi

@@ -10,8 +10,8 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import transaction
-from django.db.models import F, Q
+from django.db import connection, transaction
+from django.db.models import Count, F, Q
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -43,7 +43,12 @@ class Actor:
         """The signed-in user of a request."""
         user = request.user
         assert isinstance(user, User)
-        return cls(user.get_username(), str(request.META.get("REMOTE_ADDR") or "")[:45], user)
+        return cls(user.get_username(), cls.address_of(request), user)
+
+    @staticmethod
+    def address_of(request: HttpRequest) -> str:
+        """The client's, which `authsvc.proxies` has found behind trusted proxies."""
+        return str(request.META.get("REMOTE_ADDR") or "")[:45]
 
 
 class Refused(ValueError):
@@ -62,6 +67,17 @@ class Issued:
 def peppers() -> list[keys.Pepper]:
     """The current pepper first, then the old one if it still stands beside it."""
     return [keys.Pepper.of(text) for text in (settings.KEY_PEPPER, settings.KEY_PEPPER_OLD) if text]
+
+
+def needed_peppers() -> dict[str, int]:
+    """How many secrets that still work need which pepper, by its id."""
+    now = timezone.now()
+    living = KeySecret.objects.filter(
+        Q(expires_at__isnull=True) | Q(expires_at__gt=now),
+        Q(key__expires_at__isnull=True) | Q(key__expires_at__gt=now),
+        key__revoked_at__isnull=True,
+    )
+    return dict(living.values_list("pepper").annotate(secrets=Count("id")).order_by())
 
 
 def create_account(name: str, plan: Plan, *, actor: Actor, owner: User | None = None) -> tuple[Account, Publication]:
@@ -164,6 +180,26 @@ def set_role(account: Account, user: User, role: str | None, *, actor: Actor) ->
 def record_act(actor: Actor, act: str, subject: str, *, before: Any = None, after: Any = None) -> None:
     """Write down an act that the gate need not know, such as a change of a user."""
     _record(actor, act, None, subject, before, after)
+
+
+def create_first_operator(*, username: str, email: str, password: str, address: str) -> User:
+    """Make the superuser that the others are made by. Raises Refused when there is one: of two at once, one wins."""
+    with transaction.atomic():
+        _lock_people()
+        if User.objects.filter(is_superuser=True, is_active=True).exists():
+            raise Refused("There is an operator already.")
+        user = User.objects.create_superuser(username, email, password)
+        rights = {"is_active": True, "is_staff": True, "is_superuser": True}
+        _record(Actor(username, address, user), "user.first_operator", None, username, None, rights)
+    return user
+
+
+def _lock_people() -> None:
+    """Let nobody else add or change a user until this transaction ends. On SQLite every transaction is alone."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '5s'")
+            cursor.execute(f"LOCK TABLE {connection.ops.quote_name(User._meta.db_table)} IN SHARE ROW EXCLUSIVE MODE")
 
 
 def issue_key(
@@ -441,7 +477,7 @@ def _narrow(key: ApiKey, limits: Sequence[Limit]) -> None:
 
 def costs_of(plan: Plan, narrowed_to: list[str] | None) -> dict[str, int]:
     """What a call costs, of the models that can be called."""
-    models = ServedModel.objects.all() if plan.all_models else plan.served_models.all()
+    models = plan.included()
     if narrowed_to is not None:
         models = models.filter(slug__in=narrowed_to)
     return dict(models.values_list("slug", "cost"))

@@ -62,6 +62,18 @@ def check_settings(**_: Any) -> Iterable[CheckMessage]:
         )
 
 
+@register(deploy=True)
+def check_proxies(**_: Any) -> Iterable[CheckMessage]:
+    """Behind TLS that ends at a proxy, only the proxy can say that a request was https."""
+    if "console" in settings.SERVES and settings.CONSOLE_URL.startswith("https://") and not settings.TRUSTED_PROXIES:
+        yield Warning(
+            "AUTHSVC_TRUSTED_PROXIES is not set, and CONSOLE_URL is https.",
+            hint="Name the networks of the proxy where TLS ends; until then the console takes every request for http "
+            "and the proxy for the client.",
+            id="authsvc.W002",
+        )
+
+
 @register("redis", deploy=True)
 def check_redis(**_: Any) -> Iterable[CheckMessage]:
     """What only Redis itself can tell: `manage.py check --deploy`, or `--deploy --tag redis` for this alone."""

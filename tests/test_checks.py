@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError, SystemCheckError
 
 from authsvc import preflight
-from authsvc.checks import check_redis, check_settings
+from authsvc.checks import check_proxies, check_redis, check_settings
 from quotas import store
 from tests.servers import ROOT, free_port
 
@@ -76,6 +77,20 @@ def test_secrets_must_differ(settings):
     settings.KEY_PEPPER = settings.KEY_PEPPER_OLD = settings.SECRET_KEY
     assert [message.id for message in check_settings()] == ["authsvc.E003", "authsvc.E004"]
     assert settings.SECRET_KEY not in str(words(check_settings()))
+
+
+@pytest.mark.parametrize(
+    ("url", "serves", "proxies", "found"),
+    [
+        ("https://console.example.org", ["console"], (), ["authsvc.W002"]),
+        ("https://console.example.org", ["console"], (ip_network("10.0.0.0/8"),), []),
+        ("https://console.example.org", ["gate"], (), []),
+        ("http://console.example.org", ["gate", "console"], (), []),
+    ],
+)
+def test_https_that_nobody_may_tell_of_is_a_warning_at_deployment(settings, url, serves, proxies, found):
+    settings.CONSOLE_URL, settings.SERVES, settings.TRUSTED_PROXIES = url, serves, proxies
+    assert [message.id for message in check_proxies()] == found
 
 
 # Redis
@@ -163,6 +178,7 @@ BROKEN = [
     ({"DATABASE_URL": "mysql://a/b"}, "DATABASE_URL names a database that authsvc does not know: write sqlite:////PATH or postgres://…"),
     ({"AUTHSVC_SERVES": "gates"}, "AUTHSVC_SERVES='gates' is not gate, console or gate,console."),
     ({"AUTHSVC_WHEN_REDIS_IS_DOWN": "wait"}, "AUTHSVC_WHEN_REDIS_IS_DOWN='wait' is not one of: deny, allow."),
+    ({"AUTHSVC_TRUSTED_PROXIES": "traefik"}, "AUTHSVC_TRUSTED_PROXIES: 'traefik' does not appear to be an IPv4 or IPv6 network. Write networks such as 172.16.0.0/12, with commas."),
     ({"AUTHSVC_LEASE": "0"}, "AUTHSVC_LEASE=0 is not between 1 and 3600."),
 ]  # fmt: skip
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import shlex
 import subprocess
+import sys
 import tomllib
 from functools import cache
 from itertools import chain
@@ -108,9 +111,9 @@ def test_every_option_of_a_command_is_in_the_docs(command):
 
 
 def test_every_verb_that_a_page_names_is_in_the_makefile():
-    verbs = set(re.findall(r"^([a-z]+):", text_of("Makefile"), re.M))
+    verbs = set(re.findall(r"^([a-z-]+):", text_of("Makefile"), re.M))
     for page in PAGES:
-        assert set(re.findall(r"(?:^|`)make ([a-z]+)", page.read_text(), re.M)) <= verbs, page.name
+        assert set(re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(), re.M)) <= verbs, page.name
 
 
 # Answers
@@ -136,6 +139,20 @@ def test_the_traefik_examples_list_the_headers_of_the_stacks():
     assert f"authResponseHeaders: {','.join(answered)}\n" in page
     assert f"authRequestHeaders: [{asked}]" in page
     assert f"authRequestHeaders: {asked.replace(', ', ',')}\n" in page
+
+
+def test_the_labels_for_an_existing_traefik_are_twelve_at_most_and_those_that_the_command_prints(tmp_path):
+    page = text_of("docs/existing-traefik.md")
+    (block,) = [one for one in re.findall(r"^```yaml\n(.*?)^```$", page, re.M | re.S) if one.startswith("services:")]
+    labels = block.splitlines()[3:]
+    (words,) = re.findall(r"python manage\.py (model_labels [^`]+)`", " ".join(page.split()))
+    secrets = {"SECRET_KEY": "s" * 40, "KEY_PEPPER": "p" * 40, "REDIS_URL": "redis://none"}
+    printed = subprocess.run(
+        [sys.executable, "manage.py", *shlex.split(words)], cwd=ROOT, capture_output=True, text=True, check=True,
+        timeout=60, env={**os.environ, **secrets, "DATABASE_URL": f"sqlite:///{tmp_path}/none"},
+    ).stdout  # fmt: skip
+    assert 0 < len(labels) <= 12
+    assert printed.splitlines()[-len(labels) :] == labels
 
 
 # Redis

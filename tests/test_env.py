@@ -162,6 +162,21 @@ def test_words_are_separated_by_commas(say):
     assert env.words("X", "d") == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("http://console.localhost:80", "http://console.localhost"),
+        ("https://console.example.org:443/", "https://console.example.org"),
+        ("http://console.localhost:8080", "http://console.localhost:8080"),
+        ("http://console.localhost:443", "http://console.localhost:443"),
+        ("https://[::1]:443/below", "https://[::1]/below"),
+    ],
+)
+def test_an_address_has_no_port_that_its_scheme_means_anyway(say, written, read):
+    say(written)
+    assert env.address("X", "http://default") == read
+
+
 def test_an_address_has_no_slash_at_its_end(say):
     say("https://host:8443/")
     assert env.address("X", "http://default") == "https://host:8443"
@@ -229,3 +244,29 @@ def test_what_is_no_duration_is_told(raw):
 def test_a_duration_beyond_the_calendar_is_told(raw):
     with pytest.raises(ValueError, match="is longer than 36500d"):
         env.duration(raw)
+
+
+def test_networks_and_single_addresses(monkeypatch):
+    monkeypatch.setenv("X", "172.16.0.0/12, 10.1.2.3,fd00::/8")
+    assert [str(network) for network in env.networks("X", "")] == ["172.16.0.0/12", "10.1.2.3/32", "fd00::/8"]
+
+
+@pytest.mark.parametrize("raw", ["traefik", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0-10.0.0.9"])
+def test_what_is_no_network_is_told(monkeypatch, raw):
+    monkeypatch.setenv("X", raw)
+    with pytest.raises(env.BadSetting, match=r"^X: .*\. Write networks such as 172\.16\.0\.0/12, with commas\.$"):
+        env.networks("X", "")
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://console.localhost", "console.localhost"),
+        ("https://Console.example.org:8443", "console.example.org"),
+        ("http://[::1]:8081", "[::1]"),
+        ("https://[::1", ""),
+        ("nonsense", ""),
+    ],
+)
+def test_the_host_of_an_address(url, host):
+    assert env.host_of(url) == host

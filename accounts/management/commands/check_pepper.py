@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Count, Q
-from django.utils import timezone
-
-from accounts.models import KeySecret
-from accounts.services import peppers
+from accounts.services import needed_peppers, peppers
 from authsvc.commands import OperatorCommand
 
 STILL_NEEDED = 1
@@ -19,13 +15,7 @@ class Command(OperatorCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         known = {pepper.id: name for pepper, name in zip(peppers(), ("KEY_PEPPER", "KEY_PEPPER_OLD"), strict=False)}
-        now = timezone.now()
-        living = KeySecret.objects.filter(
-            Q(expires_at__isnull=True) | Q(expires_at__gt=now),
-            Q(key__expires_at__isnull=True) | Q(key__expires_at__gt=now),
-            key__revoked_at__isnull=True,
-        )
-        counts = dict(living.values_list("pepper").annotate(secrets=Count("id")).order_by())
+        counts = needed_peppers()
         current = peppers()[0].id
         for pepper, count in sorted(counts.items()):
             self.stdout.write(f"{count} secrets need {known.get(pepper, 'a pepper that is not set')} ({pepper})")
