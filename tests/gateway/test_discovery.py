@@ -11,6 +11,8 @@ from accounts.models import AuditEvent
 from quotas.models import Catalogue, ServedModel
 from tests.gateway.routes import route, together
 
+pytestmark = pytest.mark.stack
+
 
 @pytest.fixture
 def discover(traefik):
