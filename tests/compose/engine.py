@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
@@ -19,6 +20,7 @@ from tests.servers import ROOT, wait_until
 COMMAND_SECONDS = 120
 BUILD_SECONDS = 600
 DOMAIN = "localhost"
+MODELS = ("en_core_web_sm", "fr_core_news_md")
 PAGE = "https://app.example.org"  # may call the models from a browser
 
 
@@ -128,13 +130,13 @@ class Stack:
     def wait_until_ready(self) -> None:
         """Every route answers what it answers from then on."""
         with self.client("api") as api, self.client("console") as console, self.client() as site:
-            wait_until(lambda: _status(console, "/login/") == 200, "the console", 120)
-            wait_until(lambda: _status(site, "/") == 200, "the site", 60)
-            for model in ("en_core_web_sm", "fr_core_news_md"):
-                wait_until(lambda path=f"/{model}/": _status(api, path) == 401, f"the gate before {model}", 60)
+            wait_until(partial(_says, console, "/login/", 200), "the console", 120)
+            wait_until(partial(_says, site, "/", 200), "the site", 60)
+            for model in MODELS:
+                wait_until(partial(_says, api, f"/{model}/", 401), f"the gate before {model}", 60)
             key = {"Authorization": f"Bearer {self.issue_key('readiness', 'pro')}"}
-            for model in ("en_core_web_sm", "fr_core_news_md"):
-                wait_until(lambda path=f"/{model}/": _status(api, path, key) == 200, model, 120)
+            for model in MODELS:
+                wait_until(partial(_says, api, f"/{model}/", 200, key), model, 120)
 
 
 # What the shell that runs the tests may have for another service of this kind.
@@ -144,11 +146,11 @@ _FOREIGN = {
 }  # fmt: skip
 
 
-def _status(client: httpx.Client, path: str, headers: dict[str, str] | None = None) -> int:
+def _says(client: httpx.Client, path: str, status: int, headers: dict[str, str] | None = None) -> bool:
     try:
-        return client.get(path, headers=headers).status_code
+        return client.get(path, headers=headers).status_code == status
     except httpx.TransportError:
-        return 0
+        return False
 
 
 def inspect(container: str) -> dict[str, Any]:
