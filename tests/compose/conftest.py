@@ -60,12 +60,17 @@ def console(stack):
 
 
 @pytest.fixture(scope="session")
-def pro(stack):
-    """Headers with a key for every model."""
-    return {"Authorization": f"Bearer {stack.issue_key('pros', 'pro')}"}
+def _keys(stack):
+    return [{"Authorization": f"Bearer {key}"} for key in stack.issue_keys(("pros", "pro"), ("frees", "free"))]
 
 
 @pytest.fixture(scope="session")
-def free(stack):
+def pro(_keys):
+    """Headers with a key for every model."""
+    return _keys[0]
+
+
+@pytest.fixture(scope="session")
+def free(_keys):
     """Headers with a key for the English model alone."""
-    return {"Authorization": f"Bearer {stack.issue_key('frees', 'free')}"}
+    return _keys[1]

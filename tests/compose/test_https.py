@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -69,7 +70,7 @@ def ask(https, authority):
             return False
 
     for name in ("", "api", "console", "dashboard"):
-        wait_until(lambda name=name: is_certified(name), f"the certificate of {name or 'the site'}", 120)
+        wait_until(partial(is_certified, name), f"the certificate of {name or 'the site'}", 120)
     return ask
 
 

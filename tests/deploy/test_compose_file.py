@@ -39,7 +39,7 @@ def flat(name, value):
 
 def test_the_entry_points_are_as_hard_as_those_of_the_file():
     file = tomllib.loads((ROOT / "deploy/traefik/traefik.toml").read_text(encoding="utf-8"))
-    wanted = {}
+    wanted: dict[str, str] = {}
     for name, entry_point in file["entryPoints"].items():
         wanted |= flat(f"traefik_entrypoints_{name}", {k: v for k, v in entry_point.items() if k != "address"})
     said = {name: str(value) for name, value in SERVICES["traefik"]["environment"].items()}
