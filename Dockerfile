@@ -15,6 +15,7 @@ COPY manage.py ./
 COPY authsvc authsvc
 COPY accounts accounts
 COPY quotas quotas
+COPY gateway gateway
 COPY deploy/gunicorn.conf.py deploy/catalogue.toml deploy/
 
 # The values only let the settings load while the static files are gathered; they are in no layer's environment.

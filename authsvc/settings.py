@@ -57,6 +57,7 @@ INSTALLED_APPS = [
     "authsvc",
     "accounts",
     "quotas",
+    "gateway",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
