@@ -20,7 +20,6 @@ _BELOW = rf"(/{SEGMENT}){{1,8}}/?"
 _VARIABLE = r"\$\{[A-Za-z_][A-Za-z0-9_]*(?::?[-?+][A-Za-z0-9._-]*)?\}"
 _HOST = rf"(?:[A-Za-z0-9.-]|{_VARIABLE})+"
 _MIDDLEWARE = r"[A-Za-z0-9_-]+(@[a-z0-9]+)?"
-_SHARED_AT = {"compose": "@file", "swarm": "@swarm"}  # where the stacks have the middlewares that models share
 _SIZES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
 
@@ -40,9 +39,9 @@ class Command(OperatorCommand):
             "--gate-url", default="http://127.0.0.1:8900", help="where Traefik asks the gate (http://127.0.0.1:8900)"
         )
         parser.add_argument(
-            "--before", metavar="NAMES", help="shared middlewares before the gate's question: cors@file, cors@swarm"
+            "--before", metavar="NAMES", help="shared middlewares before the gate's question: cors@file in labels"
         )
-        parser.add_argument("--after", metavar="NAMES", help="shared middlewares after it: api-errors@file, api-errors@swarm")
+        parser.add_argument("--after", metavar="NAMES", help="shared middlewares after it: api-errors@file in labels")
         parser.add_argument("--strip-prefix", action="store_true", help="the model does not expect its path")
         parser.add_argument("--upload-limit", metavar="SIZE", help="the longest request body, such as 10m")
         parser.add_argument("--streaming", action="store_true", help="the model streams: each piece goes out at once")
@@ -75,7 +74,6 @@ class Command(OperatorCommand):
 
 def _route(name: str, options: dict[str, Any]) -> ModelRoute:
     in_labels = options["form"] != "file"
-    shared_at = _SHARED_AT.get(options["form"])
     host = (
         options["host"] if options["host"] is not None else "api.${DOMAIN:-localhost}" if in_labels else "api.localhost"
     )
@@ -89,8 +87,8 @@ def _route(name: str, options: dict[str, Any]) -> ModelRoute:
         host=host and _matching(host, _HOST if in_labels else r"[A-Za-z0-9.-]+", "a host name"),
         entry_point=_matching(options["entrypoint"], r"[A-Za-z0-9_-]+", "the name of an entry point"),
         gate_url=options["gate_url"],
-        before=_names(options["before"], f"cors{shared_at}" if shared_at else ""),
-        after=_names(options["after"], f"api-errors{shared_at}" if shared_at else ""),
+        before=_names(options["before"], "cors@file" if in_labels else ""),
+        after=_names(options["after"], "api-errors@file" if in_labels else ""),
         strip_prefix=options["strip_prefix"],
         upload_limit=_bytes(options["upload_limit"]),
         streaming=options["streaming"],
