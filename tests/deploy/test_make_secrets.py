@@ -1,0 +1,167 @@
+"""The secrets of a stack: made once, whole, for one reader each, and never printed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from tests.servers import ROOT
+
+FILES = {
+    "authsvc/SECRET_KEY", "authsvc/KEY_PEPPER", "authsvc/DATABASE_URL", "authsvc/REDIS_URL",
+    "postgres/POSTGRES_PASSWORD", "redis/REDIS_PASSWORD", "redis/redis.conf",
+    "traefik/dashboard.htpasswd", "operator/DASHBOARD_PASSWORD",
+}  # fmt: skip
+COMMAND = [sys.executable, "-I", str(ROOT / "deploy" / "make_secrets.py")]  # -I: nothing but the standard library
+
+
+def make(folder: Path, *options: str, as_user: int | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, str(folder), *options], capture_output=True, text=True, check=False, timeout=60,
+        user=as_user, extra_groups=[] if as_user else None, env={"LC_ALL": "C.UTF-8"},
+    )  # fmt: skip
+
+
+def secrets_in(folder: Path) -> dict[str, str]:
+    return {str(p.relative_to(folder)): p.read_text().strip() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def modes_in(folder: Path) -> dict[str, int]:
+    return {str(p.relative_to(folder)): stat.S_IMODE(p.stat().st_mode) for p in folder.rglob("*") if p.is_file()}
+
+
+def test_every_secret_is_made_and_none_is_printed(tmp_path):
+    done = make(tmp_path)
+    found = secrets_in(tmp_path)
+    assert (done.returncode, set(found)) == (0, FILES)
+    for value in found.values():
+        assert value not in done.stdout + done.stderr
+
+
+def test_the_second_time_changes_nothing(tmp_path):
+    make(tmp_path)
+    before = secrets_in(tmp_path)
+    assert make(tmp_path).stdout == ""
+    assert secrets_in(tmp_path) == before
+
+
+def test_no_two_installations_share_a_secret(tmp_path):
+    make(tmp_path / "a")
+    make(tmp_path / "b")
+    assert not set(secrets_in(tmp_path / "a").values()) & set(secrets_in(tmp_path / "b").values())
+
+
+def test_the_addresses_carry_the_passwords_of_the_servers(tmp_path):
+    make(tmp_path, "--postgres-host", "db", "--postgres-db", "gate", "--redis-host", "store")
+    found = secrets_in(tmp_path)
+    password = found["postgres/POSTGRES_PASSWORD"]
+    assert found["authsvc/DATABASE_URL"] == f"postgres://authsvc:{password}@db/gate"
+    assert found["authsvc/REDIS_URL"] == f"redis://:{found['redis/REDIS_PASSWORD']}@store:6379/0"
+    assert found["redis/redis.conf"] == f'requirepass "{found["redis/REDIS_PASSWORD"]}"'
+
+
+def test_the_dashboard_s_line_is_the_sha1_of_its_password(tmp_path):
+    make(tmp_path, "--dashboard-user", "ada")
+    found = secrets_in(tmp_path)
+    user, _, coded = found["traefik/dashboard.htpasswd"].partition(":{SHA}")
+    assert user == "ada"
+    assert base64.b64decode(coded) == hashlib.sha1(found["operator/DASHBOARD_PASSWORD"].encode()).digest()
+    assert len(found["operator/DASHBOARD_PASSWORD"]) * 4 >= 128
+
+
+def test_what_you_bring_is_kept_and_quoted(tmp_path):
+    yours = r'p@ss "w\ord'
+    (tmp_path / "redis").mkdir()
+    (tmp_path / "redis" / "REDIS_PASSWORD").write_text(yours)
+    assert make(tmp_path).returncode == 0
+    found = secrets_in(tmp_path)
+    assert found["redis/REDIS_PASSWORD"] == yours
+    assert unquote(urlsplit(found["authsvc/REDIS_URL"]).password or "") == yours
+    assert found["redis/redis.conf"] == r'requirepass "p@ss \"w\\ord"'
+
+
+def test_our_own_are_for_one_user_and_the_others_for_whoever_mounts_them(tmp_path):
+    make(tmp_path)
+    assert modes_in(tmp_path) == {
+        name: 0o400 if name.split("/")[0] in ("authsvc", "operator") else 0o444 for name in FILES
+    }
+
+
+def test_a_group_that_is_named_reads_and_nobody_else(tmp_path):
+    make(tmp_path, "--postgres-gid", str(os.getgid()), "--without", "traefik")
+    file = tmp_path / "postgres" / "POSTGRES_PASSWORD"
+    assert (stat.S_IMODE(file.stat().st_mode), file.stat().st_gid) == (0o440, os.getgid())
+
+
+def test_many_at_once_agree(tmp_path):
+    running = [subprocess.Popen([*COMMAND, str(tmp_path)], stdout=subprocess.PIPE, text=True) for _ in range(8)]
+    made = "".join(process.communicate(timeout=60)[0] for process in running)
+    assert [process.returncode for process in running] == [0] * 8
+    found = secrets_in(tmp_path)
+    assert set(found) == FILES  # and no draft is left behind
+    assert sorted(made.split()[1::2]) == sorted(str(tmp_path / name) for name in FILES)  # each was made once
+    assert found["postgres/POSTGRES_PASSWORD"] in found["authsvc/DATABASE_URL"]
+    assert found["redis/REDIS_PASSWORD"] in found["authsvc/REDIS_URL"]
+
+
+@pytest.mark.parametrize(
+    ("options", "missing"),
+    [
+        (["--database-url", "sqlite:////data/db.sqlite3"], {"postgres/POSTGRES_PASSWORD"}),
+        (["--without", "postgres"], {"postgres/POSTGRES_PASSWORD", "authsvc/DATABASE_URL"}),
+        (["--without", "redis"], {"redis/REDIS_PASSWORD", "redis/redis.conf", "authsvc/REDIS_URL"}),
+        (["--without", "traefik"], {"traefik/dashboard.htpasswd", "operator/DASHBOARD_PASSWORD"}),
+    ],
+)
+def test_what_you_do_without_is_not_made(tmp_path, options, missing):
+    make(tmp_path, *options)
+    assert set(secrets_in(tmp_path)) == FILES - missing
+
+
+def test_an_address_without_its_password_is_not_papered_over(tmp_path):
+    make(tmp_path)
+    (tmp_path / "postgres" / "POSTGRES_PASSWORD").unlink()
+    done = make(tmp_path)
+    assert done.returncode == 1
+    assert "DATABASE_URL is there and" in done.stderr and "--without postgres" in done.stderr
+
+
+def test_an_empty_file_is_said_to_be_empty(tmp_path):
+    (tmp_path / "authsvc").mkdir()
+    (tmp_path / "authsvc" / "SECRET_KEY").touch()
+    done = make(tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "SECRET_KEY is empty" in done.stderr
+
+
+def test_a_password_on_the_command_line_is_refused(tmp_path):
+    done = make(tmp_path, "--database-url", "postgres://u:p@h/d")
+    assert done.returncode == 2
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_an_ordinary_user_makes_them_and_is_told_what_is_in_the_way(tmp_path):
+    mine = Path(f"/tmp/authsvc-secrets-{os.getpid()}")  # the folders above tmp_path are root's alone
+    mine.mkdir()
+    try:
+        refused = make(mine, as_user=10001)
+        assert refused.returncode == 1
+        assert refused.stderr.endswith(f"(Permission denied): let uid 10001 write in {mine}/authsvc.\n")
+        os.chown(mine, 10001, 10001)
+        foreign = make(mine, "--redis-gid", "999", as_user=10001)
+        assert foreign.stderr.endswith(
+            "to give it to group 999, run this in that group or with the capability CHOWN.\n"
+        )
+        assert make(mine, as_user=10001).returncode == 0
+        assert set(secrets_in(mine)) == FILES
+    finally:
+        subprocess.run(["rm", "-rf", str(mine)], check=True)
