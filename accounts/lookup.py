@@ -21,6 +21,7 @@ from accounts import snapshot
 from accounts.facts import AccountFacts, KeyFacts, SecretFacts, account_from_json, key_from_json
 from accounts.keys import Pepper, PresentedKey, digest_imported
 from accounts.known import KnownKey
+from authsvc.schema import require_current
 from quotas import names
 from quotas.buckets import TAKE, Versions
 from quotas.facts import CatalogueFacts, catalogue_from_json
@@ -299,6 +300,7 @@ def _as_new(mine: Versions, other: Versions) -> bool:
 def _with_fresh_connection(read: Callable[[], Found]) -> Found:
     close_old_connections()
     try:
+        require_current()
         return read()
     finally:
         close_old_connections()

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F, Q
 from django.http import HttpRequest
 from django.utils import timezone
@@ -43,7 +43,12 @@ class Actor:
         """The signed-in user of a request."""
         user = request.user
         assert isinstance(user, User)
-        return cls(user.get_username(), str(request.META.get("REMOTE_ADDR") or "")[:45], user)
+        return cls(user.get_username(), cls.address_of(request), user)
+
+    @staticmethod
+    def address_of(request: HttpRequest) -> str:
+        """The client's, which `authsvc.proxies` has found behind trusted proxies."""
+        return str(request.META.get("REMOTE_ADDR") or "")[:45]
 
 
 class Refused(ValueError):
@@ -164,6 +169,26 @@ def set_role(account: Account, user: User, role: str | None, *, actor: Actor) ->
 def record_act(actor: Actor, act: str, subject: str, *, before: Any = None, after: Any = None) -> None:
     """Write down an act that the gate need not know, such as a change of a user."""
     _record(actor, act, None, subject, before, after)
+
+
+def create_first_operator(*, username: str, email: str, password: str, address: str) -> User:
+    """Make the superuser that the others are made by. Raises Refused when there is one: of two at once, one wins."""
+    with transaction.atomic():
+        _lock_people()
+        if User.objects.filter(is_superuser=True, is_active=True).exists():
+            raise Refused("There is an operator already.")
+        user = User.objects.create_superuser(username, email, password)
+        rights = {"is_active": True, "is_staff": True, "is_superuser": True}
+        _record(Actor(username, address, user), "user.first_operator", None, username, None, rights)
+    return user
+
+
+def _lock_people() -> None:
+    """Let nobody else add or change a user until this transaction ends. On SQLite every transaction is alone."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '5s'")
+            cursor.execute(f"LOCK TABLE {connection.ops.quote_name(User._meta.db_table)} IN SHARE ROW EXCLUSIVE MODE")
 
 
 def issue_key(

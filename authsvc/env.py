@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -85,9 +87,29 @@ def address(name: str, default: str) -> str:
     return text(name, default).rstrip("/")
 
 
+def host_of(url: str) -> str:
+    """The host of a web address, as ALLOWED_HOSTS writes it; blank where there is none (a system check says so)."""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+    return f"[{host}]" if ":" in host else host
+
+
 def words(name: str, default: str) -> list[str]:
     """Words separated by commas."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def networks(name: str, default: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Addresses and networks in CIDR form, separated by commas."""
+    found = []
+    for word in words(name, default):
+        try:
+            found.append(ip_network(word))
+        except ValueError as error:
+            raise BadSetting(f"{name}: {error}. Write networks such as 172.16.0.0/12, with commas.") from error
+    return tuple(found)
 
 
 def secret(name: str, *, made_in: Path | None, least: int = 32) -> str:

@@ -49,6 +49,11 @@ def in_words(error: BaseException) -> str | None:
     return None
 
 
+def of_redis(error: Exception) -> str:
+    """What an operator can do about an error of Redis."""
+    return f"Redis cannot be reached ({type(error).__name__}): start it, or correct REDIS_URL."
+
+
 def _of_the_database(error: Exception) -> str | None:
     from django.db import Error, OperationalError, ProgrammingError, connection
 

@@ -41,10 +41,16 @@ LEASE_SECONDS = env.number("AUTHSVC_LEASE", 10, least=1, most=3600)
 LOG_DECISIONS = env.choice("AUTHSVC_LOG_DECISIONS", "refused", "all")
 IMPORTED_KEYS = env.flag("AUTHSVC_IMPORTED_KEYS", default=False)
 CACHED_KEYS = int(env.number("AUTHSVC_CACHED_KEYS", 20_000, least=16, most=10_000_000))  # facts held by one process
+TRUSTED_PROXIES = env.networks("AUTHSVC_TRUSTED_PROXIES", "")  # whose X-Forwarded-For and -Proto the console reads
+CATALOGUE = BASE_DIR / env.text("AUTHSVC_CATALOGUE", "deploy/catalogue.toml")  # what set_up applies
+MANAGE = env.text("AUTHSVC_MANAGE", "manage.py")  # how manage.py is called here, for the hints that people copy
 DRAIN_SECONDS = env.number("AUTHSVC_DRAIN", 5, most=300)  # here to be checked; deploy/gunicorn.conf.py uses it
 
 if not set(SERVES) <= {"gate", "console"} or not SERVES:
     raise BadSetting(f"AUTHSVC_SERVES={','.join(SERVES)!r} is not gate, console or gate,console.")
+
+if not {"*", env.host_of(CONSOLE_URL)} & set(ALLOWED_HOSTS):
+    ALLOWED_HOSTS.append(env.host_of(CONSOLE_URL))  # the links that we print must work
 
 # From here on: Django's own settings, which an operator does not meet.
 ROOT_URLCONF = "authsvc.urls"
@@ -69,6 +75,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "authsvc.gate.view.GateFirst",  # before all others: no later middleware may answer a question from Traefik
+    "authsvc.proxies.BehindProxies",  # before all that ask for the client's address or for https
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -133,6 +140,7 @@ warnings.filterwarnings("ignore", "No directory at")  # before collectstatic the
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = CONSOLE_URL.startswith("https://")
 CSRF_TRUSTED_ORIGINS = [CONSOLE_URL]
+SECURE_PROXY_SSL_HEADER = ("AUTHSVC_SCHEME", "https")  # no header can have this name: only BehindProxies sets it
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from accounts.worker import Worker
 from authsvc.checks import REMEDY, wrong_policy
 from authsvc.commands import PENDING, OperatorCommand
-from authsvc.faults import in_words
+from authsvc.faults import in_words, of_redis
 from quotas.store import sync_client, wrong_policies
 
 PAUSE_SECONDS = 0.5
@@ -55,7 +55,7 @@ def _refuse_eviction() -> None:
 
 def _in_words(error: Exception) -> str:
     if isinstance(error, RedisError):
-        return f"Redis cannot be reached ({type(error).__name__}): start it, or correct REDIS_URL."
+        return of_redis(error)
     return in_words(error) or f"The database refused ({type(error).__name__})."
 
 

@@ -1,0 +1,24 @@
+"""manage.py first_operator_link: a link that makes the first operator, alone on stdout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import CommandError
+
+from accounts.first_operator import new_link
+from authsvc.commands import OperatorCommand
+
+
+class Command(OperatorCommand):
+    help = "Print a link that makes the first operator: it works for 1 hour, and only while there is none."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        link = new_link()
+        if link is None:
+            raise CommandError(
+                f"There is an operator already: sign in at {settings.CONSOLE_URL}/admin/. "
+                f"For another one: {settings.MANAGE} createsuperuser."
+            )
+        self.stdout.write(link)

@@ -1,0 +1,121 @@
+"""manage.py set_up: from an empty database to a service that somebody can sign in to.
+
+As often as you like, and by as many at once as you like; docs/decisions/0009 says what it does before each start.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.db import OperationalError, connections
+
+from accounts.first_operator import new_link
+from authsvc import __version__, schema
+from authsvc.checks import REMEDY, wrong_policy
+from authsvc.commands import OperatorCommand
+from authsvc.waiting import Away, wait_until, why_no_database, why_no_redis
+from quotas.store import sync_client, wrong_policies
+
+
+class Command(OperatorCommand):
+    help = (
+        "Wait for the database and Redis, migrate, apply the catalogue, and say how to begin. "
+        "With `-- PROGRAM ARGS` it then becomes that program."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--catalogue", type=Path, metavar="FILE.toml", help="default: AUTHSVC_CATALOGUE")
+        parser.add_argument(
+            "--only-schema", action="store_true", help="wait for the database and migrate; nothing else, no Redis"
+        )
+        parser.add_argument(
+            "--start-anyway",
+            action="store_true",
+            help="for a gate, with PROGRAM: like --only-schema, and start also when the database stays away",
+        )
+        parser.add_argument("--wait", type=float, default=60, metavar="S", help="for each store; default: 60")
+        parser.add_argument("--lock-wait", type=float, default=600, metavar="S", help="while another start migrates")
+        parser.add_argument("program", nargs="*", metavar="PROGRAM", help="after --: what to become then")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["start_anyway"] and not options["program"]:
+            raise CommandError("--start-anyway needs the program to start: … --start-anyway -- gunicorn …")
+        # As the first process of a container nobody else would end us: without a handler the kernel drops the signal.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        try:
+            self._set_up(options)
+        except Away as away:
+            if not options["start_anyway"]:
+                raise CommandError(f"{away} Waited for {options['wait']:g} s.") from away
+            self._say(f"{away} Starting without it: keys that Redis knows are served, others get 503 until it is back.")
+        if options["program"]:
+            self._become(options["program"])
+
+    def _set_up(self, options: dict[str, Any]) -> None:
+        wait_until(why_no_database, seconds=options["wait"], say=self._say)
+        if options["only_schema"] or options["start_anyway"]:
+            if schema.missing():  # else there is nothing to wait for, whoever holds the lock
+                self._alone(options, with_catalogue=False)
+            return
+        wait_until(why_no_redis, seconds=options["wait"], say=self._say)
+        for policy in wrong_policies(sync_client()):
+            raise CommandError(f"{wrong_policy(policy)} {REMEDY}")
+        self._alone(options, with_catalogue=True)
+        self._announce()
+
+    def _alone(self, options: dict[str, Any], *, with_catalogue: bool) -> None:
+        try:
+            with schema.alone(options["lock_wait"], self._say):
+                self._migrate()
+                if with_catalogue:
+                    call_command("apply_catalogue", options["catalogue"] or settings.CATALOGUE, stdout=self.stdout)
+        except schema.StillLocked as error:
+            raise CommandError(f"{error}: look at what it is doing, or say --lock-wait SECONDS.") from error
+
+    def _migrate(self) -> None:
+        if not schema.missing():
+            self._say("the database is up to date")
+            return
+        try:
+            schema.migrate()
+        except OperationalError as error:
+            if getattr(error.__cause__, "sqlstate", None) != "55P03":  # lock_not_available
+                raise
+            raise CommandError(
+                f"A table was in use for more than {schema.STATEMENT_LOCK_SECONDS} s, so the migration was given up, "
+                "with nothing of it done: end the long transaction (see pg_stat_activity), then start this again."
+            ) from error
+
+    def _announce(self) -> None:
+        manage, link = settings.MANAGE, new_link()
+        lines = [f"authsvc {__version__} is set up.", "", f"Console         {settings.CONSOLE_URL}/"]
+        if link:
+            lines += [
+                f"First operator  {link}",
+                "                (works for 1 hour, for one person; whoever has it first is the operator)",
+                f"Another link    {manage} first_operator_link",
+            ]
+        lines.append(f"A key           {manage} issue_key --account me --name first")
+        self.stdout.write("\n".join(["", *lines, ""]))
+        self.stdout.flush()
+
+    def _become(self, program: list[str]) -> None:
+        connections.close_all()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        try:
+            os.execvp(program[0], program)  # noqa: S606  the operator's own words; no shell is wanted
+        except OSError as error:
+            raise CommandError(f"{program[0]} cannot be started: {error.strerror}.") from error
+
+    def _say(self, line: str) -> None:
+        self.stderr.write(f"set_up: {line}", self.style.NOTICE if self.stderr.isatty() else str)
+        self.stderr.flush()

@@ -1,0 +1,117 @@
+"""The database's schema beside this code's: what is missing, and one process at a time that mends it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from time import monotonic, sleep
+
+from django.core.management import call_command
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+
+Say = Callable[[str], None]
+
+LOCK = int.from_bytes(b"authsvc", "big")  # of our own among the advisory locks of a database
+# For a table in use: whoever comes while a migration waits for it waits behind it.
+STATEMENT_LOCK_SECONDS = 15
+PAUSE_SECONDS = 0.25
+REMIND_SECONDS = 10
+
+
+class SchemaBehind(DatabaseError):
+    """The database has not all tables and columns that this code reads."""
+
+
+class StillLocked(Exception):
+    """Another start was migrating for longer than we may wait."""
+
+
+def missing() -> list[str]:
+    """The migrations of this code that the database has not. Those of a later version do not count."""
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
+
+
+@cache
+def require_current() -> None:
+    """Raise SchemaBehind unless the schema is at least this code's. Asks until it is, then never again."""
+    if missing():
+        raise SchemaBehind("the database is older than this code: manage.py set_up brings it up to date")
+
+
+def migrate() -> None:
+    """Bring the schema up to date. A table that others do not let go of ends it, with nothing half done."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = '{STATEMENT_LOCK_SECONDS}s'")
+    try:
+        call_command("migrate", interactive=False, verbosity=1)
+    finally:
+        if connection.vendor == "postgresql":
+            with suppress(DatabaseError), connection.cursor() as cursor:
+                cursor.execute("RESET lock_timeout")
+
+
+@contextmanager
+def alone(seconds: float, say: Say) -> Iterator[None]:
+    """No other process on this database is in this block meanwhile. Raises StillLocked.
+
+    PostgreSQL: a session's advisory lock, which ends with the connection that migrates, however it ends. SQLite: a lock
+    on a file beside the database, which ends with the process.
+    """
+    with (_advisory_lock if connection.vendor == "postgresql" else _file_lock)(seconds, say):
+        yield
+
+
+@contextmanager
+def _advisory_lock(seconds: float, say: Say) -> Iterator[None]:
+    with connection.cursor() as cursor:
+
+        def taken() -> bool:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
+            return bool(cursor.fetchone()[0])
+
+        _take(taken, seconds, say)
+    try:
+        yield
+    finally:
+        with suppress(DatabaseError), connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+
+
+@contextmanager
+def _file_lock(seconds: float, say: Say) -> Iterator[None]:
+    path = Path(f"{connection.settings_dict['NAME']}.set-up")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def taken() -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    try:
+        _take(taken, seconds, say)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(taken: Callable[[], bool], seconds: float, say: Say) -> None:
+    began = reminded = monotonic()
+    first = True
+    while not taken():
+        now = monotonic()
+        if now - began > seconds:
+            raise StillLocked(f"Another start has been setting up this database for {seconds:g} s")
+        if first or now - reminded > REMIND_SECONDS:
+            say("another start is setting up this database: waiting for it")
+            first, reminded = False, now
+        sleep(PAUSE_SECONDS)
