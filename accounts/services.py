@@ -466,7 +466,7 @@ def _narrow(key: ApiKey, limits: Sequence[Limit]) -> None:
 
 def costs_of(plan: Plan, narrowed_to: list[str] | None) -> dict[str, int]:
     """What a call costs, of the models that can be called."""
-    models = ServedModel.objects.all() if plan.all_models else plan.served_models.all()
+    models = plan.included()
     if narrowed_to is not None:
         models = models.filter(slug__in=narrowed_to)
     return dict(models.values_list("slug", "cost"))

@@ -101,20 +101,29 @@ def read_account_alone(public_id: str) -> Snapshot:
 
 def read_catalogue() -> Part:
     version = Catalogue.objects.values_list("version", flat=True).get(pk=1)
-    models = {
-        model.slug: {"path": model.path, "cost": model.cost, "enabled": model.enabled}
-        for model in ServedModel.objects.all()
-    }
+    rows = list(ServedModel.objects.all())
+    models = {row.slug: {"path": row.path, "cost": row.cost, "enabled": row.enabled} for row in rows}
+    plan_rows = list(Plan.objects.prefetch_related("served_models", "limits__model"))
+    named = {model.slug for plan in plan_rows for model in plan.served_models.all()}
+    left_out = {row.slug for row in rows if not row.auto_include} - named
     plans = {
         plan.name: {
-            "models": [EVERY_MODEL] if plan.all_models else [model.slug for model in plan.served_models.all()],
+            "models": sorted(_included(plan, models.keys(), left_out)),
             "limits": [limit_to_json(limit.value()) for limit in plan.limits.all()],
         }
-        for plan in Plan.objects.prefetch_related("served_models", "limits__model")
+        for plan in plan_rows
     }
     # Plans' names, versions and slugs only: nothing here is secret.
     foreign = KeySecret.objects.exclude(pepper=F("minted_pepper")).exists()
     return Part(version, _dump({"version": version, "models": models, "plans": plans, "foreign_checks": foreign}))
+
+
+def _included(plan: Plan, slugs: Iterable[str], left_out: set[str]) -> set[str]:
+    """The plan's models, as the gate is told them. "*" is spelt out where it leaves something out: so a gate of the
+    version before, which knows nothing of new models, leaves them out too (docs/decisions/0010)."""
+    if not plan.all_models:
+        return {model.slug for model in plan.served_models.all()}
+    return {EVERY_MODEL} if plan.auto_include or not left_out else set(slugs) - left_out
 
 
 def read_account(account: Account, catalogue: Part) -> Part:

@@ -102,9 +102,5 @@ _quoted: Callable[[str], str] = json.dumps  # a JSON string is one of YAML
 
 def _word(name: str) -> str:
     """A key of YAML; quoted where YAML would read it as a number, a date or a word such as `no`."""
-    plain = re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name)
-    return (
-        name
-        if plain and name.lower() not in ("y", "n", "yes", "no", "on", "off", "true", "false", "null")
-        else _quoted(name)
-    )
+    is_plain = re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name) and name.lower() not in _WORDS_OF_YAML
+    return name if is_plain else _quoted(name)

@@ -9,15 +9,16 @@ from django import forms
 from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
 
-from accounts.admin_acts import FollowsParent, GateAdmin, ReadOnlyAdmin, become, outcome_of
+from accounts.admin_acts import FollowsParent, GateAdmin, ReadOnlyAdmin, become, outcome_of, say
 from accounts.publish import models_base
 from accounts.services import Actor, change_catalogue
 from quotas import rules
-from quotas.catalogue import ModelEntry, PlanEntry, apply_default_plan, apply_model, apply_plan
+from quotas.catalogue import ModelEntry, PlanEntry, apply_default_plan, apply_model, apply_plan, include_in_every
 from quotas.forms import LimitForm, LimitFormSet, RowForm
 from quotas.limits import EVERY_MODEL
-from quotas.models import Catalogue, Plan, PlanLimit, ServedModel, UsageHour
+from quotas.models import NEW, Catalogue, Plan, PlanLimit, ServedModel, UsageHour
 
 
 class CatalogueEdits(GateAdmin):
@@ -67,20 +68,51 @@ class ServedModelForm(RowForm):
                     self.add_error("cost", f"plan {plan.name}: {text}")
 
 
+class IsNew(admin.SimpleListFilter):
+    """What was found in Traefik and waits for somebody to say what is to become of it."""
+
+    title = "new"
+    parameter_name = "new"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("1", "New, named nowhere yet")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(NEW) if self.value() == "1" else queryset
+
+
 @admin.register(ServedModel)
 class ServedModelAdmin(CatalogueEdits):
     form = ServedModelForm
-    fields = ("slug", "path", "title", "cost", "enabled")
-    list_display = ("slug", "title", "path", "cost", "enabled", "created_at")
-    list_filter = ("enabled",)
+    fields = ("slug", "path", "title", "cost", "enabled", "auto_include")
+    list_display = ("slug", "title", "path", "cost", "enabled", "state", "created_at")
+    list_filter = (IsNew, "enabled", "auto_include")
+    actions = ("include_in_every",)
     search_fields = ("slug", "title", "path")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).prefetch_related("plans")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("slug",) if obj is not None else ()
 
+    @admin.display(description="in plans of every model")
+    def state(self, model: ServedModel) -> str:
+        if model.is_new:
+            return format_html('<strong class="badge-new">new</strong>')
+        return "yes" if model.auto_include or model.plans.all() else "no"
+
+    @admin.action(description='Include in plans of every model ("*")', permissions=["change"])
+    def include_in_every(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        slugs = list(queryset.values_list("slug", flat=True))
+        lines, publication = change_catalogue(lambda: include_in_every(slugs), actor=Actor.person(request))
+        say(request, f"{len(lines)} of {len(slugs)} models included.", is_pending=publication.is_pending)
+
     def apply(self, request: HttpRequest, form: Any, formsets: Sequence[Any], *, change: bool) -> None:
         row, cleaned = form.instance, form.cleaned_data
-        entry = ModelEntry(row.slug, cleaned["path"], cleaned["title"], cleaned["cost"], cleaned["enabled"])
+        entry = ModelEntry(
+            row.slug, cleaned["path"], cleaned["title"], cleaned["cost"], cleaned["enabled"], cleaned["auto_include"]
+        )
         self.note_change(request, lambda: apply_model(entry))
         become(row, ServedModel.objects.get(slug=entry.slug))
 
@@ -101,7 +133,7 @@ class PlanLimitInline(FollowsParent):
 @admin.register(Plan)
 class PlanAdmin(CatalogueEdits):
     form = PlanForm
-    fields = ("name", "title", "all_models", "served_models")
+    fields = ("name", "title", "all_models", "auto_include", "served_models")
     inlines = (PlanLimitInline,)
     list_display = ("name", "title", "models_of_it", "limits_of_it", "accounts_on_it", "created_at")
     list_filter = ("all_models", "served_models")
@@ -141,7 +173,7 @@ class PlanAdmin(CatalogueEdits):
         plan, cleaned = form.instance, form.cleaned_data
         named = (EVERY_MODEL,) if cleaned["all_models"] else tuple(model.slug for model in cleaned["served_models"])
         limits = tuple(limit for formset in formsets for limit in formset.values())
-        entry = PlanEntry(plan.name, cleaned["title"], named, limits)
+        entry = PlanEntry(plan.name, cleaned["title"], named, limits, cleaned["auto_include"])
         self.note_change(request, lambda: apply_plan(entry))
         become(plan, Plan.objects.get(name=entry.name))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from quotas.limits import EVERY_MODEL, Limit
 from quotas.models import SEGMENT, SLUG, Catalogue, Plan, PlanLimit, ServedModel
 
 _TOP = ("default_plan", "models", "plans")
-_MODEL = ("title", "cost", "path", "enabled")
-_PLAN = ("title", "models", "limits")
+_MODEL = ("title", "cost", "path", "enabled", "auto_include")
+_PLAN = ("title", "models", "auto_include", "limits")
 _EXAMPLES = {"name": '"minute"', "per": '"key" or "account"', "amount": "60", "window": '"minute"'}
 _LIMIT = ("name", "per", "amount", "window", "unit", "model", "burst", "shadow")
 
@@ -85,6 +85,7 @@ class ModelEntry:
     title: str
     cost: int
     enabled: bool
+    auto_include: bool = True  # in plans of every model, though no plan names it
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class PlanEntry:
     title: str
     models: tuple[str, ...]
     limits: tuple[Limit, ...]
+    auto_include: bool = False  # of a plan of every model: new ones too
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +164,9 @@ class _Reader:
         if not 1 <= cost <= limits.MOST_BURST:
             self._fault(where, f"cost = {cost} is not between 1 and {limits.MOST_BURST}", "cost")
         return ModelEntry(
-            slug, path, self._value(raw, "title", str, "", where), cost, self._value(raw, "enabled", bool, True, where)
-        )
+            slug, path, self._value(raw, "title", str, "", where), cost, self._value(raw, "enabled", bool, True, where),
+            self._value(raw, "auto_include", bool, True, where),
+        )  # fmt: skip
 
     def _paths_apart(self, models: Mapping[str, ModelEntry]) -> None:
         for _, other, text in rules.conflicting_paths({slug: model.path for slug, model in models.items()}):
@@ -189,7 +192,16 @@ class _Reader:
         found = [limit for entry in entries if (limit := self._limit(entry, where, models)) is not None]
         self._once(found, where)
         self._costs_fit(found, included, models, where)
-        return PlanEntry(name, self._value(raw, "title", str, "", where), tuple(included), tuple(found))
+        return PlanEntry(
+            name, self._value(raw, "title", str, "", where), tuple(included), tuple(found),
+            self._auto_include(raw, included, where),
+        )  # fmt: skip
+
+    def _auto_include(self, raw: dict[str, Any], included: list[str], where: str) -> bool:
+        wanted: bool = self._value(raw, "auto_include", bool, False, where)
+        if wanted and EVERY_MODEL not in included:
+            self._fault(where, 'auto_include is for a plan of every model: write models = ["*"]', "auto_include")
+        return wanted
 
     def _limit(self, raw: dict[str, Any], where: str, models: Mapping[str, ModelEntry]) -> Limit | None:
         name = str(raw.get("name", "?"))
@@ -350,7 +362,10 @@ def apply_model(entry: ModelEntry) -> Iterator[str]:
 
 
 def _apply_model(entry: ModelEntry, row: ServedModel | None) -> Iterator[str]:
-    wanted = {"path": entry.path, "title": entry.title, "cost": entry.cost, "enabled": entry.enabled}
+    wanted = {
+        "path": entry.path, "title": entry.title, "cost": entry.cost, "enabled": entry.enabled,
+        "auto_include": entry.auto_include,
+    }  # fmt: skip
     if row is None:
         ServedModel.objects.create(slug=entry.slug, **wanted)
         yield f"model {entry.slug}: new"
@@ -365,17 +380,37 @@ def _apply_model(entry: ModelEntry, row: ServedModel | None) -> Iterator[str]:
         row.save(update_fields=list(changed))
 
 
+def register(slug: str, path: str) -> Iterator[str]:
+    """Add a model that was found in Traefik: outside of "*", until somebody names it (docs/decisions/0010)."""
+    paths = dict(ServedModel.objects.values_list("slug", "path"))
+    if slug in paths:
+        return
+    if told := [text for _, _, text in rules.conflicting_paths({**paths, slug: path})]:
+        raise BadCatalogue(told)
+    ServedModel.objects.create(slug=slug, path=path, auto_include=False, discovered_at=timezone.now())
+    yield f"model {slug}: new, found at {path}"
+
+
+def include_in_every(slugs: Iterable[str]) -> Iterator[str]:
+    """Let plans of every model include these."""
+    for row in ServedModel.objects.filter(slug__in=list(slugs), auto_include=False):
+        row.auto_include = True
+        row.save(update_fields=["auto_include"])
+        yield f"model {row.slug}: auto_include False → True"
+
+
 def apply_plan(entry: PlanEntry) -> Iterator[str]:
     """Make the plan of this name like the entry, its limits included."""
     row, is_new = Plan.objects.get_or_create(name=entry.name, defaults={"title": entry.title})
     if is_new:
         yield f"plan {entry.name}: new"
     everything = EVERY_MODEL in entry.models
-    if row.title != entry.title or row.all_models != everything:
-        row.title, row.all_models = entry.title, everything
-        row.save(update_fields=["title", "all_models"])
+    if (row.title, row.all_models, row.auto_include) != (entry.title, everything, entry.auto_include):
+        row.title, row.all_models, row.auto_include = entry.title, everything, entry.auto_include
+        row.save(update_fields=["title", "all_models", "auto_include"])
         if not is_new:
-            yield f"plan {entry.name}: {'every model' if everything else 'named models'}, title {entry.title!r}"
+            included = "named models" if not everything else "every model" + (", new ones too" * entry.auto_include)
+            yield f"plan {entry.name}: {included}, title {entry.title!r}"
     wanted = set() if everything else set(entry.models)
     present = set(row.served_models.values_list("slug", flat=True))
     if wanted != present:

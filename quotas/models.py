@@ -60,6 +60,13 @@ class ServedModel(models.Model):
         help_text="Units that one call takes.",
     )
     enabled = models.BooleanField(default=True, help_text="A disabled model is refused like an unknown one.")
+    auto_include = models.BooleanField(
+        default=True, db_default=True,
+        help_text='Whether plans of every model ("*") include it. Without it they do so once a plan names it.',
+    )  # fmt: skip
+    discovered_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When discover_models found it in Traefik, if that was first."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = GuardedManager()
@@ -74,6 +81,14 @@ class ServedModel(models.Model):
     def __str__(self) -> str:
         return self.slug
 
+    @property
+    def is_new(self) -> bool:
+        """Found in Traefik, and nobody has said yet what is to become of it."""
+        return self.discovered_at is not None and not self.auto_include and not self.plans.all()
+
+
+NEW = Q(discovered_at__isnull=False, auto_include=False, plans__isnull=True)  # is_new, as a filter
+
 
 class Plan(models.Model):
     """A named set of limits and models."""
@@ -81,6 +96,10 @@ class Plan(models.Model):
     name = models.CharField(max_length=63, unique=True, validators=[_is_slug])
     title = models.CharField(max_length=200, blank=True)
     all_models = models.BooleanField(default=False, help_text='Every enabled model, also one that comes later ("*").')
+    auto_include = models.BooleanField(
+        default=False, db_default=False,
+        help_text="Of a plan of every model: also new ones that were found in Traefik and are named nowhere yet.",
+    )  # fmt: skip
     served_models = models.ManyToManyField(ServedModel, blank=True, related_name="plans")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -91,6 +110,14 @@ class Plan(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def included(self) -> models.QuerySet[ServedModel]:
+        """The models of the plan: those that it names, or every model but new ones (docs/decisions/0010)."""
+        if not self.all_models:
+            return self.served_models.all()
+        if self.auto_include:
+            return ServedModel.objects.all()
+        return ServedModel.objects.filter(Q(auto_include=True) | Q(plans__isnull=False)).distinct()
 
 
 class AmountPerWindow(models.Model):
