@@ -44,4 +44,5 @@ types: setup ## Check types
 lock: setup ## Write requirements/ from pyproject.toml (UPGRADE=1 takes the newest versions)
 	$(COMPILE) pyproject.toml -o requirements/service.txt
 	$(COMPILE) --group demo -c requirements/service.txt -o requirements/demo.txt
+	$(COMPILE) --group model -c requirements/service.txt -c requirements/demo.txt -o requirements/model.txt
 	$(COMPILE) --group dev -c requirements/service.txt -c requirements/demo.txt -o requirements/dev.txt

@@ -13,6 +13,7 @@ _django = get_asgi_application()
 
 from django.conf import settings
 
+from authsvc import schema
 from authsvc.checks import stop_if_wrong
 from authsvc.gate.app import PATH, Gate, Receive, Scope, Send, close_gate, gate, is_for_the_gate, serve
 
@@ -45,6 +46,7 @@ async def _live(receive: Receive, send: Send) -> None:
     await receive()
     if _IS_GATE:
         _gate = gate()
+        schema.of_this_code()
         # What is loaded now stays. The collector would look at all of Django's heap again and again, which a decision
         # pays for; it goes on looking at what comes from here on.
         gc.collect()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -83,8 +84,9 @@ def choice(name: str, *allowed: str) -> str:
 
 
 def address(name: str, default: str) -> str:
-    """A web address without a slash at its end, so that it is also an origin."""
-    return text(name, default).rstrip("/")
+    """A web address without a slash at its end and without the port that its scheme means, so that it is an origin."""
+    value = text(name, default).rstrip("/")
+    return re.sub(r"^(?:(http://[^/]+):80|(https://[^/]+):443)(?=/|$)", r"\1\2", value)
 
 
 def host_of(url: str) -> str:

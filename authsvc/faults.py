@@ -62,18 +62,12 @@ def _of_the_database(error: Exception) -> str | None:
         return None
     if connection.connection is None or not connection.is_usable():
         return f"The database cannot be reached ({first}): start it, or correct DATABASE_URL."
+    from authsvc import schema
+
     try:
-        behind = _has_migrations_to_run()
+        behind = bool(schema.missing())
     except Error:
         behind = False
     if behind:
         return "The database is not up to date: run manage.py migrate."
     return f"The database refused: {first}" if isinstance(error, OperationalError) else None
-
-
-def _has_migrations_to_run() -> bool:
-    from django.db import connection
-    from django.db.migrations.executor import MigrationExecutor
-
-    executor = MigrationExecutor(connection)
-    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))

@@ -8,7 +8,7 @@ from pathlib import Path
 import dj_database_url
 
 from authsvc import env, faults
-from authsvc.env import BadSetting
+from authsvc.env import BadSetting, host_of
 
 faults.say_plainly()  # manage.py stays Django's own: what it cannot go on with is one sentence, not a traceback
 
@@ -49,8 +49,8 @@ DRAIN_SECONDS = env.number("AUTHSVC_DRAIN", 5, most=300)  # here to be checked; 
 if not set(SERVES) <= {"gate", "console"} or not SERVES:
     raise BadSetting(f"AUTHSVC_SERVES={','.join(SERVES)!r} is not gate, console or gate,console.")
 
-if not {"*", env.host_of(CONSOLE_URL)} & set(ALLOWED_HOSTS):
-    ALLOWED_HOSTS.append(env.host_of(CONSOLE_URL))  # the links that we print must work
+if not {"*", host_of(CONSOLE_URL)} & set(ALLOWED_HOSTS):
+    ALLOWED_HOSTS.append(host_of(CONSOLE_URL))  # the links that we print must work
 
 # From here on: Django's own settings, which an operator does not meet.
 ROOT_URLCONF = "authsvc.urls"

@@ -99,7 +99,7 @@ class ServedModelAdmin(CatalogueEdits):
     @admin.display(description="in plans of every model")
     def state(self, model: ServedModel) -> str:
         if model.is_new:
-            return format_html('<strong class="badge-new">new</strong>')
+            return format_html("<strong>{}</strong>", "new")
         return "yes" if model.auto_include or model.plans.all() else "no"
 
     @admin.action(description='Include in plans of every model ("*")', permissions=["change"])

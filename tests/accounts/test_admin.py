@@ -14,8 +14,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Account, ApiKey, AuditEvent, KeyLimit, KeySecret, Membership, OutboxRow, SeenStore, User
-from accounts.services import Actor, change_key, create_account, issue_key, rotate_key, set_role
+from accounts.services import Actor, change_catalogue, change_key, create_account, issue_key, rotate_key, set_role
 from quotas import names, store
+from quotas.catalogue import register
 from quotas.limits import Limit
 from quotas.models import Catalogue, Plan, PlanLimit, ServedModel, UsageHour
 from tests.accounts.forms import complaints, posted, send
@@ -609,3 +610,35 @@ def test_a_list_takes_the_same_queries_for_more_rows(
     OutboxRow.objects.create(part="catalogue", version=3)
     with django_assert_num_queries(len(counted.captured_queries)):
         operator.get(url)
+
+
+# New models
+
+
+@pytest.fixture
+def found(catalogue):
+    """A model that discover_models found in Traefik."""
+    change_catalogue(lambda: register("llama", "/llama"), actor=ACTOR)
+    return ServedModel.objects.get(slug="llama")
+
+
+def test_a_new_model_is_marked_in_the_list_and_the_filter_finds_it_alone(operator, found):
+    page = operator.get(list_of(ServedModel)).content.decode()
+    assert page.count("<strong>new</strong>") == 1
+    filtered = operator.get(list_of(ServedModel), {"new": "1"})
+    assert [row.slug for row in filtered.context["cl"].result_list] == ["llama"]
+
+
+def test_the_action_includes_a_new_model_in_plans_of_every_model(operator, found):
+    assert published(Catalogue.objects.get())["plans"]["pro"]["models"] == ["lg", "sm"]
+    response = operator.post(list_of(ServedModel), {"action": "include_in_every", "_selected_action": [found.pk]})
+    assert "success: Done: 1 of 1 models included." in said(response, operator)
+    assert published(Catalogue.objects.get())["plans"]["pro"]["models"] == ["*"]
+    assert last_event().after == {"changed": ["model llama: auto_include False → True"]}
+    assert "<strong>new</strong>" not in operator.get(list_of(ServedModel)).content.decode()
+
+
+def test_who_may_only_look_has_no_such_action(looker, found):
+    assert "include_in_every" not in looker.get(list_of(ServedModel)).content.decode()
+    looker.post(list_of(ServedModel), {"action": "include_in_every", "_selected_action": [found.pk]})
+    assert ServedModel.objects.get(slug="llama").is_new

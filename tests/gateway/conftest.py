@@ -7,8 +7,10 @@ import json
 import shutil
 import sys
 import urllib.request
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ class RealTraefik:
     api: int
     folder: Path
     static: dict[str, Any] = field(default_factory=dict)
+    marks: Iterator[int] = field(default_factory=count)
 
     @property
     def url(self) -> str:
@@ -42,18 +45,17 @@ class RealTraefik:
             return json.load(reply)
 
     def serve(self, dynamic: dict[str, Any], name: str = "models") -> None:
-        """Write a file of the file provider, and wait until Traefik knows all of it."""
+        """Write a file of the file provider, and wait until Traefik goes by it."""
+        mark = f"mark-{next(self.marks)}"  # names may stay as they were: a middleware that nobody uses tells them apart
+        whole = {**dynamic, "middlewares": {**dynamic.get("middlewares", {}), mark: {"addPrefix": {"prefix": "/mark"}}}}
         draft = self.folder / f"{name}.draft"
-        draft.write_text(json.dumps({"http": dynamic}))  # JSON is YAML
+        draft.write_text(json.dumps({"http": whole}))  # JSON is YAML
         draft.replace(self.folder / f"{name}.yml")
-        wait_until(lambda: self.knows(dynamic), f"Traefik knowing {list(dynamic.get('routers', {}))}")
+        wait_until(lambda: self.has("middlewares", mark), f"Traefik reading {name}.yml")
 
-    def knows(self, dynamic: dict[str, Any]) -> bool:
+    def has(self, kind: str, own_name: str) -> bool:
         with suppress(OSError):
-            return all(
-                {f"{own}@file" for own in dynamic.get(kind, {})} <= {row["name"] for row in self.read(f"http/{kind}")}
-                for kind in ("routers", "middlewares", "services")
-            )
+            return f"{own_name}@file" in {row["name"] for row in self.read(f"http/{kind}")}
         return False
 
 
@@ -115,7 +117,7 @@ def traefik_in(folder: Path, change=lambda static: None):
     file.write_text(json.dumps(copy.deepcopy(traefik.static)))
     log = folder / "traefik.log"
     with running([traefik_binary(), f"--configfile={file}"], env=plain_environment(), log=log) as process:
-        wait_until(lambda: process.poll() is not None or traefik.knows(API_ROUTER), "Traefik answering", 60)
+        wait_until(lambda: process.poll() is not None or traefik.has("routers", "api"), "Traefik answering", 60)
         assert process.poll() is None, log.read_text()[-2000:]
         yield traefik
 

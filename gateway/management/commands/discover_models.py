@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import signal
 from argparse import ArgumentParser
 from threading import Event
@@ -15,6 +14,7 @@ from django.db import close_old_connections
 from redis.exceptions import RedisError
 
 from authsvc.commands import OperatorCommand, pending
+from authsvc.env import duration
 from authsvc.faults import in_words
 from gateway.commands import add_access, read_access
 from gateway.discovery import find_models
@@ -112,8 +112,7 @@ def _sentence(error: Exception) -> str:
 
 
 def _seconds(text: str) -> float:
-    found = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)(ms|s|m|h)?", text)
-    seconds = float(found[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[found[2] or "s"] if found else 0
-    if not 0.1 <= seconds <= 86400:
-        raise CommandError(f"--every {text}: write a time between 100ms and 24h, such as 5s or 1m.")
-    return seconds
+    try:
+        return duration(text).total_seconds()
+    except ValueError as error:
+        raise CommandError(f"--every: {error}") from error
