@@ -17,8 +17,18 @@ from tests.swarm.page import ROOT
 
 REPOSITORY = "authsvc-of-tests"
 OURS = ("gate", "console", "worker")  # what a new IMAGE replaces
+NOTICED = 3  # seconds in which the swarm surely begins what it was told
 STACKS = ("site", "models", "authsvc")
-OF_THE_IMAGE = ("Dockerfile", "manage.py", "authsvc", "accounts", "quotas", "gateway", "deploy/gunicorn.conf.py", "requirements/service.txt")
+OF_THE_IMAGE = (
+    "Dockerfile",
+    "manage.py",
+    "authsvc",
+    "accounts",
+    "quotas",
+    "gateway",
+    "deploy/gunicorn.conf.py",
+    "requirements/service.txt",
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,7 @@ class Cluster:
             "HTTP_PORT": str(self.port),
             "URL_PORT": f":{self.port}",
             "UPDATE_MONITOR": "5s",
+            "START_PERIOD": "60s",
             "ENDPOINT_MODE": "dnsrr",  # the kernel of a test's machine may have no IPVS
             "SECRETS": str(directory / "secrets"),
             "BACKUP": str(directory / "backup"),
@@ -66,32 +77,34 @@ class Cluster:
         subprocess.run(["tar", "-x", "-C", str(tree)], input=archive.stdout, check=True, timeout=60)
         self.build(commit[:12], tree)
         self.deploy(commit[:12], tree)
-        manage = page.commands("### The first operator and the first key")
-        self.key = page.run(manage, env=self.env_of(commit[:12])).splitlines()[-1]
+        wait_for(lambda: "First operator" in docker("service", "logs", "--raw", "authsvc_worker"), "the first link")
+        self.key = self.run("### The first operator and the first key").splitlines()[-1]
 
     def start_models(self, tag: str) -> None:
-        self.run("### Models and site", tag=tag, KEY=self.key)
+        self.run("### Models and site", tag, KEY=self.key)
 
     def env_of(self, tag: str, **more: str) -> dict[str, str]:
         return {**self.env, "IMAGE": f"{REPOSITORY}:{tag}", **more}
 
-    def run(self, heading: str, *, tag: str = "none", cwd: Path = ROOT, **more: str) -> str:
+    def run(self, heading: str, tag: str = "none", cwd: Path = ROOT, **more: str) -> str:
         """The commands below a heading of docs/deploying.md; those that define functions come before."""
         functions = page.commands("### Variables")
         return page.run(f"{functions}\n{page.commands(heading)}", cwd=cwd, env=self.env_of(tag, **more))
 
     def build(self, tag: str, tree: Path = ROOT) -> None:
-        self.run("### Images", tag=tag, cwd=tree)
+        self.run("### Images", tag, tree)
 
     def deploy(self, tag: str, tree: Path = ROOT, *, heading: str = "### Deploy", **more: str) -> None:
         """Deploy, and wait until every service of ours runs that image, whole."""
-        self.run(heading, tag=tag, cwd=tree, **more)
+        self.run(heading, tag, tree, **more)
+        time.sleep(NOTICED)
         wait_for(lambda: all(self.runs(name, tag) for name in OURS), f"running {tag}", 600)
         wait_for(lambda: not self.updating(), f"the update to {tag}", 600)
 
     def deploy_in_vain(self, tag: str, **more: str) -> None:
         """Deploy what cannot run, and wait until every service of ours has gone back by itself."""
-        self.run("### Deploy", tag=tag, **more)
+        self.run("### Deploy", tag, ROOT, **more)
+        time.sleep(NOTICED)
         wait_for(lambda: not self.updating(), "an end of the update", 900)
 
     # What there is
@@ -107,7 +120,8 @@ class Cluster:
         return any(state in ("updating", "rollback_started") for state in states)
 
     def update_state(self, service: str) -> str:
-        return inspect("service", f"authsvc_{service}").get("UpdateStatus", {}).get("State", "none")
+        """Docker's word for how the last update goes or went."""
+        return inspect("service", f"authsvc_{service}").get("UpdateStatus", {}).get("State", "none")  # type: ignore[no-any-return]
 
     def tasks(self, service: str, stack: str = "authsvc") -> list[dict[str, str]]:
         lines = docker("service", "ps", "-f", "desired-state=running", "--format", "{{json .}}", f"{stack}_{service}")
@@ -182,7 +196,12 @@ def earlier_commit() -> str | None:
 
 
 def has(commit: str, path: str) -> bool:
-    return subprocess.run(["git", "cat-file", "-e", f"{commit}:{path}"], cwd=ROOT, capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run(
+            ["git", "cat-file", "-e", f"{commit}:{path}"], cwd=ROOT, capture_output=True, check=False
+        ).returncode
+        == 0
+    )
 
 
 def differs(commit: str) -> bool:

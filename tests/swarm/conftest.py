@@ -6,10 +6,19 @@ it is none yet, and some minutes.
 
 from __future__ import annotations
 
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import pytest
 
-from tests.swarm.cluster import Cluster
-from tests.swarm.engine import why_not
+from tests.swarm.cluster import OURS, REPOSITORY, Cluster, earlier_commit
+from tests.swarm.engine import docker, wait_for, why_not
+from tests.swarm.traffic import Asked, Traffic
+
+NOW = "now"
+AFTERWARDS = 3  # seconds of traffic after the deed
 
 
 def pytest_collection_modifyitems(config, items):
@@ -31,3 +40,102 @@ def cluster(tmp_path_factory):
         yield cluster
     finally:
         cluster.end()
+
+
+@dataclass(frozen=True)
+class Step:
+    """What came of requests while something was done to the stacks."""
+
+    traffic: Traffic
+    seconds: float
+
+    @property
+    def failures(self) -> list[str]:
+        return self.traffic.failures[:20]
+
+
+@pytest.fixture(scope="session")
+def under_traffic(cluster):
+    """Do something while a model and the console are asked all the time; what it was is in the output (`-rP`)."""
+
+    def under_traffic(what: str, do: Callable[[], object]) -> Step:
+        kinds = (
+            Asked("api.localhost", "/en_core_web_sm/health", (("Authorization", f"Bearer {cluster.key}"),)),
+            Asked("console.localhost", "/login/"),
+        )
+        began = time.monotonic()
+        with Traffic(cluster.port, kinds) as traffic:
+            do()
+            time.sleep(AFTERWARDS)
+        step = Step(traffic, time.monotonic() - began - AFTERWARDS)
+        sys.stderr.write(f"\n{what}: {step.seconds:.0f} s, {traffic.told()}\n")
+        return step
+
+    return under_traffic
+
+
+# The story. Each step begins with this commit running whole and leaves it so; only the first begins with the earlier one.
+
+
+@pytest.fixture(scope="session")
+def earlier(cluster):
+    """The commit before this one, with models behind it and a key that works."""
+    commit = earlier_commit()
+    if commit is None:
+        pytest.skip("SKIPPED: git has no earlier commit with these stacks that makes another image")
+    cluster.deploy_first(commit)
+    cluster.start_models(NOW)
+    wait_for(
+        lambda: cluster.answers(200, "api.localhost", "/en_core_web_sm/health", key=cluster.key), "a model's answer"
+    )
+    wait_for(lambda: cluster.answers(200, "localhost", "/"), "the site")
+    return commit[:12]
+
+
+@pytest.fixture(scope="session")
+def update(cluster, earlier, under_traffic):
+    """From the earlier commit to this one."""
+    cluster.build(NOW)
+    return under_traffic("update", lambda: cluster.deploy(NOW))
+
+
+@pytest.fixture(scope="session")
+def now(cluster, update):
+    """The swarm with this commit on it, and a key."""
+    return cluster
+
+
+@pytest.fixture(scope="session")
+def rollback(now, earlier, under_traffic):
+    """By hand to what was before, then forward again."""
+    before = {}
+
+    def back():
+        now.run("## Rollback")
+        before.update({name: now.runs(name, earlier) for name in OURS})
+        wait_for(lambda: not now.updating(), "the rollback", 600)
+
+    step = under_traffic("rollback by hand", back)
+    now.deploy(NOW)
+    return step, before
+
+
+@pytest.fixture(scope="session")
+def broken_image(now, under_traffic):
+    """An image whose programs end at once."""
+    dockerfile = f"FROM {REPOSITORY}:{NOW}\nUSER root\nRUN rm manage.py\nUSER authsvc\n"
+    docker("build", "-q", "-t", f"{REPOSITORY}:broken", "-", given=dockerfile.encode())
+    docker("tag", f"{REPOSITORY}:{NOW}-errors", f"{REPOSITORY}:broken-errors")
+    step = under_traffic("update to a broken image", lambda: now.deploy_in_vain("broken"))
+    return step, {service: now.update_state(service) for service in OURS}
+
+
+@pytest.fixture(scope="session")
+def wrong_redis(now, under_traffic):
+    """Gates that start and never get ready: the address of Redis is wrong."""
+    docker("secret", "create", "authsvc_REDIS_URL_wrong", "-", given=b"redis://nowhere.invalid:6379/0")
+    step = under_traffic(
+        "update to a wrong address of Redis",
+        lambda: now.deploy_in_vain(NOW, REDIS_URL_SECRET="authsvc_REDIS_URL_wrong"),
+    )
+    return step, {service: now.update_state(service) for service in OURS}

@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from functools import cache
-
+from typing import Any
 
 
 def docker(*arguments: str, seconds: float = 120, env: dict[str, str] | None = None, given: bytes = b"") -> str:
@@ -34,7 +34,11 @@ def why_not() -> str:
         docker("version", "--format", "{{.Server.Version}}", seconds=20)
     except (CommandFailed, subprocess.TimeoutExpired) as error:
         return f"no Docker engine answers: {str(error)[:200]}"
-    missing = [image for image in ("python:3.13-slim", "redis:8", "postgres:17", "traefik:v3.7", "nginx:1-alpine") if not has_image(image)]
+    missing = [
+        image
+        for image in ("python:3.13-slim", "redis:8", "postgres:17", "traefik:v3.7", "nginx:1-alpine")
+        if not has_image(image)
+    ]
     return f"these images are not here, and a test pulls none: {', '.join(missing)}" if missing else ""
 
 
@@ -46,7 +50,7 @@ def state_of_swarm() -> str:
     return docker("info", "--format", "{{.Swarm.LocalNodeState}}")
 
 
-def inspect(kind: str, name: str) -> dict:
+def inspect(kind: str, name: str) -> Any:
     return json.loads(docker(kind, "inspect", name))[0]
 
 

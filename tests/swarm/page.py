@@ -40,5 +40,7 @@ def run(script: str, *, cwd: Path = ROOT, env: dict[str, str], seconds: float = 
     done = subprocess.run(
         ["bash", "-c", whole], cwd=cwd, env={**os.environ, **env}, capture_output=True, timeout=seconds, check=False
     )
-    assert done.returncode == 0, f"{script}\nended with {done.returncode}:\n{done.stdout.decode()[-3000:]}\n{done.stderr.decode()[-3000:]}"
+    assert done.returncode == 0, (
+        f"{script}\nended with {done.returncode}:\n{done.stdout.decode()[-3000:]}\n{done.stderr.decode()[-3000:]}"
+    )
     return done.stdout.decode()
