@@ -15,10 +15,12 @@ from tests.swarm import page
 from tests.swarm.engine import CommandFailed, docker, inspect, state_of_swarm, wait_for
 from tests.swarm.page import ROOT
 
+API, CONSOLE = "api.localhost", "console.localhost"
 REPOSITORY = "authsvc-of-tests"
 OURS = ("gate", "console", "worker")  # what a new IMAGE replaces
 NOTICED = 3  # seconds in which the swarm surely begins what it was told
 STACKS = ("site", "models", "authsvc")
+STACKS_NEED = ("deploy/swarm/stack.yml", "deploy/traefik/stack/shared.yml", "authsvc/management/commands/set_up.py")
 OF_THE_IMAGE = (
     "Dockerfile",
     "manage.py",
@@ -81,7 +83,9 @@ class Cluster:
         self.key = self.run("### The first operator and the first key").splitlines()[-1]
 
     def start_models(self, tag: str) -> None:
-        self.run("### Models and site", tag, KEY=self.key)
+        self.run("### Models and site", tag)
+        wait_for(lambda: self.answers(200, API, "/en_core_web_sm/health", key=self.key), "a model's answer")
+        wait_for(lambda: self.answers(200, "localhost", "/"), "the site")
 
     def env_of(self, tag: str, **more: str) -> dict[str, str]:
         return {**self.env, "IMAGE": f"{REPOSITORY}:{tag}", **more}
@@ -187,12 +191,11 @@ class Cluster:
 
 
 def earlier_commit() -> str | None:
-    """The newest commit before this one that makes another image and has these stacks."""
-    listed = git("rev-list", "--first-parent", "--max-count=50", "HEAD~1")
-    for commit in listed.split():
-        if has(commit, "deploy/swarm/stack.yml") and has(commit, "deploy/traefik/stack/shared.yml") and differs(commit):
-            return commit
-    return None
+    """The newest commit before this one that has these stacks and makes another image; if none does, the newest that has
+    them."""
+    listed = git("rev-list", "--first-parent", "--max-count=50", "HEAD~1").split()
+    able = [commit for commit in listed if all(has(commit, path) for path in STACKS_NEED)]
+    return next(filter(differs, able), able[0] if able else None)
 
 
 def has(commit: str, path: str) -> bool:
