@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.swarm.cluster import OURS, REPOSITORY, Cluster, earlier_commit
+from tests.swarm.cluster import API, CONSOLE, OURS, REPOSITORY, Cluster, earlier_commit
 from tests.swarm.engine import docker, wait_for, why_not
 from tests.swarm.traffic import Asked, Traffic
 
@@ -60,8 +60,8 @@ def under_traffic(cluster):
 
     def under_traffic(what: str, do: Callable[[], object]) -> Step:
         kinds = (
-            Asked("api.localhost", "/en_core_web_sm/health", (("Authorization", f"Bearer {cluster.key}"),)),
-            Asked("console.localhost", "/login/"),
+            Asked(API, "/en_core_web_sm/health", (("Authorization", f"Bearer {cluster.key}"),)),
+            Asked(CONSOLE, "/login/"),
         )
         began = time.monotonic()
         with Traffic(cluster.port, kinds) as traffic:
@@ -85,10 +85,6 @@ def earlier(cluster):
         pytest.skip("SKIPPED: git has no earlier commit with these stacks that makes another image")
     cluster.deploy_first(commit)
     cluster.start_models(NOW)
-    wait_for(
-        lambda: cluster.answers(200, "api.localhost", "/en_core_web_sm/health", key=cluster.key), "a model's answer"
-    )
-    wait_for(lambda: cluster.answers(200, "localhost", "/"), "the site")
     return commit[:12]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.swarm.cluster import OURS
+import json
+
+from tests.swarm.cluster import API, OURS
 from tests.swarm.conftest import NOW
 from tests.swarm.engine import docker, inspect, wait_for
 from tests.swarm.page import ROOT
@@ -11,8 +13,13 @@ PLANS = "from quotas.models import Plan; print(*Plan.objects.values_list('name',
 
 
 def test_a_key_of_the_earlier_commit_works_through_an_update(now):
-    assert now.ask("api.localhost", "/en_core_web_sm/health", key=now.key).status == 200
-    assert now.ask("api.localhost", "/en_core_web_sm/health").status == 401
+    assert now.ask(API, "/en_core_web_sm/health", key=now.key).status == 200
+    assert now.ask(API, "/en_core_web_sm/health").status == 401
+
+
+def test_the_first_call_of_the_page_is_answered_by_a_model(now):
+    told = json.loads(now.run("### A first call", KEY=now.key))
+    assert {"text": "London", "label": "GPE", "start": 36, "end": 42} in told["entities"]
 
 
 def test_an_update_fails_no_request(update):
