@@ -5,10 +5,10 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 	--no-annotate --no-header --no-emit-index-url --no-emit-find-links -q $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick bench lint types lock
+.PHONY: help setup demo test quick stack-swarm bench lint types lock
 
 help: ## List the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Make .venv from the lock files (the verbs below do it first)
 	@deploy/demo/setup.sh
@@ -30,6 +30,14 @@ test: setup ## Run all tests; they start what they need themselves (AUTHSVC_TEST
 
 quick: setup ## Run the quick tests: under two minutes
 	$(BIN)/pytest -m "not slow and not stack"
+
+stack-swarm: setup ## Deploy the stacks on a Swarm of one node, test updates under traffic, remove them (needs a Docker engine)
+	@if why=$$($(BIN)/python -m tests.swarm.engine); then \
+	  $(BIN)/pytest -m swarm tests/swarm || { echo "Once more, those that failed: many bound a time, and the machine may have been busy."; \
+	    $(BIN)/pytest -m swarm tests/swarm --last-failed --last-failed-no-failures none; }; \
+	else \
+	  echo "stack-swarm: SKIPPED, because $$why."; \
+	fi
 
 bench: setup ## Measure the gate against an empty answer (needs wrk)
 	$(BIN)/python -m bench.gate

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import cache
@@ -68,3 +69,9 @@ def tasks() -> str:
     form = "{{.Name}} {{.CurrentState}} {{.Error}}"
     stacks = docker("stack", "ls", "--format", "{{.Name}}").split()
     return "\n".join(docker("stack", "ps", "--no-trunc", "--format", form, stack) for stack in stacks)
+
+
+if __name__ == "__main__":  # for make stack-swarm
+    if why := why_not():
+        sys.stdout.write(f"{why}\n")
+        sys.exit(1)
