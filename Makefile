@@ -5,7 +5,7 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 	--no-annotate --no-header --no-emit-index-url --no-emit-find-links -q $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick stack-swarm bench lint types lock
+.PHONY: help setup demo test quick stack-swarm bench lint types lock stack-check
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -54,3 +54,13 @@ lock: setup ## Write requirements/ from pyproject.toml (UPGRADE=1 takes the newe
 	$(COMPILE) --group demo -c requirements/service.txt -o requirements/demo.txt
 	$(COMPILE) --group model -c requirements/service.txt -c requirements/demo.txt -o requirements/model.txt
 	$(COMPILE) --group dev -c requirements/service.txt -c requirements/demo.txt -o requirements/dev.txt
+
+# In the stack it asks as `discover` does; for another Traefik TRAEFIK_OPTIONS may say how to get in.
+stack-check: ## Say what is wrong with the compose stack that runs here, or with the Traefik at TRAEFIK_URL
+	@if [ -n "$$TRAEFIK_URL" ]; then \
+	  $(BIN)/python manage.py check_stack --traefik-url "$$TRAEFIK_URL" $(TRAEFIK_OPTIONS); \
+	else \
+	  $$(docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) exec -T discover \
+	    python manage.py check_stack --traefik-url "http://dashboard.$${DOMAIN:-localhost}" --gate-url http://127.0.0.1:8900 \
+	    --traefik-user operator --traefik-password-file /secrets/operator/DASHBOARD_PASSWORD; \
+	fi

@@ -11,6 +11,7 @@ from gateway.question import address_of
 Dynamic = dict[str, dict[str, dict[str, Any]]]  # routers, middlewares and services, by name
 
 STREAMING = "1ms"  # `flushInterval` of a model that streams; Traefik's default is 100ms
+TAKEN = ("gate", "console", "corporate", "dashboard", "errors", "unknown", "nobody")  # routers of our own stacks
 ABOVE_THE_MODEL = 10_000  # a priority is a rule's length otherwise, and the public paths' rule may be the shorter one
 
 
@@ -32,8 +33,8 @@ class ModelRoute:
 
     @property
     def key(self) -> str:
-        """Its name in Traefik's configuration, where a dot would end a name."""
-        return self.name.replace(".", "-dot-")
+        """Its name in Traefik's configuration, where a dot would end a name and two of one name are both left out."""
+        return f"model-{self.name}" if self.name in TAKEN else self.name.replace(".", "-dot-")
 
     @property
     def rule(self) -> str:

@@ -13,7 +13,12 @@ from gateway.route import ModelRoute, dynamic
 _DOLLAR = re.compile(r"\$(?!\{[A-Za-z_][A-Za-z0-9_]*(?::?[-?+][^{}]*)?\})")
 
 
-def as_compose(route: ModelRoute, *, service: str, port: int, network: str = "") -> str:
+def as_compose(route: ModelRoute, *, service: str, port: int, network: str = "", keeps_route: bool = False) -> str:
+    found = labels(route, {"server": {"port": port}}, network=network, provider="docker")
+    if keeps_route:
+        # The container's own address is gone with it: its name stays.
+        found = labels(route, {"server": {"url": f"http://{service}:{port}"}}, network=network, provider="docker")
+        found = {"traefik.enable": "true", "traefik.docker.allownonrunning": "true", **found}
     return "\n".join(
         [
             "# Paste into the compose file and give the service its image. Traefik needs the docker provider and a",
@@ -21,7 +26,7 @@ def as_compose(route: ModelRoute, *, service: str, port: int, network: str = "")
             "services:",
             f"  {_word(service)}:",
             "    labels:",
-            *_label_lines(labels(route, server=_by_name(service, port), network=network, provider="docker"), indent=6),
+            *_label_lines(found, indent=6),
             "",
         ]
     )
@@ -36,7 +41,7 @@ def as_swarm(route: ModelRoute, *, service: str, port: int, network: str = "") -
             f"  {_word(service)}:",
             "    deploy:",
             "      labels:",
-            *_label_lines(labels(route, server={"port": port}, network=network, provider="swarm"), indent=8),
+            *_label_lines(labels(route, {"server": {"port": port}}, network=network, provider="swarm"), indent=8),
             "",
         ]
     )
@@ -52,20 +57,12 @@ def as_file(route: ModelRoute, *, server_url: str) -> str:
     )
 
 
-def _by_name(service: str, port: int) -> dict[str, str]:
-    """The service by its name on Traefik's network, so that the route of a model that stopped needs no address."""
-    return {"url": f"http://{service}:{port}"}
-
-
-def labels(route: ModelRoute, *, server: dict[str, Any], network: str, provider: str) -> dict[str, str]:
+def labels(route: ModelRoute, server: dict[str, Any], *, network: str, provider: str) -> dict[str, str]:
     """The same configuration as the file's, as Traefik's docker and swarm providers read it."""
     configuration = dynamic(route)
     balancer = configuration["services"][route.key]["loadBalancer"]
-    configuration["services"][route.key]["loadBalancer"] = {"server": server, **balancer}
+    configuration["services"][route.key]["loadBalancer"] = {**server, **balancer}
     found = {"traefik.enable": "true"}
-    if provider == "docker":
-        # A client of a model that stopped is told 502 and not that there is no such model.
-        found["traefik.docker.allownonrunning"] = "true"
     if network:
         found[f"traefik.{provider}.network"] = network
     return found | dict(_flat("traefik.http", configuration))

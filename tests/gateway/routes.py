@@ -12,7 +12,9 @@ from django.core.management import call_command
 def printed(name: str, *options: str, form: str = "file") -> Any:
     """What `model_labels` prints, read as YAML."""
     out = StringIO()
-    call_command("model_labels", name, "--for", form, *options, stdout=out)
+    call_command(
+        "model_labels", name, "--for", form, "--path", f"/{name}", *options, stdout=out
+    )  # the last path counts
     return yaml.safe_load(out.getvalue())
 
 

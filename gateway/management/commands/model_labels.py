@@ -41,7 +41,11 @@ class Command(OperatorCommand):
         parser.add_argument(
             "--before", metavar="NAMES", help="shared middlewares before the gate's question: cors@file in labels"
         )
-        parser.add_argument("--after", metavar="NAMES", help="shared middlewares after it: api-errors@file in labels")
+        parser.add_argument(
+            "--after",
+            metavar="NAMES",
+            help="shared middlewares after it: api-errors@file in labels, and too-large@file with --upload-limit",
+        )
         parser.add_argument("--strip-prefix", action="store_true", help="the model does not expect its path")
         parser.add_argument("--upload-limit", metavar="SIZE", help="the longest request body, such as 10m")
         parser.add_argument("--streaming", action="store_true", help="the model streams: each piece goes out at once")
@@ -49,6 +53,9 @@ class Command(OperatorCommand):
             "--public", action="append", default=[], metavar="PATH",
             help="a path below the model's that needs no key, such as /health; one that ends in / with all below it",
         )  # fmt: skip
+        parser.add_argument(
+            "--keep-route", action="store_true", help="with --for compose: stopped, it answers 502 instead of 404"
+        )
         parser.add_argument("--service", help="the service's name in the file: NAME")
         parser.add_argument("--network", default="", help="the network in which Traefik finds the container")
         parser.add_argument("--server-url", help="with --for file: where the model listens, http://SERVICE:PORT")
@@ -68,8 +75,12 @@ class Command(OperatorCommand):
                 raise CommandError(f"--server-url {server_url}: write an address such as http://{service}:{port}.")
             self.stdout.write(as_file(route, server_url=server_url), ending="")
             return
-        write = as_compose if form == "compose" else as_swarm
-        self.stdout.write(write(route, service=service, port=port, network=_network(options["network"])), ending="")
+        network = _network(options["network"])
+        if form == "swarm":
+            self.stdout.write(as_swarm(route, service=service, port=port, network=network), ending="")
+            return
+        text = as_compose(route, service=service, port=port, network=network, keeps_route=options["keep_route"])
+        self.stdout.write(text, ending="")
 
 
 def _route(name: str, options: dict[str, Any]) -> ModelRoute:
@@ -81,6 +92,7 @@ def _route(name: str, options: dict[str, Any]) -> ModelRoute:
         raise CommandError("--upload-limit buffers answers too, and a stream would come at its end: leave one out.")
     if origin_of(options["gate_url"]) is None:
         raise CommandError(f"--gate-url {options['gate_url']}: write an address such as http://127.0.0.1:8900.")
+    shared = "api-errors@file,too-large@file" if options["upload_limit"] else "api-errors@file"
     return ModelRoute(
         name=name,
         path=_matching(options["path"] or _path_of(name), _PATH, "a path such as /NAME or /v1/NAME"),
@@ -88,7 +100,7 @@ def _route(name: str, options: dict[str, Any]) -> ModelRoute:
         entry_point=_matching(options["entrypoint"], r"[A-Za-z0-9_-]+", "the name of an entry point"),
         gate_url=options["gate_url"],
         before=_names(options["before"], "cors@file" if in_labels else ""),
-        after=_names(options["after"], "api-errors@file" if in_labels else ""),
+        after=_names(options["after"], shared if in_labels else ""),
         strip_prefix=options["strip_prefix"],
         upload_limit=_bytes(options["upload_limit"]),
         streaming=options["streaming"],

@@ -1,0 +1,189 @@
+"""What Traefik says, beside the catalogue: which routers are whose, and which addresses are the gate's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from gateway.discovery import find_models, questions
+from gateway.question import PATH, Question, origin_of
+from gateway.rule import Rule, read_rule
+from gateway.traefik import EntryPoint, Gateway, Middleware, Router
+
+# Middlewares that change what the gate and a model see as the path.
+REWRITES = ("stripprefix", "stripprefixregex", "replacepath", "replacepathregex", "addprefix")
+PUBLIC = "-public"  # a router whose name ends so leads to paths that need no key, on purpose
+ANY = "~authsvc-any"  # a segment that no rule was written for
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueModel:
+    path: str
+    is_enabled: bool
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One Traefik and one catalogue."""
+
+    gateway: Gateway
+    catalogue: Mapping[str, CatalogueModel]
+    gate_url: str = ""
+
+    @cached_property
+    def routers(self) -> tuple[Router, ...]:
+        """Those of operators; what Traefik makes for itself is not theirs to write otherwise."""
+        return tuple(router for router in self.gateway.routers if router.provider != "internal")
+
+    @cached_property
+    def chains(self) -> Mapping[str, tuple[Middleware, ...]]:
+        return {router.name: self.gateway.chain(router) for router in self.gateway.routers}
+
+    @cached_property
+    def gated(self) -> tuple[Router, ...]:
+        """Routers that ask the gate."""
+        return tuple(router for router in self.routers if self.asked(router))
+
+    def asked(self, router: Router) -> list[tuple[Middleware, Question]]:
+        """The router's questions to the gate, in their order."""
+        return list(questions(self.chains[router.name], self.gate_url))
+
+    def before_the_gate(self, router: Router) -> tuple[Middleware, ...]:
+        """The middlewares that a request meets before the gate is asked."""
+        chain = self.chains[router.name]
+        asked = self.asked(router)
+        return chain[: chain.index(asked[0][0])] if asked else chain
+
+    def rule(self, router: Router) -> Rule:
+        """Its own; a child's holds within those of its parents, which only narrow it."""
+        return read_rule(router.rule)
+
+    @cached_property
+    def paths(self) -> Mapping[str, str]:
+        """The path of each model: the catalogue's, else the one that its routers' rules say."""
+        found = {model.slug: model.path for model in find_models(self.gateway, self.gate_url) if model.path}
+        return found | {slug: model.path for slug, model in self.catalogue.items()}
+
+    def pinned(self, router: Router) -> str:
+        """The model that the router names to the gate; "" for none."""
+        return next((question.pin or "" for _, question in self.asked(router)), "")
+
+    def model_at(self, router: Router) -> str:
+        """The model that a router's own paths are below; "" for a router that is not for one model alone."""
+        rule = self.rule(router)
+        return next((slug for slug, path in self.paths.items() if self.is_for(rule, path)), "")
+
+    @staticmethod
+    def is_for(rule: Rule, path: str) -> bool:
+        """Whether a rule is for this path and what is below it, and not for everything."""
+        if rule.root is None or rule.may_match(f"/{ANY}") or rule.may_match(f"/{ANY}/{ANY}"):
+            return False
+        below = [f"{prefix}/" for prefix in rule.prefixes() if f"{prefix}/".startswith(f"{path}/")]
+        return bool(below) or rule.may_match(path) or rule.may_match(f"{path}/{ANY}")
+
+    def samples(self, router: Router, path: str) -> list[str]:
+        """Paths at and below a model's that the router's rule may match."""
+        named = [prefix for prefix in self.rule(router).prefixes() if f"{prefix}/".startswith(f"{path}/")]
+        tried = [path, f"{path}/", f"{path}/{ANY}", *named, *(f"{prefix}/{ANY}" for prefix in named)]
+        return [sample for sample in tried if self.rule(router).may_match(sample)]
+
+    # Services
+
+    def servers(self, service: str, seen: frozenset[str] = frozenset()) -> frozenset[str]:
+        """Where a service leads in the end, also one that is made of others."""
+        found = self.gateway.services.get(service)
+        if found is None or service in seen:
+            return frozenset()
+        own = frozenset(origin for url in found.servers if (origin := origin_of(url)))
+        return own.union(*(self.servers(part, seen | {service}) for part in found.parts))
+
+    def leads_to(self, router: Router) -> frozenset[str]:
+        """The service by its name, and its servers: several services may lead to the same ones."""
+        return self.servers(router.service) | ({router.service} if router.service else frozenset())
+
+    def flush_intervals(self, service: str, seen: frozenset[str] = frozenset()) -> Iterator[str]:
+        found = self.gateway.services.get(service)
+        if found is not None and service not in seen:
+            yield found.flush_interval
+            for part in found.parts:
+                yield from self.flush_intervals(part, seen | {service})
+
+    # Entry points
+
+    def points(self, router: Router) -> list[EntryPoint]:
+        """The entry points of a router; a child has those of its parents."""
+        names = router.entry_points or tuple(
+            name for parent in self.routers if parent.name in router.parents for name in parent.entry_points
+        )
+        return [self.gateway.entry_points[name] for name in names if name in self.gateway.entry_points]
+
+    @cached_property
+    def client_points(self) -> tuple[EntryPoint, ...]:
+        """The ways in for clients: what routers that ask the gate listen on."""
+        used = {point.name: point for router in self.gated for point in self.points(router)}
+        return tuple(used.values())
+
+    def is_outside(self, router: Router) -> bool:
+        """Whether others than this machine can come to it, or clients do."""
+        inner = {point.name for point in self.gate_points}
+        return any(
+            point.name not in inner and (point in self.client_points or not is_loopback(host_of(point.address)))
+            for point in self.points(router)
+        )
+
+    # The gate
+
+    @cached_property
+    def questions(self) -> frozenset[Question]:
+        return frozenset(question for router in self.gated for _, question in self.asked(router))
+
+    @cached_property
+    def gate_points(self) -> tuple[EntryPoint, ...]:
+        """Traefik's internal entry points to the gate: where a ForwardAuth asks at Traefik's own address."""
+        asked = [urlsplit(question.origin) for question in self.questions]
+        ports = {str(origin.port) for origin in asked if is_loopback(origin.hostname)}
+        return tuple(point for point in self.gateway.entry_points.values() if port_of(point.address) in ports)
+
+    def gate_routers(self, point: EntryPoint) -> list[Router]:
+        """The routers of an internal entry point that lead to the gate, and not to a page that says it is away."""
+        return [
+            router
+            for router in self.routers
+            if router.is_enabled
+            and point in self.points(router)
+            and self.rule(router).may_match(PATH)
+            and not any(middleware.kind in REWRITES for middleware in self.chains[router.name])
+        ]
+
+    @cached_property
+    def gate_servers(self) -> frozenset[str]:
+        """Where the gate listens, as far as Traefik knows it."""
+        inner = {router.service: self.leads_to(router) for p in self.gate_points for router in self.gate_routers(p)}
+        ports = {port_of(point.address) for point in self.gate_points}
+        asked = {
+            question.origin
+            for question in self.questions
+            if not (is_loopback((at := urlsplit(question.origin)).hostname) and str(at.port) in ports)
+        }
+        return frozenset(asked).union(*inner.values())
+
+
+def is_loopback(host: str | None) -> bool:
+    if host is None:
+        return False
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def host_of(address: str) -> str:
+    """Of an entry point: empty where it is every address of the machine, as in `:80`."""
+    return address.partition("/")[0].rpartition(":")[0]
+
+
+def port_of(address: str) -> str:
+    return address.partition("/")[0].rpartition(":")[2]
