@@ -87,4 +87,4 @@ def test_a_new_catalogue_replaces_the_worker_alone(now, tmp_path):
 def test_a_service_may_be_stopped_for_longer_than_it_drains(now):
     for service in OURS:
         grace = inspect("service", f"authsvc_{service}")["Spec"]["TaskTemplate"]["ContainerSpec"]["StopGracePeriod"]
-        assert grace / 1e9 > 5 + 15
+        assert grace / 1e9 > 10 + 15

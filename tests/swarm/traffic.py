@@ -92,4 +92,7 @@ class Traffic:
 
     def told(self) -> str:
         """One line for whoever wants the figures: `pytest -rP`."""
-        return f"{self.asked} requests, {len(self.failures)} failed, {self.late} too late, the longest took {self.longest:.2f} s"
+        return (
+            f"{self.asked} requests, {len(self.failures)} failed, {self.late} too late, the longest took {self.longest:.2f} s\n"
+            + "\n".join(self.failures[:5])
+        )
