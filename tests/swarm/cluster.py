@@ -200,7 +200,7 @@ def earlier_commit() -> str | None:
     """The newest commit before this one that has these stacks and makes another image; if none does, the newest that has
     them."""
     listed = git("rev-list", "--first-parent", "--max-count=50", "HEAD~1").split()
-    able = [commit for commit in listed if all(has(commit, path) for path in STACKS_NEED)]
+    able = [commit for commit in listed if all(has(commit, path) for path in STACKS_NEED) and has_ours(commit)]
     return next(filter(differs, able), able[0] if able else None)
 
 
@@ -211,6 +211,12 @@ def has(commit: str, path: str) -> bool:
         ).returncode
         == 0
     )
+
+
+def has_ours(commit: str) -> bool:
+    """A service that the earlier stack had not could not be rolled back to it."""
+    stack = git("show", f"{commit}:deploy/swarm/stack.yml")
+    return all(f"\n  {service}:\n" in stack for service in OURS)
 
 
 def differs(commit: str) -> bool:
