@@ -35,7 +35,7 @@ class DrainingServer(uvicorn.Server):
 def main() -> None:
     # Traefik keeps idle connections for 90 s: this side waits longer, so that it never closes one under a request.
     config = uvicorn.Config(
-        from_environment, factory=True, host="0.0.0.0", port=int(os.environ.get("PORT", "8000")),  # noqa: S104  its container's
+        from_environment, factory=True, host="0.0.0.0", port=int(os.environ.get("PORT", "8000")),  # noqa: S104
         timeout_keep_alive=100, server_header=False, access_log=False,
     )  # fmt: skip
     server = DrainingServer(config)
