@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from gateway.findings import Finding, Mistake
 from gateway.stack import Stack
+from gateway.traefik import Router
 
 OLDEST = (3, 7, 13)  # with what its advisories up to then mend
 
@@ -16,9 +17,9 @@ def check_catalogue(stack: Stack) -> Iterator[Finding]:
     for router in stack.gated:
         if slug := stack.pinned(router):
             pinned.setdefault(slug, router.name)
-    unpinned = {stack.model_at(router) for router in stack.routers}  # told already, by another word
+    missed = {stack.model_at(router) for router in stack.routers if not _is_pinned_well(stack, router)}  # told already
     for slug, model in sorted(stack.catalogue.items()):
-        if model.is_enabled and slug not in pinned and slug not in unpinned:
+        if model.is_enabled and slug not in pinned and slug not in missed:
             yield Finding(
                 Mistake.MODEL_WITHOUT_ROUTE, f"model {slug}", "No router asks the gate for it.",
                 (f"manage.py model_labels {slug}", f"# or, below [models.{slug}] of the catalogue: enabled = false"),
@@ -34,6 +35,11 @@ def check_catalogue(stack: Stack) -> Iterator[Finding]:
                 Mistake.ROUTE_WITHOUT_MODEL, f"router {name}", f"The catalogue disables {slug}: its calls answer 403.",
                 (f"[models.{slug}]", "enabled = true"),
             )  # fmt: skip
+
+
+def _is_pinned_well(stack: Stack, router: Router) -> bool:
+    path = stack.paths.get(stack.pinned(router), "")
+    return bool(path) and bool(stack.samples(router, path))
 
 
 def check_version(stack: Stack) -> Iterator[Finding]:

@@ -36,6 +36,11 @@ def _of_middleware(stack: Stack, router: Router, middleware: Middleware, questio
             ("trustForwardHeader: false",),
         )  # fmt: skip
     yield from _asked(where, list(middleware.options.get("authRequestHeaders") or []))
+    if middleware.options.get("forwardBody"):
+        yield Finding(
+            Mistake.BODY_ASKED, where, "Each upload stays in Traefik's memory and sent to the gate, in vain.",
+            ("forwardBody: false",),
+        )  # fmt: skip
     if int(middleware.options.get("maxResponseBodySize") or -1) < 0:
         yield Finding(
             Mistake.UNBOUNDED_ANSWER, where, "Traefik reads whatever the gate's address answers into memory.",

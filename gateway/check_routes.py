@@ -132,7 +132,7 @@ def _ungated(stack: Stack, router: Router) -> Iterator[Finding]:
     if any(middleware.kind == "redirectscheme" for middleware in stack.chains[router.name]):
         return  # it leads to itself under https, and nowhere else
     model = _model_behind(stack, router)
-    if not model or _is_shadowed(stack, router, stack.paths[model]):
+    if not model or _is_shadowed(stack, router, model):
         return
     path = stack.paths[model]
     if not router.own_name.endswith(PUBLIC) or stack.rule(router).may_match(f"{path}/{ANY}"):
@@ -142,7 +142,7 @@ def _ungated(stack: Stack, router: Router) -> Iterator[Finding]:
 
 
 def _open(stack: Stack, router: Router, model: str) -> Finding:
-    asking = next((m.name for other in stack.gated if stack.pinned(other) == model for m, _ in stack.asked(other)), "")
+    asking = next((m.name for other in stack.gated_for.get(model, []) for m, _ in stack.asked(other)), "")
     on_purpose = " Only some paths below the model may be public." if router.own_name.endswith(PUBLIC) else ""
     return Finding(
         Mistake.UNGATED_ROUTE, f"router {router.name}",
@@ -156,13 +156,11 @@ def _open(stack: Stack, router: Router, model: str) -> Finding:
 
 def _model_behind(stack: Stack, router: Router) -> str:
     """The model that a router leads to: by where its service leads, else by its paths."""
-    leads_to = stack.leads_to(router)
-    for other in stack.gated:
-        model = stack.pinned(other) or stack.model_at(other)
-        if model in stack.paths and leads_to & stack.leads_to(other):
-            return model
+    for target in sorted(stack.leads_to(router)):
+        if target in stack.model_behind:
+            return stack.model_behind[target]
     model = stack.model_at(router)
-    gated = [other for other in stack.gated if stack.pinned(other) == model]
+    gated = stack.gated_for.get(model, [])
     return model if not gated or any(_share_a_host(stack, router, other) for other in gated) else ""
 
 
@@ -171,13 +169,13 @@ def _share_a_host(stack: Stack, one: Router, other: Router) -> bool:
     return not first or not second or bool(first & second)
 
 
-def _is_shadowed(stack: Stack, router: Router, path: str) -> bool:
-    """Whether routers that ask take every request before this one sees it."""
-    samples = stack.samples(router, path)
+def _is_shadowed(stack: Stack, router: Router, model: str) -> bool:
+    """Whether the model's routers that ask take every request before this one sees it."""
+    samples = stack.samples(router, stack.paths[model])
     hosts, points = stack.rule(router).hosts(), {point.name for point in stack.points(router)}
     above = [
         other
-        for other in stack.gated
+        for other in stack.gated_for.get(model, [])
         if other.is_enabled
         and other.priority > router.priority
         and points <= {point.name for point in stack.points(other)}
@@ -206,7 +204,7 @@ def check_shadowed(stack: Stack) -> Iterator[Finding]:
     """Public routers that no request reaches, because the model's own router comes first."""
     for router in stack.routers:
         model = _model_behind(stack, router) if router.own_name.endswith(PUBLIC) and not stack.asked(router) else ""
-        if model and router.is_enabled and _is_shadowed(stack, router, stack.paths[model]):
+        if model and router.is_enabled and _is_shadowed(stack, router, model):
             above = max(other.priority for other in stack.gated)
             yield Finding(
                 Mistake.PUBLIC_ROUTE_SHADOWED, f"router {router.name}",

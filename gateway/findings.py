@@ -17,6 +17,7 @@ class Mistake(Enum):
     ALL_HEADERS_ASKED = ("all-headers-asked", "danger", "`authRequestHeaders` is missing: the gate gets every header")
     MORE_HEADERS_ASKED = ("more-headers-asked", "fault", "`authRequestHeaders` names headers that the gate never reads")
     KEY_NOT_ASKED = ("key-not-asked", "fault", "`authRequestHeaders` leaves out a header that keys come in")
+    BODY_ASKED = ("body-asked", "fault", "`forwardBody`: the gate is sent every upload")
     FORGEABLE_HEADER = ("forgeable-header", "danger", "a client's own `X-Auth-…` or `RateLimit…` reaches the model")
     KEY_REACHES_MODEL = ("key-reaches-model", "danger", "`Authorization` or `X-Api-Key` reaches the model")
     NO_PIN = ("no-pin", "danger", "the question names no model")

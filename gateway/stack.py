@@ -49,7 +49,29 @@ class Stack:
 
     def asked(self, router: Router) -> list[tuple[Middleware, Question]]:
         """The router's questions to the gate, in their order."""
-        return list(questions(self.chains[router.name], self.gate_url))
+        return self._asked[router.name]
+
+    @cached_property
+    def _asked(self) -> Mapping[str, list[tuple[Middleware, Question]]]:
+        return {name: list(questions(chain, self.gate_url)) for name, chain in self.chains.items()}
+
+    @cached_property
+    def gated_for(self) -> Mapping[str, list[Router]]:
+        """The routers that ask the gate for a model."""
+        found: dict[str, list[Router]] = {}
+        for router in self.gated:
+            found.setdefault(self.pinned(router) or self.model_at(router), []).append(router)
+        return found
+
+    @cached_property
+    def model_behind(self) -> Mapping[str, str]:
+        """Services and servers that routers with a question lead to, and the model that they are."""
+        found: dict[str, str] = {}
+        for model, routers in self.gated_for.items():
+            for router in routers if model in self.paths else ():
+                for target in self.leads_to(router):
+                    found.setdefault(target, model)
+        return found
 
     def before_the_gate(self, router: Router) -> tuple[Middleware, ...]:
         """The middlewares that a request meets before the gate is asked."""
@@ -73,16 +95,24 @@ class Stack:
 
     def model_at(self, router: Router) -> str:
         """The model that a router's own paths are below; "" for a router that is not for one model alone."""
-        rule = self.rule(router)
-        return next((slug for slug, path in self.paths.items() if self.is_for(rule, path)), "")
+        if router.name not in self._models_at:
+            self._models_at[router.name] = self._find_model(self.rule(router))
+        return self._models_at[router.name]
 
-    @staticmethod
-    def is_for(rule: Rule, path: str) -> bool:
-        """Whether a rule is for this path and what is below it, and not for everything."""
+    def _find_model(self, rule: Rule) -> str:
         if rule.root is None or rule.may_match(f"/{ANY}") or rule.may_match(f"/{ANY}/{ANY}"):
-            return False
-        below = [f"{prefix}/" for prefix in rule.prefixes() if f"{prefix}/".startswith(f"{path}/")]
-        return bool(below) or rule.may_match(path) or rule.may_match(f"{path}/{ANY}")
+            return ""  # for everything
+        named = [f"{prefix}/" for prefix in rule.prefixes()]
+        for slug, path in self.paths.items():
+            if any(prefix.startswith(f"{path}/") for prefix in named):
+                return slug
+        return next(
+            (slug for slug, path in self.paths.items() if rule.may_match(path) or rule.may_match(f"{path}/{ANY}")), ""
+        )
+
+    @cached_property
+    def _models_at(self) -> dict[str, str]:
+        return {}
 
     def samples(self, router: Router, path: str) -> list[str]:
         """Paths at and below a model's that the router's rule may match."""

@@ -16,6 +16,7 @@ from gateway.stack import CatalogueModel, Stack
 from gateway.traefik import Access, read_gateway
 from tests.gateway.conftest import traefik_in
 from tests.gateway.routes import route, together
+from tests.stack import wire
 
 pytestmark = pytest.mark.stack
 
@@ -131,6 +132,11 @@ def more_headers(dynamic):
 
 def key_not_asked(dynamic):
     asks(dynamic)["authRequestHeaders"].remove("X-Api-Key")
+    return "middleware ask-sm@file"
+
+
+def body_asked(dynamic):
+    asks(dynamic)["forwardBody"] = True
     return "middleware ask-sm@file"
 
 
@@ -264,6 +270,7 @@ BROKEN = [
     (Mistake.ALL_HEADERS_ASKED, all_headers),
     (Mistake.MORE_HEADERS_ASKED, more_headers),
     (Mistake.KEY_NOT_ASKED, key_not_asked),
+    (Mistake.BODY_ASKED, body_asked),
     (Mistake.FORGEABLE_HEADER, forgeable),
     (Mistake.KEY_REACHES_MODEL, key_kept),
     (Mistake.KEY_REACHES_MODEL, key_kept_on_a_public_path),
@@ -443,6 +450,25 @@ BROKEN_POINTS = [
 def test_a_mistake_of_an_entry_point_is_found_and_nothing_else(start_traefik, mistake, point, change):
     traefik = start_traefik(change)
     assert found(traefik, sound(traefik)) == {(mistake, f"entry point {point}")}
+
+
+def test_middlewares_of_an_entry_point_come_before_those_of_its_routers(start_traefik):
+    def strip_first(static):
+        static["entryPoints"]["web"]["http"]["middlewares"] = ["strip@file"]
+
+    traefik = start_traefik(strip_first)
+    dynamic = sound(traefik)
+    dynamic["middlewares"]["strip"] = {"stripPrefix": {"prefixes": ["/sm"]}}
+    assert {mistake for mistake, _ in found(traefik, dynamic)} == {Mistake.GATE_AFTER_REWRITE}
+
+
+@pytest.mark.parametrize(("change", "status"), [(lambda static: None, 400), (encoded_by_default, 502)])
+def test_an_entry_point_that_says_nothing_of_encoded_characters_allows_them(start_traefik, change, status):
+    """What the finding rests on: the API leaves the section out, and the request passes to a router's service."""
+    traefik = start_traefik(change)
+    rest = {"entryPoints": ["web"], "rule": "PathPrefix(`/`)", "service": "rest"}
+    traefik.serve({"routers": {"rest": rest}, "services": {"rest": server("http://127.0.0.1:1")}})
+    assert wire.ask(traefik.web, "/sm%2Fx").status == status
 
 
 # What no router or entry point says

@@ -13,7 +13,7 @@ from authsvc.gate.forwarded import WANTED
 from gateway import headers
 from gateway.findings import Mistake
 from gateway.management.commands.model_labels import Command
-from tests.test_docs import code_in, rows_of, text_of
+from tests.test_docs import ROOT, code_in, rows_of, text_of
 
 PAGE = "docs/adding-a-model.md"
 
@@ -60,3 +60,9 @@ def test_the_headers_of_the_shipped_files_are_those_of_the_code():
     assert re.findall(r"^ {10}- ([A-Za-z-]+)$", shipped, re.M) == list(headers.RELAYED)
     assert f"authRequestHeaders: [{', '.join(headers.ASKED)}]" in shipped
     assert f"maxResponseBodySize: {headers.LONGEST_ANSWER}\n" in shipped
+
+
+def test_nothing_of_the_service_needs_what_knows_traefik():
+    for package in ("authsvc", "accounts", "quotas"):
+        for file in (ROOT / package).rglob("*.py"):
+            assert not re.search(r"^\s*(from|import) gateway\b", file.read_text(), re.M), file

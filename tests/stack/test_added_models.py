@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
+import yaml
 
+from deploy.demo.place import CHECKOUT
 from gateway import headers
 from tests.gateway.conftest import start_traefik, traefik  # noqa: F401
 from tests.gateway.routes import route
@@ -101,3 +104,51 @@ def test_each_event_of_a_stream_goes_out_as_it_is_made(served, traefik, client):
         until(stream, b"data: first")
         assert ask("/echo/release", key="echo").status == 200
         until(stream, b"data: second")
+
+
+# The page's own examples, applied word for word but for names and addresses of this machine
+
+
+def examples():
+    """The file examples of docs/adding-a-model.md."""
+    page = (CHECKOUT / "docs" / "adding-a-model.md").read_text()
+    return dict(re.findall(r"^```yaml\n# file: ([^\n]*)\n(.*?)^```$", page, re.M | re.S))
+
+
+@pytest.fixture
+def applied(stack, served, traefik):  # noqa: F811
+    """Serve an example as the stack's model `echo`."""
+    port = dict(zip((model.name for model in stack.models), stack.place.models, strict=True))["echo"]
+
+    def apply(text):
+        for was, now in {
+            "llama": "echo",
+            "http://127.0.0.1:8900": stack.place.gate_url,
+            "http://echo:8000": f"http://127.0.0.1:{port}",
+            "api.localhost": "models.test",  # the host that these tests ask
+        }.items():
+            assert was in text or was == "llama"
+            text = text.replace(was, now)
+        traefik.serve(yaml.safe_load(text)["http"])
+        return served[1]
+
+    return apply
+
+
+def test_the_example_of_public_paths_does_what_the_page_says(applied):
+    (text,) = [text for options, text in examples().items() if options.startswith("echo")]
+    ask = applied(text)
+    assert ask("/echo/health").status == 200
+    assert ask("/echo/docs/index").status == 200
+    assert ask("/echo/x").status == 401
+    assert ask("/echo/x", key="echo").status == 200
+
+
+def test_the_example_of_an_openai_style_server_does_what_the_page_says(applied):
+    (text,) = [text for options, text in examples().items() if options.startswith("llama")]
+    ask = applied(text)
+    assert ask("/echo/health").status == 200
+    assert ask("/echo/v1/chat/completions", method="POST", body=b"{}").status == 401
+    answer = ask("/echo/v1/chat/completions", key="echo", method="POST", body=b"{}")
+    assert (answer.status, json.loads(answer.body)["target"]) == (200, "/v1/chat/completions")
+    assert "authorization" not in headers_of(answer)

@@ -1,0 +1,71 @@
+"""The compose stack on a real engine, once for all tests of this folder. `make stack` runs them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.compose.engine import Stack, answers, free_name
+from tests.servers import free_port
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(config, items):
+    """They build images and start a dozen containers: only for who asks for them."""
+    ours = [item for item in items if HERE in item.path.parents]
+    wanted = "compose" in (config.option.markexpr or "")
+    for item in ours:
+        item.add_marker(pytest.mark.compose)
+        item.add_marker(pytest.mark.slow)
+        if not wanted:
+            item.add_marker(pytest.mark.skip(reason="through the compose stack: make stack"))
+
+
+@pytest.fixture(scope="session")
+def stack():
+    if not answers():
+        pytest.skip("no Docker engine with compose answers")
+    if running := os.environ.get("AUTHSVC_TEST_STACK"):  # PROJECT:PORT of one that runs already, while writing tests
+        project, _, port = running.partition(":")
+        yield Stack(project, int(port))
+        return
+    stack = Stack(free_name("stack"), free_port())
+    try:
+        stack.start()
+        stack.wait_until_ready()
+        yield stack
+    finally:
+        stack.stop()
+
+
+@pytest.fixture(scope="session")
+def api(stack):
+    with stack.client("api") as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def site(stack):
+    with stack.client() as client:
+        yield client
+
+
+@pytest.fixture
+def console(stack):
+    with stack.client("console") as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def pro(stack):
+    """Headers with a key for every model."""
+    return {"Authorization": f"Bearer {stack.issue_key('pros', 'pro')}"}
+
+
+@pytest.fixture(scope="session")
+def free(stack):
+    """Headers with a key for the English model alone."""
+    return {"Authorization": f"Bearer {stack.issue_key('frees', 'free')}"}

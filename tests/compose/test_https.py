@@ -1,0 +1,130 @@
+"""deploy/compose/https.yml with certificates of pebble: the names, the redirects, and a key that came by http."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.compose import pebble
+from tests.compose.engine import Stack, answers, free_name
+from tests.servers import free_port, wait_until
+
+DOMAIN = "stack.test"
+HERE = "tests/compose"
+NEEDED = ("traefik", "gate", "console", "corporate", "errors", "en_core_web_sm")
+
+
+@pytest.fixture(scope="module")
+def authority():
+    if not pebble.is_installed():
+        pytest.skip("pebble is not installed (Debian: apt-get install pebble)")
+    with (
+        tempfile.TemporaryDirectory(prefix="pebble-", dir="/tmp") as folder,
+        pebble.pebble(Path(folder), free_port()) as one,
+    ):
+        yield one
+
+
+@pytest.fixture(scope="module")
+def https(authority):
+    """The stack with https.yml over it; no model but one, and no discovery, which would not trust pebble."""
+    if not answers():
+        pytest.skip("no Docker engine with compose answers")
+    more = {
+        "DOMAIN": DOMAIN, "ACME_EMAIL": "ada@stack.test", "PUBLISH_ON": "127.0.0.1",
+        "HTTPS_PORT": str(authority.tls_port), "ACME_DIRECTORY": authority.directory,
+        "PEBBLE_FOLDER": str(authority.folder),
+    }  # fmt: skip
+    files = ("docker-compose.yml", "deploy/compose/https.yml", f"{HERE}/pebble.yml")
+    stack = Stack(free_name("https"), free_port(), files, more)
+    try:
+        stack.compose("up", "--build", "-d", "--scale", "gate=1", *NEEDED, seconds=600)
+        yield stack
+    finally:
+        stack.stop()
+
+
+@pytest.fixture(scope="module")
+def ask(https, authority):
+    """`ask("api", "/path", https=True)`: by name, with only pebble's certificates trusted."""
+    trust = authority.trust()
+
+    def ask(name, path, *, by="https", method="GET", **more):
+        host = f"{name}.{DOMAIN}" if name else DOMAIN
+        port = authority.tls_port if by == "https" else https.port
+        with httpx.Client(verify=trust, trust_env=False, timeout=15, follow_redirects=False) as client:
+            headers = {"Host": f"{host}:{port}", **more.pop("headers", {})}
+            return client.request(
+                method, f"{by}://127.0.0.1:{port}{path}", headers=headers, extensions={"sni_hostname": host}, **more
+            )
+
+    def is_certified(name):
+        try:
+            return ask(name, "/").status_code < 500
+        except httpx.TransportError:
+            return False
+
+    for name in ("", "api", "console", "dashboard"):
+        wait_until(lambda name=name: is_certified(name), f"the certificate of {name or 'the site'}", 120)
+    return ask
+
+
+@pytest.fixture(scope="module")
+def key(https, ask):
+    key = {"Authorization": f"Bearer {https.issue_key('pros', 'pro')}"}
+    wait_until(lambda: ask("api", "/en_core_web_sm/health", headers=key).status_code == 200, "the model", 120)
+    return key
+
+
+def test_a_call_by_https_reaches_the_model(ask, key):
+    answer = ask("api", "/en_core_web_sm/ner", method="POST", headers=key, json={"text": "Ada Lovelace."})
+    assert answer.status_code == 200
+    assert answer.json()["entities"][0]["text"] == "Ada Lovelace"
+
+
+@pytest.mark.parametrize("name", ["", "console", "dashboard"])
+def test_a_page_by_http_is_redirected_and_https_is_then_kept_to(ask, authority, name):
+    answer = ask(name, "/login/?next=/admin/", by="http")
+    host = f"{name}.{DOMAIN}" if name else DOMAIN
+    assert answer.status_code == 301
+    assert answer.headers["Location"] == f"https://{host}:{authority.tls_port}/login/?next=/admin/"
+    assert ask(name, "/").headers["Strict-Transport-Security"] == "max-age=31536000"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "PUT"])
+def test_a_key_by_http_is_refused_and_never_reaches_gate_or_model(https, ask, key, method):
+    answer = ask("api", f"/en_core_web_sm/seen-{method}", by="http", method=method, headers=key)
+    assert answer.status_code == 403
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert "revoke it" in answer.json()["detail"]
+    assert "Location" not in answer.headers
+    assert f"seen-{method}" not in https.logs("gate") + https.logs("en_core_web_sm")
+
+
+def test_what_the_gate_refuses_by_https_is_in_its_log(https, ask):
+    """Else the test above could not fail."""
+    assert ask("api", "/en_core_web_sm/seen-by-the-gate").status_code == 401
+    wait_until(lambda: "seen-by-the-gate" in https.logs("gate"), "the line in the gate's log", 30)
+
+
+def test_the_console_knows_that_it_is_reached_by_https(ask, authority):
+    page = ask("console", "/login/")
+    assert page.status_code == 200
+    assert "Secure" in page.headers["Set-Cookie"]
+    (token,) = set(re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text))
+    headers = {
+        "Origin": f"https://console.{DOMAIN}:{authority.tls_port}",
+        "Cookie": f"csrftoken={page.cookies['csrftoken']}",
+    }
+    form = {"csrfmiddlewaretoken": token, "username": "nobody", "password": "x"}
+    assert ask("console", "/login/", method="POST", data=form, headers=headers).status_code == 200
+    elsewhere = headers | {"Origin": "https://elsewhere.test"}
+    assert ask("console", "/login/", method="POST", data=form, headers=elsewhere).status_code == 403
+
+
+def test_the_link_of_the_first_operator_is_one_by_https(https, authority):
+    assert f"https://console.{DOMAIN}:{authority.tls_port}/first-operator/" in https.logs("setup")

@@ -1,0 +1,141 @@
+"""Who can reach whom, and what a container may do: asked from the inside."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from authsvc import __version__
+from tests.compose.engine import addresses, docker, inspect
+
+OURS = ("gate", "console", "worker", "discover")
+MODELS = ("en_core_web_sm", "fr_core_news_md")
+HARDENED = (*OURS, *MODELS, "corporate", "errors", "traefik")
+
+KNOCK = """
+import json, socket, sys
+from concurrent.futures import ThreadPoolExecutor
+
+def answers(target):
+    try:
+        socket.create_connection(target, timeout=2).close()
+        return True
+    except OSError:
+        return False
+
+targets = [tuple(target) for target in json.loads(sys.argv[1])]
+with ThreadPoolExecutor(32) as pool:
+    print(json.dumps([target for target, open in zip(targets, pool.map(answers, targets)) if open]))
+"""
+
+
+def reached(stack, service, targets):
+    return [tuple(one) for one in json.loads(stack.exec(service, "python", "-c", KNOCK, json.dumps(targets)))]
+
+
+def at(stack, service, *ports):
+    """Under each of its names and addresses."""
+    hosts = [service] + [address for one in stack.containers(service) for address in addresses(one)]
+    return [(host, port) for host in hosts for port in ports]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_from_inside_of_a_model_nothing_of_the_gate_or_its_stores_can_be_reached(stack, model):
+    targets = [
+        *at(stack, "redis", 6379),
+        *at(stack, "postgres", 5432),
+        *at(stack, "gate", 8000, 9000),
+        *at(stack, "console", 8000, 9000),
+        *at(stack, "traefik", 8900, 8080),  # the internal entry point, and the port of an insecure API
+        ("127.0.0.1", 8900),
+    ]
+    assert len(targets) >= 14
+    assert reached(stack, model, targets) == []
+
+
+def test_what_is_knocked_on_listens(stack):
+    """Else the test above could not fail."""
+    redis, postgres = at(stack, "redis", 6379), at(stack, "postgres", 5432)
+    gates = [(address, port) for one in stack.containers("gate") for address in addresses(one) for port in (8000, 9000)]
+    assert reached(stack, "console", [*redis, *postgres, *gates]) == [*redis, *postgres, *gates]
+    assert reached(stack, "en_core_web_sm", [("traefik", 80)]) == [("traefik", 80)]
+
+
+def networks(stack, service):
+    names = inspect(stack.containers(service)[0])["NetworkSettings"]["Networks"]
+    return {name.removeprefix(f"{stack.project}_") for name in names}
+
+
+def test_neither_traefik_nor_a_model_shares_a_network_with_the_stores(stack):
+    stores = networks(stack, "redis") | networks(stack, "postgres")
+    assert stores == {"data"}
+    for service in ("traefik", "corporate", "errors", *MODELS):
+        assert not networks(stack, service) & stores, service
+    assert [networks(stack, model) for model in MODELS] == [{"models"}] * 2
+    assert "models" not in networks(stack, "gate")
+
+
+def test_only_traefik_has_a_published_port_and_it_is_on_loopback(stack):
+    for name in docker("ps", "-q", "--filter", f"label=com.docker.compose.project={stack.project}").split():
+        ports = [one for bound in inspect(name)["NetworkSettings"]["Ports"].values() for one in bound or []]
+        is_traefik = inspect(name)["Config"]["Labels"]["com.docker.compose.service"] == "traefik"
+        assert ports == ([{"HostIp": "127.0.0.1", "HostPort": str(stack.port)}] if is_traefik else [])
+
+
+@pytest.mark.parametrize("service", HARDENED)
+def test_a_container_can_write_nowhere_and_rise_nowhere(stack, service):
+    found = inspect(stack.containers(service)[0])
+    assert found["HostConfig"]["ReadonlyRootfs"]
+    assert found["HostConfig"]["CapDrop"] == ["ALL"]
+    assert any("no-new-privileges" in option for option in found["HostConfig"]["SecurityOpt"])
+    assert not found["HostConfig"]["Privileged"]
+
+
+@pytest.mark.parametrize("service", [*OURS, *MODELS, "corporate", "errors"])
+def test_a_container_runs_as_an_ordinary_user(stack, service):
+    assert inspect(stack.containers(service)[0])["Config"]["User"] not in ("", "0", "root", "0:0")
+
+
+def test_the_socket_of_docker_is_traefiks_alone_and_for_reading(stack):
+    for name in docker("ps", "-q", "--filter", f"label=com.docker.compose.project={stack.project}").split():
+        found = inspect(name)
+        sockets = [mount for mount in found["Mounts"] if "docker.sock" in mount["Source"]]
+        if found["Config"]["Labels"]["com.docker.compose.service"] == "traefik":
+            (socket,) = sockets
+            assert not socket["RW"]
+        else:
+            assert sockets == []
+
+
+def test_the_image_says_its_version_how_it_is_well_and_how_it_ends(stack):
+    image = inspect(stack.environment["IMAGE"])["Config"]
+    assert image["Labels"]["org.opencontainers.image.version"] == __version__
+    assert image["Healthcheck"]["Test"][0] == "CMD"
+    assert image["StopSignal"] == "SIGTERM"
+    assert image["Cmd"][0] == "gunicorn"
+
+
+def test_no_layer_and_no_environment_of_the_image_holds_a_secret(stack):
+    """Secrets come as files in volumes; what the build needs to load the settings says what it is."""
+    image = stack.environment["IMAGE"]
+    variables = [one.split("=")[0] for one in inspect(image)["Config"]["Env"]]
+    assert not {"SECRET_KEY", "KEY_PEPPER", "DATABASE_URL", "REDIS_URL"} & set(variables)
+    files = docker("run", "--rm", "--entrypoint", "find", image, "/secrets", "/srv", "/data", "-type", "f")
+    names = {line.rsplit("/", 1)[-1] for line in files.splitlines()}
+    assert "manage.py" in names
+    assert not any(line.startswith(("/secrets/", "/data/")) for line in files.splitlines())
+    assert not {".env", "SECRET_KEY", "KEY_PEPPER", "keys.env"} & names
+
+
+def test_each_secret_is_mounted_only_where_it_is_read(stack):
+    def mounted(service):
+        mounts = inspect(stack.containers(service)[0])["Mounts"]
+        return {m["Destination"] for m in mounts if m["Destination"].startswith("/secrets/")}
+
+    assert mounted("redis") == {"/secrets/redis"}
+    assert mounted("postgres") == {"/secrets/postgres"}
+    assert mounted("traefik") == {"/secrets/traefik"}
+    assert mounted("gate") == mounted("console") == mounted("worker") == {"/secrets/authsvc"}
+    for service in ("en_core_web_sm", "fr_core_news_md", "corporate", "errors"):
+        assert mounted(service) == set()
