@@ -45,12 +45,15 @@ def test_traefik_is_configured_as_in_the_compose_stack():
     assert traefik_of("deploy/swarm/stack.yml") == traefik_of("docker-compose.yml")
 
 
-def test_the_plain_entry_point_of_https_is_as_hard_as_the_other():
-    web, plain = (
-        {key.partition(f"_{name}_")[2]: value for key, value in traefik_of(file).items() if f"_{name}_HTTP_" in key}
-        for name, file in (("WEB", "deploy/swarm/stack.yml"), ("PLAIN", "deploy/swarm/https.yml"))
-    )
-    assert web == plain
+def test_https_is_that_of_the_compose_stack():
+    ours, theirs = traefik_of("deploy/swarm/https.yml"), traefik_of("deploy/compose/https.yml")
+    assert ours == {key: value for key, value in theirs.items() if key != "DOMAIN"}
+
+
+def test_traefik_has_every_shared_file_of_the_compose_stack():
+    configs = STACKS["stack.yml"]["configs"].values()
+    named = {(SWARM / config["file"]).resolve() for config in configs if "traefik" in config["file"]}
+    assert named == set((ROOT / "deploy" / "traefik" / "stack").iterdir())
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))

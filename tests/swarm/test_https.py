@@ -25,7 +25,7 @@ def https_port(now):
         heading="## HTTPS",
         DOMAIN="localhost",
         ACME_EMAIL="operator@example.org",
-        ACME_SERVER="https://127.0.0.1:1/directory",
+        ACME_DIRECTORY="https://127.0.0.1:1/directory",
         HTTPS_PORT=str(port),
         URL_PORT=f":{port}",
     )
