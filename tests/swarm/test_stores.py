@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from tests.swarm.cluster import API
@@ -84,3 +86,32 @@ def test_a_change_of_the_pepper_fails_no_request_and_keeps_every_key(pepper, now
     step, keys = pepper
     assert step.failures == []
     assert {name: now.ask(API, HEALTH, key=key).status for name, key in keys.items()} == dict.fromkeys(keys, 200)
+
+
+@pytest.fixture
+def sentinel(now):
+    """A Redis of one's own with a Sentinel, as services that are not of our stacks."""
+    common = ("--network", "authsvc_data", "--endpoint-mode", "dnsrr", "-q", "--detach=false", "--no-resolve-image")
+    redis = ("redis-server", "--maxmemory-policy", "noeviction", "--save", "")
+    settings = "port 26379\nprotected-mode no\nsentinel resolve-hostnames yes\nsentinel monitor main own-redis 6379 1\n"
+    watch = f"printf '{settings}' >/tmp/sentinel.conf && exec redis-server /tmp/sentinel.conf --sentinel"
+    try:
+        docker("service", "create", "--name", "own-redis", *common, "redis:8", *redis)
+        docker("service", "create", "--name", "own-sentinel", *common, "redis:8", "sh", "-c", watch)
+        docker("secret", "create", "own_REDIS_URL", "-", given=b"redis+sentinel://own-sentinel:26379/main/0")
+        yield {"REDIS_URL_SECRET": "own_REDIS_URL"}
+        now.deploy(NOW)
+    finally:
+        for name in ("own-redis", "own-sentinel"):
+            with suppress(CommandFailed):
+                docker("service", "rm", name)
+
+
+def test_a_move_to_a_sentinel_of_one_s_own_fails_no_request(sentinel, now, under_traffic):
+    def move():
+        now.deploy(NOW, **sentinel)
+        now.deploy(NOW, REDIS_REPLICAS="0", **sentinel)
+
+    assert under_traffic("a move to another Redis", move).failures == []
+    assert now.tasks("redis") == []
+    assert now.ask(API, HEALTH, key=now.key).status == 200
