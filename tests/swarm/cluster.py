@@ -178,7 +178,7 @@ class Cluster:
         with suppress(AssertionError):
             wait_for(lambda: not self._left(), "the end of the stacks", 120)
         if self.made_the_swarm:
-            docker("swarm", "leave", "--force")
+            wait_for(_left_the_swarm, "leaving the swarm", 180)
         else:
             self._remove("secret", "config")
         time.sleep(2)  # a container that is being removed still holds its volume
@@ -194,6 +194,13 @@ class Cluster:
             for name in docker(kind, "ls", "--format", "{{.Name}}").split():
                 if name.startswith(("authsvc_", "authsvc-")):
                     docker(kind, "rm", name)
+
+
+def _left_the_swarm() -> bool:
+    """On a busy machine the engine gives up once and leaves when it is told again."""
+    with suppress(CommandFailed):
+        docker("swarm", "leave", "--force")
+    return state_of_swarm() == "inactive"
 
 
 def earlier_commit() -> str | None:
