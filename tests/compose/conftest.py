@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.compose.engine import Stack, answers, free_name
+from tests.compose.engine import Stack, free_name, why_not
 from tests.servers import free_port
 
 HERE = Path(__file__).parent
@@ -26,8 +26,8 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(scope="session")
 def stack():
-    if not answers():
-        pytest.skip("no Docker engine with compose answers")
+    if reason := why_not():
+        pytest.skip(reason)
     if running := os.environ.get("AUTHSVC_TEST_STACK"):  # PROJECT:PORT of one that runs already, while writing tests
         project, _, port = running.partition(":")
         yield Stack(project, int(port))
@@ -60,12 +60,17 @@ def console(stack):
 
 
 @pytest.fixture(scope="session")
-def pro(stack):
-    """Headers with a key for every model."""
-    return {"Authorization": f"Bearer {stack.issue_key('pros', 'pro')}"}
+def _keys(stack):
+    return [{"Authorization": f"Bearer {key}"} for key in stack.issue_keys(("pros", "pro"), ("frees", "free"))]
 
 
 @pytest.fixture(scope="session")
-def free(stack):
+def pro(_keys):
+    """Headers with a key for every model."""
+    return _keys[0]
+
+
+@pytest.fixture(scope="session")
+def free(_keys):
     """Headers with a key for the English model alone."""
-    return {"Authorization": f"Bearer {stack.issue_key('frees', 'free')}"}
+    return _keys[1]

@@ -7,9 +7,10 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import httpx
@@ -19,20 +20,12 @@ from tests.servers import ROOT, wait_until
 COMMAND_SECONDS = 120
 BUILD_SECONDS = 600
 DOMAIN = "localhost"
+MODELS = ("en_core_web_sm", "fr_core_news_md")
 PAGE = "https://app.example.org"  # may call the models from a browser
 
 
 class NoAnswer(AssertionError):
     """A command of Docker that failed; the text has its output."""
-
-
-def answers() -> bool:
-    """Is there an engine, and a compose that speaks to it?"""
-    return (
-        shutil.which("docker") is not None
-        and _succeeds("docker", "version")
-        and _succeeds(*compose_command(), "version")
-    )
 
 
 def compose_command() -> tuple[str, ...]:
@@ -119,6 +112,11 @@ class Stack:
     def issue_key(self, account: str, plan: str, *more: str) -> str:
         return self.manage("issue_key", "--account", account, "--plan", plan, "--name", "of-tests", *more)
 
+    def issue_keys(self, *orders: tuple[str, ...]) -> list[str]:
+        """One for each (account, plan, more options…), by one process: to start Django costs more than ten keys."""
+        said = self.exec("console", "python", "-c", _ISSUE, json.dumps(orders))
+        return said.split()
+
     def secret(self, path: str) -> str:
         """A file in a volume of secrets, read as the operator's guide says."""
         return self.compose("run", "--rm", "--no-deps", "-T", "secrets", "cat", f"/secrets/{path}").strip()
@@ -137,14 +135,23 @@ class Stack:
     def wait_until_ready(self) -> None:
         """Every route answers what it answers from then on."""
         with self.client("api") as api, self.client("console") as console, self.client() as site:
-            wait_until(lambda: _status(console, "/login/") == 200, "the console", 120)
-            wait_until(lambda: _status(site, "/") == 200, "the site", 60)
-            for model in ("en_core_web_sm", "fr_core_news_md"):
-                wait_until(lambda path=f"/{model}/": _status(api, path) == 401, f"the gate before {model}", 60)
+            wait_until(partial(_says, console, "/login/", 200), "the console", 120)
+            wait_until(partial(_says, site, "/", 200), "the site", 60)
+            for model in MODELS:
+                wait_until(partial(_says, api, f"/{model}/", 401), f"the gate before {model}", 60)
             key = {"Authorization": f"Bearer {self.issue_key('readiness', 'pro')}"}
-            for model in ("en_core_web_sm", "fr_core_news_md"):
-                wait_until(lambda path=f"/{model}/": _status(api, path, key) == 200, model, 120)
+            for model in MODELS:
+                wait_until(partial(_says, api, f"/{model}/", 200, key), model, 120)
 
+
+_ISSUE = """
+import django, json, os, sys
+os.environ["DJANGO_SETTINGS_MODULE"] = "authsvc.settings"
+django.setup()
+from django.core.management import call_command
+for account, plan, *more in json.loads(sys.argv[1]):
+    call_command("issue_key", "--account", account, "--plan", plan, "--name", "of-tests", *more)
+"""
 
 # What the shell that runs the tests may have for another service of this kind.
 _FOREIGN = {
@@ -153,11 +160,11 @@ _FOREIGN = {
 }  # fmt: skip
 
 
-def _status(client: httpx.Client, path: str, headers: dict[str, str] | None = None) -> int:
+def _says(client: httpx.Client, path: str, status: int, headers: dict[str, str] | None = None) -> bool:
     try:
-        return client.get(path, headers=headers).status_code
+        return client.get(path, headers=headers).status_code == status
     except httpx.TransportError:
-        return 0
+        return False
 
 
 def inspect(container: str) -> dict[str, Any]:
@@ -180,4 +187,16 @@ def free_name(name: str) -> str:
     return f"authsvc-{name}-{os.getpid()}"
 
 
-HERE = Path(__file__).parent
+def why_not() -> str | None:
+    """What is missing on this machine, in words."""
+    if shutil.which("docker") is None:
+        return "there is no docker on PATH"
+    if not _succeeds("docker", "version"):
+        return "no Docker engine answers"
+    return None if _succeeds(*compose_command(), "version") else "there is no docker compose"
+
+
+if __name__ == "__main__":
+    reason = why_not()
+    sys.stdout.write(reason or "")
+    sys.exit(reason is not None)

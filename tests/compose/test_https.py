@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.compose import pebble
-from tests.compose.engine import Stack, answers, free_name
+from tests.compose.engine import Stack, free_name, why_not
 from tests.servers import free_port, wait_until
 
 DOMAIN = "stack.test"
@@ -32,8 +33,8 @@ def authority():
 @pytest.fixture(scope="module")
 def https(authority):
     """The stack with https.yml over it; no model but one, and no discovery, which would not trust pebble."""
-    if not answers():
-        pytest.skip("no Docker engine with compose answers")
+    if reason := why_not():
+        pytest.skip(reason)
     more = {
         "DOMAIN": DOMAIN, "ACME_EMAIL": "ada@stack.test", "PUBLISH_ON": "127.0.0.1",
         "HTTPS_PORT": str(authority.tls_port), "ACME_DIRECTORY": authority.directory,
@@ -69,7 +70,7 @@ def ask(https, authority):
             return False
 
     for name in ("", "api", "console", "dashboard"):
-        wait_until(lambda name=name: is_certified(name), f"the certificate of {name or 'the site'}", 120)
+        wait_until(partial(is_certified, name), f"the certificate of {name or 'the site'}", 120)
     return ask
 
 

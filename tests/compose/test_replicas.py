@@ -20,7 +20,7 @@ GO_ON = STOP.replace("SIGSTOP", "SIGCONT")
 @pytest.fixture(scope="module")
 def traffic(stack):
     """50 requests a second by four accounts, each far below its limit."""
-    keys = [stack.issue_key(f"steady{number}", "pro") for number in range(4)]
+    keys = stack.issue_keys(*[(f"steady{number}", "pro") for number in range(4)])
 
     @contextmanager
     def begin():

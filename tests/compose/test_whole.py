@@ -85,18 +85,24 @@ def test_an_address_without_a_model_is_a_problem_and_asks_for_no_key(api, path):
 @pytest.fixture(scope="module")
 def keys(stack):
     """A key for each reason to refuse it."""
-    revoked = stack.issue_key("frees", "free")
+    refused, revoked, expired, elsewhere, reader = stack.issue_keys(
+        ("refused", "free"),
+        ("frees", "free"),
+        ("frees", "free", "--expires-in", "1s"),
+        ("frees", "free", "--allow-ip", "192.0.2.0/24"),
+        ("frees", "free", "--allow-method", "GET"),
+    )
     stack.manage("revoke_key", revoked.split("_")[1])
     stranger = key_strings.Pepper.of("a pepper of another installation, long enough")
     unknown = key_strings.new_key(key_strings.new_key_id(key_strings.new_account_id()), "ask", stranger).text
     return {
-        "free": stack.issue_key("refused", "free"),
+        "free": refused,
         "revoked": revoked,
-        "expired": stack.issue_key("frees", "free", "--expires-in", "1s"),
+        "expired": expired,
         "unknown": unknown,
         "junk": "ask_junk",
-        "elsewhere": stack.issue_key("frees", "free", "--allow-ip", "192.0.2.0/24"),
-        "reader": stack.issue_key("frees", "free", "--allow-method", "GET"),
+        "elsewhere": elsewhere,
+        "reader": reader,
     }
 
 

@@ -1,0 +1,23 @@
+"""The tests inside of the image: its Python is newer than the oldest that the lock is for, and its disk is read-only."""
+
+from __future__ import annotations
+
+from tests.compose.engine import BUILD_SECONDS, docker
+from tests.servers import ROOT
+
+QUICK = "not slow and not stack"
+
+
+def test_the_quick_tests_pass_inside_of_the_image(stack):
+    image = stack.environment["IMAGE"]
+    docker(
+        "build", "-q", "-f", "tests/compose/Dockerfile", "--build-arg", f"IMAGE={image}", "-t", f"{image}-tests", ".",
+        seconds=BUILD_SECONDS,
+    )  # fmt: skip
+    said = docker(
+        "run", "--rm", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--network", "none",
+        "--volume", f"{ROOT}:/checkout:ro", "--workdir", "/checkout", "--env", "HOME=/tmp", f"{image}-tests",
+        "python", "-m", "pytest", "-p", "no:cacheprovider", "-m", QUICK, "--ignore", "tests/samples",
+        seconds=BUILD_SECONDS,
+    )  # fmt: skip
+    assert " passed" in said
