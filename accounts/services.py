@@ -16,7 +16,17 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts import keys
-from accounts.models import Account, AccountOverride, ApiKey, AuditEvent, KeyLimit, KeySecret, Membership, User
+from accounts.models import (
+    Account,
+    AccountOverride,
+    ApiKey,
+    AuditEvent,
+    KeptAnswer,
+    KeyLimit,
+    KeySecret,
+    Membership,
+    User,
+)
 from accounts.publish import Publication, change, models_base
 from quotas import names, rules, store
 from quotas.limits import EVERY_MODEL, Limit
@@ -24,6 +34,8 @@ from quotas.models import Catalogue, Plan, ServedModel
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 LONGEST_GRACE = timedelta(days=7)
+KEPT_FOR = timedelta(hours=24)
+_ON_A_SWEEP = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +345,13 @@ def store_new_digests(partitions: Iterable[str]) -> int:
             count += _store_new_digest(int(secret_id), pepper, digest)
             client.hdel(names.new_digests(part), secret_id)
     return count
+
+
+def sweep_kept_answers() -> int:
+    """Forget answers to requests with an Idempotency-Key that are older than a day; their number."""
+    old = KeptAnswer.objects.filter(created_at__lt=timezone.now() - KEPT_FOR).values_list("pk", flat=True)
+    ids = list(old[:_ON_A_SWEEP])
+    return KeptAnswer.objects.filter(pk__in=ids).delete()[0] if ids else 0
 
 
 def _store_new_digest(secret_id: int, pepper: str, digest: str) -> bool:
