@@ -1,0 +1,73 @@
+"""The page behind an invitation's link: sign in or make a user, and join."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib.auth import login
+from django.contrib.auth.forms import BaseUserCreationForm
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods
+
+from accounts.invitations import accept, behind
+from accounts.models import Invitation, User
+from accounts.services import Actor, Refused
+
+if TYPE_CHECKING:  # generic in the stubs alone
+    _CreationForm = BaseUserCreationForm[User]
+else:
+    _CreationForm = BaseUserCreationForm
+
+# The link is a secret: it goes to no other site, and no cache keeps the page.
+_HEADERS = {"Referrer-Policy": "no-referrer"}
+
+
+class NewUser(_CreationForm):
+    class Meta:
+        model = User
+        fields = ("username",)
+
+
+@never_cache
+@sensitive_post_parameters()
+@require_http_methods(["GET", "HEAD", "POST"])
+def invitation(request: HttpRequest, token: str) -> HttpResponse:
+    """What the invitation is to; joining takes a POST, so that a mail scanner that opens links accepts nothing."""
+    found = behind(token)
+    if found is None:
+        return render(request, "console/invitation_gone.html", status=410, headers=_HEADERS)
+    try:
+        if request.method == "POST":
+            if request.user.is_authenticated:
+                return _join(request, found)
+            form = NewUser(request.POST)
+            if form.is_valid():
+                return _make_user_and_join(request, found, form)
+        else:
+            form = NewUser(initial={"username": found.email})
+    except Refused:  # somebody used the same link at the same moment
+        return render(request, "console/invitation_gone.html", status=410, headers=_HEADERS)
+    context = {"invitation": found, "form": form, "sign_in": request.get_full_path()}
+    return render(request, "console/invitation.html", context, headers=_HEADERS)
+
+
+def _join(request: HttpRequest, found: Invitation) -> HttpResponse:
+    actor = Actor.person(request)
+    assert actor.user is not None
+    accept(found, actor.user, actor=actor)
+    return render(request, "console/invitation_accepted.html", {"invitation": found}, headers=_HEADERS)
+
+
+def _make_user_and_join(request: HttpRequest, found: Invitation, form: NewUser) -> HttpResponse:
+    """The mail reached who has the link, so the address is theirs."""
+    with transaction.atomic():
+        user: User = form.save(commit=False)
+        user.email = found.email
+        user.save()
+        accept(found, user, actor=Actor(user.get_username(), str(request.META.get("REMOTE_ADDR") or "")[:45], user))
+    login(request, user)
+    return render(request, "console/invitation_accepted.html", {"invitation": found}, headers=_HEADERS)
