@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,8 @@ from accounts.provisioning import Override, Wanted, overrides_of, put_account, s
 from quotas.limits import MOST_BURST, MOST_CALENDAR
 
 STATES = ("active", "suspended", "closed")
+EXTERNAL_ID = r"^[A-Za-z0-9._~:@|+-]{1,200}\Z"
+EXTERNAL_ID_WORDS = "Use 1 to 200 of A-Z a-z 0-9 . _ ~ : @ | + -."
 MOST_OVERRIDES = 100
 
 
@@ -71,6 +74,8 @@ class ByExternalId(View):
         caller = self.caller
         for action in (Action.PROVISION_ACCOUNT, *_actions_for(request.data if isinstance(request.data, dict) else {})):
             require_operator(caller, action)
+        if not re.match(EXTERNAL_ID, external_id):
+            raise serializers.ValidationError({"external_id": EXTERNAL_ID_WORDS})
         changes = body_of(request, ProvisionIn, partial=True)
         account, was_made, publication = put_account(external_id, wanted_of(changes), actor=caller.actor)
         return answer(publication, 201 if was_made else 200, shown(caller, account))
@@ -165,7 +170,7 @@ class ProvisionIn(Strict):
 
 
 class AccountChange(ProvisionIn):
-    external_id = Text(max_length=200, required=False)
+    external_id = serializers.RegexField(EXTERNAL_ID, required=False, error_messages={"invalid": EXTERNAL_ID_WORDS})
 
 
 class AccountOut(AnySerializer):

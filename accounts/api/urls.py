@@ -24,18 +24,13 @@ class AccountId(StringConverter):
     regex = "[0-9A-Za-z]{8}"
 
 
-class ExternalId(StringConverter):
-    regex = "[A-Za-z0-9._~:@|+-]{1,200}"
-
-
 register_converter(PublicId, "public_id")
 register_converter(AccountId, "account_id")
-register_converter(ExternalId, "external_id")
 
 urlpatterns = [
     path("me/", Me.as_view(), name="me"),
     path("accounts/", Accounts.as_view(), name="accounts"),
-    path("accounts/by-external-id/<external_id:external_id>", ByExternalId.as_view(), name="account-by-external-id"),
+    path("accounts/by-external-id/<str:external_id>", ByExternalId.as_view(), name="account-by-external-id"),
     path("accounts/<account_id:id>/", OneAccount.as_view(), name="account"),
     path("accounts/<account_id:id>/export/", Export.as_view(), name="account-export"),
     path("accounts/<account_id:id>/close/", Close.as_view(), name="account-close"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import login
 from django.contrib.auth.forms import BaseUserCreationForm
@@ -22,9 +22,6 @@ if TYPE_CHECKING:  # generic in the stubs alone
 else:
     _CreationForm = BaseUserCreationForm
 
-# The link is a secret: it goes to no other site, and no cache keeps the page.
-_HEADERS = {"Referrer-Policy": "no-referrer"}
-
 
 class NewUser(_CreationForm):
     class Meta:
@@ -39,7 +36,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
     """What the invitation is to; joining takes a POST, so that a mail scanner that opens links accepts nothing."""
     found = behind(token)
     if found is None:
-        return render(request, "console/invitation_gone.html", status=410, headers=_HEADERS)
+        return _page(request, "invitation_gone", status=410)
     try:
         if request.method == "POST":
             if request.user.is_authenticated:
@@ -50,16 +47,16 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
         else:
             form = NewUser(initial={"username": found.email})
     except Refused:  # somebody used the same link at the same moment
-        return render(request, "console/invitation_gone.html", status=410, headers=_HEADERS)
+        return _page(request, "invitation_gone", status=410)
     context = {"invitation": found, "form": form, "sign_in": request.get_full_path()}
-    return render(request, "console/invitation.html", context, headers=_HEADERS)
+    return _page(request, "invitation", context)
 
 
 def _join(request: HttpRequest, found: Invitation) -> HttpResponse:
     actor = Actor.person(request)
     assert actor.user is not None
     accept(found, actor.user, actor=actor)
-    return render(request, "console/invitation_accepted.html", {"invitation": found}, headers=_HEADERS)
+    return _page(request, "invitation_accepted", {"invitation": found})
 
 
 def _make_user_and_join(request: HttpRequest, found: Invitation, form: NewUser) -> HttpResponse:
@@ -70,4 +67,11 @@ def _make_user_and_join(request: HttpRequest, found: Invitation, form: NewUser) 
         user.save()
         accept(found, user, actor=Actor(user.get_username(), str(request.META.get("REMOTE_ADDR") or "")[:45], user))
     login(request, user)
-    return render(request, "console/invitation_accepted.html", {"invitation": found}, headers=_HEADERS)
+    return _page(request, "invitation_accepted", {"invitation": found})
+
+
+def _page(request: HttpRequest, name: str, context: dict[str, Any] | None = None, status: int = 200) -> HttpResponse:
+    """The link is a secret: it goes to no other site, and no cache keeps the page."""
+    response = render(request, f"console/{name}.html", context, status=status)
+    response["Referrer-Policy"] = "no-referrer"
+    return response
