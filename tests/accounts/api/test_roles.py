@@ -79,7 +79,7 @@ GET    audit/                                       ! ..++ . ..+ ---- - ! +--- !
 GET    audit/?account={account}                     ! --++ 0 0-+ ---- - ! +--- !
 """
 
-BODIES = {
+BODIES: dict[str, dict[str, object]] = {
     "PUT accounts/by-external-id/{external}": {"status": "suspended"},
     "PUT accounts/by-external-id/{external} plan": {"plan": "pro"},
     "PATCH accounts/{account}/ name": {"name": "new"},
