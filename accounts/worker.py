@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts import publish
 from accounts.models import SeenStore
-from accounts.services import note_last_uses, store_new_digests, sweep_kept_answers
+from accounts.services import name_members, note_last_uses, store_new_digests, sweep_kept_answers
 from quotas import names, store
 from quotas.ledger import begin_new_births, copy_usage
 
@@ -60,9 +60,10 @@ class Worker:
         return turn
 
     def _sweep(self) -> None:
-        """Forget, every minute, what is kept for a day."""
+        """Forget, every minute, what is kept for a day; and mend what the version before leaves out."""
         if monotonic() - self._swept_at >= EVERY_SECONDS:
             sweep_kept_answers()
+            name_members()
             self._swept_at = monotonic()
 
     def _mend(self) -> int:
