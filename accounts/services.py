@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -16,7 +17,18 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts import keys
-from accounts.models import Account, AccountOverride, ApiKey, AuditEvent, KeyLimit, KeySecret, Membership, User
+from accounts.models import (
+    Account,
+    AccountOverride,
+    ApiKey,
+    AuditEvent,
+    KeptAnswer,
+    KeyLimit,
+    KeySecret,
+    Membership,
+    User,
+    new_member_id,
+)
 from accounts.publish import Publication, change, models_base
 from quotas import names, rules, store
 from quotas.limits import EVERY_MODEL, Limit
@@ -24,6 +36,8 @@ from quotas.models import Catalogue, Plan, ServedModel
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 LONGEST_GRACE = timedelta(days=7)
+KEPT_FOR = timedelta(hours=24)
+_ON_A_SWEEP = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +84,16 @@ def peppers() -> list[keys.Pepper]:
 
 
 def needed_peppers() -> dict[str, int]:
-    """How many secrets that still work need which pepper, by its id."""
+    """How many secrets that still work, of keys and of the API's credentials, need which pepper, by its id."""
     now = timezone.now()
+    in_time = Q(expires_at__isnull=True) | Q(expires_at__gt=now)
     living = KeySecret.objects.filter(
-        Q(expires_at__isnull=True) | Q(expires_at__gt=now),
-        Q(key__expires_at__isnull=True) | Q(key__expires_at__gt=now),
-        key__revoked_at__isnull=True,
+        in_time, Q(key__expires_at__isnull=True) | Q(key__expires_at__gt=now), key__revoked_at__isnull=True
     )
-    return dict(living.values_list("pepper").annotate(secrets=Count("id")).order_by())
+    counts = Counter(dict(living.values_list("pepper").annotate(secrets=Count("id")).order_by()))
+    for credential in (ManagementKey, OperatorToken):
+        counts.update(credential.objects.filter(in_time, revoked_at=None).values_list("pepper", flat=True))
+    return counts
 
 
 def create_account(name: str, plan: Plan, *, actor: Actor, owner: User | None = None) -> tuple[Account, Publication]:
@@ -89,7 +105,7 @@ def create_account(name: str, plan: Plan, *, actor: Actor, owner: User | None = 
         if owner is not None:
             account.memberships.create(user=owner, role="owner")
         publication.of_birth(account)
-        _record(actor, "account.create", account, account.public_id, None, _account_state(account))
+        _record(actor, "account.create", account, account.public_id, None, account_state(account))
     return account, publication
 
 
@@ -138,7 +154,7 @@ def override_limit(
     """Give the account another amount for the limit of this name; None takes the override away."""
     with change() as publication:
         _lock(account)
-        before = _account_state(account)
+        before = account_state(account)
         existing = account.overrides.filter(limit_name=name).first()
         if amount is None:
             if existing is not None:
@@ -149,13 +165,13 @@ def override_limit(
                 known = ", ".join(account.plan.limits.values_list("name", flat=True)) or "none"
                 raise Refused(f"The plan {account.plan.name} has no limit named {name!r}; it has: {known}.")
             overridden = replace(limit.value(), amount=amount, burst=limit.burst if burst is None else burst)
-            _hold([overridden], costs_of(account.plan, None))
+            hold([overridden], costs_of(account.plan, None))
             override = existing or AccountOverride(account=account, limit_name=name)
             override.amount, override.burst = amount, burst
             override.full_clean()
             override.save()
         publication.of_account(account)
-        _record(actor, "account.override", account, account.public_id, before, _account_state(account))
+        _record(actor, "account.override", account, account.public_id, before, account_state(account))
     return publication
 
 
@@ -177,9 +193,24 @@ def set_role(account: Account, user: User, role: str | None, *, actor: Actor) ->
             _record(actor, "account.member", account, account.public_id, before, after)
 
 
-def record_act(actor: Actor, act: str, subject: str, *, before: Any = None, after: Any = None) -> None:
+def change_member(member: Membership, role: str | None, *, actor: Actor) -> None:
+    """Give a member another role, or none at all; but an account that has an owner keeps one."""
+    with transaction.atomic():
+        account = (
+            models_base(Account).select_for_update().get(pk=member.account_id)
+        )  # so that two owners cannot go at once
+        owners = account.memberships.filter(role=Membership.Role.OWNER)
+        is_owner = owners.filter(pk=member.pk).exists()
+        if is_owner and role != Membership.Role.OWNER and not owners.exclude(pk=member.pk).exists():
+            raise Refused(f"{member.user.get_username()} is the last owner: make somebody else an owner first.")
+        set_role(account, member.user, role, actor=actor)
+
+
+def record_act(
+    actor: Actor, act: str, subject: str, *, account: Account | None = None, before: Any = None, after: Any = None
+) -> None:
     """Write down an act that the gate need not know, such as a change of a user."""
-    _record(actor, act, None, subject, before, after)
+    _record(actor, act, account, subject, before, after)
 
 
 def create_first_operator(*, username: str, email: str, password: str, address: str) -> User:
@@ -214,10 +245,12 @@ def issue_key(
     limits: Sequence[Limit] = (),
     expires_at: datetime | None = None,
     metadata: Mapping[str, Any] | None = None,
+    secret: str | None = None,
 ) -> Issued:
     """Create a key. The text returned beside it is shown once and cannot be read again.
 
-    A form brings the last 8 characters of the public id with it (`key_id`), so that sending it twice issues once.
+    A form brings the last 8 characters of the public id with it (`key_id`), so that sending it twice issues once. With
+    an Idempotency-Key comes the secret that is derived from it.
     """
     with change() as publication:
         _lock(account)
@@ -241,7 +274,7 @@ def issue_key(
         key.full_clean(exclude=["public_id"])
         key.save()
         _narrow(key, limits)
-        new = _add_secret(key)
+        new = _add_secret(key, secret)
         publication.of_birth(key)
         _record(actor, "key.issue", account, key.public_id, None, _key_state(key))
     return Issued(key, new.text, publication)
@@ -268,7 +301,9 @@ def check_key(**changes: Any) -> None:
     _set(ApiKey(), **changes)
 
 
-def rotate_key(key: ApiKey, *, grace: timedelta, actor: Actor, version: int | None = None) -> Issued:
+def rotate_key(
+    key: ApiKey, *, grace: timedelta, actor: Actor, version: int | None = None, secret: str | None = None
+) -> Issued:
     """Give the key a new secret; the old ones live on for the grace of 0 to 7 days.
 
     A form brings the key's version with it, so that sending it twice rotates once.
@@ -282,10 +317,10 @@ def rotate_key(key: ApiKey, *, grace: timedelta, actor: Actor, version: int | No
         if version not in (None, key.version):
             raise Refused(f"The key {key.public_id} has changed since this form was opened: open it again.")
         ends = timezone.now() + grace
-        for secret in key.secrets.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=ends)):
-            secret.expires_at = ends
-            secret.save(update_fields=["expires_at"])
-        new = _add_secret(key)
+        for old in key.secrets.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=ends)):
+            old.expires_at = ends
+            old.save(update_fields=["expires_at"])
+        new = _add_secret(key, secret)
         publication.of_key(key)
         _record(actor, "key.rotate", key.account, key.public_id, None, {"old_until": ends.isoformat()})
     return Issued(key, new.text, publication)
@@ -365,6 +400,21 @@ def store_new_digests(partitions: Iterable[str]) -> int:
     return count
 
 
+def sweep_kept_answers() -> int:
+    """Forget answers to requests with an Idempotency-Key that are older than a day; their number."""
+    old = KeptAnswer.objects.filter(created_at__lt=timezone.now() - KEPT_FOR).values_list("pk", flat=True)
+    ids = list(old[:_ON_A_SWEEP])
+    return KeptAnswer.objects.filter(pk__in=ids).delete()[0] if ids else 0
+
+
+def name_members() -> int:
+    """Give public ids to memberships that the version before has made beside this one; their number."""
+    unnamed = list(Membership.objects.filter(public_id=None)[:_ON_A_SWEEP])
+    for membership in unnamed:
+        Membership.objects.filter(pk=membership.pk, public_id=None).update(public_id=new_member_id())
+    return len(unnamed)
+
+
 def _store_new_digest(secret_id: int, pepper: str, digest: str) -> bool:
     with change() as publication:
         key = models_base(ApiKey).select_for_update().filter(secrets=secret_id).first()  # first, as everybody does
@@ -386,14 +436,14 @@ def _change_account(
     """Set the fields that the account, locked, should get. None at all: it was done before, and is published again."""
     with change() as publication:
         _lock(account)
-        before = _account_state(account)
+        before = account_state(account)
         fields = fields_of(account)
         if fields:
             for name, value in fields.items():
                 setattr(account, name, value)
             account.full_clean()
             account.save(update_fields=list(fields))
-            _record(actor, act, account, account.public_id, before, _account_state(account))
+            _record(actor, act, account, account.public_id, before, account_state(account))
         # Also the second time: who repeats it because the first answer was "pending" wants it published.
         publication.of_account(account)
     return publication
@@ -457,7 +507,7 @@ def _methods(methods: Sequence[str]) -> list[str]:
 def _narrow(key: ApiKey, limits: Sequence[Limit]) -> None:
     """Make these the key's own limits. One whose counter stays is counted since when it was."""
     wanted = [replace(limit, scope="key") for limit in limits]
-    _hold(wanted, costs_of(key.account.plan, key.narrowed_to))
+    hold(wanted, costs_of(key.account.plan, key.narrowed_to))
     since = {}
     for row in key.limits.select_related("model"):
         since[row.as_limit("key").identity] = row.counted_since
@@ -483,7 +533,7 @@ def costs_of(plan: Plan, narrowed_to: list[str] | None) -> dict[str, int]:
     return dict(models.values_list("slug", "cost"))
 
 
-def _hold(limits: Sequence[Limit], costs: Mapping[str, int]) -> None:
+def hold(limits: Sequence[Limit], costs: Mapping[str, int], *, of: str = "limits") -> None:
     """Refuse limits that no plan may have either."""
     named = {limit.model for limit in limits} - {EVERY_MODEL}
     unknown = named - set(ServedModel.objects.filter(slug__in=named).values_list("slug", flat=True))
@@ -492,11 +542,11 @@ def _hold(limits: Sequence[Limit], costs: Mapping[str, int]) -> None:
     faults += [text for _, text in rules.doubles(limits)]
     faults += [text for _, text in rules.costs_that_never_fit(limits, costs)]
     if faults:
-        raise ValidationError({"limits": faults})
+        raise ValidationError({of: faults})
 
 
-def _add_secret(key: ApiKey) -> keys.NewKey:
-    new = keys.new_key(key.public_id, settings.KEY_PREFIX, peppers()[0])
+def _add_secret(key: ApiKey, secret: str | None) -> keys.NewKey:
+    new = keys.new_key(key.public_id, settings.KEY_PREFIX, peppers()[0], secret)
     KeySecret.objects.create(key=key, digest=new.digest, pepper=new.pepper, minted_pepper=new.pepper, start=new.start)
     return new
 
@@ -508,7 +558,8 @@ def _record(actor: Actor, act: str, account: Account | None, subject: str, befor
     )  # fmt: skip
 
 
-def _account_state(account: Account) -> dict[str, Any]:
+def account_state(account: Account) -> dict[str, Any]:
+    """What the audit log says of an account."""
     return {
         "name": account.name,
         "plan": account.plan.name,

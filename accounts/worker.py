@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts import publish
 from accounts.models import SeenStore
-from accounts.services import note_last_uses, store_new_digests
+from accounts.services import name_members, note_last_uses, store_new_digests, sweep_kept_answers
 from quotas import names, store
 from quotas.ledger import begin_new_births, copy_usage
 
@@ -44,7 +44,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._server = ""
-        self._republished_at = -float(EVERY_SECONDS)
+        self._republished_at = self._swept_at = -float(EVERY_SECONDS)
 
     def turn(self) -> Turn:
         """Do what is due. Raises RedisError or DatabaseError; the next turn goes on from there."""
@@ -56,7 +56,15 @@ class Worker:
         turn.copied = copied.hashes
         note_last_uses(copied.last_uses)
         turn.redigested = store_new_digests(partitions)
+        self._sweep()
         return turn
+
+    def _sweep(self) -> None:
+        """Forget, every minute, what is kept for a day; and mend what the version before leaves out."""
+        if monotonic() - self._swept_at >= EVERY_SECONDS:
+            sweep_kept_answers()
+            name_members()
+            self._swept_at = monotonic()
 
     def _mend(self) -> int:
         """Publish again what an old replica, promoted, or an old copy, restored, may have undone."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import dj_database_url
 
-from authsvc import env, faults
+from authsvc import env, faults, mail
 from authsvc.env import BadSetting, host_of
 
 faults.say_plainly()  # manage.py stays Django's own: what it cannot go on with is one sentence, not a traceback
@@ -29,6 +29,14 @@ ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "*" if DEBUG else "localhost,127.0.0.
 # Where people and clients find us.
 GATEWAY_URL = env.address("GATEWAY_URL", "http://127.0.0.1:8080")
 CONSOLE_URL = env.address("CONSOLE_URL", "http://127.0.0.1:8081")
+
+# How invitations are sent.
+_MAIL = mail.server_at(env.text("EMAIL_URL", "console://" if DEBUG else ""))
+EMAIL_BACKEND, EMAIL_HOST, EMAIL_PORT = _MAIL.backend, _MAIL.host, _MAIL.port
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _MAIL.user, _MAIL.password
+EMAIL_USE_TLS, EMAIL_USE_SSL = _MAIL.starts_tls, _MAIL.is_tls
+EMAIL_TIMEOUT = mail.SECONDS
+DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", "authsvc@localhost")
 
 # What an operator may choose.
 SERVES = env.words("AUTHSVC_SERVES", "gate,console")  # one image, two kinds of process

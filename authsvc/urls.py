@@ -8,6 +8,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from accounts import first_operator
+from accounts.console.invitation import invitation
 from authsvc import pages
 from authsvc.gate.view import auth
 
@@ -19,6 +20,7 @@ urlpatterns = [
     path("logout/", LogoutView.as_view(), name="logout"),
     path("first-operator/", first_operator.create, name="first_operator_form"),
     path("first-operator/<str:token>/", first_operator.enter, name="first_operator"),
+    path("invitations/<str:token>/", invitation, name="invitation"),
     path("errors/<slug:code>", pages.error, name="error"),
-    path("api/v1/", include("accounts.api_urls")),
+    path("api/v1/", include("accounts.api.urls")),
 ]

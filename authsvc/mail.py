@@ -1,0 +1,65 @@
+"""Where mail goes: EMAIL_URL, and what stands there while nobody has set it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+
+from django.core.mail.backends.base import BaseEmailBackend
+from django.core.mail.message import EmailMessage
+
+from authsvc.env import BadSetting
+
+SECONDS = 10
+_BACKENDS = "django.core.mail.backends"
+_PORTS = {"smtp": 587, "smtps": 465, "smtp+plain": 25}
+_EXPECTED = "write smtp://USER:PASSWORD@HOST:587 (STARTTLS), smtps://…:465, smtp+plain://HOST:25 or console://"
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """What Django's EMAIL_* settings say."""
+
+    backend: str
+    host: str = "localhost"
+    port: int = 25
+    user: str = ""
+    password: str = field(default="", repr=False)
+    starts_tls: bool = False
+    is_tls: bool = False
+
+
+class MailIsOff(OSError):
+    """No mail can be sent, because EMAIL_URL is not set."""
+
+
+class NoMail(BaseEmailBackend):
+    """Says that it cannot send, where swallowing the mail would look like success."""
+
+    def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
+        raise MailIsOff("EMAIL_URL is not set")
+
+
+def server_at(url: str) -> MailServer:
+    """The server that this address names. Raises BadSetting."""
+    if not url:
+        return MailServer("authsvc.mail.NoMail")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise BadSetting(f"EMAIL_URL cannot be read: {_EXPECTED}.") from error
+    if parts.scheme == "console":
+        return MailServer(f"{_BACKENDS}.console.EmailBackend")
+    if parts.scheme not in _PORTS or not host:
+        raise BadSetting(f"EMAIL_URL is no address of a mail server: {_EXPECTED}.")
+    return MailServer(
+        f"{_BACKENDS}.smtp.EmailBackend",
+        host,
+        port or _PORTS[parts.scheme],
+        unquote(parts.username or ""),
+        unquote(parts.password or ""),
+        starts_tls=parts.scheme == "smtp",
+        is_tls=parts.scheme == "smtps",
+    )
