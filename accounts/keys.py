@@ -60,9 +60,9 @@ def new_key_id(account_id: str) -> str:
     return account_id + _random(ID_LENGTH - ACCOUNT_LENGTH)
 
 
-def new_key(public_id: str, prefix: str, pepper: Pepper) -> NewKey:
+def new_key(public_id: str, prefix: str, pepper: Pepper, secret: str | None = None) -> NewKey:
     """Mint a key string with this public id. Its text is shown once and never stored."""
-    body = f"{prefix}_{public_id}_{_random(SECRET_LENGTH)}".encode()
+    body = f"{prefix}_{public_id}_{secret or _random(SECRET_LENGTH)}".encode()
     mac = pepper.mac(body)
     checked = body + check_of(mac)
     text = (checked + crc_of(checked)).decode()
@@ -147,6 +147,17 @@ class KeyReader:
             if hmac.compare_digest(check_of(mac), check):
                 return PresentedKey(shape[1].decode(), body, pepper, digest_of(mac))
         return PresentedKey(shape[1].decode(), body, None, b"") if trust_crc else FORGED
+
+
+def derived_secret(pepper: Pepper, *parts: str) -> str:
+    """A secret that only the pepper and these parts together make, and make again (docs/decisions/0012)."""
+    told = b"".join(b"%d:%b" % (len(part.encode()), part.encode()) for part in ("authsvc derived secret", *parts))
+    number = int.from_bytes(hmac.digest(pepper.value, told, "sha512"), "big")  # 512 bits for 190: no bias that counts
+    characters = []
+    for _ in range(SECRET_LENGTH):
+        number, rest = divmod(number, len(ALPHABET))
+        characters.append(chr(ALPHABET[rest]))
+    return "".join(characters)
 
 
 def _random(length: int) -> str:

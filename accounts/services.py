@@ -161,9 +161,11 @@ def set_role(account: Account, user: User, role: str | None, *, actor: Actor) ->
             _record(actor, "account.member", account, account.public_id, before, after)
 
 
-def record_act(actor: Actor, act: str, subject: str, *, before: Any = None, after: Any = None) -> None:
+def record_act(
+    actor: Actor, act: str, subject: str, *, account: Account | None = None, before: Any = None, after: Any = None
+) -> None:
     """Write down an act that the gate need not know, such as a change of a user."""
-    _record(actor, act, None, subject, before, after)
+    _record(actor, act, account, subject, before, after)
 
 
 def issue_key(
@@ -178,10 +180,12 @@ def issue_key(
     limits: Sequence[Limit] = (),
     expires_at: datetime | None = None,
     metadata: Mapping[str, Any] | None = None,
+    secret: str | None = None,
 ) -> Issued:
     """Create a key. The text returned beside it is shown once and cannot be read again.
 
-    A form brings the last 8 characters of the public id with it (`key_id`), so that sending it twice issues once.
+    A form brings the last 8 characters of the public id with it (`key_id`), so that sending it twice issues once. With
+    an Idempotency-Key comes the secret that is derived from it.
     """
     with change() as publication:
         _lock(account)
@@ -205,7 +209,7 @@ def issue_key(
         key.full_clean(exclude=["public_id"])
         key.save()
         _narrow(key, limits)
-        new = _add_secret(key)
+        new = _add_secret(key, secret)
         publication.of_birth(key)
         _record(actor, "key.issue", account, key.public_id, None, _key_state(key))
     return Issued(key, new.text, publication)
@@ -232,7 +236,9 @@ def check_key(**changes: Any) -> None:
     _set(ApiKey(), **changes)
 
 
-def rotate_key(key: ApiKey, *, grace: timedelta, actor: Actor, version: int | None = None) -> Issued:
+def rotate_key(
+    key: ApiKey, *, grace: timedelta, actor: Actor, version: int | None = None, secret: str | None = None
+) -> Issued:
     """Give the key a new secret; the old ones live on for the grace of 0 to 7 days.
 
     A form brings the key's version with it, so that sending it twice rotates once.
@@ -246,10 +252,10 @@ def rotate_key(key: ApiKey, *, grace: timedelta, actor: Actor, version: int | No
         if version not in (None, key.version):
             raise Refused(f"The key {key.public_id} has changed since this form was opened: open it again.")
         ends = timezone.now() + grace
-        for secret in key.secrets.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=ends)):
-            secret.expires_at = ends
-            secret.save(update_fields=["expires_at"])
-        new = _add_secret(key)
+        for old in key.secrets.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=ends)):
+            old.expires_at = ends
+            old.save(update_fields=["expires_at"])
+        new = _add_secret(key, secret)
         publication.of_key(key)
         _record(actor, "key.rotate", key.account, key.public_id, None, {"old_until": ends.isoformat()})
     return Issued(key, new.text, publication)
@@ -459,8 +465,8 @@ def _hold(limits: Sequence[Limit], costs: Mapping[str, int]) -> None:
         raise ValidationError({"limits": faults})
 
 
-def _add_secret(key: ApiKey) -> keys.NewKey:
-    new = keys.new_key(key.public_id, settings.KEY_PREFIX, peppers()[0])
+def _add_secret(key: ApiKey, secret: str | None) -> keys.NewKey:
+    new = keys.new_key(key.public_id, settings.KEY_PREFIX, peppers()[0], secret)
     KeySecret.objects.create(key=key, digest=new.digest, pepper=new.pepper, minted_pepper=new.pepper, start=new.start)
     return new
 

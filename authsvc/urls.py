@@ -17,5 +17,5 @@ urlpatterns = [
     path("login/", LoginView.as_view(template_name="console/sign_in.html"), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("errors/<slug:code>", pages.error, name="error"),
-    path("api/v1/", include("accounts.api_urls")),
+    path("api/v1/", include("accounts.api.urls")),
 ]

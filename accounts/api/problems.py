@@ -28,6 +28,10 @@ class Conflict(rest.APIException):
     status_code = HTTPStatus.CONFLICT
 
 
+class Unprocessable(rest.APIException):
+    status_code = HTTPStatus.UNPROCESSABLE_ENTITY
+
+
 def problem_of(error: Exception, context: dict[str, Any]) -> Response:
     """DRF's exception handler: every error that a view of the API can end with."""
     set_rollback()
@@ -56,7 +60,7 @@ def problem_of(error: Exception, context: dict[str, Any]) -> Response:
 
 def _of_rest(error: rest.APIException) -> Response:
     headers = {}
-    if header := getattr(error, "auth_header", None):
+    if header := getattr(error, "challenge", None) or getattr(error, "auth_header", None):
         headers["WWW-Authenticate"] = header
     if wait := getattr(error, "wait", None):
         headers["Retry-After"] = str(int(wait) + 1)

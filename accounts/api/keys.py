@@ -1,0 +1,215 @@
+"""Keys for models: listed, issued, changed, rotated and revoked."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.api.access import Action, Caller, allowed_to, find, find_account, role_in, seen_by
+from accounts.api.fields import AnySerializer, Metadata, Moment, Strict, Text, Whole, YesOrNo
+from accounts.api.paging import PageQuery, Pages, order_of
+from accounts.api.resource import View, answer, body_of, query_of
+from accounts.models import Account, ApiKey
+from accounts.services import LONGEST_GRACE, METHODS, change_key, end_rotation, issue_key, revoke_key, rotate_key
+from quotas import limits, rules
+from quotas.limits import EVERY_MODEL, Limit
+
+MOST_LIMITS = MOST_MODELS = 100
+MOST_NETWORKS = 100
+
+
+class KeyPages(Pages):
+    orders = {"created": "id", "name": "name"}
+
+
+class Keys(View):
+    pagination_class = KeyPages
+
+    def get(self, request: Request) -> Response:
+        """The keys of all accounts that you may see, newest first."""
+        query = query_of(request, KeyQuery)
+        if account := query.get("account"):
+            rows = keys_shown().filter(account=find_account(self.caller, Action.READ_KEYS, account))
+        else:
+            rows = allowed_to(self.caller, Action.READ_KEYS, keys_shown(), "account__")
+        return self.page(_filtered(rows, query), KeyOut, order_of(query))
+
+    def post(self, request: Request) -> Response:
+        """Issue a key. Its text is in this answer and can never be read again."""
+        self.caller.require(Action.ISSUE_KEY)
+        wanted = body_of(request, KeyIn)
+        account = account_to_act_for(self.caller, Action.ISSUE_KEY, wanted.pop("account", None))
+        issued = issue_key(account, actor=self.caller.actor, **wanted)
+        return answer(issued.publication, 201, {**shown(issued.key), "key": issued.text})
+
+
+class Key(View):
+    def get(self, request: Request, id: str) -> Response:
+        """One key."""
+        return Response(KeyOut(find(self.caller, Action.READ_KEYS, keys_shown(), "account__", public_id=id)).data)
+
+    def patch(self, request: Request, id: str) -> Response:
+        """Change what is sent and leave the rest. `limits` is the whole list."""
+        key = key_to_change(self.caller, id)
+        changes = body_of(request, KeyChange, partial=True)
+        publication = change_key(key, actor=self.caller.actor, **changes)
+        return answer(publication, 200, shown(key))
+
+    def delete(self, request: Request, id: str) -> Response:
+        """Revoke a key: after 204 its next request is refused."""
+        key = key_to_change(self.caller, id)
+        return answer(revoke_key(key, actor=self.caller.actor), 204, {"id": key.public_id})
+
+
+class Rotate(View):
+    def post(self, request: Request, id: str) -> Response:
+        """Give a key a new secret; the old one works until the grace is over."""
+        key = key_to_change(self.caller, id)
+        grace = timedelta(seconds=body_of(request, RotateIn)["grace_seconds"])
+        issued = rotate_key(key, grace=grace, actor=self.caller.actor)
+        return answer(issued.publication, 200, {**shown(issued.key), "key": issued.text})
+
+
+class EndRotation(View):
+    def post(self, request: Request, id: str) -> Response:
+        """End the grace of old secrets now: their next request is refused."""
+        key = key_to_change(self.caller, id)
+        publication = end_rotation(key, actor=self.caller.actor)
+        return answer(publication, 200, shown(key))
+
+
+def keys_shown() -> QuerySet[ApiKey]:
+    """Keys with all that KeyOut shows, in a number of queries that does not grow with theirs."""
+    return ApiKey.objects.select_related("account").prefetch_related("secrets", "limits__model")
+
+
+def shown(key: ApiKey) -> dict[str, Any]:
+    return dict(KeyOut(keys_shown().get(pk=key.pk)).data)
+
+
+def key_to_change(caller: Caller, id: str) -> ApiKey:
+    rows = ApiKey.objects.select_related("account__plan")
+    return find(caller, Action.CHANGE_KEY, rows, "account__", public_id=id)
+
+
+def account_to_act_for(caller: Caller, action: Action, public_id: str | None) -> Account:
+    """The account that is named, or the caller's only one."""
+    if public_id is not None:
+        return find_account(caller, action, public_id)
+    mine = seen_by(caller, Account.objects.select_related("plan")).order_by("pk")
+    first: list[Account] = list(mine[:2])
+    if len(first) != 1 or caller.is_operator:
+        ids = ", ".join(mine.values_list("public_id", flat=True)[:20]) or "none"
+        words = "Say which account." if caller.is_operator else f"Say which account; yours are: {ids}."
+        raise ValidationError({"account": words})
+    if not caller.may(action, role_in(first[0])):
+        raise PermissionDenied
+    return first[0]
+
+
+def _filtered(rows: QuerySet[ApiKey], query: dict[str, Any]) -> QuerySet[ApiKey]:
+    if "name" in query:
+        rows = rows.filter(name__icontains=query["name"])
+    if "revoked" in query:
+        rows = rows.filter(revoked_at__isnull=not query["revoked"])
+    if "expires_before" in query:
+        rows = rows.filter(expires_at__lt=query["expires_before"])
+    if "active" in query:
+        living = Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
+        rows = rows.filter(living if query["active"] else ~living)
+    return rows
+
+
+class KeyQuery(PageQuery):
+    account = Text(required=False, help_text="Only this account's.")
+    name = Text(required=False, max_length=200, help_text="Only those whose name contains this.")
+    revoked = YesOrNo(required=False, help_text="Only those that are revoked, or only the others.")
+    active = YesOrNo(required=False, help_text="Only those neither revoked nor expired, or only the others.")
+    expires_before = Moment(required=False, help_text="Only those that expire before this time.")
+    order = serializers.ChoiceField(choices=("-created", "created", "name", "-name"), default="-created")
+
+
+class LimitIn(Strict):
+    name = Text(max_length=63)
+    amount = Whole(min_value=1)
+    window = serializers.ChoiceField(choices=limits.WINDOWS)
+    unit = serializers.ChoiceField(choices=limits.UNITS, default="requests")
+    model = Text(max_length=63, default=EVERY_MODEL)
+    burst = Whole(min_value=1, allow_null=True, default=None)
+
+    def validate(self, attrs: dict[str, Any]) -> Any:
+        limit = Limit(scope="key", **attrs)
+        faults = dict(rules.out_of_range(limit))
+        if faults:
+            raise serializers.ValidationError(faults)
+        return limit
+
+
+class KeyChange(Strict):
+    """What may be changed of a key: what is left out stays."""
+
+    name = Text(max_length=200)
+    models = serializers.ListField(child=Text(), allow_null=True, default=None, max_length=MOST_MODELS)
+    networks = serializers.ListField(child=Text(), default=list, max_length=MOST_NETWORKS)
+    methods = serializers.ListField(child=serializers.ChoiceField(choices=METHODS), default=list, max_length=20)
+    limits = serializers.ListField(child=LimitIn(), default=list, max_length=MOST_LIMITS)
+    expires_at = Moment(allow_null=True, default=None)
+    metadata = Metadata(default=dict)
+
+
+class KeyIn(KeyChange):
+    """What a key is asked for with."""
+
+    account = Text(required=False, help_text="May be left out by who has only one.")
+
+
+class RotateIn(Strict):
+    grace_seconds = Whole(
+        min_value=0, max_value=int(LONGEST_GRACE.total_seconds()), default=86400,
+        help_text="How long the old secret still works.",
+    )  # fmt: skip
+
+
+class LimitOut(AnySerializer):
+    name = serializers.CharField()
+    amount = serializers.IntegerField()
+    window = serializers.CharField()
+    unit = serializers.CharField()
+    model = serializers.SerializerMethodField()
+    burst = serializers.IntegerField()
+
+    def get_model(self, row: Any) -> str:
+        return row.model.slug if row.model else EVERY_MODEL
+
+
+class KeyOut(AnySerializer):
+    """A key as its people see it. Reads what was fetched with it and asks for nothing more."""
+
+    id = serializers.CharField(source="public_id")
+    account = serializers.CharField(source="account.public_id")
+    name = serializers.CharField()
+    start = serializers.SerializerMethodField()
+    models = serializers.JSONField(source="narrowed_to")
+    networks = serializers.JSONField()
+    methods = serializers.JSONField()
+    limits = LimitOut(many=True, source="limits.all")
+    expires_at = Moment()
+    revoked_at = Moment()
+    created_at = Moment()
+    last_used_at = serializers.SerializerMethodField()
+    metadata = serializers.JSONField()
+
+    def get_start(self, key: ApiKey) -> str:
+        return next((secret.start for secret in key.secrets.all()), "")
+
+    def get_last_used_at(self, key: ApiKey) -> Any:
+        used = [secret.last_used_at for secret in key.secrets.all() if secret.last_used_at]
+        return Moment().to_representation(max(used)) if used else None

@@ -1,0 +1,111 @@
+"""What all views of the API share: who asks, bodies of a bounded size, problems, and answers that say what is done."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Mapping
+from typing import IO, Any, NoReturn
+
+from django.db.models import QuerySet
+from django.http import Http404
+from rest_framework import serializers
+from rest_framework.exceptions import APIException, ParseError
+from rest_framework.parsers import JSONParser
+from rest_framework.permissions import BasePermission, IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.api.access import Caller
+from accounts.api.credentials import Bearer, Session
+from accounts.api.paging import Pages
+from accounts.api.problems import problem_of
+from accounts.publish import Publication
+
+MOST_BODY_BYTES = 256 * 1024
+
+
+class TooLarge(APIException):
+    status_code = 413
+    default_detail = f"The body is longer than {MOST_BODY_BYTES // 1024} KB."
+
+
+class SmallJSON(JSONParser):
+    """JSON of a bounded size: what is read before it is judged must not fill the memory."""
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        raw = stream.read(MOST_BODY_BYTES + 1)
+        if len(raw) > MOST_BODY_BYTES:
+            raise TooLarge
+        try:
+            return json.loads(codecs.decode(raw, "utf-8"), parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            raise ParseError(f"The body is not JSON: {error}"[:200]) from error
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+class View(APIView):
+    """A resource. `self.caller` asks; a list names its `pagination_class` and its serializers for the schema."""
+
+    authentication_classes = (Bearer, Session)
+    permission_classes: tuple[type[BasePermission], ...] = (
+        IsAuthenticated,
+    )  # what else somebody may do is in access.py
+    parser_classes = (SmallJSON,)
+    pagination_class: type[Pages] | None = None
+
+    @property
+    def caller(self) -> Caller:
+        caller = self.request.auth
+        assert isinstance(caller, Caller)  # IsAuthenticated has let nobody else in
+        return caller
+
+    def get_exception_handler(self) -> Any:
+        return problem_of
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        response = super().finalize_response(request, response, *args, **kwargs)
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    def page(self, rows: QuerySet[Any], shown_by: type[serializers.BaseSerializer[Any]], order: str) -> Response:
+        """One page of a list in this order, such as `-created`."""
+        assert self.pagination_class is not None
+        pages = self.pagination_class(order)
+        return pages.get_paginated_response(shown_by(pages.paginate_queryset(rows, self.request, self), many=True).data)
+
+
+class Nothing(View):
+    """Addresses of the API that do not exist answer in its own manner."""
+
+    permission_classes = ()
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        raise Http404
+
+
+def body_of(request: Request, form: type[serializers.Serializer[Any]], *, partial: bool = False) -> dict[str, Any]:
+    """The body as its form understands it. With `partial` only what was sent."""
+    checked = form(data=request.data, partial=partial)
+    checked.is_valid(raise_exception=True)
+    return dict(checked.validated_data)
+
+
+def query_of(request: Request, form: type[serializers.Serializer[Any]]) -> dict[str, Any]:
+    """The query as its form understands it; a parameter that is given twice counts as the last one."""
+    checked = form(data=request.query_params.dict())
+    checked.is_valid(raise_exception=True)
+    return dict(checked.validated_data)
+
+
+def answer(publication: Publication, status: int, body: dict[str, Any]) -> Response:
+    """Done, or 202 for a change that is saved and that the gate does not know yet."""
+    if publication.is_pending:
+        return Response({**body, "state": "pending"}, status=202)
+    return Response(None if status == 204 else body, status=status)
