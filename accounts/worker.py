@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts import publish
 from accounts.models import SeenStore
-from accounts.services import note_last_uses, store_new_digests
+from accounts.services import note_last_uses, store_new_digests, sweep_kept_answers
 from quotas import names, store
 from quotas.days import keep_days, mend_days
 from quotas.ledger import begin_new_births, copy_usage
@@ -47,7 +47,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._server = ""
-        self._republished_at = -float(EVERY_SECONDS)
+        self._republished_at = self._swept_at = -float(EVERY_SECONDS)
         self._mended_days_at = -float(DAYS_EVERY_SECONDS)
 
     def turn(self) -> Turn:
@@ -61,6 +61,7 @@ class Worker:
         self._keep_days()
         note_last_uses(copied.last_uses)
         turn.redigested = store_new_digests(partitions)
+        self._sweep()
         return turn
 
     def _keep_days(self) -> None:
@@ -68,6 +69,12 @@ class Worker:
             mend_days()
             self._mended_days_at = monotonic()
         keep_days(DAYS_SECONDS)
+
+    def _sweep(self) -> None:
+        """Forget, every minute, what is kept for a day."""
+        if monotonic() - self._swept_at >= EVERY_SECONDS:
+            sweep_kept_answers()
+            self._swept_at = monotonic()
 
     def _mend(self) -> int:
         """Publish again what an old replica, promoted, or an old copy, restored, may have undone."""

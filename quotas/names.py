@@ -53,6 +53,11 @@ def repaid(part: str, debt: str) -> str:
     return f"{{{part}}}:repaid:{debt}"
 
 
+def throttle(name: str, who: str) -> str:
+    """How much somebody has made of a sensitive call of the API."""
+    return f"authsvc:throttle:{name}:{who}"
+
+
 def field(kind: str, key_id: str = "") -> str:
     """A field of the account's hash: of the account itself, or of one of its keys."""
     return f"{kind}:{key_id[8:]}" if key_id else kind

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.request import Request
 
 from accounts.api.access import Caller, with_implied
 from accounts.credentials import OPERATOR_SCOPES, find_credential
 from accounts.models import ManagementKey, OperatorToken, User
 from accounts.services import Actor
+from accounts.throttles import GUESSES
 
 REALM = 'Bearer realm="authsvc"'
 # What Django's permissions let somebody do in the admin, they may do here.
@@ -37,9 +38,11 @@ class Bearer(BaseAuthentication):
         if scheme.lower() != "bearer":
             return None
         credential = find_credential(text.strip(" "), timezone.now())
-        if credential is None:
-            raise NotValid
         address = address_of(request)
+        if credential is None:
+            if wait := GUESSES.wait(address):
+                raise Throttled(wait)
+            raise NotValid
         if isinstance(credential, ManagementKey):
             return Nobody(), _by_management_key(credential, address)
         return Nobody(), _by_operator_token(credential, address)

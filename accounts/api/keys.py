@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.utils import timezone
@@ -15,10 +16,21 @@ from rest_framework.response import Response
 
 from accounts.api.access import Action, Caller, allowed_to, find, find_account, role_in, seen_by
 from accounts.api.fields import AnySerializer, Metadata, Moment, Strict, Text, Whole, YesOrNo
+from accounts.api.idempotency import Made, once
 from accounts.api.paging import PageQuery, Pages, order_of
-from accounts.api.resource import View, answer, body_of, query_of
+from accounts.api.resource import View, answer, body_of, query_of, take_from
 from accounts.models import Account, ApiKey
-from accounts.services import LONGEST_GRACE, METHODS, change_key, end_rotation, issue_key, revoke_key, rotate_key
+from accounts.services import (
+    LONGEST_GRACE,
+    METHODS,
+    Issued,
+    change_key,
+    end_rotation,
+    issue_key,
+    revoke_key,
+    rotate_key,
+)
+from accounts.throttles import ISSUES
 from quotas import limits, rules
 from quotas.limits import EVERY_MODEL, Limit
 
@@ -44,11 +56,16 @@ class Keys(View):
 
     def post(self, request: Request) -> Response:
         """Issue a key. Its text is in this answer and can never be read again."""
-        self.caller.require(Action.ISSUE_KEY)
+        caller = self.caller
+        caller.require(Action.ISSUE_KEY)
         wanted = body_of(request, KeyIn)
-        account = account_to_act_for(self.caller, Action.ISSUE_KEY, wanted.pop("account", None))
-        issued = issue_key(account, actor=self.caller.actor, **wanted)
-        return answer(issued.publication, 201, {**shown(issued.key), "key": issued.text})
+        account = account_to_act_for(caller, Action.ISSUE_KEY, wanted.pop("account", None))
+
+        def make(secret: str | None) -> Made:
+            take_from(ISSUES, caller.reference)
+            return _made(201, issue_key(account, actor=caller.actor, secret=secret, **wanted))
+
+        return once(request, caller, settings.KEY_PREFIX, make)
 
 
 class Key(View):
@@ -72,10 +89,15 @@ class Key(View):
 class Rotate(View):
     def post(self, request: Request, id: str) -> Response:
         """Give a key a new secret; the old one works until the grace is over."""
-        key = key_to_change(self.caller, id)
+        caller = self.caller
+        key = key_to_change(caller, id)
         grace = timedelta(seconds=body_of(request, RotateIn)["grace_seconds"])
-        issued = rotate_key(key, grace=grace, actor=self.caller.actor)
-        return answer(issued.publication, 200, {**shown(issued.key), "key": issued.text})
+
+        def make(secret: str | None) -> Made:
+            take_from(ISSUES, caller.reference)
+            return _made(200, rotate_key(key, grace=grace, actor=caller.actor, secret=secret))
+
+        return once(request, caller, settings.KEY_PREFIX, make)
 
 
 class EndRotation(View):
@@ -93,6 +115,11 @@ def keys_shown() -> QuerySet[ApiKey]:
 
 def shown(key: ApiKey) -> dict[str, Any]:
     return dict(KeyOut(keys_shown().get(pk=key.pk)).data)
+
+
+def _made(status: int, issued: Issued) -> Made:
+    id = issued.key.public_id
+    return Made(status, shown(issued.key), id[: len(id) // 2], issued.publication, id, issued.text)
 
 
 def key_to_change(caller: Caller, id: str) -> ApiKey:

@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from accounts.services import Refused
+from accounts.throttles import ThrottleUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ LONGEST_DETAIL = 500
 
 class Conflict(rest.APIException):
     status_code = HTTPStatus.CONFLICT
+    wait: int | None = None
 
 
 class Unprocessable(rest.APIException):
@@ -40,6 +42,11 @@ def problem_of(error: Exception, context: dict[str, Any]) -> Response:
             return _answer(HTTPStatus.BAD_REQUEST, "invalid", "The request is not valid.", list(_faults(error.detail)))
         case django.ValidationError():
             return _answer(HTTPStatus.BAD_REQUEST, "invalid", "The request is not valid.", _model_faults(error))
+        case ThrottleUnavailable():
+            detail = "This is counted in Redis, which cannot be reached now: try it again in a moment."
+            return _answer(
+                HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, headers={"Retry-After": str(RETRY_SECONDS)}
+            )
         case Refused():
             return _answer(HTTPStatus.CONFLICT, "conflict", str(error))
         case Http404():
@@ -63,7 +70,7 @@ def _of_rest(error: rest.APIException) -> Response:
     if header := getattr(error, "challenge", None) or getattr(error, "auth_header", None):
         headers["WWW-Authenticate"] = header
     if wait := getattr(error, "wait", None):
-        headers["Retry-After"] = str(int(wait) + 1)
+        headers["Retry-After"] = str(int(wait))
     status = HTTPStatus(error.status_code)
     return _answer(status, status.phrase.lower().replace(" ", "_"), str(error.detail), headers=headers)
 

@@ -10,7 +10,7 @@ from typing import IO, Any, NoReturn
 from django.db.models import QuerySet
 from django.http import Http404
 from rest_framework import serializers
-from rest_framework.exceptions import APIException, ParseError
+from rest_framework.exceptions import APIException, ParseError, Throttled
 from rest_framework.parsers import JSONParser
 from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.request import Request
@@ -22,6 +22,7 @@ from accounts.api.credentials import Bearer, Session
 from accounts.api.paging import Pages
 from accounts.api.problems import problem_of
 from accounts.publish import Publication
+from accounts.throttles import Throttle
 
 MOST_BODY_BYTES = 256 * 1024
 
@@ -102,6 +103,12 @@ def query_of(request: Request, form: type[serializers.Serializer[Any]]) -> dict[
     checked = form(data=request.query_params.dict())
     checked.is_valid(raise_exception=True)
     return dict(checked.validated_data)
+
+
+def take_from(throttle: Throttle, who: str) -> None:
+    """Count a sensitive call; 429 if there were too many."""
+    if wait := throttle.wait(who):
+        raise Throttled(wait)
 
 
 def answer(publication: Publication, status: int, body: dict[str, Any]) -> Response:

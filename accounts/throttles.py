@@ -1,0 +1,52 @@
+"""How often sensitive calls may be made: counted in Redis, for all processes together."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+from redis.exceptions import RedisError
+
+from quotas import names, store
+
+log = logging.getLogger(__name__)
+
+MICROSECONDS = 1_000_000
+_SOURCE = store.script(Path(__file__).parent / "lua" / "throttle.lua")
+
+
+class ThrottleUnavailable(Exception):
+    """Redis, which counts, cannot be reached, and this must not go uncounted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throttle:
+    """So many calls in so many seconds, all at once if need be. `name` is in Redis."""
+
+    name: str
+    calls: int
+    seconds: int
+    goes_on_without_redis: bool
+
+    def wait(self, who: str) -> int:
+        """Count one call of somebody; 0 if it may be made, else the seconds to wait. Raises ThrottleUnavailable."""
+        cost = self.seconds * MICROSECONDS // self.calls
+        key = names.throttle(self.name, who)
+        try:
+            waiting = store.sync_client().eval(_SOURCE, 1, key, cost, self.seconds * MICROSECONDS)
+        except RedisError as error:
+            if not self.goes_on_without_redis:
+                raise ThrottleUnavailable from error
+            log.warning("the throttle %s is not counted: redis cannot be reached (%s)", self.name, type(error).__name__)
+            return 0
+        return ceil(int(waiting) / MICROSECONDS)
+
+
+# What nobody can guess, and what stays pending anyway, goes on without Redis; mail to strangers does not.
+GUESSES = Throttle(name="guesses", calls=60, seconds=60, goes_on_without_redis=True)  # per address: wrong credentials
+ISSUES = Throttle(name="issues", calls=600, seconds=60, goes_on_without_redis=True)  # per caller: new secrets
+EXPORTS = Throttle(name="exports", calls=20, seconds=3600, goes_on_without_redis=True)  # per account
+EXPLANATIONS = Throttle(name="explanations", calls=120, seconds=60, goes_on_without_redis=True)  # per caller
+INVITATIONS = Throttle(name="invitations", calls=60, seconds=3600, goes_on_without_redis=False)  # per account: mails
