@@ -22,20 +22,20 @@ LIMITS, EXPLAIN = "/api/v1/limits/", "/api/v1/explain/"
 
 
 @pytest.fixture
-def of_acme(account) -> Client:
+def of_acme(account):
     return bearer(make("management", account, scopes=("usage:read",))[1])
 
 
 @pytest.fixture
-def owner(account) -> Client:
-    person, client = User.objects.create_user("ann"), Client(headers={"X-Csrftoken": "x"})
+def owner(account):
+    person, client = User.objects.create_user("ann"), Client()
     set_role(account, person, "owner", actor=ACTOR)
     client.force_login(person)
     return client
 
 
 @pytest.fixture
-def operator(account) -> Client:
+def operator(account):
     return bearer(make("operator", account, scopes=("usage:read",))[1])
 
 
