@@ -261,11 +261,13 @@ class Invitation(models.Model):
     role = models.CharField(max_length=6, choices=Membership.Role.choices, default=Membership.Role.MEMBER)
     invited_by = models.CharField(max_length=200)
     created_at = models.DateTimeField(auto_now_add=True)
-    sent_at = models.DateTimeField(null=True, help_text="When the last mail went out; empty: it could not be sent.")
+    sent_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the last mail went out; empty: it could not be sent."
+    )
     sendings = models.PositiveIntegerField(default=1, help_text="Which mail's link is good: the last one's.")
     expires_at = models.DateTimeField()
-    accepted_at = models.DateTimeField(null=True)
-    withdrawn_at = models.DateTimeField(null=True)
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["-id"]
