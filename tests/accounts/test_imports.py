@@ -107,7 +107,8 @@ def test_all_columns_together(account):
     assert key.expires_at is not None and key.expires_at.isoformat() == "2031-01-31T10:00:00+00:00"
     assert (key.secrets.get().start, key.secrets.get().is_imported) == ("sk-ot", True)
     event = AuditEvent.objects.latest("id")
-    assert (event.act, event.subject, event.after["name"]) == ("key.import", key.public_id, "a name")
+    assert (event.act, event.subject) == ("key.import", key.public_id)
+    assert event.after and event.after["name"] == "a name"
 
 
 def test_the_same_key_twice_in_a_file_is_refused_and_in_a_second_run_is_there_already(account):
