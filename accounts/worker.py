@@ -10,13 +10,18 @@ from typing import Any
 from django.utils import timezone
 
 from accounts import publish
+from accounts.import_jobs import sweep_imports, work_on_imports
 from accounts.models import SeenStore
 from accounts.services import name_members, note_last_uses, store_new_digests, sweep_kept_answers
 from quotas import names, store
+from quotas.days import keep_days, mend_days
 from quotas.ledger import begin_new_births, copy_usage
 
 RECENT = timedelta(hours=1)
 EVERY_SECONDS = 60
+DAYS_EVERY_SECONDS = 3600
+IMPORT_SECONDS = 0.5  # of a turn
+DAYS_SECONDS = 0.2  # of a turn, for days of before there were days
 
 
 @dataclass(slots=True)
@@ -27,15 +32,17 @@ class Turn:
     republished: int = 0
     copied: int = 0
     redigested: int = 0
+    imported: int = 0
 
     @property
     def is_news(self) -> bool:
-        return bool(self.published or self.republished or self.redigested)
+        return bool(self.published or self.republished or self.redigested or self.imported)
 
     def __str__(self) -> str:
         return (
             f"published {self.published} changes, published {self.republished} parts again, "
-            f"copied usage of {self.copied} key-hours, stored {self.redigested} digests under the new pepper"
+            f"copied usage of {self.copied} key-hours, stored {self.redigested} digests under the new pepper, "
+            f"went through {self.imported} lines of imports"
         )
 
 
@@ -45,6 +52,7 @@ class Worker:
     def __init__(self) -> None:
         self._server = ""
         self._republished_at = self._swept_at = -float(EVERY_SECONDS)
+        self._mended_days_at = -float(DAYS_EVERY_SECONDS)
 
     def turn(self) -> Turn:
         """Do what is due. Raises RedisError or DatabaseError; the next turn goes on from there."""
@@ -54,15 +62,24 @@ class Worker:
         partitions = publish.partitions_in_use()
         copied = copy_usage(partitions)
         turn.copied = copied.hashes
+        self._keep_days()
         note_last_uses(copied.last_uses)
         turn.redigested = store_new_digests(partitions)
         self._sweep()
+        turn.imported = work_on_imports(IMPORT_SECONDS)
         return turn
+
+    def _keep_days(self) -> None:
+        if monotonic() - self._mended_days_at >= DAYS_EVERY_SECONDS:
+            mend_days()
+            self._mended_days_at = monotonic()
+        keep_days(DAYS_SECONDS)
 
     def _sweep(self) -> None:
         """Forget, every minute, what is kept for a day; and mend what the version before leaves out."""
         if monotonic() - self._swept_at >= EVERY_SECONDS:
             sweep_kept_answers()
+            sweep_imports()
             name_members()
             self._swept_at = monotonic()
 
