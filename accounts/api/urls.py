@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import path, re_path, register_converter
 from django.urls.converters import StringConverter
 
+from accounts.api.docs import docs, schema
 from accounts.api.keys import EndRotation, Key, Keys, Rotate
 from accounts.api.resource import Nothing
 
@@ -25,5 +26,7 @@ urlpatterns = [
     path("keys/<key_id:id>/", Key.as_view(), name="key"),
     path("keys/<key_id:id>/rotate/", Rotate.as_view(), name="key-rotate"),
     path("keys/<key_id:id>/end-rotation/", EndRotation.as_view(), name="key-end-rotation"),
+    path("schema/", schema, name="schema"),
+    path("docs/", docs, name="docs"),
     re_path(r"", Nothing.as_view()),
 ]
