@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts import admin_keys  # noqa: F401  its pages register themselves
+from accounts import admin_credentials, admin_keys  # noqa: F401  their pages register themselves
 from accounts.admin_acts import (
     Act,
     ActsAdmin,
@@ -31,6 +31,8 @@ from accounts.models import (
     AccountOverride,
     ApiKey,
     AuditEvent,
+    Invitation,
+    KeptAnswer,
     Membership,
     OutboxRow,
     SeenStore,
@@ -314,6 +316,19 @@ class AuditEventAdmin(ReadOnlyAdmin):
     search_fields = ("actor", "act", "=account", "=subject", "=address")
     date_hierarchy = "at"
     show_full_result_count = False
+
+
+@admin.register(Invitation)
+class InvitationAdmin(ReadOnlyAdmin):
+    list_display = ("email", "account", "role", "invited_by", "sent_at", "expires_at", "accepted_at", "withdrawn_at")
+    list_select_related = ("account",)
+    search_fields = ("email", "account__name", "=account__public_id")
+
+
+@admin.register(KeptAnswer)
+class KeptAnswerAdmin(ReadOnlyAdmin):
+    fields = list_display = ("caller", "account", "subject", "status", "created_at")
+    search_fields = ("=subject", "=account")
 
 
 @admin.register(OutboxRow)

@@ -14,11 +14,16 @@ from django.db.models import Q
 from django.db.models.functions import Coalesce, Lower
 from django.utils import timezone
 
+from accounts import keys
 from quotas.guarded import BulkChangeRefused, GuardedManager
 from quotas.models import AmountPerWindow, Plan, amount_constraints
 
 MOST_METADATA_BYTES = 8192
 DEEPEST_METADATA = 20
+
+
+def new_member_id() -> str:
+    return keys.new_key_id(keys.new_account_id())
 
 
 class User(AbstractUser):
@@ -72,6 +77,10 @@ class Membership(models.Model):
         MEMBER = "member"
         VIEWER = "viewer"
 
+    # Null only for one that the version before has made meanwhile.
+    public_id = models.CharField(  # noqa: DJ001
+        max_length=16, unique=True, null=True, editable=False, default=new_member_id
+    )
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=6, choices=Role.choices, default=Role.MEMBER)
@@ -252,11 +261,13 @@ class Invitation(models.Model):
     role = models.CharField(max_length=6, choices=Membership.Role.choices, default=Membership.Role.MEMBER)
     invited_by = models.CharField(max_length=200)
     created_at = models.DateTimeField(auto_now_add=True)
-    sent_at = models.DateTimeField(null=True, help_text="When the last mail went out; empty: it could not be sent.")
+    sent_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the last mail went out; empty: it could not be sent."
+    )
     sendings = models.PositiveIntegerField(default=1, help_text="Which mail's link is good: the last one's.")
     expires_at = models.DateTimeField()
-    accepted_at = models.DateTimeField(null=True)
-    withdrawn_at = models.DateTimeField(null=True)
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["-id"]
@@ -332,6 +343,7 @@ class AuditEvent(models.Model):
 
     class Meta:
         ordering = ["-id"]
+        indexes = [models.Index(fields=["account", "-id"], name="audit_of_an_account")]
 
     def __str__(self) -> str:
         return f"{self.actor} {self.act} {self.subject}"

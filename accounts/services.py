@@ -85,7 +85,7 @@ def create_account(name: str, plan: Plan, *, actor: Actor, owner: User | None = 
         if owner is not None:
             account.memberships.create(user=owner, role="owner")
         publication.of_birth(account)
-        _record(actor, "account.create", account, account.public_id, None, _account_state(account))
+        _record(actor, "account.create", account, account.public_id, None, account_state(account))
     return account, publication
 
 
@@ -134,7 +134,7 @@ def override_limit(
     """Give the account another amount for the limit of this name; None takes the override away."""
     with change() as publication:
         _lock(account)
-        before = _account_state(account)
+        before = account_state(account)
         existing = account.overrides.filter(limit_name=name).first()
         if amount is None:
             if existing is not None:
@@ -145,13 +145,13 @@ def override_limit(
                 known = ", ".join(account.plan.limits.values_list("name", flat=True)) or "none"
                 raise Refused(f"The plan {account.plan.name} has no limit named {name!r}; it has: {known}.")
             overridden = replace(limit.value(), amount=amount, burst=limit.burst if burst is None else burst)
-            _hold([overridden], costs_of(account.plan, None))
+            hold([overridden], costs_of(account.plan, None))
             override = existing or AccountOverride(account=account, limit_name=name)
             override.amount, override.burst = amount, burst
             override.full_clean()
             override.save()
         publication.of_account(account)
-        _record(actor, "account.override", account, account.public_id, before, _account_state(account))
+        _record(actor, "account.override", account, account.public_id, before, account_state(account))
     return publication
 
 
@@ -171,6 +171,19 @@ def set_role(account: Account, user: User, role: str | None, *, actor: Actor) ->
         after = {"user": user.get_username(), "role": role} if role else None
         if before != after:
             _record(actor, "account.member", account, account.public_id, before, after)
+
+
+def change_member(member: Membership, role: str | None, *, actor: Actor) -> None:
+    """Give a member another role, or none at all; but an account that has an owner keeps one."""
+    with transaction.atomic():
+        account = (
+            models_base(Account).select_for_update().get(pk=member.account_id)
+        )  # so that two owners cannot go at once
+        owners = account.memberships.filter(role=Membership.Role.OWNER)
+        is_owner = owners.filter(pk=member.pk).exists()
+        if is_owner and role != Membership.Role.OWNER and not owners.exclude(pk=member.pk).exists():
+            raise Refused(f"{member.user.get_username()} is the last owner: make somebody else an owner first.")
+        set_role(account, member.user, role, actor=actor)
 
 
 def record_act(
@@ -375,14 +388,14 @@ def _change_account(
     """Set the fields that the account, locked, should get. None at all: it was done before, and is published again."""
     with change() as publication:
         _lock(account)
-        before = _account_state(account)
+        before = account_state(account)
         fields = fields_of(account)
         if fields:
             for name, value in fields.items():
                 setattr(account, name, value)
             account.full_clean()
             account.save(update_fields=list(fields))
-            _record(actor, act, account, account.public_id, before, _account_state(account))
+            _record(actor, act, account, account.public_id, before, account_state(account))
         # Also the second time: who repeats it because the first answer was "pending" wants it published.
         publication.of_account(account)
     return publication
@@ -446,7 +459,7 @@ def _methods(methods: Sequence[str]) -> list[str]:
 def _narrow(key: ApiKey, limits: Sequence[Limit]) -> None:
     """Make these the key's own limits. One whose counter stays is counted since when it was."""
     wanted = [replace(limit, scope="key") for limit in limits]
-    _hold(wanted, costs_of(key.account.plan, key.narrowed_to))
+    hold(wanted, costs_of(key.account.plan, key.narrowed_to))
     since = {}
     for row in key.limits.select_related("model"):
         since[row.as_limit("key").identity] = row.counted_since
@@ -472,7 +485,7 @@ def costs_of(plan: Plan, narrowed_to: list[str] | None) -> dict[str, int]:
     return dict(models.values_list("slug", "cost"))
 
 
-def _hold(limits: Sequence[Limit], costs: Mapping[str, int]) -> None:
+def hold(limits: Sequence[Limit], costs: Mapping[str, int], *, of: str = "limits") -> None:
     """Refuse limits that no plan may have either."""
     named = {limit.model for limit in limits} - {EVERY_MODEL}
     unknown = named - set(ServedModel.objects.filter(slug__in=named).values_list("slug", flat=True))
@@ -481,7 +494,7 @@ def _hold(limits: Sequence[Limit], costs: Mapping[str, int]) -> None:
     faults += [text for _, text in rules.doubles(limits)]
     faults += [text for _, text in rules.costs_that_never_fit(limits, costs)]
     if faults:
-        raise ValidationError({"limits": faults})
+        raise ValidationError({of: faults})
 
 
 def _add_secret(key: ApiKey, secret: str | None) -> keys.NewKey:
@@ -497,7 +510,8 @@ def _record(actor: Actor, act: str, account: Account | None, subject: str, befor
     )  # fmt: skip
 
 
-def _account_state(account: Account) -> dict[str, Any]:
+def account_state(account: Account) -> dict[str, Any]:
+    """What the audit log says of an account."""
     return {
         "name": account.name,
         "plan": account.plan.name,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import dj_database_url
 
-from authsvc import env, faults
+from authsvc import env, faults, mail
 from authsvc.env import BadSetting
 
 faults.say_plainly()  # manage.py stays Django's own: what it cannot go on with is one sentence, not a traceback
@@ -29,6 +29,10 @@ ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "*" if DEBUG else "localhost,127.0.0.
 # Where people and clients find us.
 GATEWAY_URL = env.address("GATEWAY_URL", "http://127.0.0.1:8080")
 CONSOLE_URL = env.address("CONSOLE_URL", "http://127.0.0.1:8081")
+
+# How invitations are sent.
+globals().update(mail.settings_of(env.text("EMAIL_URL", "console://" if DEBUG else "")))
+DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", "authsvc@localhost")
 
 # What an operator may choose.
 SERVES = env.words("AUTHSVC_SERVES", "gate,console")  # one image, two kinds of process

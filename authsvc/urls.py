@@ -7,6 +7,7 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from accounts.console.invitation import invitation
 from authsvc import pages
 from authsvc.gate.view import auth
 
@@ -16,6 +17,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("login/", LoginView.as_view(template_name="console/sign_in.html"), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
+    path("invitations/<str:token>/", invitation, name="invitation"),
     path("errors/<slug:code>", pages.error, name="error"),
     path("api/v1/", include("accounts.api.urls")),
 ]

@@ -92,15 +92,15 @@ class Schema(AutoSchema):
         return [*in_path, *in_query]
 
     def _in_path(self, converter: str, name: str) -> Json:
-        pattern = get_converters()[converter or "str"].regex
-        example = examples.PARAMETERS.get(converter)
+        example = examples.PARAMETERS.get(name if converter in ("", "str") else converter)
         if example is None:
             error(f"accounts/api/examples.py has no example for <{converter}:{name}>")
-        schema = {"type": "string", "pattern": f"^{pattern}$"}
+        pattern = examples.PATTERNS.get(name) or f"^{get_converters()[converter or 'str'].regex}$"
+        schema = {"type": "string", "pattern": _ecma(pattern)}
         return {"name": name, "in": "path", "required": True, "schema": schema, "example": example}
 
     def _body(self, form: Form) -> Json:
-        serializer = form(partial=self.method == "PATCH")
+        serializer = form(partial=self.method == "PATCH" or self.operation.is_partial)
         schema = self.resolve_serializer(serializer, "request").ref
         return {"required": True, "content": {JSON: {"schema": schema, "example": _example(examples.BODIES, form)}}}
 
@@ -110,6 +110,9 @@ class Schema(AutoSchema):
         schema.pop("description", None)
         if form.__doc__ and "__doc__" in vars(form):
             schema["description"] = first_sentence(form.__doc__)
+        for field in schema["properties"].values():
+            if "pattern" in field:
+                field["pattern"] = _ecma(field["pattern"])
         if isinstance(serializer, Strict):
             schema["additionalProperties"] = False
         if direction == "request" and serializer.partial:
@@ -169,7 +172,8 @@ class Schema(AutoSchema):
     def _page(self, form: Form, schema: Json) -> Json:
         name = f"PageOf{form.__name__.removesuffix('Out')}"
         assert isinstance(self.view, View) and self.view.pagination_class, f"{self.path} has no pagination_class"
-        pages = self.view.pagination_class().get_paginated_response_schema(build_array_type(schema))
+        any_order = next(iter(self.view.pagination_class.orders))
+        pages = self.view.pagination_class(any_order).get_paginated_response_schema(build_array_type(schema))
         component = ResolvedComponent(name=name, type=ResolvedComponent.SCHEMA, schema=pages, object=name)
         self.registry.register_on_missing(component)
         ref: Json = component.ref
@@ -180,7 +184,7 @@ class MetadataField(OpenApiSerializerFieldExtension):
     target_class = "accounts.api.fields.Metadata"
 
     def map_serializer_field(self, auto_schema: Any, direction: str) -> Json:
-        return {"type": "object", "additionalProperties": {}, "description": "Yours: an object of at most 8 KB."}
+        return {"type": "object", "additionalProperties": {}}
 
 
 class TextListField(OpenApiSerializerFieldExtension):
@@ -243,9 +247,8 @@ def security_of(one: Operation, *, is_change: bool) -> list[Json]:
         ("managementKey", [action.management for action in one.who]),
         ("operatorToken", [action.operator for action in one.who]),
     ):
-        usable = [scope for scope in scopes if scope != NEVER]
-        if usable:
-            found.append({scheme: sorted({scope for scope in usable if scope != ANY})})
+        for scope in dict.fromkeys(scope for scope in scopes if scope != NEVER):
+            found.append({scheme: [] if scope == ANY else [scope]})
     return found
 
 
@@ -292,6 +295,11 @@ def complete(result: Json, generator: Any, request: Any, public: bool) -> Json:
     components["parameters"] = {"IdempotencyKey": _IDEMPOTENCY_KEY}
     components["securitySchemes"] = _SECURITY
     return result
+
+
+def _ecma(pattern: str) -> str:
+    r"""OpenAPI's regular expressions are JavaScript's, which have no \Z."""
+    return pattern.replace(r"\Z", "$")
 
 
 def _forget(part: Any, name: str) -> None:

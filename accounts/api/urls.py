@@ -5,12 +5,19 @@ from __future__ import annotations
 from django.urls import path, re_path, register_converter
 from django.urls.converters import StringConverter
 
+from accounts.api.accounts import Accounts, ByExternalId, OneAccount
+from accounts.api.audit import Audit
+from accounts.api.catalogue import Models, Plans
+from accounts.api.closing import Close, Export
 from accounts.api.docs import docs, schema
 from accounts.api.keys import EndRotation, Key, Keys, Rotate
+from accounts.api.management_keys import ManagementKeys, OneManagementKey
+from accounts.api.me import Me
+from accounts.api.members import Invitations, Member, Members, OneInvitation, Resend
 from accounts.api.resource import Nothing
 
 
-class KeyId(StringConverter):
+class PublicId(StringConverter):
     regex = "[0-9A-Za-z]{16}"
 
 
@@ -18,14 +25,30 @@ class AccountId(StringConverter):
     regex = "[0-9A-Za-z]{8}"
 
 
-register_converter(KeyId, "key_id")
+register_converter(PublicId, "public_id")
 register_converter(AccountId, "account_id")
 
 urlpatterns = [
+    path("me/", Me.as_view(), name="me"),
+    path("accounts/", Accounts.as_view(), name="accounts"),
+    path("accounts/by-external-id/<str:external_id>", ByExternalId.as_view(), name="account-by-external-id"),
+    path("accounts/<account_id:id>/", OneAccount.as_view(), name="account"),
+    path("accounts/<account_id:id>/export/", Export.as_view(), name="account-export"),
+    path("accounts/<account_id:id>/close/", Close.as_view(), name="account-close"),
+    path("accounts/<account_id:account>/members/", Members.as_view(), name="members"),
+    path("accounts/<account_id:account>/members/<public_id:id>/", Member.as_view(), name="member"),
+    path("accounts/<account_id:account>/invitations/", Invitations.as_view(), name="invitations"),
+    path("accounts/<account_id:account>/invitations/<public_id:id>/", OneInvitation.as_view(), name="invitation-row"),
+    path("accounts/<account_id:account>/invitations/<public_id:id>/resend/", Resend.as_view(), name="resend"),
     path("keys/", Keys.as_view(), name="keys"),
-    path("keys/<key_id:id>/", Key.as_view(), name="key"),
-    path("keys/<key_id:id>/rotate/", Rotate.as_view(), name="key-rotate"),
-    path("keys/<key_id:id>/end-rotation/", EndRotation.as_view(), name="key-end-rotation"),
+    path("keys/<public_id:id>/", Key.as_view(), name="key"),
+    path("keys/<public_id:id>/rotate/", Rotate.as_view(), name="key-rotate"),
+    path("keys/<public_id:id>/end-rotation/", EndRotation.as_view(), name="key-end-rotation"),
+    path("management-keys/", ManagementKeys.as_view(), name="management-keys"),
+    path("management-keys/<public_id:id>/", OneManagementKey.as_view(), name="management-key"),
+    path("models/", Models.as_view(), name="models"),
+    path("plans/", Plans.as_view(), name="plans"),
+    path("audit/", Audit.as_view(), name="audit"),
     path("schema/", schema, name="schema"),
     path("docs/", docs, name="docs"),
     re_path(r"", Nothing.as_view()),

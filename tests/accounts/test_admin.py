@@ -13,7 +13,20 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import Account, ApiKey, AuditEvent, KeyLimit, KeySecret, Membership, OutboxRow, SeenStore, User
+from accounts.credentials import make_management_key, make_operator_token
+from accounts.models import (
+    Account,
+    ApiKey,
+    AuditEvent,
+    Invitation,
+    KeptAnswer,
+    KeyLimit,
+    KeySecret,
+    Membership,
+    OutboxRow,
+    SeenStore,
+    User,
+)
 from accounts.services import Actor, change_key, create_account, issue_key, rotate_key, set_role
 from quotas import names, store
 from quotas.limits import Limit
@@ -468,6 +481,10 @@ def one_of_each(account, issued):
     change_key(issued.key, limits=[Limit(name="day", scope="key", amount=9, window="day")], actor=ACTOR)
     OutboxRow.objects.create(part="account", subject=account.public_id, version=1)
     SeenStore.objects.create(pk=1, identity="run-id")
+    make_management_key(account, name="ci", scopes=["keys:read"], actor=ACTOR)
+    make_operator_token(name="billing", scopes=["accounts:write"], actor=ACTOR)
+    Invitation.objects.create(account=account, public_id="0" * 16, email="a@example.org", expires_at=timezone.now())
+    KeptAnswer.objects.create(caller="session:1", key="k", fingerprint="f", status=201, body={})
     UsageHour.objects.create(
         account=account.public_id, key=issued.key.public_id, model="sm", hour=timezone.now(), birth=1
     )
@@ -537,7 +554,7 @@ def test_rows_that_are_kept_cannot_be_deleted_even_by_a_superuser(operator, one_
     assert "deletelink" not in operator.get(page_of(row)).content.decode()
 
 
-READ_ONLY = [KeySecret, UsageHour, AuditEvent, OutboxRow, SeenStore]
+READ_ONLY = [KeySecret, UsageHour, AuditEvent, OutboxRow, SeenStore, Invitation, KeptAnswer]
 
 
 @pytest.mark.parametrize("model", READ_ONLY, ids=lambda model: model.__name__)

@@ -1,0 +1,108 @@
+"""Models and plans, as far as the caller's accounts have to do with them. Operators see all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Prefetch, QuerySet
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.api.access import Action, Caller, find_account, seen_by
+from accounts.api.fields import AnySerializer, Text
+from accounts.api.paging import PageQuery, Pages, order_of
+from accounts.api.resource import View, query_of
+from accounts.models import Account
+from quotas import limits
+from quotas.limits import EVERY_MODEL
+from quotas.models import Plan, PlanLimit, ServedModel
+
+
+class ModelPages(Pages):
+    orders = {"id": "slug"}
+
+
+class PlanPages(Pages):
+    orders = {"id": "name"}
+
+
+class Models(View):
+    pagination_class = ModelPages
+
+    def get(self, request: Request) -> Response:
+        """The models that the plans of your accounts include."""
+        query = query_of(request, CatalogueQuery)
+        models = ServedModel.objects.all()
+        plans = plans_seen_by(self.caller, query.get("account"))
+        if plans is not None:
+            models = models.filter(enabled=True)
+            if not plans.filter(all_models=True).exists():
+                models = models.filter(plans__in=plans).distinct()
+        return self.page(models, ModelOut, order_of(query, "id"))
+
+
+class Plans(View):
+    pagination_class = PlanPages
+
+    def get(self, request: Request) -> Response:
+        """The plans of your accounts, with their limits."""
+        query = query_of(request, CatalogueQuery)
+        plans = plans_seen_by(self.caller, query.get("account"))
+        shown = PlanLimit.objects.select_related("model")
+        if not self.caller.is_operator:
+            shown = shown.filter(shadow=False)  # a limit in shadow is the operator's rehearsal
+        rows = Plan.objects.all() if plans is None else plans
+        rows = rows.prefetch_related("served_models", Prefetch("limits", queryset=shown.order_by("name")))
+        return self.page(rows, PlanOut, order_of(query, "id"))
+
+
+def plans_seen_by(caller: Caller, account: str | None) -> QuerySet[Plan] | None:
+    """The plans of one account or of all that the caller has; None for an operator who asks for all."""
+    if account is not None:
+        return Plan.objects.filter(accounts=find_account(caller, Action.READ_ACCOUNT, account))
+    if caller.is_operator:
+        return None
+    accounts = seen_by(caller, Account.objects.all()).values("plan")
+    return Plan.objects.filter(pk__in=accounts)
+
+
+class CatalogueQuery(PageQuery):
+    account = Text(required=False, help_text="Only what this account's plan has.")
+    order = serializers.ChoiceField(choices=("id", "-id"), default="id")
+
+
+class ModelOut(AnySerializer):
+    id = serializers.CharField(source="slug")
+    title = serializers.CharField(allow_blank=True)
+    url = serializers.SerializerMethodField(help_text="Where to call it.")
+    cost = serializers.IntegerField(help_text="Units that one call takes.")
+    enabled = serializers.BooleanField()
+
+    def get_url(self, model: ServedModel) -> str:
+        return f"{settings.GATEWAY_URL}{model.path}"
+
+
+class PlanLimitOut(AnySerializer):
+    name = serializers.CharField()
+    per = serializers.ChoiceField(choices=limits.SCOPES, source="scope")
+    amount = serializers.IntegerField()
+    window = serializers.ChoiceField(choices=limits.WINDOWS)
+    unit = serializers.ChoiceField(choices=limits.UNITS)
+    model = serializers.SerializerMethodField()
+    burst = serializers.IntegerField(allow_null=True)
+    shadow = serializers.BooleanField(help_text="Counted and never refused; operators alone see such limits.")
+
+    def get_model(self, row: Any) -> str:
+        return row.model.slug if row.model else EVERY_MODEL
+
+
+class PlanOut(AnySerializer):
+    id = serializers.CharField(source="name")
+    title = serializers.CharField(allow_blank=True)
+    models = serializers.SerializerMethodField(help_text='`["*"]`: every model.')
+    limits = PlanLimitOut(many=True, source="limits.all")
+
+    def get_models(self, plan: Plan) -> list[str]:
+        return [EVERY_MODEL] if plan.all_models else sorted(model.slug for model in plan.served_models.all())

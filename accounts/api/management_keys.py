@@ -1,0 +1,105 @@
+"""Management keys: what an account's own programs ask this API with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.api.access import Action, allowed_to, find, find_account
+from accounts.api.fields import AnySerializer, Moment, Strict, Text, YesOrNo
+from accounts.api.idempotency import Made, once
+from accounts.api.keys import account_to_act_for
+from accounts.api.paging import PageQuery, Pages, order_of
+from accounts.api.resource import View, body_of, query_of, take_from
+from accounts.credentials import MANAGEMENT, MANAGEMENT_SCOPES, make_management_key, prefix_of, revoke_credential
+from accounts.models import ManagementKey
+from accounts.throttles import ISSUES
+
+
+class ManagementKeyPages(Pages):
+    orders = {"created": "id", "name": "name"}
+
+
+class ManagementKeys(View):
+    pagination_class = ManagementKeyPages
+
+    def get(self, request: Request) -> Response:
+        """The management keys of your accounts, newest first."""
+        query = query_of(request, ManagementKeyQuery)
+        if account := query.get("account"):
+            rows = _rows().filter(account=find_account(self.caller, Action.READ_MANAGEMENT_KEYS, account))
+        else:
+            rows = allowed_to(self.caller, Action.READ_MANAGEMENT_KEYS, _rows(), "account__")
+        if "revoked" in query:
+            rows = rows.filter(revoked_at__isnull=not query["revoked"])
+        return self.page(rows, ManagementKeyOut, order_of(query))
+
+    def post(self, request: Request) -> Response:
+        """Make a management key. Its text is in this answer and can never be read again."""
+        caller = self.caller
+        caller.require(Action.WRITE_MANAGEMENT_KEYS)
+        wanted = body_of(request, ManagementKeyIn)
+        account = account_to_act_for(caller, Action.WRITE_MANAGEMENT_KEYS, wanted.pop("account", None))
+
+        def make(secret: str | None) -> Made:
+            take_from(ISSUES, caller.reference)
+            row, text = make_management_key(account, actor=caller.actor, secret=secret, **wanted)
+            return Made(201, _shown(row), account.public_id, subject=row.public_id, text=text)
+
+        return once(request, caller, prefix_of(MANAGEMENT), make)
+
+
+class OneManagementKey(View):
+    def get(self, request: Request, id: str) -> Response:
+        """One management key."""
+        row = find(self.caller, Action.READ_MANAGEMENT_KEYS, _rows(), "account__", public_id=id)
+        return Response(ManagementKeyOut(row).data)
+
+    def delete(self, request: Request, id: str) -> Response:
+        """Revoke a management key: its next request is refused."""
+        row = find(self.caller, Action.WRITE_MANAGEMENT_KEYS, _rows(), "account__", public_id=id)
+        revoke_credential(row, actor=self.caller.actor)
+        return Response(status=204)
+
+
+def _rows() -> QuerySet[ManagementKey]:
+    return ManagementKey.objects.select_related("account")
+
+
+def _shown(row: ManagementKey) -> dict[str, Any]:
+    return dict(ManagementKeyOut(row).data)
+
+
+class ManagementKeyQuery(PageQuery):
+    account = Text(required=False, help_text="Only this account's.")
+    revoked = YesOrNo(required=False, help_text="Only those that are revoked, or only the others.")
+    order = serializers.ChoiceField(choices=("-created", "created", "name", "-name"), default="-created")
+
+
+class ManagementKeyIn(Strict):
+    account = Text(required=False, help_text="May be left out by who has only one.")
+    name = Text(max_length=200)
+    scopes = serializers.ListField(
+        child=serializers.ChoiceField(choices=MANAGEMENT_SCOPES), min_length=1, max_length=len(MANAGEMENT_SCOPES)
+    )
+    expires_at = Moment(allow_null=True, default=None)
+
+
+class ManagementKeyOut(AnySerializer):
+    id = serializers.CharField(source="public_id")
+    account = serializers.CharField(source="account.public_id")
+    name = serializers.CharField()
+    scopes = serializers.ListField(child=serializers.ChoiceField(choices=MANAGEMENT_SCOPES))
+    start = serializers.CharField()
+    created_at = Moment()
+    expires_at = Moment(allow_null=True)
+    revoked_at = Moment(allow_null=True)
+    last_used_at = Moment(allow_null=True)
+
+
+class ManagementKeyMade(ManagementKeyOut):
+    key = serializers.CharField(help_text="The whole text: in this answer and never again.")

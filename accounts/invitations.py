@@ -1,0 +1,127 @@
+"""Invitations: somebody gets a mail with a link; whoever has the link of the last mail joins the account, once."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from smtplib import SMTPException
+
+from django.conf import settings
+from django.core import signing
+from django.core.mail import EmailMessage
+from django.db import transaction
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts import keys
+from accounts.models import Account, Invitation, Membership, User
+from accounts.services import Actor, Refused, record_act, set_role
+
+log = logging.getLogger(__name__)
+
+GOOD_FOR = timedelta(days=7)
+_SALT = "accounts.invitation"
+
+
+def invite(account: Account, *, email: str, role: str, actor: Actor) -> Invitation:
+    """Invite somebody, and send the mail. `sent_at` stays empty where it could not be sent."""
+    email = email.strip()
+    with transaction.atomic():
+        account.refresh_from_db(from_queryset=Account._base_manager.select_for_update())
+        if account.closed_at:
+            raise Refused(f"The account {account.name} is closed: nobody can join it.")
+        if account.memberships.filter(user__email__iexact=email).exists():
+            raise Refused(f"{email} is a member already.")
+        for old in account.invitations.filter(email__iexact=email, accepted_at=None, withdrawn_at=None):
+            if old.is_open(timezone.now()):
+                raise Refused(f"{email} is invited already, by {old.public_id}: send that one again, or withdraw it.")
+            old.withdrawn_at = old.expires_at
+            old.save(update_fields=["withdrawn_at"])
+        row = Invitation(
+            public_id=keys.new_key_id(account.public_id), account=account, email=email, role=role,
+            invited_by=actor.name, expires_at=timezone.now() + GOOD_FOR,
+        )  # fmt: skip
+        row.full_clean()
+        row.save()
+        _write_down(row, "invitation.create", actor)
+    _send(row)
+    return row
+
+
+def resend(row: Invitation, *, actor: Actor) -> None:
+    """Send another mail, good for another week; the link of the one before is good no more."""
+    with transaction.atomic():
+        _lock_open(row, or_expired=True)
+        row.sendings += 1
+        row.sent_at, row.expires_at = None, timezone.now() + GOOD_FOR
+        row.save(update_fields=["sendings", "sent_at", "expires_at"])
+        _write_down(row, "invitation.resend", actor)
+    _send(row)
+
+
+def withdraw(row: Invitation, *, actor: Actor) -> None:
+    """Take the invitation back: its link is good no more. Twice is no error."""
+    with transaction.atomic():
+        row.refresh_from_db(from_queryset=Invitation.objects.select_for_update())
+        if row.accepted_at:
+            raise Refused(f"{row.email} has joined already: remove the member instead.")
+        if row.withdrawn_at is None:
+            row.withdrawn_at = timezone.now()
+            row.save(update_fields=["withdrawn_at"])
+            _write_down(row, "invitation.withdraw", actor)
+
+
+def accept(row: Invitation, user: User, *, actor: Actor) -> None:
+    """Make the person a member. Who is one already keeps the role."""
+    with transaction.atomic():
+        _lock_open(row, or_expired=False)
+        if not Membership.objects.filter(account=row.account, user=user).exists():
+            set_role(row.account, user, row.role, actor=actor)
+        row.accepted_at = timezone.now()
+        row.save(update_fields=["accepted_at"])
+        _write_down(row, "invitation.accept", actor)
+
+
+def link_to(row: Invitation) -> str:
+    token = signing.dumps([row.public_id, row.sendings], salt=_SALT)
+    return settings.CONSOLE_URL + reverse("invitation", args=[token])
+
+
+def behind(token: str) -> Invitation | None:
+    """The invitation that this link leads to, if it can still be accepted."""
+    try:
+        public_id, sendings = signing.loads(token, salt=_SALT)
+    except signing.BadSignature:
+        return None
+    row = Invitation.objects.select_related("account__plan").filter(public_id=public_id, sendings=sendings).first()
+    if row is None or not row.is_open(timezone.now()) or row.account.closed_at:
+        return None
+    return row
+
+
+def _lock_open(row: Invitation, *, or_expired: bool) -> None:
+    row.refresh_from_db(from_queryset=Invitation.objects.select_for_update())
+    if row.accepted_at or row.withdrawn_at or not (or_expired or row.is_open(timezone.now())):
+        raise Refused("This invitation was accepted, withdrawn, or has expired.")
+
+
+def _send(row: Invitation) -> None:
+    """Send the mail, once what it speaks of is saved; say in the row and the log if that fails."""
+    subject = f"You are invited to {' '.join(row.account.name.split())}"
+    text = (
+        f"{row.invited_by} invites you to the account {row.account.name}, as {row.role}.\n\n"
+        f"To join, open this link until {row.expires_at:%Y-%m-%d %H:%M} UTC:\n\n{link_to(row)}\n\n"
+        "Whoever has the link can join with it, once. If you do not know what this is about, throw it away.\n"
+    )
+    try:
+        EmailMessage(subject, text, to=[row.email]).send()
+    except (OSError, SMTPException) as error:
+        # A server's words may hold the address or more; the kind of error tells an operator where to look.
+        log.error("the mail of invitation %s could not be sent (%s)", row.public_id, type(error).__name__)
+        return
+    row.sent_at = timezone.now()
+    row.save(update_fields=["sent_at"])
+
+
+def _write_down(row: Invitation, act: str, actor: Actor) -> None:
+    record_act(actor, act, row.public_id, account=row.account, after={"email": row.email, "role": row.role})
