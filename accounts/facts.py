@@ -17,6 +17,9 @@ class SecretFacts:
     pepper: str
     until: float | None  # seconds since 1970: the end of a rotation's grace
 
+    def has_ended(self, now: float) -> bool:
+        return self.until is not None and now >= self.until
+
 
 @dataclass(frozen=True, slots=True)
 class KeyFacts:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from accounts.facts import AccountFacts, KeyFacts
 from quotas.buckets import Versions, Wanted
 from quotas.facts import CatalogueFacts, ModelFacts
@@ -14,11 +16,14 @@ NO_MODEL = ModelFacts("-", "/", 1, False)  # what refusals are counted under whe
 class Terms:
     """What one key may take when it calls one model, with the parts of the answer that do not change."""
 
-    __slots__ = ("auth_headers", "head", "head_hour", "meters_format", "plan", "policy", "policy_hour", "wanted")
+    __slots__ = (
+        "auth_headers", "head", "head_hour", "meters_format", "plan", "policy", "policy_hour", "rules", "wanted",
+    )  # fmt: skip
 
     def __init__(self, known: KnownKey, model: ModelFacts, limits: tuple[Limit, ...], secret: int) -> None:
         self.wanted = Wanted(known.key.public_id, model.slug, model.cost, limits, known.versions, secret)
         self.plan = known.account.plan
+        self.rules: tuple[Any, ...] | None = None  # those that its facts leave open: the decision's to fill
         self.auth_headers: list[tuple[bytes, bytes]] | None = None  # the answer's to fill
         self.meters_format = b""
         self.policy = b""

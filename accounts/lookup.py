@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
@@ -22,7 +22,7 @@ from accounts.facts import AccountFacts, KeyFacts, SecretFacts, account_from_jso
 from accounts.keys import Pepper, PresentedKey, digest_imported
 from accounts.known import KnownKey
 from quotas import names
-from quotas.buckets import TAKE, Versions
+from quotas.buckets import TAKE, Mode, Versions
 from quotas.facts import CatalogueFacts, catalogue_from_json
 from quotas.link import Link, Script
 from quotas.owed import REPAY, Owed
@@ -48,6 +48,10 @@ class FactsUnavailable(Exception):
 
 class Lookup:
     """The facts that one process holds. Facts are cached, decisions never: every use is confirmed by Redis."""
+
+    # What a decision does to limits and usage; an onlooker only looks.
+    permitting: ClassVar[Mode] = "take"
+    refusing: ClassVar[Mode] = "refuse"
 
     def __init__(self, link: Link, peppers: Sequence[Pepper]) -> None:
         self.link = link
@@ -216,7 +220,7 @@ class Lookup:
         found = await self._database(lambda: snapshot.read_all(public_id))
         part = names.partition(public_id)
         if found.key is None or found.account is None:
-            await self.link.ask(part, pack("SET", names.unknown(public_id), 1, "EX", UNKNOWN_SECONDS))
+            await self._mark_unknown(public_id)
             return None
         catalogue, *raised = publish_catalogue(found.catalogue, [part])
         theirs = [*publish_key(public_id, found.key), *publish_account(public_id[:8], found.account)]
@@ -225,6 +229,11 @@ class Lookup:
             *(self.link.ask(part, command) for command in [*raised, *theirs]),
         )
         return self._keep_found(public_id, found)
+
+    async def _mark_unknown(self, public_id: str) -> None:
+        """Spare the database the next questions for a key that it does not know."""
+        mark = pack("SET", names.unknown(public_id), 1, "EX", UNKNOWN_SECONDS)
+        await self.link.ask(names.partition(public_id), mark)
 
     def _keep_found(self, public_id: str, found: snapshot.Snapshot) -> KnownKey:
         """The database is the truth, whatever this process believed before."""
@@ -263,6 +272,21 @@ class Lookup:
         del self._running[name]
         if not task.cancelled():
             task.exception()
+
+
+class Onlooker(Lookup):
+    """Looks as a gate does, takes nothing, counts nothing, leaves no mark.
+
+    What Redis does not hold it stores there, as a gate would at the key's next question: only then can limits be read.
+    """
+
+    permitting = refusing = "peek"
+
+    def keep_new_digest(self, secret: SecretFacts, presented: PresentedKey) -> None:
+        pass
+
+    async def _mark_unknown(self, public_id: str) -> None:
+        pass
 
 
 def publish_account(account_id: str, part: snapshot.Part) -> list[bytes]:

@@ -13,10 +13,13 @@ from accounts import publish
 from accounts.models import SeenStore
 from accounts.services import note_last_uses, store_new_digests, sweep_kept_answers
 from quotas import names, store
+from quotas.days import keep_days, mend_days
 from quotas.ledger import begin_new_births, copy_usage
 
 RECENT = timedelta(hours=1)
 EVERY_SECONDS = 60
+DAYS_EVERY_SECONDS = 3600
+DAYS_SECONDS = 0.2  # of a turn, for days of before there were days
 
 
 @dataclass(slots=True)
@@ -45,6 +48,7 @@ class Worker:
     def __init__(self) -> None:
         self._server = ""
         self._republished_at = self._swept_at = -float(EVERY_SECONDS)
+        self._mended_days_at = -float(DAYS_EVERY_SECONDS)
 
     def turn(self) -> Turn:
         """Do what is due. Raises RedisError or DatabaseError; the next turn goes on from there."""
@@ -54,10 +58,17 @@ class Worker:
         partitions = publish.partitions_in_use()
         copied = copy_usage(partitions)
         turn.copied = copied.hashes
+        self._keep_days()
         note_last_uses(copied.last_uses)
         turn.redigested = store_new_digests(partitions)
         self._sweep()
         return turn
+
+    def _keep_days(self) -> None:
+        if monotonic() - self._mended_days_at >= DAYS_EVERY_SECONDS:
+            mend_days()
+            self._mended_days_at = monotonic()
+        keep_days(DAYS_SECONDS)
 
     def _sweep(self) -> None:
         """Forget, every minute, what is kept for a day."""

@@ -167,7 +167,6 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.CursorPagination",
     "PAGE_SIZE": 100,
     "DEFAULT_SCHEMA_CLASS": "accounts.api.schema.Schema",
-    "URL_FORMAT_OVERRIDE": None,  # `?format=` is no parameter of every call
 }
 
 SPECTACULAR_SETTINGS = {

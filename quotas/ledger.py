@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from quotas import names, store
+from quotas import days, names, store
 from quotas.limits import hour_of, hour_start
 from quotas.link import Script
 from quotas.models import UsageHour
@@ -110,7 +110,7 @@ def _read(changed_names: list[str]) -> list[CountedHour]:
 
 
 def _store(hours: list[CountedHour]) -> None:
-    """Keep the greater of stored and copied, for each birth of the counter."""
+    """Keep the greater of stored and copied, for each birth of the counter, and add up the days they are in."""
     greater = "GREATEST" if connection.vendor == "postgresql" else "MAX"
     table = UsageHour._meta.db_table
     counts = ("allowed", "refused", "shadow_refused", "units")
@@ -122,8 +122,12 @@ def _store(hours: list[CountedHour]) -> None:
     )
     rows = [hour.row() for hour in hours if hour.count("b")]
     rows.sort(key=lambda row: row[1:5])  # one order everywhere: two workers never wait for each other's rows
+    if not rows:
+        return
     with transaction.atomic(), connection.cursor() as cursor:
+        days.lock_usage()
         cursor.executemany(statement, rows)
+        days.add_up((hour.key, hour.model, days.day_start(hour_start(hour.hour))) for hour in hours if hour.count("b"))
 
 
 def _forget(hours: list[CountedHour]) -> None:

@@ -192,7 +192,47 @@ class UsageHour(models.Model):
             models.UniqueConstraint(fields=["key", "model", "hour", "birth"], name="usage_once_per_birth"),
             models.CheckConstraint(condition=Q(units__gte=F("allowed")), name="usage_units_cover_calls"),
         ]
-        indexes = [models.Index(fields=["account", "hour"], name="usage_of_an_account")]
+        indexes = [
+            models.Index(fields=["account", "hour"], name="usage_of_an_account"),
+            models.Index(fields=["hour"], name="usage_by_hour"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.key} {self.model} {self.hour:%Y-%m-%dT%H}"
+
+
+class UsageDay(models.Model):
+    """The sum of a key's and model's hours of a UTC day; see quotas/days.py."""
+
+    account = models.CharField(max_length=8)
+    key = models.CharField(max_length=16)
+    model = models.CharField(max_length=63)
+    day = models.DateTimeField(help_text="Midnight UTC at which it began.")
+    allowed = models.PositiveBigIntegerField(default=0)
+    refused = models.PositiveBigIntegerField(default=0)
+    shadow_refused = models.PositiveBigIntegerField(default=0)
+    units = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        ordering = ["-day", "key", "model"]
+        constraints = [models.UniqueConstraint(fields=["key", "model", "day"], name="usage_once_a_day")]
+        indexes = [
+            models.Index(fields=["account", "day"], name="usage_days_of_an_account"),
+            models.Index(fields=["day"], name="usage_by_day"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.model} {self.day:%Y-%m-%d}"
+
+
+class DaysKept(models.Model):
+    """The one row that says since which day `UsageDay` is complete; its lock puts those who write usage in order."""
+
+    since = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "days kept"
+        constraints = [models.CheckConstraint(condition=Q(pk=1), name="days_kept_is_one_row")]
+
+    def __str__(self) -> str:
+        return f"since {self.since:%Y-%m-%d}"

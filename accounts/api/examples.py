@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from accounts.api import accounts, audit, catalogue, closing, keys, management_keys, me, members, operations
+from accounts.api import (
+    accounts,
+    audit,
+    catalogue,
+    closing,
+    explain,
+    keys,
+    limits,
+    management_keys,
+    me,
+    members,
+    operations,
+    usage,
+)
 
 KEY_ID, ACCOUNT_ID = "T5c6tKxKnroPXQdG", "T5c6tKxK"
 
@@ -82,6 +95,10 @@ _PLAN_LIMIT = {
     "name": "month", "per": "account", "amount": 10000, "window": "month", "unit": "units", "model": "*", "burst": None,
     "shadow": False,
 }  # fmt: skip
+_LIMIT_LEFT = {
+    "name": "minute", "per": "key", "model": "*", "unit": "requests", "window": "minute", "amount": 60, "burst": 10,
+    "left": 9, "whole_in": 1,
+}  # fmt: skip
 _EVENT = {
     "at": "2030-11-23T06:20:00Z",
     "actor": "ada",
@@ -106,6 +123,7 @@ BODIES: Mapping[type, Any] = {
         "overrides": {"month": {"amount": 20000}},
     },
     closing.CloseIn: {"confirm": ACCOUNT_ID},
+    explain.ExplainIn: {"key": KEY_ID, "path": "/en_core_web_sm/ner", "method": "POST", "address": "203.0.113.7"},
     members.MemberIn: {"username": "grace", "role": "admin"},
     members.RoleIn: {"role": "viewer"},
     members.InvitationIn: {"email": "grace@example.org", "role": "member"},
@@ -135,6 +153,43 @@ ANSWERS: Mapping[type, Any] = {
         "management_keys": [],
         "usage": [],
         "audit": [_EVENT],
+    },
+    usage.UsageOut: {
+        "start": "2030-11-22T00:00:00Z",
+        "end": "2030-11-23T00:00:00Z",
+        "account": ACCOUNT_ID,
+        "external_id": "customer-4711",
+        "key": KEY_ID,
+        "model": "en_core_web_sm",
+        "allowed": 120,
+        "refused": 3,
+        "shadow_refused": 0,
+        "units": 600,
+    },
+    limits.LimitsOut: {
+        "key": KEY_ID,
+        "account": ACCOUNT_ID,
+        "plan": "free",
+        "model": "en_core_web_sm",
+        "cost": 1,
+        "limits": [_LIMIT_LEFT],
+        "headers": {"ratelimit": '"minute";r=9;t=1', "ratelimit-policy": '"minute";q=60;w=60'},
+    },
+    explain.ExplainOut: {
+        "verdict": "method_not_allowed",
+        "status": 403,
+        "detail": "This API key may not use this method.",
+        "key": KEY_ID,
+        "account": ACCOUNT_ID,
+        "plan": "free",
+        "model": "en_core_web_sm",
+        "checks": [
+            {"check": "forwarded_request", "outcome": "passed", "why": None},
+            {"check": "method_not_allowed", "outcome": "refused", "why": None},
+        ],
+        "limits": [{**_LIMIT_LEFT, "refuses": False}],
+        "retry_after": None,
+        "why": None,
     },
     members.MemberOut: _MEMBER,
     members.InvitationOut: _INVITATION,

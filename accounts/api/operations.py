@@ -9,7 +9,19 @@ from typing import Any
 
 from rest_framework import serializers
 
-from accounts.api import accounts, audit, catalogue, closing, keys, management_keys, me, members
+from accounts.api import (
+    accounts,
+    audit,
+    catalogue,
+    closing,
+    explain,
+    keys,
+    limits,
+    management_keys,
+    me,
+    members,
+    usage,
+)
 from accounts.api.access import Action
 from accounts.api.fields import AnySerializer, Moment
 
@@ -21,10 +33,14 @@ TAGS = {
     "management keys": "What an account's own programs ask this API with.",
     "accounts": "Accounts: for their people, and for the operator's billing system.",
     "members": "The people of an account, and who is invited.",
+    "usage": "What was used, what is left, and why the gate says what it says.",
     "catalogue": "Models and plans.",
     "audit": "Who did what, to what, when, from where.",
 }
 
+USAGE_AS_CSV = (
+    "start,end,allowed,refused,shadow_refused,units\r\n2030-11-22T00:00:00Z,2030-11-23T00:00:00Z,120,3,0,600\r\n"
+)
 _BY_FIELD = "Who may depends on the fields that are sent: `plan` and `overrides` are assigned, the rest is provisioned."
 
 
@@ -190,14 +206,25 @@ OPERATIONS: Mapping[Callable[..., Any], Operation] = {
         id="resend_invitation", tag="members", who=(Action.WRITE_MEMBERS,), answer=members.InvitationOut,
         may_conflict=True,
     ),
+    # Usage, limits, and why the gate says what it says.
+    usage.Usage.get: Operation(
+        id="read_usage", tag="usage", who=(Action.READ_USAGE,), query=usage.UsageQuery, answer=usage.UsageOut,
+        is_list=True, also_as={"text/csv": USAGE_AS_CSV},
+    ),
+    limits.Limits.get: Operation(
+        id="read_limits", tag="usage", who=(Action.READ_USAGE,), query=limits.LimitsQuery, answer=limits.LimitsOut
+    ),
+    explain.Explain.post: Operation(
+        id="explain", tag="usage", who=(Action.EXPLAIN,), body=explain.ExplainIn, answer=explain.ExplainOut
+    ),
     # The catalogue and the audit log.
     catalogue.Models.get: Operation(
-        id="list_models", tag="catalogue", who=(Action.READ_CATALOGUE, Action.READ_ACCOUNT), query=catalogue.CatalogueQuery,
-        answer=catalogue.ModelOut, is_list=True,
+        id="list_models", tag="catalogue", who=(Action.READ_CATALOGUE, Action.READ_ACCOUNT),
+        query=catalogue.CatalogueQuery, answer=catalogue.ModelOut, is_list=True,
     ),
     catalogue.Plans.get: Operation(
-        id="list_plans", tag="catalogue", who=(Action.READ_CATALOGUE, Action.READ_ACCOUNT), query=catalogue.CatalogueQuery,
-        answer=catalogue.PlanOut, is_list=True,
+        id="list_plans", tag="catalogue", who=(Action.READ_CATALOGUE, Action.READ_ACCOUNT),
+        query=catalogue.CatalogueQuery, answer=catalogue.PlanOut, is_list=True,
     ),
     audit.Audit.get: Operation(
         id="list_audit_events", tag="audit", who=(Action.READ_AUDIT,), query=audit.AuditQuery, answer=audit.AuditOut,

@@ -19,14 +19,16 @@ from accounts.api.access import ANY, NEVER, Action
 from accounts.api.credentials import REALM
 from accounts.api.fields import Strict
 from accounts.api.operations import TAGS, Form, Operation, PendingChange, operation_of
+from accounts.api.paging import Pages
 from accounts.api.problems import MEDIA_TYPE
-from accounts.api.resource import View
 from accounts.models import Membership
 from authsvc import __version__
+from quotas.usage import GROUPS
 
 Json = dict[str, Any]
 
 JSON = "application/json"
+_NAMING = {"account", "external_id", "key", "string"}  # fields that lead to something that may not exist
 SAFE = {"GET", "HEAD", "OPTIONS"}
 
 OVERVIEW = """\
@@ -171,9 +173,7 @@ class Schema(AutoSchema):
 
     def _page(self, form: Form, schema: Json) -> Json:
         name = f"PageOf{form.__name__.removesuffix('Out')}"
-        assert isinstance(self.view, View) and self.view.pagination_class, f"{self.path} has no pagination_class"
-        any_order = next(iter(self.view.pagination_class.orders))
-        pages = self.view.pagination_class(any_order).get_paginated_response_schema(build_array_type(schema))
+        pages = Pages().get_paginated_response_schema(build_array_type(schema))
         component = ResolvedComponent(name=name, type=ResolvedComponent.SCHEMA, schema=pages, object=name)
         self.registry.register_on_missing(component)
         ref: Json = component.ref
@@ -192,6 +192,14 @@ class TextListField(OpenApiSerializerFieldExtension):
 
     def map_serializer_field(self, auto_schema: Any, direction: str) -> Json:
         return {"type": "array", "items": {"type": "string"}}
+
+
+class GroupsField(OpenApiSerializerFieldExtension):
+    target_class = "accounts.api.usage.Groups"
+
+    def map_serializer_field(self, auto_schema: Any, direction: str) -> Json:
+        one = f"({'|'.join(GROUPS)})"
+        return {"type": "string", "pattern": f"^{one}(,{one})*$", "default": "", "examples": ["account,key"]}
 
 
 # Words.
@@ -254,7 +262,7 @@ def security_of(one: Operation, *, is_change: bool) -> list[Json]:
 
 def errors_of(one: Operation, method: str, *, has_path: bool) -> dict[int, str]:
     """Every error that this can end with: status → name of the component."""
-    names_things = any("account" in getattr(form, "_declared_fields", {}) for form in (one.query, one.body) if form)
+    names_things = any(_NAMING & set(getattr(form, "_declared_fields", ())) for form in (one.query, one.body) if form)
     open_to_all = all(action.management == action.operator == ANY for action in one.who)
     is_change = method not in SAFE
     return {

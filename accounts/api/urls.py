@@ -10,11 +10,14 @@ from accounts.api.audit import Audit
 from accounts.api.catalogue import Models, Plans
 from accounts.api.closing import Close, Export
 from accounts.api.docs import docs, schema
+from accounts.api.explain import Explain
 from accounts.api.keys import EndRotation, Key, Keys, Rotate
+from accounts.api.limits import Limits
 from accounts.api.management_keys import ManagementKeys, OneManagementKey
 from accounts.api.me import Me
 from accounts.api.members import Invitations, Member, Members, OneInvitation, Resend
 from accounts.api.resource import Nothing
+from accounts.api.usage import Usage
 
 
 class PublicId(StringConverter):
@@ -48,6 +51,9 @@ urlpatterns = [
     path("management-keys/<public_id:id>/", OneManagementKey.as_view(), name="management-key"),
     path("models/", Models.as_view(), name="models"),
     path("plans/", Plans.as_view(), name="plans"),
+    path("usage/", Usage.as_view(), name="usage"),
+    path("limits/", Limits.as_view(), name="limits"),
+    path("explain/", Explain.as_view(), name="explain"),
     path("audit/", Audit.as_view(), name="audit"),
     path("schema/", schema, name="schema"),
     path("docs/", docs, name="docs"),

@@ -34,7 +34,7 @@ def answer(decision: Decision, request_id: bytes) -> Answer:
         headers = terms.auth_headers
         if headers is None:
             headers = terms.auth_headers = _auth_headers(terms)
-        return Answer(200, [*headers, (b"x-auth-request-id", request_id), *_meters(terms, meters)], b"")
+        return Answer(200, [*headers, (b"x-auth-request-id", request_id), *rate_limit(terms, meters)], b"")
     return _refusal(decision, request_id)
 
 
@@ -42,7 +42,7 @@ def head(terms: Terms, meters: tuple[int, ...], request_id: bytes) -> bytes:
     """An allowed answer as bytes, without its last empty line: all but some numbers is ready since the last hour."""
     hour = clock.hour()
     if terms.head_hour != hour:
-        _meters(terms, meters)
+        rate_limit(terms, meters)
         constant = b"".join(b"%b: %b\r\n" % header for header in terms.auth_headers or _auth_headers(terms))
         limits = b"ratelimit: %b\r\nratelimit-policy: %b\r\n" % (terms.meters_format, terms.policy)
         terms.head = b"HTTP/1.1 200 OK\r\n" + constant + b"x-auth-request-id: %b\r\n" + (limits if meters else b"")
@@ -61,7 +61,7 @@ def _auth_headers(terms: Terms) -> Headers:
     ]
 
 
-def _meters(terms: Terms, meters: tuple[int, ...]) -> Headers:
+def rate_limit(terms: Terms, meters: tuple[int, ...]) -> Headers:
     """RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10)."""
     hour = clock.hour()
     if terms.policy_hour != hour:
@@ -104,7 +104,7 @@ def _refusal(decision: Decision, request_id: bytes) -> Answer:
     elif verdict is Verdict.OVER_LIMIT and decision.terms is not None and decision.usage is not None:
         violated = [decision.terms.wanted.shown[i] for i in decision.usage.violated]
         headers.append((b"retry-after", b"%d" % max(decision.usage.wait, 1)))
-        headers += _meters(decision.terms, decision.usage.meters)
+        headers += rate_limit(decision.terms, decision.usage.meters)
         if any(not limit.is_smoothed for limit in violated):
             headers.append((b"x-should-retry", b"false"))  # read by the SDKs of OpenAI and Anthropic
         problem["violated-policies"] = [limit.name for limit in violated]

@@ -38,10 +38,10 @@ log = logging.getLogger(__name__)
 class Gate:
     """Decides what Traefik asks. One for each event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[Lookup] = Lookup) -> None:
         known = peppers()
         self._reader = KeyReader(settings.KEY_PREFIX, known)
-        self._lookup = Lookup(link(), known)
+        self.lookup = kind(link(), known)
         self._imported = bool(settings.IMPORTED_KEYS)
         self._logs_all = settings.LOG_DECISIONS == "all"
         self._log = DecisionLog()
@@ -49,7 +49,7 @@ class Gate:
 
     def open(self) -> None:
         """Begin to connect, so that the first question need not wait for it."""
-        self._lookup.link.open()
+        self.lookup.link.open()
         if settings.WHEN_REDIS_IS_DOWN == "allow":
             self._repaying = asyncio.get_running_loop().create_task(self._repay())
 
@@ -57,9 +57,9 @@ class Gate:
         if self._repaying is not None:
             self._repaying.cancel()
             with suppress(StoreUnavailable):
-                await self._lookup.owed.repay(self._lookup.link)
+                await self.lookup.owed.repay(self.lookup.link)
         await close_link()
-        self._lookup.close()
+        self.lookup.close()
         self._log.flush()
 
     async def answer(self, path: str, query: bytes, headers: list[tuple[bytes, bytes]]) -> Answer:
@@ -87,33 +87,41 @@ class Gate:
 
     async def _decide(self, request: ForwardedRequest, found: dict[bytes, bytes], began: float) -> Decision:
         presented = self._read_key(found)
-        if presented is Verdict.FORGED_KEY and self._lookup.catalogue is None:
-            # Only the catalogue tells whether a check may belong to a pepper that is gone: a cold process asks, once.
-            try:
-                await self._lookup.learn_catalogue(DECISION_SECONDS - (monotonic() - began))
-            except (TimeoutError, StoreUnavailable, FactsUnavailable) as error:
-                return Decision(Verdict.CANNOT_DECIDE, why=str(error) or "out of time")
-            presented = self._read_key(found)
-        if isinstance(presented, Verdict):
-            return Decision(presented)
-        if isinstance(presented, ForeignKey):
-            try:
-                async with asyncio.timeout(DECISION_SECONDS - (monotonic() - began)):
-                    imported = await self._lookup.find_imported(presented.text)
-            except (TimeoutError, StoreUnavailable, FactsUnavailable) as error:
-                return Decision(Verdict.CANNOT_DECIDE, why=str(error) or "out of time")
-            if imported is None:
-                return Decision(Verdict.UNKNOWN_KEY)
-            presented = imported
-        return await decide(request, presented, time(), began, self._lookup)
+        if not isinstance(presented, PresentedKey):
+            known = await self._know(presented, found, began)
+            if isinstance(known, Decision):
+                return known
+            presented = known
+        return await decide(request, presented, time(), began, self.lookup)
+
+    async def read(self, found: dict[bytes, bytes], began: float) -> PresentedKey | Decision:
+        """The key that these headers present, or the decision on what is none."""
+        return await self._know(self._read_key(found), found, began)
+
+    async def _know(
+        self, presented: PresentedKey | ForeignKey | Verdict, found: dict[bytes, bytes], began: float
+    ) -> PresentedKey | Decision:
+        """The same, where the string alone does not tell."""
+        try:
+            async with asyncio.timeout(DECISION_SECONDS - (monotonic() - began)):
+                if presented is Verdict.FORGED_KEY and self.lookup.catalogue is None:
+                    # Only the catalogue tells whether a check may belong to a pepper that is gone: a cold process asks.
+                    await self.lookup.learn_catalogue(DECISION_SECONDS)
+                    presented = self._read_key(found)
+                if isinstance(presented, ForeignKey):
+                    imported = await self.lookup.find_imported(presented.text)
+                    return imported or Decision(Verdict.UNKNOWN_KEY)
+        except (TimeoutError, StoreUnavailable, FactsUnavailable) as error:
+            return Decision(Verdict.CANNOT_DECIDE, why=str(error) or "out of time")
+        return Decision(presented) if isinstance(presented, Verdict) else presented
 
     async def _repay(self) -> None:
         """Count what passed without Redis, soon after its return."""
         while True:
             await asyncio.sleep(REPAY_SECONDS)
-            if self._lookup.owed:
+            if self.lookup.owed:
                 try:
-                    counted = await self._lookup.owed.repay(self._lookup.link)
+                    counted = await self.lookup.owed.repay(self.lookup.link)
                     log.warning("counted what %d keys and models did while redis was away", counted)
                 except StoreUnavailable:
                     pass  # what is owed stays owed
@@ -121,7 +129,7 @@ class Gate:
                     log.exception("what is owed could not be counted; trying again")
 
     def _read_key(self, found: dict[bytes, bytes]) -> PresentedKey | ForeignKey | Verdict:
-        catalogue = self._lookup.catalogue
+        catalogue = self.lookup.catalogue
         trust_crc = catalogue is not None and catalogue.foreign_checks
         return read_key(found, self._reader, imported=self._imported, trust_crc=trust_crc)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from hmac import compare_digest
 from time import monotonic
+from typing import Literal
 
 from django.conf import settings
 
 from accounts.facts import SecretFacts
 from accounts.keys import Pepper, PresentedKey
-from accounts.known import NO_MODEL, KnownKey
+from accounts.known import NO_MODEL, KnownKey, Terms
 from accounts.lookup import FactsUnavailable, Lookup
 from authsvc.gate.forwarded import ForwardedRequest
 from authsvc.gate.verdict import Decision, Verdict
@@ -80,14 +82,13 @@ async def judge(
     """Apply the rules, then take from the limits or count the refusal; one round trip, which confirms the facts."""
     secret = matching_secret(known, presented, lookup.peppers)
     model = known.catalogue.model_at(request.path)
-    refusal = first_refusal(known, secret, model, request, now)
+    refusal, terms = first_refusal(known, secret, model, request, now)
     if refusal is None:
-        assert secret is not None and model is not None
-        terms = known.terms(model, secret.id)
-        outcome = await take(lookup.link, terms.wanted, began)
+        assert terms is not None
+        outcome = await take(lookup.link, terms.wanted, began, lookup.permitting)
     else:
         terms = None
-        outcome = await take(lookup.link, known.counting(model or NO_MODEL), began, "refuse")
+        outcome = await take(lookup.link, known.counting(model or NO_MODEL), began, lookup.refusing)
     if not isinstance(outcome, Usage):
         return outcome
 
@@ -110,42 +111,58 @@ async def decide_without_redis(
         return Decision(Verdict.UNKNOWN_KEY, why="redis is away")
     secret = matching_secret(known, presented, lookup.peppers)
     model = known.catalogue.model_at(request.path)
-    refusal = first_refusal(known, secret, model, request, now)
+    refusal, terms = first_refusal(known, secret, model, request, now)
     slug = model.slug if model else ""
     if refusal is not None:
         return Decision(refusal, known, slug, why="redis is away")
-    assert secret is not None and model is not None
-    terms = known.terms(model, secret.id)
+    assert terms is not None
     lookup.owed.note(terms.wanted)
     return Decision(Verdict.ALLOWED, known, slug, terms, why="redis is away")
 
 
 def first_refusal(
     known: KnownKey, secret: SecretFacts | None, model: ModelFacts | None, request: ForwardedRequest, now: float
-) -> Verdict | None:
-    """The first rule that says no, cheap and certain ones first."""
-    key, account = known.key, known.account
-    if secret is None:
-        return Verdict.WRONG_SECRET
-    if key.revoked:
-        return Verdict.REVOKED_KEY
-    if key.has_expired(now) or (secret.until is not None and now >= secret.until):
-        return Verdict.EXPIRED_KEY
-    if account.state != "active":
-        return Verdict.ACCOUNT_CLOSED if account.state == "closed" else Verdict.ACCOUNT_SUSPENDED
-    if not key.admits_address(request.client):
-        return Verdict.ADDRESS_NOT_ALLOWED
-    if not key.admits_method(request.method):
-        return Verdict.METHOD_NOT_ALLOWED
-    if model is None:
-        return Verdict.UNKNOWN_MODEL
-    if request.pin and request.pin != model.slug:
-        return Verdict.PIN_MISMATCH
-    if not known.may_use(model):
-        return Verdict.MODEL_NOT_ALLOWED
-    if not known.fits(model):
-        return Verdict.COST_OVER_BURST
-    return None
+) -> tuple[Verdict | None, Terms | None]:
+    """The first rule that says no, and the terms of a secret and a model that exist.
+
+    Facts are frozen: a rule that is about them alone and lets a secret and a model pass is not asked again.
+    """
+    rules, terms = RULES, None
+    if secret is not None and model is not None:
+        terms = known.terms(model, secret.id)
+        rules = terms.rules or _rules_left(terms, known, secret, model, request, now)
+    for verdict, says_no, _ in rules:
+        if says_no(known, secret, model, request, now):
+            return verdict, terms
+    return None, terms
+
+
+Says = Callable[[KnownKey, SecretFacts | None, ModelFacts | None, ForwardedRequest, float], bool]
+Rule = tuple[Verdict, Says, Literal["facts", "call"]]
+
+# Every rule in its order, cheap and certain ones first: the verdict, when it is given, and what it is about: frozen
+# facts alone, or also the call and its time. Of `k`, the known key; `s`, its secret that was presented; `m`, the model
+# at the path; `r`, the request. What needs a model comes after UNKNOWN_MODEL. `explain` asks this same table.
+RULES: tuple[Rule, ...] = (
+    (Verdict.WRONG_SECRET, lambda k, s, m, r, now: s is None, "facts"),
+    (Verdict.REVOKED_KEY, lambda k, s, m, r, now: k.key.revoked, "facts"),
+    (Verdict.EXPIRED_KEY, lambda k, s, m, r, now: k.key.has_expired(now) or bool(s and s.has_ended(now)), "call"),
+    (Verdict.ACCOUNT_CLOSED, lambda k, s, m, r, now: k.account.state == "closed", "facts"),
+    (Verdict.ACCOUNT_SUSPENDED, lambda k, s, m, r, now: k.account.state not in ("active", "closed"), "facts"),
+    (Verdict.ADDRESS_NOT_ALLOWED, lambda k, s, m, r, now: not k.key.admits_address(r.client), "call"),
+    (Verdict.METHOD_NOT_ALLOWED, lambda k, s, m, r, now: not k.key.admits_method(r.method), "call"),
+    (Verdict.UNKNOWN_MODEL, lambda k, s, m, r, now: m is None, "facts"),
+    (Verdict.PIN_MISMATCH, lambda k, s, m, r, now: m is not None and r.pin not in ("", m.slug), "call"),
+    (Verdict.MODEL_NOT_ALLOWED, lambda k, s, m, r, now: m is not None and not k.may_use(m), "facts"),
+    (Verdict.COST_OVER_BURST, lambda k, s, m, r, now: m is not None and not k.fits(m), "facts"),
+)
+
+
+def _rules_left(
+    terms: Terms, known: KnownKey, secret: SecretFacts, model: ModelFacts, request: ForwardedRequest, now: float
+) -> tuple[Rule, ...]:
+    terms.rules = tuple(rule for rule in RULES if rule[2] == "call" or rule[1](known, secret, model, request, now))
+    return terms.rules
 
 
 def matching_secret(known: KnownKey, presented: PresentedKey, peppers: dict[str, Pepper]) -> SecretFacts | None:

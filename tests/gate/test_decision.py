@@ -82,7 +82,7 @@ def test_a_cold_process_needs_two_round_trips_and_no_sql(on_a_loop, ask, issued,
 async def _connect() -> None:
     from authsvc.gate.app import gate
 
-    await gate()._lookup.link.ask("", b"*1\r\n$4\r\nPING\r\n")
+    await gate().lookup.link.ask("", b"*1\r\n$4\r\nPING\r\n")
 
 
 @pytest.mark.parametrize("key", ["junk", "ask_" + "a" * 61, None])
@@ -134,7 +134,7 @@ def test_the_facts_of_a_process_are_bounded(ask, pro_account, on_a_loop, setting
         assert ask(services.issue_key(pro_account, name=str(number), actor=ACTOR).text).status == 200
 
     async def known() -> int:
-        return len(gate()._lookup._known)
+        return len(gate().lookup._known)
 
     assert on_a_loop(known()) == 3
 

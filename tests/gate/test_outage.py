@@ -95,7 +95,7 @@ def test_allowing_enforces_keys_and_permissions_and_counts_once_later(
         assert (await ask(issued.text[:-1] + "_")).status == 401
         await asyncio.to_thread(outage.start)
         for _ in range(100):
-            if not gate()._lookup.owed:
+            if not gate().lookup.owed:
                 break
             await asyncio.sleep(0.05)
         await asyncio.sleep(0.1)
@@ -141,7 +141,7 @@ def test_a_debt_whose_answer_was_lost_is_counted_once(outage, fresh_catalogue, i
 
     async def run() -> None:
         assert await statuses(issued.text) == [200]
-        lookup = gate()._lookup
+        lookup = gate().lookup
         known = lookup.recall(issued.key.public_id)
         assert known is not None
         owed = Owed()

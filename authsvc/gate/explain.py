@@ -1,0 +1,257 @@
+"""`explain()`: what the gate would say to a request, and why. Takes nothing, counts nothing, and repeats no secret.
+
+The verdict comes from the gate's own code, with a `Lookup` that only looks; the rules from its own table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from time import monotonic, time
+from typing import Any, Literal, NamedTuple
+
+from django.conf import settings
+
+from accounts.keys import PresentedKey
+from accounts.known import KnownKey, Terms
+from accounts.lookup import FactsUnavailable, Lookup, Onlooker
+from authsvc.gate.answer import rate_limit
+from authsvc.gate.app import Gate
+from authsvc.gate.decision import RULES, TRIES, decide, matching_secret
+from authsvc.gate.forwarded import ForwardedRequest, read_forwarded
+from authsvc.gate.verdict import Decision, Verdict
+from quotas.buckets import Stale, Usage, take
+from quotas.facts import ModelFacts
+from quotas.limits import Limit
+from quotas.pipe import DECISION_SECONDS
+from quotas.store import StoreUnavailable
+
+Outcome = Literal["passed", "refused", "not_asked"]
+ANYWHERE = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request to explain: a key by its public id or by the string itself, and what it asks for.
+
+    Without a path it is the model's own; with both, the model is the one that the router is for.
+    """
+
+    key_id: str = ""
+    text: str = field(default="", repr=False)
+    model: str = ""
+    path: str = ""
+    method: str = "POST"
+    address: str = ANYWHERE
+
+
+class Check(NamedTuple):
+    """One thing that is asked, in the order in which it is asked. A rule is named by the word of its refusal."""
+
+    name: str
+    outcome: Outcome
+    why: str = ""
+
+
+class LimitState(NamedTuple):
+    """A limit with what is left of it now, and the seconds until it is whole again: the gate's own numbers."""
+
+    limit: Limit
+    left: int
+    whole_in: int
+    refuses: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    verdict: Verdict
+    checks: tuple[Check, ...]
+    limits: tuple[LimitState, ...]
+    known: KnownKey | None
+    model: str
+    why: str
+    headers: dict[str, str]  # RateLimit and RateLimit-Policy as they stand now
+    wait: int  # seconds until the limits would let it pass
+
+
+class Unanswered(Exception):
+    """Redis or the database did not answer, so nobody can tell."""
+
+
+def explain(call: Call) -> Explanation:
+    """What the gate would say now. Not for a thread that has an event loop running."""
+    return asyncio.run(_explain(call))
+
+
+def look_at_limits(key_id: str, model: str) -> tuple[KnownKey, Terms, Usage] | None:
+    """The limits of a key and a model with what is left, None for a key or a model that does not exist. Raises
+    Unanswered."""
+    return asyncio.run(_look_at_limits(key_id, model))
+
+
+async def _look_at_limits(key_id: str, model: str) -> tuple[KnownKey, Terms, Usage] | None:
+    gate = Gate(Onlooker)
+    try:
+        known = await gate.lookup.find(_by_id(key_id, gate.lookup))
+        facts = known.catalogue.models.get(model) if known is not None else None
+        if known is None or facts is None or not facts.enabled:
+            return None
+        return await _look(gate.lookup, known, facts)
+    except (StoreUnavailable, FactsUnavailable, TimeoutError) as error:
+        raise Unanswered(str(error) or "out of time") from error
+    finally:
+        await gate.close()
+
+
+async def _explain(call: Call) -> Explanation:
+    gate = Gate(Onlooker)
+    began = monotonic()
+    try:
+        headers = {
+            b"x-forwarded-uri": (call.path or await _path_of(call.model, gate.lookup)).encode("latin-1", "replace"),
+            b"x-forwarded-method": call.method.encode("latin-1", "replace"),
+            b"x-forwarded-for": call.address.encode("latin-1", "replace"),
+        }
+        query = f"model={call.model}".encode("latin-1", "replace") if call.model else b""
+        request = read_forwarded(headers, False, query)
+        if isinstance(request, Verdict):
+            return _explained(Decision(request), [Check("forwarded_request", "refused", request.word)])
+        presented = await _present(gate, call, began)
+        if isinstance(presented, Decision):
+            return _explained(presented, [_PASSED, _of_key(presented)])
+        decision = await decide(request, presented, time(), began, gate.lookup)
+        return await _with_rules(decision, request, presented, gate.lookup)
+    except (StoreUnavailable, FactsUnavailable, TimeoutError) as error:
+        return _explained(Decision(Verdict.CANNOT_DECIDE, why=str(error) or "out of time"), [])
+    finally:
+        await gate.close()
+
+
+async def _path_of(model: str, lookup: Lookup) -> str:
+    """The path that leads to a model; one that does not exist has none, and is unknown wherever it is looked for."""
+    await lookup.learn_catalogue(DECISION_SECONDS)
+    assert lookup.catalogue is not None
+    facts = lookup.catalogue.models.get(model)
+    return facts.path if facts is not None else f"/{model}"
+
+
+async def _present(gate: Gate, call: Call, began: float) -> PresentedKey | Decision:
+    """The key as its holder would present it: the string as the gate reads it, or the newest secret of a known id."""
+    if call.text:
+        return await gate.read({b"x-api-key": call.text.encode("utf-8", "replace")}, began)
+    if not call.key_id:
+        return Decision(Verdict.NO_KEY)
+    known = await gate.lookup.find(_by_id(call.key_id, gate.lookup))
+    if known is None:
+        return Decision(Verdict.UNKNOWN_KEY)
+    living = [secret for secret in known.key.secrets if not secret.has_ended(time())]
+    for secret in living or known.key.secrets:
+        pepper = gate.lookup.peppers.get(secret.pepper)
+        if pepper is not None:
+            return PresentedKey(call.key_id, b"", pepper, secret.digest)
+    return _by_id(call.key_id, gate.lookup)  # no string matches a secret whose pepper is gone
+
+
+def _by_id(key_id: str, lookup: Lookup) -> PresentedKey:
+    return PresentedKey(key_id, b"", lookup.pepper, b"")
+
+
+async def _with_rules(
+    decision: Decision, request: ForwardedRequest, presented: PresentedKey, lookup: Lookup
+) -> Explanation:
+    known = decision.known
+    if known is None:
+        return _explained(decision, [_PASSED, _of_key(decision)])
+    secret = matching_secret(known, presented, lookup.peppers)
+    model = known.catalogue.model_at(request.path)
+    checks = [_PASSED, Check("presented_key", "passed")]
+    needs_model = False
+    for verdict, says_no, _ in RULES:
+        outcome: Outcome = "refused" if says_no(known, secret, model, request, time()) else "passed"
+        checks.append(Check(verdict.word, "not_asked" if needs_model else outcome))
+        needs_model = needs_model or (verdict is Verdict.UNKNOWN_MODEL and model is None)
+    look = await _look(lookup, known, model) if model is not None else None
+    return _explained(decision, checks, look)
+
+
+async def _look(lookup: Lookup, known: KnownKey, model: ModelFacts) -> tuple[KnownKey, Terms, Usage]:
+    """What is left of the limits, by facts that Redis confirms."""
+    for _ in range(TRIES):
+        terms = known.terms(model, 0)
+        outcome = await take(lookup.link, terms.wanted, monotonic(), "peek")
+        if isinstance(outcome, Usage):
+            return known, terms, outcome
+        key_id = known.key.public_id
+        renewed = await (lookup.renew(known, outcome.versions) if isinstance(outcome, Stale) else lookup.load(key_id))
+        if renewed is None:
+            break
+        known = renewed
+    raise StoreUnavailable("the facts changed faster than they could be read")
+
+
+def _of_key(decision: Decision) -> Check:
+    """Why no known key came of what was presented."""
+    undecided = decision.verdict is Verdict.CANNOT_DECIDE
+    return Check("presented_key", "not_asked" if undecided else "refused", decision.verdict.word)
+
+
+_PASSED = Check("forwarded_request", "passed")
+
+
+def _explained(
+    decision: Decision, checks: list[Check], look: tuple[KnownKey, Terms, Usage] | None = None
+) -> Explanation:
+    """All that would be asked, with what is left of the limits."""
+    known = decision.known
+    words = ["forwarded_request", "presented_key", *(verdict.word for verdict, _, _ in RULES)]
+    checks += [Check(word, "not_asked") for word in words[len(checks) :]]
+    limits: tuple[LimitState, ...] = ()
+    headers: dict[str, str] = {}
+    over = Check(Verdict.OVER_LIMIT.word, "not_asked")
+    if look is not None:
+        known, terms, usage = look
+        limits = states_of(terms, usage)
+        headers = {name.decode(): value.decode() for name, value in rate_limit(terms, usage.meters)}
+        over = Check(Verdict.OVER_LIMIT.word, "passed" if usage.granted else "refused")
+    return Explanation(
+        decision.verdict, (*checks, over), limits, known, decision.model, decision.why, headers,
+        look[2].wait if look is not None else 0,
+    )  # fmt: skip
+
+
+def states_of(terms: Terms, usage: Usage) -> tuple[LimitState, ...]:
+    """The limits that are shown to clients, each with its meters."""
+    shown = terms.wanted.shown
+    meters = zip(usage.meters[::2], usage.meters[1::2], strict=True)
+    return tuple(
+        LimitState(limit, left, whole_in, place in usage.violated)
+        for place, (limit, (left, whole_in)) in enumerate(zip(shown, meters, strict=True))
+    )
+
+
+def in_words(explained: Explanation) -> dict[str, Any]:
+    """An explanation as JSON has it."""
+    known, verdict = explained.known, explained.verdict
+    return {
+        "verdict": verdict.word,
+        "status": settings.OVER_LIMIT_STATUS if verdict is Verdict.OVER_LIMIT else verdict.status,
+        "detail": verdict.detail,
+        "key": known.key.public_id if known else None,
+        "account": known.account.public_id if known else None,
+        "plan": known.account.plan if known else None,
+        "model": explained.model or None,
+        "checks": [{"check": one.name, "outcome": one.outcome, "why": one.why or None} for one in explained.checks],
+        "limits": [{**limit_in_words(state), "refuses": state.refuses} for state in explained.limits],
+        "retry_after": explained.wait or None,
+        "why": explained.why or None,
+    }
+
+
+def limit_in_words(state: LimitState) -> dict[str, Any]:
+    """A limit with what is left of it, as JSON has it; `left` is of the burst, or of the quota."""
+    limit = state.limit
+    return {
+        "name": limit.name, "per": limit.scope, "model": limit.model, "unit": limit.unit, "window": limit.window,
+        "amount": limit.amount, "burst": limit.room if limit.is_smoothed else None,
+        "left": state.left, "whole_in": state.whole_in,
+    }  # fmt: skip

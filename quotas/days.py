@@ -1,0 +1,99 @@
+"""`UsageHour` → `UsageDay`: whole days added up, so that a year is read from days and not from hours.
+
+Days are never counted up: each is computed again from its hours, in the transaction that writes them. So a late hour, a
+repeated copy and a crash are harmless. Whoever writes usage holds the lock of `DaysKept` first, because two who add up
+the same day at once would each miss the other's hours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import Max
+from django.utils import timezone
+
+from quotas.models import DaysKept, UsageDay, UsageHour
+
+DAY = timedelta(days=1)
+ALL_DAYS = datetime(1970, 1, 1, tzinfo=UTC)  # `since` of days that are complete
+COUNTS = ("allowed", "refused", "shadow_refused", "units")
+
+
+def day_start(moment: datetime) -> datetime:
+    """Midnight UTC of the day of a moment."""
+    return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def lock_usage() -> DaysKept:
+    """Wait for whoever writes usage now; held until the transaction ends. SQLite's transactions wait by themselves."""
+    # Which days are complete is for the worker to find out, from the newest to the oldest.
+    kept, _ = DaysKept.objects.get_or_create(pk=1, defaults={"since": day_start(timezone.now()) + DAY})
+    return DaysKept.objects.select_for_update().get(pk=kept.pk)
+
+
+def add_up(days: Iterable[tuple[str, str, datetime]]) -> None:
+    """Compute these days of keys and models again; with the lock held."""
+    rows = [(day, key, model, day, day + DAY) for key, model, day in sorted(set(days))]
+    with connection.cursor() as cursor:
+        cursor.executemany(_adding_up('"key" = %s AND model = %s AND'), _bound(rows))
+
+
+def add_up_all(day: datetime) -> None:
+    """Compute a day of every key and model again; with the lock held."""
+    with connection.cursor() as cursor:
+        cursor.execute(_adding_up(), _bound([(day, day, day + DAY)])[0])
+
+
+def keep_days(seconds: float) -> int:
+    """Fill in days of before there were days, newest first, for about so long; how many."""
+    end = monotonic() + seconds
+    count = 0
+    while monotonic() < end and _keep_one_more():
+        count += 1
+    return count
+
+
+def mend_days() -> None:
+    """Compute yesterday and today again: a worker of the version before copies hours and knows of no days."""
+    today = day_start(timezone.now())
+    for day in (today - DAY, today):
+        with transaction.atomic():
+            lock_usage()
+            add_up_all(day)
+
+
+def complete_since() -> datetime | None:
+    """The first day from which on `UsageDay` is complete; None before a worker has begun."""
+    return DaysKept.objects.filter(pk=1).values_list("since", flat=True).first()
+
+
+def _keep_one_more() -> bool:
+    if complete_since() == ALL_DAYS:
+        return False
+    with transaction.atomic():
+        kept = lock_usage()
+        newest = UsageHour.objects.filter(hour__lt=kept.since).aggregate(hour=Max("hour"))["hour"]
+        if newest is not None:
+            add_up_all(day_start(newest))
+        kept.since = ALL_DAYS if newest is None else day_start(newest)
+        kept.save(update_fields=["since"])
+    return newest is not None
+
+
+def _adding_up(of: str = "") -> str:
+    return (  # of names that stand in this file
+        f'INSERT INTO {UsageDay._meta.db_table} (account, "key", model, day, {", ".join(COUNTS)}) '  # noqa: S608
+        f'SELECT account, "key", model, %s, {", ".join(f"SUM({count})" for count in COUNTS)} '
+        f'FROM {UsageHour._meta.db_table} WHERE {of} hour >= %s AND hour < %s GROUP BY account, "key", model '
+        'ON CONFLICT ("key", model, day) DO UPDATE SET ' + ", ".join(f"{count} = excluded.{count}" for count in COUNTS)
+    )
+
+
+def _bound(rows: list[tuple[Any, ...]]) -> list[list[Any]]:
+    """Times as each database wants them from plain SQL."""
+    adapt = connection.ops.adapt_datetimefield_value
+    return [[adapt(value) if isinstance(value, datetime) else value for value in row] for row in rows]

@@ -1,0 +1,230 @@
+"""`explain` says what the gate says, shows what is left, takes nothing and repeats no secret."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from accounts import services
+from authsvc.gate.decision import RULES
+from authsvc.gate.explain import Call, Explanation, explain, look_at_limits
+from authsvc.gate.verdict import Verdict
+from quotas import names
+from tests.conftest import ACTOR
+from tests.gate.test_decision import left
+from tests.gate.test_fronts import CASES, Case, keys  # noqa: F401
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ASKED = {"X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-For"}
+PLACEHOLDER = {"good": "KEY", "none": ""}
+
+
+def call_of(case: Case, texts: dict[str, str]) -> Call | None:
+    """The case as a call to explain; None for one that only headers can be, such as a header that is there twice."""
+    target, pairs = case.make(texts)
+    path, _, query = target.partition("?")
+    headers = dict(pairs)
+    pins = [part for part in query.split("&") if part]
+    if path != "/auth/" or len(headers) != len(pairs) or not set(headers) >= ASKED or len(pins) > 1:
+        return None
+    if (
+        pins == ["model="]
+        or ({"Authorization", "X-Api-Key"} <= set(headers) and "Basic" not in str(pairs))
+        or not set(headers) <= ASKED | {"Authorization", "X-Api-Key"}
+    ):
+        return None
+    scheme, _, credential = headers.get("Authorization", "").partition(" ")
+    text = credential if scheme in ("Bearer", "Token") else headers.get("X-Api-Key", "")
+    return Call(
+        text=text,
+        path=headers["X-Forwarded-Uri"],
+        method=headers["X-Forwarded-Method"],
+        address=headers["X-Forwarded-For"],
+        model=pins[0].removeprefix("model=") if pins else "",
+    )
+
+
+class _AnyText(dict[str, str]):
+    def get(self, name, default=None):
+        return name
+
+    def __getitem__(self, name):
+        return name
+
+
+EXPRESSIBLE = [name for name, case in CASES.items() if call_of(case, _AnyText()) is not None]
+OF_OUR_OWN = {
+    "several keys": (Verdict.SEVERAL_KEYS, Call(text="one,two", path="/sm/x")),
+    "no address": (Verdict.NOT_FORWARDED, Call(text="x", path="/sm/x", address="nowhere")),
+}
+
+
+def contents(client) -> dict[str, Any]:
+    """All that Redis holds."""
+    read = {"string": client.get, "hash": client.hgetall, "set": client.smembers}
+    return {name: read[client.type(name)](name) for name in client.scan_iter()}
+
+
+def words(explanation: Explanation) -> dict[str, str]:
+    return {check.name: check.outcome for check in explanation.checks}
+
+
+def test_every_verdict_is_explained():
+    shown = {CASES[name].verdict for name in EXPRESSIBLE} | {verdict for verdict, _ in OF_OUR_OWN.values()}
+    assert shown == set(Verdict) - {Verdict.CANNOT_DECIDE}
+
+
+@pytest.mark.parametrize("name", EXPRESSIBLE)
+def test_explain_agrees_with_the_gate_and_takes_nothing(name, keys, ask, redis_db):  # noqa: F811
+    case = CASES[name]
+    if case.verdict is Verdict.OVER_LIMIT:
+        assert ask(keys["spent"]).status == 200
+    call = call_of(case, keys)
+    assert call is not None
+    before = contents(redis_db)
+    explanation = explain(call)
+    assert contents(redis_db) == before
+    assert explanation.verdict is case.verdict
+    refused = [check.name for check in explanation.checks if check.outcome == "refused"]
+    if case.verdict is Verdict.ALLOWED:
+        assert refused == []
+    else:
+        first = {check.name: check.why or check.name for check in explanation.checks}[refused[0]]
+        assert first == case.verdict.word
+    if len(call.text) > 20:
+        assert call.text not in repr(explanation) + repr(call)
+
+
+@pytest.mark.parametrize("name", OF_OUR_OWN)
+def test_what_headers_say_otherwise(name, catalogue):
+    verdict, call = OF_OUR_OWN[name]
+    assert explain(call).verdict is verdict
+
+
+def test_the_checks_are_always_the_same_in_the_order_of_the_gate(issued):
+    order = ["forwarded_request", "presented_key", *(verdict.word for verdict, _, _ in RULES), "over_limit"]
+    for call in (Call(text=issued.text, model="sm"), Call(text="junk", model="sm"), Call(path="//")):
+        assert [check.name for check in explain(call).checks] == order
+
+
+def test_all_that_stands_in_the_way_is_told_at_once(issued, account):
+    services.revoke_key(issued.key, actor=ACTOR)
+    services.suspend_account(account, actor=ACTOR)
+    explanation = explain(Call(key_id=issued.key.public_id, model="lg"))
+    assert explanation.verdict is Verdict.REVOKED_KEY
+    refused = {name for name, outcome in words(explanation).items() if outcome == "refused"}
+    assert refused == {"revoked_key", "account_suspended", "model_not_allowed"}
+
+
+def test_what_needs_a_model_is_not_asked_without_one(issued):
+    outcomes = words(explain(Call(key_id=issued.key.public_id, path="/other/x")))
+    assert outcomes["unknown_model"] == "refused"
+    assert {outcomes[name] for name in ("pin_mismatch", "model_not_allowed", "over_limit")} == {"not_asked"}
+
+
+def test_a_key_is_explained_by_its_id_as_by_its_string(issued):
+    by_id = explain(Call(key_id=issued.key.public_id, model="sm"))
+    assert by_id.verdict is Verdict.ALLOWED
+    assert (by_id.checks, by_id.headers) == (explain(Call(text=issued.text, model="sm")).checks, by_id.headers)
+    services.rotate_key(issued.key, grace=timedelta(0), actor=ACTOR)
+    assert explain(Call(key_id=issued.key.public_id, model="sm")).verdict is Verdict.ALLOWED
+    assert explain(Call(text=issued.text, model="sm")).verdict is Verdict.EXPIRED_KEY
+
+
+def test_an_unknown_id_and_no_key_at_all(catalogue):
+    assert explain(Call(key_id="Z" * 16, model="sm")).verdict is Verdict.UNKNOWN_KEY
+    assert explain(Call(model="sm")).verdict is Verdict.NO_KEY
+
+
+def test_what_is_left_is_what_the_gate_told_last(ask, issued):
+    for number in range(3):
+        answered = ask(issued.text)
+        explanation = explain(Call(key_id=issued.key.public_id, model="sm"))
+        assert [state.left for state in explanation.limits] == left(answered) == [9 - number, 999 - number]
+        headers = {name.decode(): value.decode() for name, value in answered.headers}
+        assert explanation.headers["ratelimit-policy"] == headers["ratelimit-policy"]
+
+
+def test_over_a_limit_it_says_which_and_for_how_long(ask, issued):
+    for _ in range(10):
+        ask(issued.text)
+    explanation = explain(Call(key_id=issued.key.public_id, model="sm"))
+    assert explanation.verdict is Verdict.OVER_LIMIT
+    assert [state.limit.name for state in explanation.limits if state.refuses] == ["minute"]
+    assert 0 < explanation.wait <= 6
+
+
+def test_an_emptied_redis_is_filled_as_the_gate_would(ask, issued, redis_db):
+    redis_db.flushdb()
+    assert [state.left for state in explain(Call(key_id=issued.key.public_id, model="sm")).limits] == [10, 1000]
+    assert list(redis_db.scan_iter("*:b:*")) + list(redis_db.scan_iter("*:u:*")) == []
+
+
+def test_without_redis_nobody_can_tell(issued, settings, tmp_path):
+    settings.REDIS_URL = f"unix://{tmp_path}/none.sock"
+    assert explain(Call(key_id=issued.key.public_id, model="sm")).verdict is Verdict.CANNOT_DECIDE
+
+
+def test_an_unknown_key_leaves_no_mark(issued, redis_db):
+    explain(Call(key_id="Z" * 16, model="sm"))
+    assert list(redis_db.scan_iter(names.unknown("*")[:1] + "*:unknown:*")) == []
+
+
+@pytest.fixture
+def imported(account, settings) -> Iterator[str]:
+    import hashlib
+
+    settings.IMPORTED_KEYS = True
+    text = "sk-of-another-system-0123456789"
+    services.import_key(account, name="old", digest_of_text=hashlib.sha256(text.encode()).digest(), start="sk-", actor=ACTOR)  # fmt: skip
+    yield text
+
+
+def test_an_imported_key_is_explained_too(imported):
+    assert explain(Call(text=imported, model="sm")).verdict is Verdict.ALLOWED
+
+
+def test_limits_are_the_gates_own_numbers(ask, issued):
+    answered = ask(issued.text)
+    look = look_at_limits(issued.key.public_id, "sm")
+    assert look is not None
+    assert list(look[2].meters[::2]) == left(answered)
+    assert look_at_limits(issued.key.public_id, "nothing") is None
+    assert look_at_limits("Z" * 16, "sm") is None
+
+
+def said(*args: str, stdin: str = "", monkeypatch=None) -> tuple[str, int]:
+    out = StringIO()
+    if monkeypatch is not None:
+        monkeypatch.setattr("sys.stdin", StringIO(stdin))
+    try:
+        call_command("explain", *args, stdout=out)
+    except SystemExit as end:
+        return out.getvalue(), int(end.code or 0)
+    return out.getvalue(), 0
+
+
+def test_the_command_prints_every_check_and_says_by_its_status_whether_it_would_pass(issued, monkeypatch):
+    text, status = said(issued.key.public_id, "--model", "sm")
+    assert status == 0
+    assert "minute: 10 of 10 requests left" in text
+    assert text.splitlines()[-1] == "allowed: 200"
+    text, status = said("-", "--model", "lg", stdin=issued.text + "\n", monkeypatch=monkeypatch)
+    assert (status, "  NO  model_not_allowed" in text) == (1, True)
+    assert issued.text not in text
+    assert json.loads(said(issued.key.public_id, "--path", "/sm/x", "--json")[0])["verdict"] == "allowed"
+
+
+def test_the_command_refuses_a_key_where_others_can_read_it(issued):
+    with pytest.raises(CommandError, match="stdin") as refusal:
+        said(issued.text, "--model", "sm")
+    assert issued.text not in str(refusal.value)
+    with pytest.raises(CommandError, match="--model or --path"):
+        said(issued.key.public_id)

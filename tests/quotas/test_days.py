@@ -1,0 +1,118 @@
+"""Days are the sum of their hours: after late hours, crashes, two workers, and a worker of the version before."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from time import sleep
+
+import pytest
+from django.db import connections
+from django.db.models import Sum
+
+from accounts.worker import Worker
+from quotas import days, ledger
+from quotas.limits import hour_of
+from quotas.models import DaysKept, UsageDay, UsageHour
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+KEY = "AAAAAAAAkkkkkkk1"
+
+
+def counted(at: datetime, allowed: int, birth: int = 1, key: str = KEY) -> ledger.CountedHour:
+    """A usage hash, as if read from Redis."""
+    return ledger.CountedHour("name", key, "sm", hour_of(at), {"a": str(allowed), "b": str(birth), "x": "1"})
+
+
+def sums() -> dict[datetime, int]:
+    return dict(UsageDay.objects.values_list("day").annotate(sum=Sum("allowed")).order_by("day"))
+
+
+def test_a_day_is_the_sum_of_its_hours_and_births():
+    ledger._store([counted(NOON, 3), counted(NOON, 4, birth=2), counted(NOON + HOUR, 5), counted(NOON + 12 * HOUR, 6)])
+    assert sums() == {days.day_start(NOON): 12, days.day_start(NOON) + days.DAY: 6}
+    day = UsageDay.objects.first()
+    assert day is not None
+    assert (day.account, day.key, day.model, day.units) == (KEY[:8], KEY, "sm", 7)
+
+
+def test_a_late_or_repeated_hour_corrects_its_day():
+    ledger._store([counted(NOON, 3)])
+    ledger._store([counted(NOON, 3)])
+    ledger._store([counted(NOON - 5 * HOUR, 10)])
+    ledger._store([counted(NOON, 2)])  # an older copy
+    assert sums() == {days.day_start(NOON): 13}
+
+
+def test_a_crash_leaves_neither_the_hour_nor_the_day(monkeypatch):
+    ledger._store([counted(NOON, 3)])
+
+    def die(_):
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(days, "add_up", die)
+        with pytest.raises(RuntimeError):
+            ledger._store([counted(NOON + HOUR, 4)])
+    assert sums() == {days.day_start(NOON): 3}
+    assert UsageHour.objects.count() == 1
+
+
+def test_workers_that_copy_hours_of_one_day_at_once_miss_none(monkeypatch):
+    add_up = days.add_up
+
+    def add_up_and_linger(wanted) -> None:
+        add_up(wanted)
+        sleep(0.01)  # before the commit: whoever does not wait for it adds up without these hours
+
+    monkeypatch.setattr(days, "add_up", add_up_and_linger)
+
+    def store(number: int) -> None:
+        ledger._store([counted(NOON - 12 * HOUR + number % 24 * HOUR, number + 1)])
+        connections.close_all()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(store, range(48)))
+    hours = UsageHour.objects.aggregate(sum=Sum("allowed"))["sum"]
+    assert hours == sum(range(25, 49))
+    assert sums() == {days.day_start(NOON): hours}
+
+
+def test_a_turn_of_the_worker_fills_in_days_of_before_there_were_days(redis_db, catalogue):
+    for number in range(5):
+        UsageHour.objects.create(account=KEY[:8], key=KEY, model="sm", hour=NOON - number * days.DAY * 9, birth=1, allowed=1, units=1)  # fmt: skip
+    worker = Worker()
+    for _ in range(3):
+        worker.turn()
+    assert UsageDay.objects.count() == 5
+    assert DaysKept.objects.get().since == days.ALL_DAYS
+
+
+def test_two_that_fill_in_days_at_once_are_harmless():
+    for number in range(40):
+        UsageHour.objects.create(account=KEY[:8], key=KEY, model="sm", hour=NOON - number * days.DAY, birth=1, allowed=number, units=number)  # fmt: skip
+
+    def keep(_) -> int:
+        try:
+            return days.keep_days(60)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(3) as pool:
+        assert sum(pool.map(keep, range(3))) == 40
+    assert sums() == {days.day_start(NOON) - n * days.DAY: n for n in range(40)}
+
+
+def test_hours_that_a_worker_of_the_version_before_copied_are_added_up_within_the_hour(redis_db, catalogue):
+    worker = Worker()
+    worker.turn()
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    UsageHour.objects.create(account=KEY[:8], key=KEY, model="sm", hour=now, birth=1, allowed=8, units=8)
+    worker.turn()
+    assert sums() == {}
+    worker._mended_days_at -= 3600
+    worker.turn()
+    assert sums() == {days.day_start(now): 8}

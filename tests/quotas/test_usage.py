@@ -1,0 +1,142 @@
+"""Usage as it is read: sums over any interval and group, the same from days as from hours."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from typing import Any
+
+import pytest
+
+from quotas import days
+from quotas.models import DaysKept, UsageDay, UsageHour
+from quotas.usage import GROUPS, INTERVALS, Question, month_start, read_all, read_usage
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+START = datetime(2026, 1, 28, 5, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+KEYS = ("AAAAAAAAkkkkkkk1", "AAAAAAAAkkkkkkk2", "BBBBBBBBkkkkkkk1")
+
+
+def hour(key: str, model: str, at: datetime, birth: int = 1, allowed: int = 1, refused: int = 0) -> UsageHour:
+    return UsageHour(
+        account=key[:8], key=key, model=model, hour=at, birth=birth, allowed=allowed, refused=refused, units=2 * allowed
+    )
+
+
+@pytest.fixture
+def written() -> list[UsageHour]:
+    """Five weeks with gaps, some hours in two births."""
+    rng = random.Random(4)
+    rows = [
+        hour(key, model, START + number * HOUR, birth, rng.randrange(9), rng.randrange(3))
+        for key, model, number in product(KEYS, ("sm", "lg"), range(35 * 24))
+        for birth in range(rng.choice((0, 0, 0, 1, 2)))
+    ]
+    UsageHour.objects.bulk_create(rows, batch_size=2000)
+    return rows
+
+
+def kept() -> None:
+    assert days.keep_days(60) > 0
+    assert days.complete_since() == days.ALL_DAYS
+
+
+def begin_of(moment: datetime, interval: str, start: datetime) -> datetime:
+    begins = {"hour": moment, "day": days.day_start(moment), "month": month_start(moment), "total": start}
+    return max(begins[interval], start)
+
+
+def by_hand(rows: list[UsageHour], question: Question) -> list[Any]:
+    sums: dict[Any, list[int]] = defaultdict(lambda: [0, 0, 0])
+    for row in rows:
+        if not question.start <= row.hour < question.end:
+            continue
+        if any(getattr(row, name) not in wanted for name, wanted in question.filters()):
+            continue
+        groups = tuple(getattr(row, group) for group in question.groups)
+        total = sums[begin_of(row.hour, question.interval, question.start), *groups]
+        for place, count in enumerate((row.allowed, row.refused, row.units)):
+            total[place] += count
+    return sorted((place, tuple(total)) for place, total in sums.items())
+
+
+def as_read(question: Question) -> list[Any]:
+    rows = read_all(question, page=7)
+    return [((row.start, *(getattr(row, g) for g in question.groups)), (row.allowed, row.refused, row.units)) for row in rows]  # fmt: skip
+
+
+SPANS = {
+    "whole days": (days.day_start(START + DAY), days.day_start(START + 20 * DAY)),
+    "ragged ends": (START + 3 * HOUR, START + 20 * DAY + 7 * HOUR),
+    "within a day": (START + DAY, START + DAY + 5 * HOUR),
+    "over two midnights": (START + 20 * HOUR, START + 2 * DAY),
+}
+
+
+@pytest.mark.parametrize("interval", INTERVALS)
+@pytest.mark.parametrize("span", SPANS)
+def test_every_grouping_is_what_adding_up_hours_gives(written, interval, span):
+    start, end = SPANS[span]
+    if interval == "hour":
+        end = min(end, start + 2 * DAY)
+    for has_days in (False, True):
+        if has_days:
+            kept()
+        for groups in ((), ("key",), ("model", "account"), GROUPS):
+            question = Question(start=start, end=end, interval=interval, groups=groups)
+            assert as_read(question) == by_hand(written, question)
+
+
+def test_filters_hold_for_days_and_hours(written):
+    kept()
+    for filters in ({"accounts": ("AAAAAAAA",)}, {"keys": KEYS[:1], "models": ("lg",)}, {"accounts": ()}):
+        question = Question(start=START + HOUR, end=START + 30 * DAY, interval="day", groups=("key",), **filters)
+        assert as_read(question) == by_hand(written, question)
+
+
+@pytest.mark.parametrize("interval", INTERVALS)
+def test_newest_first_is_the_same_the_other_way_round(written, interval):
+    kept()
+    forwards = Question(start=START + HOUR, end=START + 3 * DAY, interval=interval, groups=("key", "model"))
+    backwards = Question(**{name: getattr(forwards, name) for name in ("start", "end", "interval", "groups")}, newest_first=True)  # fmt: skip
+    assert as_read(backwards) == as_read(forwards)[::-1]
+
+
+def test_what_was_not_asked_for_cuts_the_first_and_the_last_interval(written):
+    question = Question(start=START + HOUR, end=START + 2 * DAY + HOUR, interval="day")
+    rows = read_usage(question, most=10)
+    assert (rows[0].start, rows[0].end) == (START + HOUR, days.day_start(START) + DAY)
+    assert rows[-1].end == question.end
+
+
+def test_no_usage_is_no_row():
+    for interval in INTERVALS:
+        assert list(read_all(Question(start=START, end=START + DAY, interval=interval))) == []
+
+
+def test_whole_days_are_read_from_days_and_not_from_hours(written):
+    kept()
+    UsageDay.objects.update(allowed=1000, units=1000)
+    (row,) = read_usage(Question(start=days.day_start(START + DAY), end=days.day_start(START + 2 * DAY), keys=KEYS[:1], models=("sm",)), most=2)  # fmt: skip
+    assert row.allowed == 1000
+    (row,) = read_usage(Question(start=days.day_start(START + DAY), end=days.day_start(START + 2 * DAY) - HOUR, keys=KEYS[:1], models=("sm",)), most=2)  # fmt: skip
+    assert row.allowed < 1000
+
+
+def test_days_that_are_not_added_up_yet_are_read_from_hours(written):
+    question = Question(start=START, end=START + 40 * DAY, interval="month", groups=("account",))
+    assert days._keep_one_more() and days._keep_one_more()
+    assert UsageDay.objects.values("day").distinct().count() == 2
+    assert as_read(question) == by_hand(written, question)
+    assert DaysKept.objects.get().since > days.ALL_DAYS
+
+
+def test_a_page_costs_two_statements_however_long_it_is(written, django_assert_num_queries):
+    kept()
+    for most in (1, 1000):
+        with django_assert_num_queries(2):
+            read_usage(Question(start=START, end=START + 40 * DAY, interval="day", groups=GROUPS), most=most)
