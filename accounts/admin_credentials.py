@@ -56,7 +56,7 @@ class CredentialAdmin(ReadOnlyAdmin):
 
     form_for_new: type[TokenForm] = TokenForm
     change_form_template = "admin/accounts/credential.html"
-    list_display: ClassVar[Any] = ("name", "public_id", "scopes", *TIMES)
+    list_display: Any = ("name", "public_id", "scopes", *TIMES)
     search_fields: ClassVar[Any] = ("=public_id", "name")
     fields: ClassVar[Any] = SHOWN
 

@@ -43,7 +43,8 @@ def put_account(external_id: str, wanted: Wanted, *, actor: Actor) -> tuple[Acco
     account = Account.objects.filter(external_id=external_id).first()
     if account is None:
         try:
-            return *_make(external_id, wanted, actor), True  # type: ignore[return-value]
+            account, publication = _make(external_id, wanted, actor)
+            return account, True, publication
         except (IntegrityError, ValidationError):
             # Somebody made it at the same moment, or something is wrong with what is wanted.
             account = Account.objects.filter(external_id=external_id).first()

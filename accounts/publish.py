@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
@@ -19,13 +19,14 @@ from accounts import snapshot
 from accounts.lookup import PUBLISH, RAISE, publish_account, publish_catalogue, publish_key
 from accounts.models import Account, ApiKey, OutboxRow
 from quotas import names, store
-from quotas.models import Catalogue
+from quotas.models import Catalogue, UsageHour
 from quotas.pipe import unpack
 
 log = logging.getLogger(__name__)
 
 _SOURCES = {script.sha.encode(): script.source for script in (PUBLISH, RAISE)}
 _BATCH = 500
+_FEW = 10  # below that, keys are published one by one
 _WAIT_MILLISECONDS = 100
 _TRIES = 3
 _MODELS: dict[str, type[Model]] = {
@@ -80,6 +81,11 @@ class Publication:
         catalogue, _ = Catalogue.objects.get_or_create(pk=1)
         self._raise(catalogue, OutboxRow.Part.CATALOGUE, "")
 
+    def of_births(self, rows: Sequence[ApiKey]) -> None:
+        """This transaction creates all these keys."""
+        made = [OutboxRow(part=OutboxRow.Part.KEY, subject=row.public_id, version=row.version) for row in rows]
+        self.rows += OutboxRow.objects.bulk_create(made)
+
     def of_birth(self, row: ApiKey | Account) -> None:
         """This transaction creates the row: its first version needs no raising."""
         part = OutboxRow.Part.KEY if isinstance(row, ApiKey) else OutboxRow.Part.ACCOUNT
@@ -115,8 +121,7 @@ def _publish_now(publication: Publication) -> None:
         publication.published = True
         return
     try:
-        for part, subject in dict.fromkeys((row.part, row.subject) for row in publication.rows):
-            deliver(part, subject)
+        deliver_parts(dict.fromkeys((row.part, row.subject) for row in publication.rows))
     except (RedisError, DatabaseError) as error:
         # Committed all the same: the outbox row stands, and whoever reported a failure would make it happen twice.
         publication.published = False
@@ -153,10 +158,59 @@ def _raise_above(conflict: Conflict) -> None:
 def deliver_all(limit: int = 1000) -> int:
     """Publish what is still in the outbox, oldest first; the number of parts published. Raises RedisError."""
     rows = OutboxRow.objects.order_by("id").values_list("part", "subject")[:limit]
-    parts = list(dict.fromkeys(rows))
-    for part, subject in parts:
-        deliver(part, subject)
+    parts = dict.fromkeys(rows)
+    deliver_parts(parts)
     return len(parts)
+
+
+def deliver_parts(parts: Iterable[tuple[str, str]]) -> None:
+    """Publish these parts; many keys in batches, one after the other what else there is. Raises RedisError."""
+    keys = []
+    for part, subject in parts:
+        if part == OutboxRow.Part.KEY:
+            keys.append(subject)
+        else:
+            deliver(part, subject)
+    if len(keys) < _FEW:
+        for subject in keys:
+            deliver(OutboxRow.Part.KEY, subject)
+        return
+    for start in range(0, len(keys), _BATCH):
+        _deliver_keys(keys[start : start + _BATCH])
+
+
+def _deliver_keys(public_ids: list[str]) -> None:
+    """Some keys with their accounts, read at one moment and sent together. Where Redis has something else: alone."""
+    versions, calls = _read_keys(public_ids)
+    conflicts = _send(calls)
+    _wait_for_replicas()
+    alone = {(conflict.part, conflict.subject) for conflict in conflicts}
+    done = set(versions) - {subject for _, subject in alone}
+    rows = OutboxRow.objects.filter(part=OutboxRow.Part.KEY, subject__in=done)
+    old = [pk for pk, subject, version in rows.values_list("pk", "subject", "version") if version <= versions[subject]]
+    OutboxRow.objects.filter(pk__in=old).delete()
+    for part, subject in alone:
+        deliver(part, subject)
+
+
+def _read_keys(public_ids: list[str]) -> tuple[dict[str, int], list[Call]]:
+    calls: list[Call] = []
+    versions: dict[str, int] = {}
+    accounts: dict[str, snapshot.Part] = {}
+    with snapshot.one_moment():
+        catalogue = snapshot.read_catalogue()
+        used = set(UsageHour.objects.filter(key__in=public_ids).values_list("key", flat=True).distinct())
+        keys = ApiKey.objects.filter(public_id__in=public_ids).select_related("account__plan")
+        for key in keys.prefetch_related("secrets", "limits__model", "account__overrides"):
+            public_id, account_id = key.public_id, key.account.public_id
+            if account_id not in accounts:
+                part = accounts[account_id] = snapshot.read_account(key.account, catalogue)
+                calls += _calls(OutboxRow.Part.ACCOUNT, account_id, publish_account(account_id, part))
+                calls.append(_catalogue_version(account_id, snapshot.Snapshot(catalogue)))
+            facts = snapshot.read_key(key, accounts[account_id], catalogue, was_used=public_id in used)
+            calls += _calls(OutboxRow.Part.KEY, public_id, publish_key(public_id, facts))
+            versions[public_id] = facts.version
+    return versions, calls
 
 
 def _read_catalogue(_: str = "") -> tuple[int, list[Call]]:

@@ -132,7 +132,8 @@ def read_account(account: Account, catalogue: Part) -> Part:
     return Part(account.version, text, tuple(_counters(account.public_id, Q(account=account.public_id), limits)))
 
 
-def read_key(key: ApiKey, account: Part, catalogue: Part) -> Part:
+def read_key(key: ApiKey, account: Part, catalogue: Part, *, was_used: bool = True) -> Part:
+    """`was_used`: whether usage knows the key; one that it does not know costs no query for each limit."""
     own = [limit.as_limit("key") for limit in key.limits.all()]
     limits = [limit for limit in _limits(catalogue, account.json, own) if limit.scope == "key"]
     text = _dump(
@@ -152,7 +153,8 @@ def read_key(key: ApiKey, account: Part, catalogue: Part) -> Part:
         }
     )
     imported = tuple(s.digest for s in key.secrets.all() if s.is_imported)
-    return Part(key.version, text, tuple(_counters(key.public_id, Q(key=key.public_id), limits)), imported)
+    counters = _counters(key.public_id, Q(key=key.public_id), limits, was_used=was_used)
+    return Part(key.version, text, tuple(counters), imported)
 
 
 def _limits(catalogue: Part, account_json: str, own: Iterable[Limit]) -> tuple[Limit, ...]:
@@ -164,12 +166,15 @@ def _limits(catalogue: Part, account_json: str, own: Iterable[Limit]) -> tuple[L
 _parsed = lru_cache(4)(catalogue_from_json)  # one catalogue for the many keys of a bulk publication
 
 
-def _counters(subject: str, whose: Q, limits: Iterable[Limit]) -> Iterator[Counter]:
+def _counters(subject: str, whose: Q, limits: Iterable[Limit], *, was_used: bool = True) -> Iterator[Counter]:
     hour = hour_of(timezone.now())
     for limit in limits:
         if limit.is_smoothed:
             continue
         window = calendar_window(limit.window, hour)
+        if not was_used:
+            yield Counter(subject, limit, window.number, 0)
+            continue
         rows = UsageHour.objects.filter(whose, hour__gte=datetime.fromtimestamp(window.start, UTC))
         if limit.model != EVERY_MODEL:
             rows = rows.filter(model=limit.model)

@@ -10,6 +10,7 @@ from typing import Any
 from django.utils import timezone
 
 from accounts import publish
+from accounts.import_jobs import sweep_imports, work_on_imports
 from accounts.models import SeenStore
 from accounts.services import note_last_uses, store_new_digests, sweep_kept_answers
 from quotas import names, store
@@ -19,6 +20,7 @@ from quotas.ledger import begin_new_births, copy_usage
 RECENT = timedelta(hours=1)
 EVERY_SECONDS = 60
 DAYS_EVERY_SECONDS = 3600
+IMPORT_SECONDS = 0.5  # of a turn
 DAYS_SECONDS = 0.2  # of a turn, for days of before there were days
 
 
@@ -30,15 +32,17 @@ class Turn:
     republished: int = 0
     copied: int = 0
     redigested: int = 0
+    imported: int = 0
 
     @property
     def is_news(self) -> bool:
-        return bool(self.published or self.republished or self.redigested)
+        return bool(self.published or self.republished or self.redigested or self.imported)
 
     def __str__(self) -> str:
         return (
             f"published {self.published} changes, published {self.republished} parts again, "
-            f"copied usage of {self.copied} key-hours, stored {self.redigested} digests under the new pepper"
+            f"copied usage of {self.copied} key-hours, stored {self.redigested} digests under the new pepper, "
+            f"went through {self.imported} lines of imports"
         )
 
 
@@ -62,6 +66,7 @@ class Worker:
         note_last_uses(copied.last_uses)
         turn.redigested = store_new_digests(partitions)
         self._sweep()
+        turn.imported = work_on_imports(IMPORT_SECONDS)
         return turn
 
     def _keep_days(self) -> None:
@@ -74,6 +79,7 @@ class Worker:
         """Forget, every minute, what is kept for a day."""
         if monotonic() - self._swept_at >= EVERY_SECONDS:
             sweep_kept_answers()
+            sweep_imports()
             self._swept_at = monotonic()
 
     def _mend(self) -> int:

@@ -158,6 +158,9 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
+# Uploads of keys stay in memory: a larger body would go to a file, and keys are for no disk.
+FILE_UPLOAD_MAX_MEMORY_SIZE = 20 * 1024 * 1024
+
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],

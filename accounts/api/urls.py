@@ -11,6 +11,7 @@ from accounts.api.catalogue import Models, Plans
 from accounts.api.closing import Close, Export
 from accounts.api.docs import docs, schema
 from accounts.api.explain import Explain
+from accounts.api.imports import ImportReport, Imports, OneImport
 from accounts.api.keys import EndRotation, Key, Keys, Rotate
 from accounts.api.limits import Limits
 from accounts.api.management_keys import ManagementKeys, OneManagementKey
@@ -51,6 +52,9 @@ urlpatterns = [
     path("management-keys/<public_id:id>/", OneManagementKey.as_view(), name="management-key"),
     path("models/", Models.as_view(), name="models"),
     path("plans/", Plans.as_view(), name="plans"),
+    path("imports/", Imports.as_view(), name="imports"),
+    path("imports/<public_id:id>/", OneImport.as_view(), name="import"),
+    path("imports/<public_id:id>/report/", ImportReport.as_view(), name="import-report"),
     path("usage/", Usage.as_view(), name="usage"),
     path("limits/", Limits.as_view(), name="limits"),
     path("explain/", Explain.as_view(), name="explain"),

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple
 
-from asgiref.sync import sync_to_async
-from django.core.handlers.asgi import ASGIRequest
 from django.http import Http404, StreamingHttpResponse
 from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
-from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
@@ -26,6 +23,7 @@ from accounts.api.access import Action, Caller, allowed_to, find_account
 from accounts.api.fields import AnySerializer, Moment, Text
 from accounts.api.paging import PAGE_SIZE, PageQuery
 from accounts.api.resource import View, query_of
+from accounts.api.sheets import ROWS_AT_ONCE, Csv, streamed
 from accounts.models import Account
 from quotas.usage import (
     GROUPS,
@@ -41,18 +39,6 @@ from quotas.usage import (
 )
 
 COUNTS = ("allowed", "refused", "shadow_refused", "units")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_CSV_ROWS = 500  # rows that are written at once
-
-
-class Csv(BaseRenderer):
-    """What `Accept: text/csv` and `?format=csv` choose. Rows are streamed by the view; problems are JSON as ever."""
-
-    media_type = "text/csv"
-    format = "csv"
-
-    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
-        return bytes(JSONRenderer().render(data))
 
 
 class Usage(View):
@@ -64,7 +50,7 @@ class Usage(View):
         question = question_of(self.caller, query)
         columns = columns_of(self.caller, question)
         if request.accepted_renderer.format == "csv":
-            return _streamed(request, question, columns)
+            return streamed(request, "usage.csv", columns, _dicts(question, columns))
         page = _page(request, question, int(query.get("page_size") or PAGE_SIZE))
         results = [_shown(row, columns, names) for row, names in _with_external_ids(page.rows, columns)]
         return Response({"next": page.next, "previous": page.previous, "results": results})
@@ -173,56 +159,11 @@ def _shown(row: UsageRow, columns: tuple[str, ...], names: dict[str, str | None]
     return {column: values[column] for column in columns}
 
 
-def _streamed(request: Request, question: Question, columns: tuple[str, ...]) -> StreamingHttpResponse:
-    """All rows as CSV (RFC 4180), a piece at a time."""
-    pieces = _pieces(question, columns)
-    is_asgi = isinstance(request._request, ASGIRequest)
-    response = StreamingHttpResponse(_one_by_one(pieces) if is_asgi else pieces, content_type="text/csv; charset=utf-8")
-    response.headers["Content-Disposition"] = 'attachment; filename="usage.csv"'
-    return response
-
-
-async def _one_by_one(pieces: Iterator[str]) -> AsyncIterator[str]:
-    """An iterator that blocks, for a server that must not: Django would read it whole before it sends anything."""
-    take = sync_to_async(lambda: next(pieces, None))
-    while (piece := await take()) is not None:
-        yield piece
-
-
-def _pieces(question: Question, columns: tuple[str, ...]) -> Iterator[str]:
-    lines = _Lines()
-    writer = csv.DictWriter(lines, columns)
-    writer.writeheader()
+def _dicts(question: Question, columns: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     rows = read_all(question)
-    while True:
-        yield lines.taken()
-        some = list(islice(rows, _CSV_ROWS))
-        if not some:
-            return
+    while some := list(islice(rows, ROWS_AT_ONCE)):
         for row, names in _with_external_ids(some, columns):
-            writer.writerow({name: as_cell(value) for name, value in _shown(row, columns, names).items()})
-
-
-class _Lines:
-    """What a csv.writer writes to, until it is sent."""
-
-    def __init__(self) -> None:
-        self._lines: list[str] = []
-
-    def write(self, line: str) -> int:
-        self._lines.append(line)
-        return len(line)
-
-    def taken(self) -> str:
-        text = "".join(self._lines)
-        self._lines.clear()
-        return text
-
-
-def as_cell(value: Any) -> str:
-    """A cell that no spreadsheet takes for a formula: text that begins like one gets an apostrophe before it."""
-    text = "" if value is None else str(value)
-    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text
+            yield _shown(row, columns, names)
 
 
 class Groups(serializers.Field):  # type: ignore[type-arg]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from accounts.models import KeySecret
+from accounts.models import KeySecret, ManagementKey, OperatorToken
 from accounts.services import peppers
 from authsvc.commands import OperatorCommand
 
@@ -25,7 +26,10 @@ class Command(OperatorCommand):
             Q(key__expires_at__isnull=True) | Q(key__expires_at__gt=now),
             key__revoked_at__isnull=True,
         )
-        counts = dict(living.values_list("pepper").annotate(secrets=Count("id")).order_by())
+        counts = Counter(dict(living.values_list("pepper").annotate(secrets=Count("id")).order_by()))
+        for model in (ManagementKey, OperatorToken):
+            in_force = model.objects.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=now), revoked_at=None)
+            counts.update(in_force.values_list("pepper", flat=True))
         current = peppers()[0].id
         for pepper, count in sorted(counts.items()):
             self.stdout.write(f"{count} secrets need {known.get(pepper, 'a pepper that is not set')} ({pepper})")

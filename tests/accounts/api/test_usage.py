@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.test import AsyncClient, Client
 
-from accounts.api.usage import as_cell
+from accounts.api.sheets import as_cell
 from accounts.models import Account, User
 from accounts.publish import models_base
 from accounts.services import set_role

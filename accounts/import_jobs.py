@@ -1,0 +1,127 @@
+"""Imports as jobs: an upload is digested and kept line by line, then the worker goes through it, a batch in a turn.
+
+What is kept has no key in it. A batch, its outcomes and the job's counts are one transaction, so whoever dies on the
+way loses and repeats nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from itertools import islice
+from time import monotonic
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from accounts import keys
+from accounts.imports import (
+    ALREADY_THERE,
+    BATCH,
+    IMPORTED,
+    REFUSED,
+    Line,
+    Outcome,
+    Unreadable,
+    from_json,
+    import_lines,
+    read_lines,
+    to_json,
+)
+from accounts.models import Account, ImportJob, ImportLine
+from accounts.services import Actor
+
+State = ImportJob.State
+KEPT = timedelta(days=30)  # reports
+GIVEN_UP = timedelta(hours=1)  # uploads that never ended
+
+
+def receive(lines: Iterable[str], *, actor: Actor, account: Account | None, dry_run: bool) -> ImportJob:
+    """Digest an upload and keep it for the worker. Raises Unreadable, and then keeps nothing."""
+    job = ImportJob.objects.create(
+        public_id=keys.new_key_id(account.public_id if account else keys.new_account_id()), account=account,
+        actor=actor.name, address=actor.address, created_by=actor.user, is_dry_run=dry_run,
+    )  # fmt: skip
+    try:
+        for batch in _batches(read_lines(lines)):
+            _keep(job, batch)
+        if not job.lines:
+            raise Unreadable("The file has no lines below the first one.")
+    except BaseException:
+        job.delete()
+        raise
+    job.state = State.WAITING
+    job.save(update_fields=["state"])
+    return job
+
+
+def _batches(lines: Iterator[Line | Outcome]) -> Iterator[list[Line | Outcome]]:
+    while batch := list(islice(lines, BATCH)):
+        yield batch
+
+
+def _keep(job: ImportJob, batch: list[Line | Outcome]) -> None:
+    refused = 0
+    rows = []
+    for line in batch:
+        if isinstance(line, Line):
+            rows.append(ImportLine(job=job, number=line.number, says=to_json(line)))
+        else:
+            rows.append(ImportLine(job=job, number=line.number, outcome=line.word, why=line.why))
+            refused += 1
+    with transaction.atomic():
+        ImportLine.objects.bulk_create(rows)
+        job.lines += len(batch)
+        job.refused += refused
+        job.save(update_fields=["lines", "refused"])
+
+
+def work_on_imports(seconds: float) -> int:
+    """Go on with the oldest import for about so long; how many lines."""
+    end = monotonic() + seconds
+    count = 0
+    while done := _work_on_a_batch():
+        count += done
+        if monotonic() >= end:
+            break
+    return count
+
+
+def _work_on_a_batch() -> int:
+    waiting = ImportJob.objects.filter(state__in=(State.WAITING, State.RUNNING)).order_by("pk")
+    oldest = waiting.values_list("pk", flat=True).first()
+    if oldest is None:
+        return 0
+    with transaction.atomic():
+        # Whoever holds the job's lock has the batch: a second worker waits, and finds the next one.
+        job = ImportJob.objects.select_for_update(of=("self",)).select_related("account").get(pk=oldest)
+        rows = list(job.rows.filter(outcome=ImportLine.Outcome.WAITING).order_by("number")[:BATCH])
+        if rows:
+            _go_through(job, rows)
+        elif job.state != State.DONE:
+            job.state, job.finished_at = State.DONE, timezone.now()
+            job.save(update_fields=["state", "finished_at"])
+    return max(len(rows), 1)
+
+
+def _go_through(job: ImportJob, rows: list[ImportLine]) -> None:
+    actor = Actor(job.actor, job.address, job.created_by)
+    lines = [from_json(row.says or {}) for row in rows]
+    outcomes, _ = import_lines(lines, actor=actor, account=job.account, dry_run=job.is_dry_run)
+    count = {IMPORTED: 0, ALREADY_THERE: 0, REFUSED: 0}
+    for row, outcome in zip(rows, outcomes, strict=True):
+        row.outcome, row.key, row.why, row.says = outcome.word, outcome.key, outcome.why, None
+        count[outcome.word] += 1
+    ImportLine.objects.bulk_update(rows, ["outcome", "key", "why", "says"])
+    ImportJob.objects.filter(pk=job.pk).update(
+        state=State.RUNNING, imported=F("imported") + count[IMPORTED],
+        already_there=F("already_there") + count[ALREADY_THERE], refused=F("refused") + count[REFUSED],
+    )  # fmt: skip
+
+
+def sweep_imports() -> None:
+    """Forget reports of long ago, and uploads that never ended."""
+    now = timezone.now()
+    ImportJob.objects.filter(state=State.DONE, finished_at__lt=now - KEPT).delete()
+    ImportJob.objects.filter(state=State.RECEIVING, created_at__lt=now - GIVEN_UP).delete()

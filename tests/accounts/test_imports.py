@@ -1,0 +1,298 @@
+"""Imports: what is refused and why, what is imported, and that the gate takes it."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connections
+
+from accounts import import_jobs, imports, services
+from accounts.imports import Line, Outcome, Unreadable, import_lines, read_lines
+from accounts.models import Account, ApiKey, AuditEvent, ImportJob, ImportLine, KeySecret, OutboxRow
+from accounts.publish import models_base
+from accounts.services import create_account
+from tests.conftest import ACTOR
+from tests.gate.conftest import ask  # noqa: F401
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HEADER = "account,name,key\n"
+
+
+def key_number(number: int) -> str:
+    return f"sk-other-{number:012d}"
+
+
+def file_of(*rows: str, header: str = HEADER) -> list[str]:
+    return [header, *(f"{row}\n" for row in rows)]
+
+
+def run(lines: list[str], **more) -> list[Outcome]:
+    read = list(read_lines(lines))
+    outcomes, _ = import_lines([line for line in read if isinstance(line, Line)], actor=ACTOR, **more)
+    return sorted([*outcomes, *(line for line in read if isinstance(line, Outcome))])
+
+
+REFUSED = {
+    "acme,short,012345678901234": "16 to 512",
+    "acme,long," + "x" * 513: "16 to 512",
+    "acme,ours,ask_0123456789abcdef": "as our own keys do",
+    "acme,not ascii,0123456789abcdé0": "visible ASCII",
+    "acme,a space,01234567 89abcdef": "visible ASCII",
+    'acme,a comma,"01234567,89abcdef"': "no comma",
+    "acme,,0123456789abcdef": "A name has",
+    "acme,\x1b[2Jname,0123456789abcdef": "A name has",
+    "acme," + "n" * 201 + ",0123456789abcdef": "A name has",
+    "acme,few": "3 cells",
+    "acme,many,0123456789abcdef,x": "3 cells",
+    'acme,"open,0123456789abcdef': "3 cells",
+    "nobody,name,0123456789abcdef": "no such account",
+    ",name,0123456789abcdef": "Name the account",
+    "shut,name,0123456789abcdef": "closed",
+    "acme," + "x" * 9000 + ",y": "8192",
+}
+
+
+@pytest.mark.parametrize("row", REFUSED, ids=list(REFUSED.values()))
+def test_a_line_that_cannot_be_imported_says_why_and_the_others_are(account, row):
+    closed, _ = create_account("shut", account.plan, actor=ACTOR)
+    services.close_account(closed, actor=ACTOR)
+    first, second, third = run(file_of(f"acme,one,{key_number(1)}", row, f"acme,two,{key_number(2)}"))
+    assert (first.word, third.word) == ("imported", "imported")
+    assert (second.number, second.word) == (3, "refused")
+    assert REFUSED[row] in second.why
+    assert "0123456789abcd" not in second.why
+
+
+OF_A_COLUMN = {
+    ("sha256", "xyz"): "64 hexadecimal",
+    ("expires_at", "2031-01-31"): "with its offset",
+    ("expires_at", "2031-02-31T00:00:00Z"): "with its offset",
+    ("expires_at", "2001-01-31T00:00:00Z"): "has passed",
+    ("models", "sm nothing"): "Unknown model nothing",
+    ("start", "x" * 25): "24 characters",
+    ("account", "other"): "no such account",
+}
+
+
+@pytest.mark.parametrize(("column", "value"), OF_A_COLUMN)
+def test_every_column_is_checked(account, column, value):
+    row = {"account": "acme", "name": "n", "sha256": "0" * 64, "start": "", "expires_at": "", "models": ""} | {column: value}
+    (outcome,) = run([",".join(row) + "\n", ",".join(row.values()) + "\n"])
+    assert outcome.word == "refused"
+    assert OF_A_COLUMN[column, value] in outcome.why
+
+
+@pytest.mark.parametrize("header", ["", "name\n", "name,key,sha256\n", "name,key,key\n", "name,key,secret\n", "key\n"])
+def test_a_file_without_the_right_columns_is_refused_as_a_whole(catalogue, header):
+    with pytest.raises(Unreadable, match="first line names the columns"):
+        list(read_lines([header, "a,b,c\n"]))
+
+
+def test_all_columns_together(account):
+    models_base(Account).filter(pk=account.pk).update(external_id="cus_42")
+    digest = hashlib.sha256(key_number(1).encode()).hexdigest().upper()
+    header = "\ufeffModels, expires_at,start,sha256,name,external_id\r\n"
+    (outcome,) = run([header, f"lg sm,2031-01-31T12:00:00+02:00,sk-ot,{digest},a name,cus_42\r\n", "\r\n"])
+    assert outcome.word == "imported", outcome.why
+    key = ApiKey.objects.get(public_id=outcome.key)
+    assert (key.account, key.name, key.narrowed_to) == (account, "a name", ["lg", "sm"])
+    assert key.expires_at is not None and key.expires_at.isoformat() == "2031-01-31T10:00:00+00:00"
+    assert (key.secrets.get().start, key.secrets.get().is_imported) == ("sk-ot", True)
+    event = AuditEvent.objects.latest("id")
+    assert (event.act, event.subject, event.after["name"]) == ("key.import", key.public_id, "a name")
+
+
+def test_the_same_key_twice_in_a_file_is_refused_and_in_a_second_run_is_there_already(account):
+    lines = file_of(f"acme,one,{key_number(1)}", f"acme,two,{key_number(2)}", f"acme,again,{key_number(1)}")
+    assert [outcome.word for outcome in run(lines)] == ["imported", "imported", "refused"]
+    again = run(lines)
+    assert [outcome.word for outcome in again] == ["already_there", "already_there", "refused"]
+    assert again[2].why == "The same key as in line 2."
+    assert ApiKey.objects.count() == 2
+
+
+def test_a_key_of_another_account_or_a_revoked_one_is_not_imported_again(account, pro_account):
+    (first,) = run(file_of(f"acme,one,{key_number(1)}"))
+    assert run(file_of(f"pro-acme,one,{key_number(1)}"))[0].why == "Another account has this key already."
+    services.revoke_key(ApiKey.objects.get(public_id=first.key), actor=ACTOR)
+    assert "is revoked" in run(file_of(f"acme,one,{key_number(1)}"))[0].why
+    assert ApiKey.objects.count() == 1
+
+
+def test_an_import_for_one_account_refuses_lines_that_name_another(account, pro_account):
+    outcomes = run(file_of(f",a,{key_number(1)}", f"acme,b,{key_number(2)}", f"pro-acme,c,{key_number(3)}"), account=account)  # fmt: skip
+    assert [outcome.word for outcome in outcomes] == ["imported", "imported", "refused"]
+
+
+def test_a_dry_run_says_the_same_and_changes_nothing(account, redis_db):
+    lines = file_of(f"acme,one,{key_number(1)}", "acme,two,short")
+    before = redis_db.hgetall(redis_db.keys("*:a:*")[0])
+    assert [outcome.word for outcome in run(lines, dry_run=True)] == ["imported", "refused"]
+    assert (ApiKey.objects.count(), AuditEvent.objects.filter(act="key.import").count()) == (0, 0)
+    assert redis_db.hgetall(redis_db.keys("*:a:*")[0]) == before
+
+
+def test_keys_imported_before_the_pepper_changed_are_there_already(account, settings):
+    lines = file_of(f"acme,one,{key_number(1)}")
+    run(lines)
+    settings.KEY_PEPPER_OLD, settings.KEY_PEPPER = settings.KEY_PEPPER, "another-pepper-" + "y" * 40
+    assert run(lines)[0].word == "already_there"
+
+
+def test_two_that_import_the_same_file_at_once_import_each_key_once(account):
+    lines = file_of(*(f"acme,n,{key_number(number)}" for number in range(200)))
+
+    def both(_) -> int:
+        try:
+            return sum(outcome.word == "imported" for outcome in run(lines))
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sum(pool.map(both, range(2))) == 200
+    assert KeySecret.objects.count() == 200
+
+
+def test_a_batch_costs_the_same_number_of_queries_however_many_keys_it_has(account, django_assert_max_num_queries):
+    for size in (20, 400):
+        lines = file_of(*(f"acme,n,{key_number(size * 1000 + number)}" for number in range(size)))
+        with django_assert_max_num_queries(45):
+            assert {outcome.word for outcome in run(lines)} == {"imported"}
+
+
+def test_without_redis_the_batch_is_pending_and_the_worker_publishes_it(account, redis_away, redis_db, ask, settings):  # noqa: F811
+    settings.IMPORTED_KEYS = True
+    lines = list(read_lines(file_of(*(f"acme,n,{key_number(number)}" for number in range(30)))))
+    with redis_away():
+        _, publication = import_lines([line for line in lines if isinstance(line, Line)], actor=ACTOR)
+    assert publication.is_pending
+    assert OutboxRow.objects.count() == 30
+    call_command("keep_ledger", once=True, stdout=StringIO())
+    assert OutboxRow.objects.count() == 0
+    assert ask(key_number(29)).status == 200
+
+
+# The command
+
+
+def imported(path, *args: str) -> str:
+    out = StringIO()
+    call_command("import_keys", str(path), *args, stdout=out, stderr=out)
+    return out.getvalue()
+
+
+def test_the_command_imports_reports_and_may_be_run_again(account, tmp_path, settings, ask):  # noqa: F811
+    settings.IMPORTED_KEYS = True
+    path, report = tmp_path / "keys.csv", tmp_path / "refused.csv"
+    path.write_text("".join(file_of(f"acme,one,{key_number(1)}", "acme,two,short", f"acme,three,{key_number(3)}")))
+    assert imported(path, "--dry-run") == "3 lines: 2 would be imported, 0 were there already, 1 refused\n"
+    assert imported(path, "--report", str(report)) == "3 lines: 2 imported, 0 were there already, 1 refused\n"
+    (row,) = csv.DictReader(report.read_text().splitlines())
+    assert (row["number"], row["why"]) == ("3", "A key has 16 to 512 characters.")
+    assert imported(path) == "3 lines: 0 imported, 2 were there already, 1 refused\n"
+    assert ask(key_number(1)).status == ask(key_number(3)).status == 200
+
+
+def test_the_command_says_what_is_wrong_in_a_sentence(account, tmp_path, settings):
+    (tmp_path / "bad.csv").write_text("a,b\n")
+    (tmp_path / "latin.csv").write_bytes(HEADER.encode() + b"acme,\xe9,x\n")
+    for name, words in {"bad.csv": "first line", "latin.csv": "UTF-8", "none.csv": "No such file"}.items():
+        with pytest.raises(CommandError, match=words):
+            imported(tmp_path / name)
+    (tmp_path / "good.csv").write_text("".join(file_of(f"acme,one,{key_number(1)}")))
+    assert "AUTHSVC_IMPORTED_KEYS=1" in imported(tmp_path / "good.csv")
+
+
+# Jobs
+
+
+def job_of(lines: list[str], account: Account | None = None, *, dry_run: bool = False) -> ImportJob:
+    return import_jobs.receive(lines, actor=ACTOR, account=account, dry_run=dry_run)
+
+
+def test_the_worker_goes_through_a_job_in_its_turns(account):
+    job = job_of(file_of(f"acme,one,{key_number(1)}", "acme,two,short", "nobody,three,0123456789abcdef"))
+    assert (job.state, job.lines, job.refused) == ("waiting", 3, 1)
+    call_command("keep_ledger", once=True, stdout=StringIO())
+    job.refresh_from_db()
+    assert (job.state, job.imported, job.refused, job.already_there) == ("done", 1, 2, 0)
+    assert job.finished_at is not None
+    assert [(row.number, row.outcome) for row in job.rows.all()] == [(2, "imported"), (3, "refused"), (4, "refused")]
+
+
+def test_nothing_that_is_kept_of_a_job_is_a_key(account):
+    job = job_of(file_of(f"acme,one,{key_number(1)}"))
+    kept = str(list(ImportLine.objects.values())) + str(list(ImportJob.objects.values()))
+    assert key_number(1) not in kept
+    assert hashlib.sha256(key_number(1).encode()).hexdigest() not in kept
+    import_jobs.work_on_imports(60)
+    assert ImportLine.objects.get(job=job).says is None
+
+
+def test_a_worker_that_dies_in_a_batch_loses_and_repeats_nothing(account, monkeypatch):
+    monkeypatch.setattr(import_jobs, "BATCH", 10)
+    job = job_of(file_of(*(f"acme,n,{key_number(number)}" for number in range(25))))
+    assert import_jobs._work_on_a_batch() == 10
+
+    def die(*_, **__):
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ImportLine.objects, "bulk_update", die)
+        with pytest.raises(RuntimeError):
+            import_jobs.work_on_imports(60)
+    assert ApiKey.objects.count() == 10
+    import_jobs.work_on_imports(60)
+    job.refresh_from_db()
+    assert (job.state, job.imported, job.already_there) == ("done", 25, 0)
+
+
+def test_two_workers_share_jobs(account, monkeypatch):
+    monkeypatch.setattr(import_jobs, "BATCH", 10)
+    jobs = [job_of(file_of(*(f"acme,n,{key_number(j * 100 + n)}" for n in range(45)))) for j in range(2)]
+
+    def work(_) -> None:
+        try:
+            import_jobs.work_on_imports(60)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(work, range(3)))
+    for job in jobs:
+        job.refresh_from_db()
+        assert (job.state, job.imported, job.refused, job.already_there) == ("done", 45, 0, 0)
+
+
+def test_an_upload_that_cannot_be_read_leaves_nothing(account, monkeypatch):
+    monkeypatch.setattr(imports, "MOST_LINES", 5)
+    with pytest.raises(Unreadable, match="more than 5"):
+        job_of(file_of(*(f"acme,n,{key_number(number)}" for number in range(6))))
+    with pytest.raises(Unreadable, match="no lines"):
+        job_of(file_of())
+    assert not ImportJob.objects.exists() and not ImportLine.objects.exists()
+
+
+def test_a_pepper_that_went_away_meanwhile_is_told(account, settings):
+    job = job_of(file_of(f"acme,one,{key_number(1)}"))
+    settings.KEY_PEPPER = "another-pepper-" + "y" * 40
+    import_jobs.work_on_imports(60)
+    assert "KEY_PEPPER was changed" in job.rows.get().why
+
+
+def test_old_reports_and_uploads_that_never_ended_are_forgotten(account):
+    job = job_of(file_of(f"acme,one,{key_number(1)}"))
+    import_jobs.work_on_imports(60)
+    import_jobs.sweep_imports()
+    assert ImportJob.objects.count() == 1
+    ImportJob.objects.filter(pk=job.pk).update(finished_at="2020-01-01T00:00:00Z")
+    ImportJob.objects.create(public_id="x" * 16, actor="a", is_dry_run=False)
+    ImportJob.objects.filter(public_id="x" * 16).update(created_at="2020-01-01T00:00:00Z")
+    import_jobs.sweep_imports()
+    assert ImportJob.objects.count() == 0
