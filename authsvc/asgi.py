@@ -12,11 +12,26 @@ from django.core.asgi import get_asgi_application
 _django = get_asgi_application()
 
 from django.conf import settings
+from django.core.signals import request_finished
+from django.db import connections
 
 from authsvc.checks import stop_if_wrong
 from authsvc.gate.app import PATH, Gate, Receive, Scope, Send, close_gate, gate, is_for_the_gate, serve
 
 stop_if_wrong()
+
+
+def _close_connections(**_: object) -> None:
+    """Under ASGI each request has a thread of its own: a connection kept after it would be used by nobody.
+
+    Connections are kept for the gate's own threads alone (CONN_MAX_AGE).
+    """
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()
+
+
+request_finished.connect(_close_connections)
 _IS_GATE, _IS_CONSOLE = "gate" in settings.SERVES, "console" in settings.SERVES
 
 # The gate of the running server: to look for it by event loop costs a system call, which is a tenth of a decision.
