@@ -15,6 +15,7 @@ from accounts.api import (
     catalogue,
     closing,
     explain,
+    imports,
     keys,
     limits,
     management_keys,
@@ -24,6 +25,7 @@ from accounts.api import (
 )
 from accounts.api.access import Action
 from accounts.api.fields import AnySerializer, Moment
+from accounts.api.paging import PageQuery
 
 Form = type[serializers.Serializer[Any]]
 
@@ -31,6 +33,7 @@ TAGS = {
     "me": "Who one is.",
     "keys": "Keys for models: issued, narrowed, rotated, revoked.",
     "management keys": "What an account's own programs ask this API with.",
+    "imports": "Keys of another system, by the thousand.",
     "accounts": "Accounts: for their people, and for the operator's billing system.",
     "members": "The people of an account, and who is invited.",
     "usage": "What was used, what is left, and why the gate says what it says.",
@@ -41,6 +44,18 @@ TAGS = {
 USAGE_AS_CSV = (
     "start,end,allowed,refused,shadow_refused,units\r\n2030-11-22T00:00:00Z,2030-11-23T00:00:00Z,120,3,0,600\r\n"
 )
+REPORT_AS_CSV = "line,outcome,key,why\r\n7,refused,,This key is shorter than 16 characters.\r\n"
+IMPORT_AS_CSV = "key,name\r\nold-system-key-000001,laptop\r\n"
+_CSV_UPLOADS: Mapping[str, dict[str, Any]] = {
+    "text/csv": {"schema": {"type": "string"}, "example": IMPORT_AS_CSV},
+    "multipart/form-data": {
+        "schema": {
+            "type": "object", "required": ["file"],
+            "properties": {"file": {"type": "string", "contentMediaType": "text/csv"}},
+        },
+        "example": {"file": IMPORT_AS_CSV},
+    },
+}  # fmt: skip
 _BY_FIELD = "Who may depends on the fields that are sent: `plan` and `overrides` are assigned, the rest is provisioned."
 
 
@@ -53,6 +68,7 @@ class Operation:
     who: tuple[Action, ...]
     query: Form | None = None
     body: Form | None = None
+    uploads: Mapping[str, dict[str, Any]] | None = None  # another body: media type → schema and example
     status: int = 200
     answer: Form | None = None  # None: an answer without a body
     is_list: bool = False  # a page of answers
@@ -63,6 +79,8 @@ class Operation:
     also: Mapping[int, str] | None = None  # other statuses with the same body, each with its words
     also_as: Mapping[str, str] | None = None  # other media types of the same answer, each with an example
     links: Mapping[str, str] | None = None  # other operations → the parameter that takes this answer's `id`
+    done: str = ""  # what the answer's status means, where it is not the usual
+    headers: Mapping[str, str] | None = None  # of the answer, with their words
     notes: str = ""
 
 
@@ -140,6 +158,24 @@ OPERATIONS: Mapping[Callable[..., Any], Operation] = {
     ),
     management_keys.OneManagementKey.delete: Operation(
         id="revoke_management_key", tag="management keys", who=(Action.WRITE_MANAGEMENT_KEYS,), status=204
+    ),
+    # Keys of another system.
+    imports.Imports.get: Operation(
+        id="list_imports", tag="imports", who=(Action.IMPORT_KEYS,), query=PageQuery, answer=imports.ImportOut,
+        is_list=True,
+    ),
+    imports.Imports.post: Operation(
+        id="import_keys", tag="imports", who=(Action.IMPORT_KEYS,), query=imports.ImportQuery, uploads=_CSV_UPLOADS,
+        status=202, answer=imports.ImportOut, may_conflict=True, done="Taken: the worker goes through it.",
+        headers={"Location": "Where its progress is."},
+        links={"get_import": "id", "read_import_report": "id"},
+    ),
+    imports.OneImport.get: Operation(
+        id="get_import", tag="imports", who=(Action.IMPORT_KEYS,), answer=imports.ImportOut
+    ),
+    imports.ImportReport.get: Operation(
+        id="read_import_report", tag="imports", who=(Action.IMPORT_KEYS,), query=imports.ReportQuery,
+        answer=imports.LineOut, is_list=True, also_as={"text/csv": REPORT_AS_CSV},
     ),
     # Accounts.
     accounts.Accounts.get: Operation(

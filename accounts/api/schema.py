@@ -71,7 +71,7 @@ class Schema(AutoSchema):
             "description": "\n\n".join(filter(None, [more, one.notes, who_may(one)])),
             "tags": [one.tag],
             "parameters": self._parameters(),
-            **({"requestBody": self._body(one.body)} if one.body else {}),
+            **self._body(one),
             "security": security_of(one, is_change=self.method not in SAFE),
             "responses": self._answers(),
         }
@@ -87,8 +87,8 @@ class Schema(AutoSchema):
         for place in in_query:
             if "enum" in place["schema"]:
                 place["schema"].pop("minLength", None)
-            if place["name"] == "order":
-                place.setdefault("description", "The order; `-` turns it round.")
+            if words := _USUAL_PARAMETERS.get(place["name"]):
+                place.setdefault("description", words)
         if self.operation.once:
             in_query.append({"$ref": "#/components/parameters/IdempotencyKey"})
         return [*in_path, *in_query]
@@ -101,10 +101,13 @@ class Schema(AutoSchema):
         schema = {"type": "string", "pattern": _ecma(pattern)}
         return {"name": name, "in": "path", "required": True, "schema": schema, "example": example}
 
-    def _body(self, form: Form) -> Json:
-        serializer = form(partial=self.method == "PATCH" or self.operation.is_partial)
-        schema = self.resolve_serializer(serializer, "request").ref
-        return {"required": True, "content": {JSON: {"schema": schema, "example": _example(examples.BODIES, form)}}}
+    def _body(self, one: Operation) -> Json:
+        content = dict(one.uploads or {})
+        if one.body:
+            serializer = one.body(partial=self.method == "PATCH" or one.is_partial)
+            schema = self.resolve_serializer(serializer, "request").ref
+            content[JSON] = {"schema": schema, "example": _example(examples.BODIES, one.body)}
+        return {"requestBody": {"required": True, "content": content}} if content else {}
 
     def _map_serializer(self, serializer: Any, direction: str, bypass_extensions: bool = False) -> Json:
         schema: Json = super()._map_serializer(serializer, direction, bypass_extensions)  # type: ignore[no-untyped-call]
@@ -149,7 +152,7 @@ class Schema(AutoSchema):
         content: Json = {JSON: {"schema": schema, "example": example}}
         for media_type, text in (one.also_as or {}).items():
             content[media_type] = {"schema": {"type": "string"}, "example": text}
-        return {"description": _DONE[status], **self._headers(one), "content": content, **_links(one)}
+        return {"description": one.done or _DONE[status], **self._headers(one), "content": content, **_links(one)}
 
     def _pending(self, one: Operation) -> Json:
         form = one.answer or PendingChange
@@ -164,8 +167,13 @@ class Schema(AutoSchema):
         return {"description": _DONE[202], **self._headers(one), "content": content, **_links(one)}
 
     def _headers(self, one: Operation) -> Json:
-        replayed = {"Idempotency-Replayed": {"$ref": "#/components/headers/IdempotencyReplayed"}}
-        return {"headers": replayed} if one.once else {}
+        headers: Json = {
+            name: {"description": words, "required": True, "schema": {"type": "string"}}
+            for name, words in (one.headers or {}).items()
+        }
+        if one.once:
+            headers["Idempotency-Replayed"] = {"$ref": "#/components/headers/IdempotencyReplayed"}
+        return {"headers": headers} if headers else {}
 
     def _shown(self, form: Form) -> Json:
         ref: Json = self.resolve_serializer(form(), "response").ref
@@ -204,6 +212,7 @@ class GroupsField(OpenApiSerializerFieldExtension):
 
 # Words.
 
+_USUAL_PARAMETERS = {"order": "The order; `-` turns it round.", "outcome": "Only lines with this outcome."}
 _DONE = {
     200: "Done.",
     201: "Made.",
@@ -272,7 +281,7 @@ def errors_of(one: Operation, method: str, *, has_path: bool) -> dict[int, str]:
         **({404: "NotFound"} if has_path or names_things else {}),
         406: "NotAcceptable",
         **({409: "Conflict"} if one.may_conflict or one.once else {}),
-        **({413: "TooLarge", 415: "UnsupportedMediaType"} if one.body else {}),
+        **({413: "TooLarge", 415: "UnsupportedMediaType"} if one.body or one.uploads else {}),
         **({422: "Unprocessable"} if one.once else {}),
         429: "TooMany",
         503: "Unavailable",

@@ -82,7 +82,9 @@ OF_A_COLUMN = {
 
 @pytest.mark.parametrize(("column", "value"), OF_A_COLUMN)
 def test_every_column_is_checked(account, column, value):
-    row = {"account": "acme", "name": "n", "sha256": "0" * 64, "start": "", "expires_at": "", "models": ""} | {column: value}
+    row = {"account": "acme", "name": "n", "sha256": "0" * 64, "start": "", "expires_at": "", "models": ""} | {
+        column: value
+    }
     (outcome,) = run([",".join(row) + "\n", ",".join(row.values()) + "\n"])
     assert outcome.word == "refused"
     assert OF_A_COLUMN[column, value] in outcome.why
