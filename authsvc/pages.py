@@ -7,6 +7,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from accounts.api.problems import WORDS
 from authsvc.gate.verdict import Verdict
 
 # What a client's developer can do about each public code.
@@ -34,6 +35,10 @@ ADVICE = {
 @require_safe
 def error(request: HttpRequest, code: str) -> HttpResponse:
     """The page that `type` of a problem leads to (RFC 9457, 3.1.1)."""
+    if code in WORDS:
+        of_api, advice = WORDS[code]
+        context = {"code": code, "status": of_api.value, "title": of_api.phrase, "advice": advice}
+        return render(request, "console/error.html", context)
     verdicts = [verdict for verdict in Verdict if verdict.code == code]
     if not code or not verdicts:
         raise Http404

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 
+from accounts.api.problems import WORDS
 from accounts.models import User
 from authsvc.gate.verdict import Verdict
 from authsvc.pages import ADVICE
@@ -12,11 +13,15 @@ from authsvc.pages import ADVICE
 CODES = sorted({verdict.code for verdict in Verdict if verdict.code})
 
 
-@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("code", [*CODES, *WORDS])
 def test_every_public_code_has_a_page(code):
     page = Client().get(f"/errors/{code}")
     assert page.status_code == 200
     assert code in page.content.decode()
+
+
+def test_the_words_of_the_api_and_of_the_gate_are_not_the_same():
+    assert not set(WORDS) & set(CODES)
 
 
 def test_advice_is_given_for_the_codes_that_exist():

@@ -34,35 +34,64 @@ class Unprocessable(rest.APIException):
     status_code = HTTPStatus.UNPROCESSABLE_ENTITY
 
 
+# Every word that the `type` of a problem here ends in, with its status and what a client's developer can do about it.
+WORDS: dict[str, tuple[HTTPStatus, str]] = {
+    "invalid": (HTTPStatus.BAD_REQUEST, "Each entry of `errors` names a field and says what is wrong with it."),
+    "unreadable": (HTTPStatus.BAD_REQUEST, "Send one JSON object in UTF-8, as application/json."),
+    "not_authenticated": (
+        HTTPStatus.UNAUTHORIZED,
+        "Sign in, or send Authorization: Bearer with a management key. A key for models is not valid here.",
+    ),
+    "forbidden": (HTTPStatus.FORBIDDEN, "Your role, or the scopes of the credential, do not include this."),
+    "not_found": (HTTPStatus.NOT_FOUND, "There is no such thing, or it belongs to somebody else."),
+    "bad_method": (HTTPStatus.METHOD_NOT_ALLOWED, "Use one of the methods in Allow."),
+    "not_acceptable": (HTTPStatus.NOT_ACCEPTABLE, "Accept application/json."),
+    "conflict": (HTTPStatus.CONFLICT, "As things stand this makes no sense; the detail says what to do instead."),
+    "too_large": (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Send a smaller body."),
+    "unsupported": (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json."),
+    "key_reused": (HTTPStatus.UNPROCESSABLE_ENTITY, "Take a new Idempotency-Key for each request that is another."),
+    "too_many": (HTTPStatus.TOO_MANY_REQUESTS, "Wait for the seconds in Retry-After."),
+    "internal": (HTTPStatus.INTERNAL_SERVER_ERROR, "It is our fault; the service's log knows more."),
+    "unavailable": (HTTPStatus.SERVICE_UNAVAILABLE, "Try again after the seconds in Retry-After."),
+}
+_WORD_OF = {status: word for word, (status, _) in WORDS.items() if word not in ("invalid",)}
+
+
+# RFC 9110 gave these other names, and Python follows from 3.13 on: a client must not see which one runs.
+_RENAMED = {413: "Content Too Large", 422: "Unprocessable Content"}
+
+
+def title_of(status: HTTPStatus) -> str:
+    return _RENAMED.get(status.value, status.phrase)
+
+
 def problem_of(error: Exception, context: dict[str, Any]) -> Response:
     """DRF's exception handler: every error that a view of the API can end with."""
     set_rollback()
     match error:
         case rest.ValidationError():
-            return _answer(HTTPStatus.BAD_REQUEST, "invalid", "The request is not valid.", list(_faults(error.detail)))
+            return _answer("invalid", "The request is not valid.", list(_faults(error.detail)))
         case django.ValidationError():
-            return _answer(HTTPStatus.BAD_REQUEST, "invalid", "The request is not valid.", _model_faults(error))
+            return _answer("invalid", "The request is not valid.", _model_faults(error))
         case ThrottleUnavailable():
-            detail = "This is counted in Redis, which cannot be reached now: try it again in a moment."
-            return _answer(
-                HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, headers={"Retry-After": str(RETRY_SECONDS)}
-            )
+            return _away("This is counted in Redis, which cannot be reached now: try it again in a moment.")
         case Refused():
-            return _answer(HTTPStatus.CONFLICT, "conflict", str(error))
+            return _answer("conflict", str(error))
         case Http404():
-            return _answer(HTTPStatus.NOT_FOUND, "not_found", "There is no such thing.")
+            return _answer("not_found", "There is no such thing.")
         case django.PermissionDenied():
-            return _answer(HTTPStatus.FORBIDDEN, "forbidden", "You may not do this.")
+            return _answer("forbidden", "You may not do this.")
         case OperationalError() | InterfaceError():
             log.error("the database cannot be reached: %s", type(error).__name__)
-            detail = "The database cannot be reached. Keys go on working; try this again in a moment."
-            return _answer(
-                HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, headers={"Retry-After": str(RETRY_SECONDS)}
-            )
+            return _away("The database cannot be reached. Keys go on working; try this again in a moment.")
         case rest.APIException():
             return _of_rest(error)
     log.error("an error of ours", exc_info=error)
-    return _answer(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "Something is broken on our side.")
+    return _answer("internal", "Something is broken on our side.")
+
+
+def _away(detail: str) -> Response:
+    return _answer("unavailable", detail, headers={"Retry-After": str(RETRY_SECONDS)})
 
 
 def _of_rest(error: rest.APIException) -> Response:
@@ -71,20 +100,16 @@ def _of_rest(error: rest.APIException) -> Response:
         headers["WWW-Authenticate"] = header
     if wait := getattr(error, "wait", None):
         headers["Retry-After"] = str(int(wait))
-    status = HTTPStatus(error.status_code)
-    return _answer(status, status.phrase.lower().replace(" ", "_"), str(error.detail), headers=headers)
+    return _answer(_WORD_OF[HTTPStatus(error.status_code)], str(error.detail), headers=headers)
 
 
 def _answer(
-    status: HTTPStatus,
-    word: str,
-    detail: str,
-    errors: list[dict[str, str]] | None = None,
-    headers: dict[str, str] | None = None,
+    word: str, detail: str, errors: list[dict[str, str]] | None = None, headers: dict[str, str] | None = None
 ) -> Response:
+    status, _ = WORDS[word]
     body: dict[str, Any] = {
         "type": f"{settings.ERRORS_URL}{word}",
-        "title": status.phrase,
+        "title": title_of(status),
         "status": status.value,
         "detail": _clean(detail),
     }

@@ -20,7 +20,7 @@ from accounts.api.credentials import REALM
 from accounts.api.fields import Strict
 from accounts.api.operations import TAGS, Form, Operation, PendingChange, operation_of
 from accounts.api.paging import Pages
-from accounts.api.problems import MEDIA_TYPE
+from accounts.api.problems import MEDIA_TYPE, WORDS, title_of
 from accounts.models import Membership
 from authsvc import __version__
 from quotas.usage import GROUPS
@@ -353,7 +353,11 @@ _PROBLEM: Json = {
     "description": "What went wrong (RFC 9457).",
     "required": ["type", "title", "status", "detail"],
     "properties": {
-        "type": {"type": "string", "format": "uri", "description": "Its last word names the kind of error."},
+        "type": {
+            "type": "string",
+            "format": "uri",
+            "description": f"Its last word names the kind of error: {', '.join(f'`{word}`' for word in WORDS)}.",
+        },
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string"},
@@ -372,50 +376,40 @@ _PROBLEM: Json = {
     },
 }
 
-_ERRORS: Mapping[str, tuple[int, str, str, str, str]] = {
-    # name: status, title, word of `type`, detail, when
-    "Invalid": (400, "Bad Request", "invalid", "The request is not valid.", "The request is not valid."),
+_ERRORS: Mapping[str, tuple[str, str, str]] = {
+    # name of the component: word of the problem, detail, when
+    "Invalid": ("invalid", "The request is not valid.", "The body, the query or a header is not valid."),
     "Unauthorized": (
-        401, "Unauthorized", "unauthorized", "This credential is not valid.",
+        "not_authenticated", "This credential is not valid.",
         "There is no credential, or none that is valid (any more).",
     ),
     "Forbidden": (
-        403, "Forbidden", "forbidden", "You may not do this.",
+        "forbidden", "You may not do this.",
         "The role or the scope is missing, or the X-CSRFToken of a session. `WWW-Authenticate` names the scope.",
     ),
-    "NotFound": (
-        404, "Not Found", "not_found", "There is no such thing.", "It does not exist, or is none of the caller's."
-    ),
-    "MethodNotAllowed": (
-        405, "Method Not Allowed", "method_not_allowed", 'Method "PUT" not allowed.', "`Allow` lists the methods."
-    ),
+    "NotFound": ("not_found", "There is no such thing.", "It does not exist, or is none of the caller's."),
+    "MethodNotAllowed": ("bad_method", 'Method "PUT" not allowed.', "`Allow` lists the methods."),
     "NotAcceptable": (
-        406, "Not Acceptable", "not_acceptable", "Could not satisfy the request Accept header.",
-        "`Accept` wants what there is not.",
+        "not_acceptable", "Could not satisfy the request Accept header.", "`Accept` wants what there is not."
     ),
     "Conflict": (
-        409, "Conflict", "conflict", "The key T5c6tKxKnroPXQdG is revoked.",
+        "conflict", f"The key {examples.KEY_ID} is revoked: issue a new one.",
         "It is in a state that does not allow this, or the same is being done just now (`Retry-After`).",
     ),
-    "TooLarge": (
-        413, "Content Too Large", "content_too_large", "The body is longer than 256 KB.", "The body is too long."
-    ),
+    "TooLarge": ("too_large", "The body is longer than 256 KB.", "The body is too long."),
     "UnsupportedMediaType": (
-        415, "Unsupported Media Type", "unsupported_media_type", 'Unsupported media type "text/plain" in request.',
-        "The body has another `Content-Type`.",
+        "unsupported", 'Unsupported media type "text/plain" in request.', "The body has another `Content-Type`."
     ),
     "Unprocessable": (
-        422, "Unprocessable Content", "unprocessable_content",
-        "This Idempotency-Key came with another request before: take a new one for each.",
+        "key_reused", "This Idempotency-Key came with another request before: take a new one for each.",
         "The Idempotency-Key belongs to another request.",
     ),
     "TooMany": (
-        429, "Too Many Requests", "too_many_requests", "Request was throttled. Expected available in 7 seconds.",
+        "too_many", "Request was throttled. Expected available in 7 seconds.",
         "Too many such calls: try again after the seconds in `Retry-After`.",
     ),
     "Unavailable": (
-        503, "Service Unavailable", "unavailable",
-        "The database cannot be reached. Keys go on working; try this again in a moment.",
+        "unavailable", "The database cannot be reached. Keys go on working; try this again in a moment.",
         "A store cannot be reached: try again after the seconds in `Retry-After`.",
     ),
 }  # fmt: skip
@@ -472,15 +466,17 @@ _SECURITY: Json = {
 }  # fmt: skip
 
 
-def _problem_response(status: int, title: str, word: str, detail: str, when: str) -> Json:
+def _problem_response(word: str, detail: str, when: str) -> Json:
+    status, _ = WORDS[word]
     example: Json = {
-        "type": f"https://console.example.com/errors/{word}", "title": title, "status": status, "detail": detail
+        "type": f"https://console.example.com/errors/{word}", "title": title_of(status), "status": status.value,
+        "detail": detail,
     }  # fmt: skip
-    if status == 400:
+    if word == "invalid":
         example["errors"] = [{"field": "expires_at", "detail": "This time has passed."}]
     headers = {
         name: {**_HEADERS[name.replace("-", "")], "required": always}
-        for name, always in _OF_ERRORS.get(status, {}).items()
+        for name, always in _OF_ERRORS.get(status.value, {}).items()
     }
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}}
     return {"description": when, **({"headers": headers} if headers else {}), "content": content}

@@ -1,0 +1,111 @@
+"""Where mail goes: EMAIL_URL read, and a real conversation with a mail server."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import pytest
+from django.core import mail
+
+from accounts.invitations import invite
+from authsvc.env import BadSetting
+from authsvc.mail import SECONDS, settings_of
+from tests.conftest import ACTOR
+
+SMTP = "django.core.mail.backends.smtp.EmailBackend"
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port", "tls", "ssl", "user", "password"),
+    [
+        ("smtp://mail.example.org", "mail.example.org", 587, True, False, "", ""),
+        ("smtp://u%40x:p%3Aw@mail.example.org:2525", "mail.example.org", 2525, True, False, "u@x", "p:w"),
+        ("smtps://u:p@mail.example.org", "mail.example.org", 465, False, True, "u", "p"),
+        ("smtp+plain://[::1]", "::1", 25, False, False, "", ""),
+    ],
+)
+def test_an_address_is_read(url, host, port, tls, ssl, user, password):
+    assert settings_of(url) == {
+        "EMAIL_BACKEND": SMTP, "EMAIL_HOST": host, "EMAIL_PORT": port, "EMAIL_USE_TLS": tls, "EMAIL_USE_SSL": ssl,
+        "EMAIL_HOST_USER": user, "EMAIL_HOST_PASSWORD": password, "EMAIL_TIMEOUT": SECONDS,
+    }  # fmt: skip
+
+
+def test_the_console_and_no_server_are_addresses_too():
+    assert settings_of("console://")["EMAIL_BACKEND"].endswith("console.EmailBackend")
+    assert settings_of("")["EMAIL_BACKEND"] == "authsvc.mail.NoMail"
+
+
+@pytest.mark.parametrize("url", ["mail.example.org", "http://x", "smtp://", "smtp://x:port", "smtp://[x"])
+def test_another_text_stops_the_start_and_names_the_variable(url):
+    with pytest.raises(BadSetting, match="EMAIL_URL"):
+        settings_of(url)
+
+
+def test_without_a_server_sending_fails_instead_of_looking_done(settings):
+    settings.EMAIL_BACKEND = "authsvc.mail.NoMail"
+    with pytest.raises(OSError, match="EMAIL_URL is not set"):
+        mail.send_mail("s", "t", "a@example.org", ["b@example.org"])
+
+
+@pytest.fixture
+def mail_server(settings):
+    """A mail server that takes one mail, and what it was told."""
+    told: list[str] = []
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.settimeout(60)
+    for name, value in settings_of(f"smtp+plain://127.0.0.1:{listening.getsockname()[1]}").items():
+        setattr(settings, name, value)
+    thread = threading.Thread(target=_serve, args=(listening, told), daemon=True)
+    thread.start()
+    yield told
+    thread.join(60)
+    listening.close()
+
+
+def _serve(listening: socket.socket, told: list[str]) -> None:
+    connection, _ = listening.accept()
+    with connection, connection.makefile("rwb") as lines:
+
+        def say(text: bytes) -> None:
+            lines.write(text + b"\r\n")
+            lines.flush()
+
+        say(b"220 ready")
+        in_mail = False
+        for raw in lines:
+            line = raw.decode().rstrip("\r\n")
+            told.append(line)
+            if in_mail:
+                in_mail = line != "."
+                if not in_mail:
+                    say(b"250 taken")
+            elif line.upper().startswith("DATA"):
+                in_mail = True
+                say(b"354 go on")
+            elif line.upper().startswith("QUIT"):
+                say(b"221 bye")
+                return
+            else:
+                say(b"250 ok")
+
+
+def test_an_invitation_goes_out_by_smtp(mail_server, account):
+    row = invite(account, email="new@example.org", role="member", actor=ACTOR)
+    assert row.sent_at is not None
+    assert "RCPT TO:<new@example.org>" in [
+        line.upper().replace("NEW@EXAMPLE.ORG", "new@example.org") for line in mail_server
+    ]
+    assert any("/invitations/" in line for line in mail_server) and "Subject: You are invited to acme" in mail_server
+
+
+def test_a_server_that_says_nothing_is_not_waited_for_for_ever(settings, account):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for name, value in settings_of(f"smtp+plain://127.0.0.1:{silent.getsockname()[1]}").items():
+            setattr(settings, name, value)
+        settings.EMAIL_TIMEOUT = 0.2
+        began = time.monotonic()
+        assert invite(account, email="new@example.org", role="member", actor=ACTOR).sent_at is None
+        assert time.monotonic() - began < 30
