@@ -7,12 +7,15 @@ from typing import NamedTuple
 import pytest
 from django.db import transaction
 from django.urls import get_resolver
+from django.utils import timezone
 
 from accounts.api.urls import urlpatterns
 from accounts.credentials import make_management_key
+from accounts.import_jobs import receive, work_on_imports
 from accounts.invitations import invite
-from accounts.models import Account
+from accounts.models import Account, ApiKey
 from accounts.publish import models_base
+from quotas.models import UsageHour
 from tests.accounts.api.callers import everybody, member_of
 from tests.conftest import ACTOR
 
@@ -77,6 +80,14 @@ GET    models/                                      ! ++++ + +++ ++++ + ! ++++ !
 GET    plans/                                       ! ++++ + +++ ++++ + ! ++++ !
 GET    audit/                                       ! ..++ . ..+ ---- - ! +--- !
 GET    audit/?account={account}                     ! --++ 0 0-+ ---- - ! +--- !
+GET    usage/?group_by=account                      ! ++++ . ..+ --+- . ! ---+ !
+GET    usage/?group_by=account&account={account}    ! ++++ 0 0-+ --+- 0 ! ---+ !
+GET    limits/?key={key}&model=sm                   ! ++++ 0 0-+ --+- 0 ! ---+ !
+POST   explain/                                     ! ---+ 0 0-+ ---- - ! ---+ !
+GET    imports/                                     ! ..++ . .++ -+-- . ! --+- !
+POST   imports/?account={account}                   ! --++ 0 0++ -+-- 0 ! --+- !
+GET    imports/{import_}/                           ! --++ 0 0++ -+-- 0 ! --+- !
+GET    imports/{import_}/report/?outcome=imported   ! --++ 0 0++ -+-- 0 ! --+- !
 """
 
 BODIES: dict[str, dict[str, object]] = {
@@ -94,8 +105,10 @@ BODIES: dict[str, dict[str, object]] = {
     "POST keys/": {"name": "new", "account": "{account}"},
     "PATCH keys/{key}/": {"name": "new"},
     "PATCH keys/{members_key}/": {"name": "new"},
+    "POST explain/": {"key": "{key}", "model": "sm"},
     "POST management-keys/": {"name": "new", "account": "{account}", "scopes": ["keys:read"]},
 }
+FILES = {"POST imports/?account={account}": "name,key\nnew,of-another-system-01\n"}
 STATUS = {"-": 403, "0": 404, "!": 401, "?": 400}
 # Answers that do not name the account, so that nothing in them could give it away either.
 NOT_OF_ACCOUNTS = ("models/", "plans/")
@@ -139,7 +152,9 @@ def places(account, pro_account, issued):
     asking = everybody(account, pro_account)
     of = {membership.user.username: membership for membership in account.memberships.select_related("user")}
     members_key = asking["member"].post("/api/v1/keys/", {"name": "mine"}, content_type="application/json").json()["id"]
+    _use(issued.key)
     return asking, {
+        "import_": _imported(account),
         "account": account.public_id,
         "external": "cus_1",
         "key": issued.key.public_id,
@@ -149,6 +164,19 @@ def places(account, pro_account, issued):
         "invitation": invite(account, email="guest@example.org", role="member", actor=ACTOR).public_id,
         "management_key": make_management_key(account, name="m", scopes=["keys:read"], actor=ACTOR)[0].public_id,
     }
+
+
+def _use(key: ApiKey) -> None:
+    hour = timezone.now().replace(minute=0, second=0, microsecond=0)
+    owner = key.account.public_id
+    UsageHour.objects.create(account=owner, key=key.public_id, model="sm", hour=hour, birth=1, allowed=1, units=1)
+
+
+def _imported(account: Account) -> str:
+    """An import that was gone through."""
+    job = receive(["name,key\n", "old,of-another-system-00\n"], actor=ACTOR, account=account, dry_run=False)
+    work_on_imports(60)
+    return job.public_id
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row.name)
@@ -163,7 +191,10 @@ def test_everybody_may_do_what_the_table_says_and_nothing_else(places, account, 
     for who, expected in row.expected.items():
         with transaction.atomic():  # undone afterwards: each finds the same
             ask = getattr(asking[who], row.method.lower())
-            response = ask(path) if row.method == "GET" else ask(path, body, content_type="application/json")
+            if row.name in FILES:
+                response = ask(path, FILES[row.name], content_type="text/csv")
+            else:
+                response = ask(path) if row.method == "GET" else ask(path, body, content_type="application/json")
             found = _seen(response, account, row)
             transaction.set_rollback(True)
         if found != expected:
@@ -198,7 +229,9 @@ def test_no_address_or_method_is_missing_from_the_table():
     named = set()
     for method, path in documented:
         concrete = path.format(
-            **dict.fromkeys(("key", "members_key", "member", "an_owner", "invitation", "management_key"), "0" * 16),
+            **dict.fromkeys(
+                ("key", "members_key", "member", "an_owner", "invitation", "management_key", "import_"), "0" * 16
+            ),
             account="0" * 8,
             external="x",
         )

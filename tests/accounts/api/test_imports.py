@@ -1,0 +1,144 @@
+"""Imports in the API: uploads in both forms, progress, the report, and what an upload may be."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from io import StringIO
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import call_command
+
+from accounts.models import Account, ApiKey, ImportJob
+from accounts.publish import models_base
+from tests.accounts.api.callers import member_of, operator, program_of
+from tests.accounts.test_imports import key_number
+from tests.gate.conftest import ask  # noqa: F401
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+IMPORTS = "/api/v1/imports/"
+FILE = f"name,key\none,{key_number(1)}\ntwo,short\nthree,{key_number(3)}\n"
+
+
+def upload(client, text: str = FILE, query: str = ""):
+    return client.post(f"{IMPORTS}{query}", text, content_type="text/csv")
+
+
+def turn() -> None:
+    call_command("keep_ledger", once=True, stdout=StringIO())
+
+
+@pytest.fixture
+def program(account):
+    return program_of(account, "keys:write")
+
+
+def test_an_upload_becomes_a_job_that_the_worker_does_and_reports(program, account, settings, ask):  # noqa: F811
+    settings.IMPORTED_KEYS = True
+    response = upload(program)
+    job = response.json()
+    assert response.status_code == 202
+    assert response["Location"] == f"{IMPORTS}{job['id']}/"
+    assert (job["state"], job["lines"], job["refused"], job["account"], job["warning"]) == ("waiting", 3, 1, account.public_id, None)  # fmt: skip
+    turn()
+    done = program.get(response["Location"]).json()
+    assert (done["state"], done["imported"], done["refused"], done["already_there"]) == ("done", 2, 1, 0)
+    assert done["finished_at"]
+    report = program.get(f"{response['Location']}report/").json()["results"]
+    assert report == [{"line": 3, "outcome": "refused", "key": "", "why": "A key has 16 to 512 characters."}]
+    assert ask(key_number(1)).status == ask(key_number(3)).status == 200
+    assert [one["id"] for one in program.get(IMPORTS).json()["results"]] == [job["id"]]
+
+
+def test_a_dry_run_imports_nothing(program):
+    response = upload(program, query="?dry_run=true")
+    turn()
+    done = program.get(response["Location"]).json()
+    assert (done["dry_run"], done["imported"], done["refused"]) == (True, 2, 1)
+    assert not ApiKey.objects.exists()
+
+
+def test_a_form_may_carry_the_file_too(program):
+    response = program.post(IMPORTS, {"file": SimpleUploadedFile("keys.csv", FILE.encode(), "text/csv")})
+    assert (response.status_code, response.json()["lines"]) == (202, 3)
+
+
+def test_the_report_is_there_as_csv(program):
+    where = upload(program)["Location"]
+    turn()
+    response = program.get(f"{where}report/?outcome=all&format=csv")
+    rows = list(csv.DictReader(StringIO(b"".join(response.streaming_content).decode())))
+    assert [(row["line"], row["outcome"]) for row in rows] == [("2", "imported"), ("3", "refused"), ("4", "imported")]
+    assert rows[0]["key"] == ApiKey.objects.get(name="one").public_id
+
+
+def test_an_operator_imports_for_many_accounts_by_its_own_ids(account, pro_account):
+    models_base(Account).filter(pk=account.pk).update(external_id="cus_1")
+    models_base(Account).filter(pk=pro_account.pk).update(external_id="cus_2")
+    billing = operator("keys:write")
+    text = f"external_id,name,key\ncus_1,a,{key_number(1)}\ncus_2,b,{key_number(2)}\ncus_3,c,{key_number(3)}\n"
+    where = upload(billing, text)["Location"]
+    turn()
+    assert billing.get(where).json()["imported"] == 2
+    assert {key.account for key in ApiKey.objects.all()} == {account, pro_account}
+    assert program_of(account, "keys:write").get(where).status_code == 404
+
+
+def test_a_customer_cannot_import_into_another_account(program, pro_account):
+    where = upload(program, f"account,name,key\n{pro_account.public_id},a,{key_number(1)}\n")["Location"]
+    turn()
+    (line,) = program.get(f"{where}report/").json()["results"]
+    assert "another account" in line["why"]
+    assert upload(program, query=f"?account={pro_account.public_id}").status_code == 404
+
+
+def test_it_says_when_gates_refuse_imported_keys(program):
+    assert "AUTHSVC_IMPORTED_KEYS=1" in upload(program).json()["warning"]
+
+
+def test_an_import_is_in_the_audit_log_by_the_name_of_who_uploaded_it(account):
+    from accounts.models import AuditEvent
+
+    upload(member_of(account, "owner"))
+    turn()
+    assert {event.actor for event in AuditEvent.objects.filter(act="key.import")} == {"owner"}
+
+
+WRONG = {
+    "": "Send the file",
+    "name,key\n": "no lines",
+    "name,secret\na,b\n": "first line names the columns",
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_a_file_that_cannot_be_read_is_refused_at_once(program, text):
+    response = upload(program, text)
+    assert response.status_code == 400
+    (error,) = response.json()["errors"]
+    assert error["field"] == "file" and WRONG[text] in error["detail"]
+    assert not ImportJob.objects.exists()
+
+
+def test_uploads_are_text_csv_or_a_form_of_a_bounded_size(program, monkeypatch):
+    from accounts.api import imports
+
+    assert program.post(IMPORTS, {"name": "a"}, content_type="application/json").status_code == 415
+    assert program.post(IMPORTS, {"file": "no file"}).status_code == 400
+    assert program.post(IMPORTS, b"name,key\n\xe9", content_type="text/csv").status_code == 400
+    assert upload(program, query="?dryrun=true").status_code == 400
+    monkeypatch.setattr(imports, "MOST_UPLOAD_BYTES", 50)
+    assert upload(program).status_code == 413
+    assert not ImportJob.objects.exists()
+
+
+def test_no_key_is_logged_or_answered(program, caplog, capfd):
+    caplog.set_level(logging.DEBUG)
+    text = f"name,key\nbad,{key_number(1)} with a space\ngood,{key_number(2)}\n"
+    response = upload(program, text)
+    turn()
+    report = program.get(f"{response['Location']}report/?outcome=all")
+    said = caplog.text + "".join(capfd.readouterr()) + response.content.decode() + report.content.decode()
+    assert "sk-other-" not in said
