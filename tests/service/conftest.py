@@ -22,7 +22,12 @@ CSRF = "c" * 32
 @pytest.fixture(scope="module")
 def service(django_db_setup, django_db_blocker, redis_socket, tmp_path_factory) -> Iterator[str]:
     """Where it listens."""
-    env = environment() | {"WEB_CONCURRENCY": "2", "AUTHSVC_DRAIN": "0", "EMAIL_URL": "console://"}
+    env = environment() | {
+        "WEB_CONCURRENCY": "2",
+        "AUTHSVC_DRAIN": "0",
+        "EMAIL_URL": "console://",
+        "AUTHSVC_IMPORTED_KEYS": "1",
+    }
     with gunicorn(
         "authsvc.asgi:application", tmp_path_factory.mktemp("service"), "-c", "deploy/gunicorn.conf.py", env=env
     ) as (port, _):
