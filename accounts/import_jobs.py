@@ -6,12 +6,13 @@ way loses and repeats nothing.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from itertools import islice
 from time import monotonic
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -31,6 +32,8 @@ from accounts.imports import (
 )
 from accounts.models import Account, ImportJob, ImportLine
 from accounts.services import Actor
+
+log = logging.getLogger(__name__)
 
 State = ImportJob.State
 KEPT = timedelta(days=30)  # reports
@@ -107,8 +110,7 @@ def _work_on_a_batch() -> int:
 
 def _go_through(job: ImportJob, rows: list[ImportLine]) -> None:
     actor = Actor(job.actor, job.address, job.created_by)
-    lines = [from_json(row.says or {}) for row in rows]
-    outcomes, _ = import_lines(lines, actor=actor, account=job.account, dry_run=job.is_dry_run)
+    outcomes = _import(job, [from_json(row.says or {}) for row in rows], actor)
     count = {IMPORTED: 0, ALREADY_THERE: 0, REFUSED: 0}
     for row, outcome in zip(rows, outcomes, strict=True):
         row.outcome, row.key, row.why, row.says = outcome.word, outcome.key, outcome.why, None
@@ -118,6 +120,19 @@ def _go_through(job: ImportJob, rows: list[ImportLine]) -> None:
         state=State.RUNNING, imported=F("imported") + count[IMPORTED],
         already_there=F("already_there") + count[ALREADY_THERE], refused=F("refused") + count[REFUSED],
     )  # fmt: skip
+
+
+def _import(job: ImportJob, lines: list[Line], actor: Actor) -> list[Outcome]:
+    """Import a batch. A line that nobody thought of must not stop the worker, which has more to do than this."""
+    try:
+        return import_lines(lines, actor=actor, account=job.account, dry_run=job.is_dry_run)[0]
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        if len(lines) > 1:
+            return [outcome for line in lines for outcome in _import(job, [line], actor)]
+        log.exception("line %d of the import %s failed", lines[0].number, job.public_id)
+        return [Outcome(lines[0].number, REFUSED, why="It could not be imported; the worker's log says why.")]
 
 
 def sweep_imports() -> None:

@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -145,11 +145,11 @@ def _moment(text: str) -> str:
         return ""
     try:
         moment = parse_datetime(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise _Refused("expires_at is a time with its offset, such as 2030-01-31T12:00:00Z.")
-    return moment.isoformat()
+        if moment is not None and moment.tzinfo is not None:
+            return moment.astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):
+        pass
+    raise _Refused("expires_at is a time with its offset, such as 2030-01-31T12:00:00Z.")
 
 
 def import_lines(

@@ -48,7 +48,10 @@ WORDS: dict[str, tuple[HTTPStatus, str]] = {
     "not_acceptable": (HTTPStatus.NOT_ACCEPTABLE, "Accept application/json."),
     "conflict": (HTTPStatus.CONFLICT, "As things stand this makes no sense; the detail says what to do instead."),
     "too_large": (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Send a smaller body."),
-    "unsupported": (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json."),
+    "unsupported": (
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        "Send the body as application/json; a file of keys as text/csv.",
+    ),
     "key_reused": (HTTPStatus.UNPROCESSABLE_ENTITY, "Take a new Idempotency-Key for each request that is another."),
     "too_many": (HTTPStatus.TOO_MANY_REQUESTS, "Wait for the seconds in Retry-After."),
     "internal": (HTTPStatus.INTERNAL_SERVER_ERROR, "It is our fault; the service's log knows more."),

@@ -6,7 +6,7 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -38,6 +38,8 @@ from quotas.usage import (
     read_usage,
 )
 
+FIRST_YEAR, LAST_YEAR = 1970, 2199
+LONGEST_INTERVAL = timedelta(days=31)
 COUNTS = ("allowed", "refused", "shadow_refused", "units")
 
 
@@ -132,9 +134,10 @@ def _place(request: Request, question: Question) -> tuple[Position | None, bool]
         return None, False
     try:
         moment, groups, backwards = json.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        at = datetime.fromisoformat(moment)
+        at = datetime.fromisoformat(moment).astimezone(UTC)
         fits = len(groups) == len(question.groups) and all(isinstance(one, str) and one.isascii() for one in groups)
-        if not fits or at.tzinfo is None or type(backwards) is not bool or "\0" in "".join(groups):
+        is_near = question.start - LONGEST_INTERVAL <= at <= question.end
+        if not fits or not is_near or type(backwards) is not bool or "\0" in "".join(groups):
             raise ValueError
         return (at, tuple(groups)), backwards
     except (ValueError, TypeError, RecursionError, OverflowError) as error:
@@ -185,6 +188,8 @@ class FullHour(Moment):
 
     def to_internal_value(self, value: Any) -> Any:
         moment = super().to_internal_value(value)
+        if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+            raise ValidationError(f"Write a year from {FIRST_YEAR} to {LAST_YEAR}.")
         if not is_full_hour(moment):
             raise ValidationError("Usage is kept by the hour: write a full hour of UTC, such as 2030-01-31T12:00:00Z.")
         return moment

@@ -23,11 +23,11 @@ from authsvc.gate.verdict import Decision, Verdict
 from quotas.buckets import Stale, Usage, take
 from quotas.facts import ModelFacts
 from quotas.limits import Limit
-from quotas.pipe import DECISION_SECONDS
 from quotas.store import StoreUnavailable
 
 Outcome = Literal["passed", "refused", "not_asked"]
 ANYWHERE = "127.0.0.1"
+PATIENCE_SECONDS = 2.0  # longer than a gate may take: nobody's request waits, and a cold process must connect first
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +105,14 @@ async def _look_at_limits(key_id: str, model: str) -> tuple[KnownKey, Terms, Usa
 
 async def _explain(call: Call) -> Explanation:
     gate = Gate(Onlooker)
-    began = monotonic()
+    began = monotonic() + PATIENCE_SECONDS
     try:
         headers = {
-            b"x-forwarded-uri": (call.path or await _path_of(call.model, gate.lookup)).encode("latin-1", "replace"),
-            b"x-forwarded-method": call.method.encode("latin-1", "replace"),
-            b"x-forwarded-for": call.address.encode("latin-1", "replace"),
+            b"x-forwarded-uri": (call.path or await _path_of(call.model, gate.lookup)).encode("utf-8", "replace"),
+            b"x-forwarded-method": call.method.encode("utf-8", "replace"),
+            b"x-forwarded-for": call.address.encode("utf-8", "replace"),
         }
-        query = f"model={call.model}".encode("latin-1", "replace") if call.model else b""
+        query = f"model={call.model}".encode("utf-8", "replace") if call.model else b""
         request = read_forwarded(headers, False, query)
         if isinstance(request, Verdict):
             return _explained(Decision(request), [Check("forwarded_request", "refused", request.word)])
@@ -129,7 +129,7 @@ async def _explain(call: Call) -> Explanation:
 
 async def _path_of(model: str, lookup: Lookup) -> str:
     """The path that leads to a model; one that does not exist has none, and is unknown wherever it is looked for."""
-    await lookup.learn_catalogue(DECISION_SECONDS)
+    await lookup.learn_catalogue(PATIENCE_SECONDS)
     assert lookup.catalogue is not None
     facts = lookup.catalogue.models.get(model)
     return facts.path if facts is not None else f"/{model}"
@@ -178,7 +178,7 @@ async def _look(lookup: Lookup, known: KnownKey, model: ModelFacts) -> tuple[Kno
     """What is left of the limits, by facts that Redis confirms."""
     for _ in range(TRIES):
         terms = known.terms(model, 0)
-        outcome = await take(lookup.link, terms.wanted, monotonic(), "peek")
+        outcome = await take(lookup.link, terms.wanted, monotonic() + PATIENCE_SECONDS, "peek")
         if isinstance(outcome, Usage):
             return known, terms, outcome
         key_id = known.key.public_id
