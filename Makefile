@@ -5,7 +5,7 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 	--no-annotate --no-header --no-emit-index-url --no-emit-find-links -q $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick stack stack-swarm bench lint types lock stack-check
+.PHONY: help setup demo test quick stack stack-swarm stack-check bench lint types schema lock
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -58,6 +58,9 @@ lint: setup ## Check style and format
 
 types: setup ## Check types
 	$(BIN)/mypy
+
+schema: setup ## Write docs/openapi.yaml from the code
+	DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
 
 lock: setup ## Write requirements/ from pyproject.toml (UPGRADE=1 takes the newest versions)
 	$(COMPILE) pyproject.toml -o requirements/service.txt

@@ -62,5 +62,5 @@ class AuditOut(AnySerializer):
     act = serializers.CharField()
     account = serializers.CharField(allow_blank=True)
     subject = serializers.CharField()
-    before = serializers.JSONField(allow_null=True)
-    after = serializers.JSONField(allow_null=True)
+    before = serializers.DictField(allow_null=True, help_text="What was there, as far as it was changed.")
+    after = serializers.DictField(allow_null=True)

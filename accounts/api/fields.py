@@ -39,6 +39,10 @@ class Text(serializers.CharField):
         return str(super().to_internal_value(data))
 
 
+class TextList(serializers.JSONField):
+    """A list of strings, shown as it was stored: in the schema it says what is in it."""
+
+
 class Whole(serializers.IntegerField):
     """A JSON number without a fraction."""
 

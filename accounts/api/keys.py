@@ -9,13 +9,14 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.utils import timezone
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.access import Action, Caller, allowed_to, find, find_account, role_in, seen_by
-from accounts.api.fields import AnySerializer, Metadata, Moment, Strict, Text, Whole, YesOrNo
+from accounts.api.fields import AnySerializer, Metadata, Moment, Strict, Text, TextList, Whole, YesOrNo
 from accounts.api.idempotency import Made, once
 from accounts.api.paging import PageQuery, Pages, order_of
 from accounts.api.resource import View, answer, body_of, query_of, take_from
@@ -211,7 +212,7 @@ class LimitOut(AnySerializer):
     window = serializers.CharField()
     unit = serializers.CharField()
     model = serializers.SerializerMethodField()
-    burst = serializers.IntegerField()
+    burst = serializers.IntegerField(allow_null=True)
 
     def get_model(self, row: Any) -> str:
         return row.model.slug if row.model else EVERY_MODEL
@@ -223,20 +224,21 @@ class KeyOut(AnySerializer):
     id = serializers.CharField(source="public_id")
     account = serializers.CharField(source="account.public_id")
     name = serializers.CharField()
-    start = serializers.SerializerMethodField()
-    models = serializers.JSONField(source="narrowed_to")
-    networks = serializers.JSONField()
-    methods = serializers.JSONField()
-    limits = LimitOut(many=True, source="limits.all")
-    expires_at = Moment()
-    revoked_at = Moment()
+    start = serializers.SerializerMethodField(help_text="What its text begins with, for people to recognise it by.")
+    models = TextList(source="narrowed_to", allow_null=True, help_text="Narrowed to these; null: those of the plan.")
+    networks = TextList(help_text="Narrowed to clients from these; empty: from everywhere.")
+    methods = TextList(help_text="Narrowed to these methods; empty: all.")
+    limits = LimitOut(many=True, source="limits.all", help_text="Its own, beside those of the plan.")
+    expires_at = Moment(allow_null=True)
+    revoked_at = Moment(allow_null=True)
     created_at = Moment()
-    last_used_at = serializers.SerializerMethodField()
-    metadata = serializers.JSONField()
+    last_used_at = serializers.SerializerMethodField(help_text="To within some seconds.")
+    metadata = Metadata()
 
     def get_start(self, key: ApiKey) -> str:
         return next((secret.start for secret in key.secrets.all()), "")
 
+    @extend_schema_field({"type": ["string", "null"], "format": "date-time"})
     def get_last_used_at(self, key: ApiKey) -> Any:
         used = [secret.last_used_at for secret in key.secrets.all() if secret.last_used_at]
         return Moment().to_representation(max(used)) if used else None

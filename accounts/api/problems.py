@@ -60,6 +60,14 @@ WORDS: dict[str, tuple[HTTPStatus, str]] = {
 _WORD_OF = {status: word for word, (status, _) in WORDS.items() if word not in ("invalid",)}
 
 
+# RFC 9110 gave these other names, and Python follows from 3.13 on: a client must not see which one runs.
+_RENAMED = {413: "Content Too Large", 422: "Unprocessable Content"}
+
+
+def title_of(status: HTTPStatus) -> str:
+    return _RENAMED.get(status.value, status.phrase)
+
+
 def problem_of(error: Exception, context: dict[str, Any]) -> Response:
     """DRF's exception handler: every error that a view of the API can end with."""
     set_rollback()
@@ -104,7 +112,7 @@ def _answer(
     status, _ = WORDS[word]
     body: dict[str, Any] = {
         "type": f"{settings.ERRORS_URL}{word}",
-        "title": status.phrase,
+        "title": title_of(status),
         "status": status.value,
         "detail": _clean(detail),
     }

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import IO, Any, NoReturn
 
 from django.db.models import QuerySet
 from django.http import Http404
 from rest_framework import serializers
 from rest_framework.exceptions import APIException, ParseError, Throttled
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import JSONParser
 from rest_framework.permissions import BasePermission, IsAuthenticated
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -51,6 +53,14 @@ def _no_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number of JSON")
 
 
+class Formats(DefaultContentNegotiation):
+    """`?format=` chooses where there is a choice. Elsewhere it is a parameter that does not exist, not a 404."""
+
+    def filter_renderers(self, renderers: Iterable[BaseRenderer], format: str) -> list[BaseRenderer]:
+        known = list(renderers)
+        return [one for one in known if one.format == format] or known
+
+
 class View(APIView):
     """A resource. `self.caller` asks; a list names its `pagination_class` and its serializers for the schema."""
 
@@ -59,6 +69,7 @@ class View(APIView):
         IsAuthenticated,
     )  # what else somebody may do is in access.py
     parser_classes = (SmallJSON,)
+    content_negotiation_class = Formats
     pagination_class: type[Pages] | None = None
 
     @property

@@ -9,6 +9,7 @@ from accounts.api.accounts import Accounts, ByExternalId, OneAccount
 from accounts.api.audit import Audit
 from accounts.api.catalogue import Models, Plans
 from accounts.api.closing import Close, Export
+from accounts.api.docs import docs, schema
 from accounts.api.explain import Explain
 from accounts.api.imports import ImportReport, Imports, OneImport
 from accounts.api.keys import EndRotation, Key, Keys, Rotate
@@ -58,5 +59,7 @@ urlpatterns = [
     path("limits/", Limits.as_view(), name="limits"),
     path("explain/", Explain.as_view(), name="explain"),
     path("audit/", Audit.as_view(), name="audit"),
+    path("schema/", schema, name="schema"),
+    path("docs/", docs, name="docs"),
     re_path(r"", Nothing.as_view()),
 ]

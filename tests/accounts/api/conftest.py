@@ -1,0 +1,13 @@
+"""Every test of the API is a test of its schema too."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.accounts.api.conformance import compared
+
+
+@pytest.fixture(autouse=True)
+def _as_the_schema_says(monkeypatch):
+    with compared(monkeypatch):
+        yield

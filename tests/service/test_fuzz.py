@@ -1,0 +1,115 @@
+"""schemathesis asks the running service everything that the schema allows, and what it does not.
+
+AUTHSVC_TEST_FUZZ (a number) multiplies the cases: the default is for every run, 50 for a night.
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from accounts.api.operations import OPERATIONS
+from accounts.invitations import invite
+from accounts.models import Account
+from accounts.services import create_account, issue_key
+from tests.conftest import ACTOR
+from tests.service.conftest import by_management_key, by_operator_token, by_session
+
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
+
+CASES = 6 * int(os.environ.get("AUTHSVC_TEST_FUZZ", "1"))
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+CALLERS = {
+    "a session": by_session,
+    "a management key": by_management_key,
+    "an operator token": lambda account: by_operator_token(),
+    "nobody": lambda account: requests.Session(),
+}
+
+
+def refuses_what_the_schema_forbids(ctx, response, case):
+    """Text is taken without the blanks around it, so a length may be right where the schema counts them too."""
+    texts = [*(case.body.values() if isinstance(case.body, dict) else ()), *(case.query or {}).values()]
+    if not any(isinstance(text, str) and text != text.strip() for text in texts):
+        negative_data_rejection(ctx, response, case)
+
+
+@pytest.fixture(scope="module")
+def described(service):
+    schema: Any = schemathesis.openapi.from_url(f"{service}/api/v1/schema/", timeout=20)
+    return {one.ok().definition.raw["operationId"]: one.ok() for one in schema.get_all_operations()}
+
+
+@pytest.fixture
+def places(account) -> dict[str, str]:
+    """Ids that lead to something, by what stands before them in an address."""
+    account.external_id = "cus_1"
+    account.save()
+    by_session(account, "admin")  # somebody to change and remove
+    return {
+        "accounts": account.public_id,
+        "by-external-id": "cus_1",
+        "keys": issue_key(account, name="k", actor=ACTOR).key.public_id,
+        "members": account.memberships.get().public_id,
+        "invitations": invite(account, email="guest@example.org", role="member", actor=ACTOR).public_id,
+    }
+
+
+def found_in(path: str, places: dict[str, str]) -> dict[str, str]:
+    """Values of the path's parameters that lead somewhere."""
+    steps = path.strip("/").split("/")
+    return {
+        step.strip("{}"): places[before]
+        for before, step in pairwise(steps)
+        if step.startswith("{") and before in places
+    }
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("name", sorted(one.id for one in OPERATIONS.values()))
+def test_no_answer_is_an_error_of_ours_or_one_that_the_schema_does_not_know(
+    service, described, account: Account, places, name, caller
+):
+    operation, session = described[name], CALLERS[caller](account)
+    create_account("another", account.plan, actor=ACTOR)
+    real = found_in(operation.path, places)
+
+    def ask(mode, path_parameters, checks):
+        @seed(1)
+        @settings(
+            max_examples=CASES if caller != "nobody" else 2, deadline=None, database=None, derandomize=False,
+            phases=[Phase.generate], suppress_health_check=list(HealthCheck),
+        )  # fmt: skip
+        @given(case=operation.as_strategy(mode, path_parameters=path_parameters))
+        def run(case):
+            response = case.call(base_url=service, session=session, timeout=60)
+            case.validate_response(response, checks=checks)
+
+        run()
+
+    ask(GenerationMode.POSITIVE, real or None, CHECKS)
+    if real:
+        ask(GenerationMode.POSITIVE, None, CHECKS)
+    if operation.body or operation.query or operation.path_parameters:
+        ask(GenerationMode.NEGATIVE, None, [*CHECKS, refuses_what_the_schema_forbids])
