@@ -25,7 +25,9 @@ from accounts.models import (
     KeptAnswer,
     KeyLimit,
     KeySecret,
+    ManagementKey,
     Membership,
+    OperatorToken,
     User,
     new_member_id,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
@@ -113,11 +114,18 @@ class Plan(models.Model):
 
     def included(self) -> models.QuerySet[ServedModel]:
         """The models of the plan: those that it names, or every model but new ones (docs/decisions/0010)."""
-        if not self.all_models:
-            return self.served_models.all()
-        if self.auto_include:
-            return ServedModel.objects.all()
-        return ServedModel.objects.filter(Q(auto_include=True) | Q(plans__isnull=False)).distinct()
+        return ServedModel.objects.filter(included_in([self])).distinct()
+
+
+def included_in(plans: Iterable[Plan]) -> Q:
+    """The condition on models that at least one of these plans includes."""
+    plans = list(plans)
+    if any(plan.all_models and plan.auto_include for plan in plans):
+        return Q()
+    named = Q(plans__in=plans)
+    if any(plan.all_models for plan in plans):
+        return named | Q(auto_include=True) | Q(plans__isnull=False)
+    return named
 
 
 class AmountPerWindow(models.Model):

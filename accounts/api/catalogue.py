@@ -17,7 +17,7 @@ from accounts.api.resource import View, query_of
 from accounts.models import Account
 from quotas import limits
 from quotas.limits import EVERY_MODEL
-from quotas.models import Plan, PlanLimit, ServedModel
+from quotas.models import Plan, PlanLimit, ServedModel, included_in
 
 
 class ModelPages(Pages):
@@ -37,9 +37,7 @@ class Models(View):
         models = ServedModel.objects.all()
         plans = plans_seen_by(self.caller, query.get("account"))
         if plans is not None:
-            models = models.filter(enabled=True)
-            if not plans.filter(all_models=True).exists():
-                models = models.filter(plans__in=plans).distinct()
+            models = models.filter(included_in(plans), enabled=True).distinct()
         return self.page(models, ModelOut, order_of(query, "id"))
 
 
@@ -101,7 +99,7 @@ class PlanLimitOut(AnySerializer):
 class PlanOut(AnySerializer):
     id = serializers.CharField(source="name")
     title = serializers.CharField(allow_blank=True)
-    models = serializers.SerializerMethodField(help_text='`["*"]`: every model.')
+    models = serializers.SerializerMethodField(help_text='`["*"]`: every model but new ones.')
     limits = PlanLimitOut(many=True, source="limits.all")
 
     def get_models(self, plan: Plan) -> list[str]:
