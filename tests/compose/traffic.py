@@ -24,6 +24,7 @@ class Traffic:
     """What was asked and what came of it."""
 
     calls: list[Call] = field(default_factory=list)
+    late: float = 0.0  # by how much this process itself fell behind: no fault of the stack
 
     def failed(self, since: float = 0.0) -> list[Call]:
         return [call for call in self.calls if call.status != 200 and call.at >= since]
@@ -66,7 +67,9 @@ async def _ask(traffic, over, url, host, path, keys, per_second, patience):
             calls.add(call)
             call.add_done_callback(calls.discard)
             number += 1
-            await asyncio.sleep(max(0.0, begin + number / per_second - time.monotonic()))
+            due = begin + number / per_second
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            traffic.late = max(traffic.late, time.monotonic() - due)
         await asyncio.gather(*calls)
 
 
