@@ -192,7 +192,7 @@ class Cluster:
             self._remove("secret", "config")
         time.sleep(2)  # a container that is being removed still holds its volume
         with suppress(CommandFailed):
-            docker("volume", "rm", "authsvc_postgres", "authsvc_redis")
+            docker("volume", "rm", "--force", "authsvc_postgres", "authsvc_redis", "authsvc_acme")
 
     def _left(self) -> str:
         label = "label=com.docker.stack.namespace"
