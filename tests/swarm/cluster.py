@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -118,10 +119,15 @@ class Cluster:
     # What there is
 
     def runs(self, service: str, tag: str) -> bool:
-        """Has it all its tasks, and are these of this image?"""
-        wanted = inspect("service", f"authsvc_{service}")["Spec"]["Mode"]["Replicated"]["Replicas"]
-        running = [task for task in self.tasks(service) if task["CurrentState"].startswith("Running")]
-        return len(running) == wanted and all(task["Image"] == f"{REPOSITORY}:{tag}" for task in running)
+        """Has it all its tasks, are these of this image, and do they have what the service has by now?"""
+        spec = inspect("service", f"authsvc_{service}")["Spec"]
+        tasks = self.tasks(service)
+        running = [task for task in tasks if task["CurrentState"].startswith("Running")]
+        is_of_this_image = all(task["Image"] == f"{REPOSITORY}:{tag}" for task in running)
+        if len(tasks) != spec["Mode"]["Replicated"]["Replicas"] or len(running) != len(tasks) or not is_of_this_image:
+            return False
+        wanted = _told(spec["TaskTemplate"])
+        return all(_told(task["Spec"]) == wanted for task in json.loads(docker("inspect", *self.task_ids(service))))
 
     def updating(self) -> bool:
         states = [self.update_state(name) for name in OURS]
@@ -186,7 +192,7 @@ class Cluster:
             self._remove("secret", "config")
         time.sleep(2)  # a container that is being removed still holds its volume
         with suppress(CommandFailed):
-            docker("volume", "rm", "authsvc_postgres", "authsvc_redis")
+            docker("volume", "rm", "--force", "authsvc_postgres", "authsvc_redis", "authsvc_acme")
 
     def _left(self) -> str:
         label = "label=com.docker.stack.namespace"
@@ -197,6 +203,12 @@ class Cluster:
             for name in docker(kind, "ls", "--format", "{{.Name}}").split():
                 if name.startswith(("authsvc_", "authsvc-")):
                     docker(kind, "rm", name)
+
+
+def _told(task: dict[str, Any]) -> list[Any]:
+    """What a task is told, of all that can change; Docker itself adds to the rest."""
+    container = task["ContainerSpec"]
+    return [container.get(part) for part in ("Image", "Args", "Env", "Secrets", "Configs")]
 
 
 def _left_the_swarm() -> bool:

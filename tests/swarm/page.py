@@ -16,7 +16,9 @@ set -euo pipefail
 docker() {
   case "$1 ${2:-}" in
     push\\ *) ;;
-    "stack deploy") shift 2; command docker stack deploy --resolve-image never "$@" ;;
+    # "update out of sequence": the swarm was writing to that service just then. The page says: once more.
+    "stack deploy") shift 2
+      command docker stack deploy --resolve-image never "$@" || { sleep 3; command docker stack deploy --resolve-image never "$@"; } ;;
     *) command docker "$@" ;;
   esac
 }
