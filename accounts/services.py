@@ -26,6 +26,7 @@ from accounts.models import (
     KeySecret,
     Membership,
     User,
+    new_member_id,
 )
 from accounts.publish import Publication, change, models_base
 from quotas import names, rules, store
@@ -365,6 +366,14 @@ def sweep_kept_answers() -> int:
     old = KeptAnswer.objects.filter(created_at__lt=timezone.now() - KEPT_FOR).values_list("pk", flat=True)
     ids = list(old[:_ON_A_SWEEP])
     return KeptAnswer.objects.filter(pk__in=ids).delete()[0] if ids else 0
+
+
+def name_members() -> int:
+    """Give public ids to memberships that the version before has made beside this one; their number."""
+    unnamed = list(Membership.objects.filter(public_id=None)[:_ON_A_SWEEP])
+    for membership in unnamed:
+        Membership.objects.filter(pk=membership.pk, public_id=None).update(public_id=new_member_id())
+    return len(unnamed)
 
 
 def _store_new_digest(secret_id: int, pepper: str, digest: str) -> bool:

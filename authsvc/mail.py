@@ -1,9 +1,9 @@
-"""Where mail goes: EMAIL_URL as Django's settings, and what stands there while nobody has set it."""
+"""Where mail goes: EMAIL_URL, and what stands there while nobody has set it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 from django.core.mail.backends.base import BaseEmailBackend
@@ -13,8 +13,21 @@ from authsvc.env import BadSetting
 
 SECONDS = 10
 _BACKENDS = "django.core.mail.backends"
-_PORTS = {"smtp": 587, "smtps": 465}
+_PORTS = {"smtp": 587, "smtps": 465, "smtp+plain": 25}
 _EXPECTED = "write smtp://USER:PASSWORD@HOST:587 (STARTTLS), smtps://…:465, smtp+plain://HOST:25 or console://"
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """What Django's EMAIL_* settings say."""
+
+    backend: str
+    host: str = "localhost"
+    port: int = 25
+    user: str = ""
+    password: str = field(default="", repr=False)
+    starts_tls: bool = False
+    is_tls: bool = False
 
 
 class MailIsOff(OSError):
@@ -28,26 +41,25 @@ class NoMail(BaseEmailBackend):
         raise MailIsOff("EMAIL_URL is not set")
 
 
-def settings_of(url: str) -> dict[str, Any]:
-    """Django's EMAIL_* settings for this address. Raises BadSetting."""
+def server_at(url: str) -> MailServer:
+    """The server that this address names. Raises BadSetting."""
     if not url:
-        return {"EMAIL_BACKEND": "authsvc.mail.NoMail"}
+        return MailServer("authsvc.mail.NoMail")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise BadSetting(f"EMAIL_URL cannot be read: {_EXPECTED}.") from error
     if parts.scheme == "console":
-        return {"EMAIL_BACKEND": f"{_BACKENDS}.console.EmailBackend"}
-    if parts.scheme not in ("smtp", "smtps", "smtp+plain") or not host:
+        return MailServer(f"{_BACKENDS}.console.EmailBackend")
+    if parts.scheme not in _PORTS or not host:
         raise BadSetting(f"EMAIL_URL is no address of a mail server: {_EXPECTED}.")
-    return {
-        "EMAIL_BACKEND": f"{_BACKENDS}.smtp.EmailBackend",
-        "EMAIL_HOST": host,
-        "EMAIL_PORT": port or _PORTS.get(parts.scheme, 25),
-        "EMAIL_HOST_USER": unquote(parts.username or ""),
-        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
-        "EMAIL_USE_TLS": parts.scheme == "smtp",
-        "EMAIL_USE_SSL": parts.scheme == "smtps",
-        "EMAIL_TIMEOUT": SECONDS,
-    }
+    return MailServer(
+        f"{_BACKENDS}.smtp.EmailBackend",
+        host,
+        port or _PORTS[parts.scheme],
+        unquote(parts.username or ""),
+        unquote(parts.password or ""),
+        starts_tls=parts.scheme == "smtp",
+        is_tls=parts.scheme == "smtps",
+    )

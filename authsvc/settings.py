@@ -31,7 +31,11 @@ GATEWAY_URL = env.address("GATEWAY_URL", "http://127.0.0.1:8080")
 CONSOLE_URL = env.address("CONSOLE_URL", "http://127.0.0.1:8081")
 
 # How invitations are sent.
-globals().update(mail.settings_of(env.text("EMAIL_URL", "console://" if DEBUG else "")))
+_MAIL = mail.server_at(env.text("EMAIL_URL", "console://" if DEBUG else ""))
+EMAIL_BACKEND, EMAIL_HOST, EMAIL_PORT = _MAIL.backend, _MAIL.host, _MAIL.port
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _MAIL.user, _MAIL.password
+EMAIL_USE_TLS, EMAIL_USE_SSL = _MAIL.starts_tls, _MAIL.is_tls
+EMAIL_TIMEOUT = mail.SECONDS
 DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", "authsvc@localhost")
 
 # What an operator may choose.

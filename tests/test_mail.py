@@ -11,7 +11,7 @@ from django.core import mail
 
 from accounts.invitations import invite
 from authsvc.env import BadSetting
-from authsvc.mail import SECONDS, settings_of
+from authsvc.mail import MailServer, server_at
 from tests.conftest import ACTOR
 
 SMTP = "django.core.mail.backends.smtp.EmailBackend"
@@ -27,21 +27,19 @@ SMTP = "django.core.mail.backends.smtp.EmailBackend"
     ],
 )
 def test_an_address_is_read(url, host, port, tls, ssl, user, password):
-    assert settings_of(url) == {
-        "EMAIL_BACKEND": SMTP, "EMAIL_HOST": host, "EMAIL_PORT": port, "EMAIL_USE_TLS": tls, "EMAIL_USE_SSL": ssl,
-        "EMAIL_HOST_USER": user, "EMAIL_HOST_PASSWORD": password, "EMAIL_TIMEOUT": SECONDS,
-    }  # fmt: skip
+    assert server_at(url) == MailServer(SMTP, host, port, user, password, starts_tls=tls, is_tls=ssl)
+    assert "p:w" not in repr(server_at(url))
 
 
 def test_the_console_and_no_server_are_addresses_too():
-    assert settings_of("console://")["EMAIL_BACKEND"].endswith("console.EmailBackend")
-    assert settings_of("")["EMAIL_BACKEND"] == "authsvc.mail.NoMail"
+    assert server_at("console://").backend.endswith("console.EmailBackend")
+    assert server_at("").backend == "authsvc.mail.NoMail"
 
 
 @pytest.mark.parametrize("url", ["mail.example.org", "http://x", "smtp://", "smtp://x:port", "smtp://[x"])
 def test_another_text_stops_the_start_and_names_the_variable(url):
     with pytest.raises(BadSetting, match="EMAIL_URL"):
-        settings_of(url)
+        server_at(url)
 
 
 def test_without_a_server_sending_fails_instead_of_looking_done(settings):
@@ -50,14 +48,18 @@ def test_without_a_server_sending_fails_instead_of_looking_done(settings):
         mail.send_mail("s", "t", "a@example.org", ["b@example.org"])
 
 
+def send_to(settings, listening: socket.socket) -> None:
+    server = server_at(f"smtp+plain://127.0.0.1:{listening.getsockname()[1]}")
+    settings.EMAIL_BACKEND, settings.EMAIL_HOST, settings.EMAIL_PORT = server.backend, server.host, server.port
+
+
 @pytest.fixture
 def mail_server(settings):
     """A mail server that takes one mail, and what it was told."""
     told: list[str] = []
     listening = socket.create_server(("127.0.0.1", 0))
     listening.settimeout(60)
-    for name, value in settings_of(f"smtp+plain://127.0.0.1:{listening.getsockname()[1]}").items():
-        setattr(settings, name, value)
+    send_to(settings, listening)
     thread = threading.Thread(target=_serve, args=(listening, told), daemon=True)
     thread.start()
     yield told
@@ -103,8 +105,7 @@ def test_an_invitation_goes_out_by_smtp(mail_server, account):
 
 def test_a_server_that_says_nothing_is_not_waited_for_for_ever(settings, account):
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        for name, value in settings_of(f"smtp+plain://127.0.0.1:{silent.getsockname()[1]}").items():
-            setattr(settings, name, value)
+        send_to(settings, silent)
         settings.EMAIL_TIMEOUT = 0.2
         began = time.monotonic()
         assert invite(account, email="new@example.org", role="member", actor=ACTOR).sent_at is None

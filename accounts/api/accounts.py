@@ -64,7 +64,8 @@ class ByExternalId(View):
     def get(self, request: Request, external_id: str) -> Response:
         """The account that the operator's own system knows by this id."""
         require_operator(self.caller, Action.PROVISION_ACCOUNT)
-        account = seen_by(self.caller, accounts_shown()).filter(external_id=external_id).first()
+        rows = seen_by(self.caller, accounts_shown()).filter(external_id=external_id)
+        account = rows.first() if re.match(EXTERNAL_ID, external_id) else None
         if account is None:
             raise Http404
         return Response(AccountOut(account).data)

@@ -132,6 +132,7 @@ def test_what_makes_no_sense_is_refused_and_the_field_is_named(billing, body, fi
 def test_an_external_id_has_plain_characters(billing, external_id):
     response = put(billing, f"{API}/accounts/by-external-id/{external_id}")
     assert response.status_code in (400, 404) and not Account.objects.exists()
+    assert billing.get(f"{API}/accounts/by-external-id/{external_id}").status_code == 404
 
 
 def test_a_name_that_another_account_has_is_refused(billing, account):

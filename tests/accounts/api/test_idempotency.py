@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Event
 
 import pytest
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
+from accounts.api.keys import shown
 from accounts.credentials import make_management_key
 from accounts.models import ApiKey, KeptAnswer, OutboxRow
 from accounts.publish import models_base
@@ -140,4 +142,31 @@ def test_many_at_once_with_one_key_make_one(program):
         answers = list(threads.map(ask, range(40)))
     assert {answer.status_code for answer in answers} <= {201, 202, 409}  # 202: the first is just being published
     assert len({answer.json()["key"] for answer in answers if answer.status_code != 409}) == 1
+    assert ApiKey.objects.count() == 1
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite lets one write at a time, whatever it writes")
+def test_who_waits_too_long_for_the_first_is_told_to_try_again(program, monkeypatch):
+    monkeypatch.setattr("accounts.api.idempotency.LONGEST_WAIT", "100ms")
+    begun, may_end = Event(), Event()
+
+    def slowly(key):
+        begun.set()
+        may_end.wait(60)
+        return shown(key)
+
+    def ask():
+        try:
+            return post(program, "a-1", name="k")
+        finally:
+            connection.close()
+
+    monkeypatch.setattr("accounts.api.keys.shown", slowly)
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(ask)
+        assert begun.wait(60)
+        second = ask()
+        may_end.set()
+        assert (second.status_code, second["Retry-After"]) == (409, "1")
+        assert first.result(60).status_code == 201
     assert ApiKey.objects.count() == 1

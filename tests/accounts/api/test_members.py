@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 from django.core import mail
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -15,6 +17,7 @@ from accounts.models import AuditEvent, Invitation, Membership, User
 from accounts.publish import models_base
 from accounts.services import close_account
 from accounts.throttles import INVITATIONS
+from accounts.worker import Worker
 from tests.accounts.api.callers import member_of, operator, program_of, signed_in
 from tests.accounts.forms import complaints, posted
 from tests.conftest import ACTOR
@@ -52,6 +55,27 @@ def test_members_are_listed_with_public_ids_and_roles(owner, account, place):
     ]  # fmt: skip
     assert all(re.fullmatch("[0-9A-Za-z]{16}", row["id"]) for row in rows)
     assert len(owner.get(f"{place}/members/?role=viewer").json()["results"]) == 1
+
+
+def test_the_worker_gives_ids_to_members_that_the_version_before_has_made(owner, account, place):
+    models_base(Membership).update(public_id=None)
+    Worker().turn()
+    assert re.fullmatch("[0-9A-Za-z]{16}", owner.get(f"{place}/members/").json()["results"][0]["id"])
+
+
+def test_two_owners_do_not_go_at_the_same_moment(account):
+    owners = {name: member_of(account, "owner", name) for name in ("olga", "otto")}
+    place = f"/api/v1/accounts/{account.public_id}/members"
+
+    def leave(name):
+        try:
+            return owners[name].delete(f"{place}/{ids[name]}/").status_code
+        finally:
+            connection.close()
+
+    ids = {name: id_of(name) for name in owners}
+    with ThreadPoolExecutor(2) as threads:
+        assert sorted(threads.map(leave, owners)) == [204, 409]
 
 
 def test_a_role_is_changed_and_written_down(owner, account, place):
