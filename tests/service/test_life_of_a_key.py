@@ -55,7 +55,8 @@ class Life:
 
     def must_work(self) -> dict[str, bool | None]:
         """Each text → whether the gate takes it; None while either is right."""
-        now, found = time.time(), {self.text: not self.is_revoked}
+        now = time.time()
+        found: dict[str, bool | None] = {self.text: not self.is_revoked}
         for old, end in self.olds.items():
             found[old] = False if self.is_revoked or end <= now else None if end < now + CLOSE else True
         return found
