@@ -154,7 +154,7 @@ def places(account, pro_account, issued):
     members_key = asking["member"].post("/api/v1/keys/", {"name": "mine"}, content_type="application/json").json()["id"]
     _use(issued.key)
     return asking, {
-        "import_": _imported(account),
+        "import_": imported(account),
         "account": account.public_id,
         "external": "cus_1",
         "key": issued.key.public_id,
@@ -172,7 +172,7 @@ def _use(key: ApiKey) -> None:
     UsageHour.objects.create(account=owner, key=key.public_id, model="sm", hour=hour, birth=1, allowed=1, units=1)
 
 
-def _imported(account: Account) -> str:
+def imported(account: Account) -> str:
     """An import that was gone through."""
     job = receive(["name,key\n", "old,of-another-system-00\n"], actor=ACTOR, account=account, dry_run=False)
     work_on_imports(60)

@@ -10,12 +10,12 @@ from accounts.credentials import make_management_key
 from accounts.invitations import invite
 from quotas import store
 from tests.accounts.api.callers import member_of, program_of
-from tests.accounts.api.test_roles import BODIES, rows
+from tests.accounts.api.test_roles import BODIES, imported, rows
 from tests.conftest import ACTOR
 
 MISSING = {
     "account": "0" * 8,
-    **dict.fromkeys(("key", "members_key", "member", "an_owner", "invitation", "management_key"), "0" * 16),
+    **dict.fromkeys(("key", "members_key", "member", "an_owner", "invitation", "management_key", "import_"), "0" * 16),
 }
 OBJECTS = [row for row in rows() if "{" in row.path and "external" not in row.path and row.expected["stranger"] == "0"]
 
@@ -31,6 +31,7 @@ def places(account, issued, pro_account):
         "an_owner": account.memberships.get().public_id,
         "invitation": invite(account, email="a@example.org", role="member", actor=ACTOR).public_id,
         "management_key": make_management_key(account, name="m", scopes=["keys:read"], actor=ACTOR)[0].public_id,
+        "import_": imported(account),
     }
 
 
