@@ -158,6 +158,8 @@ CHANGING = [
     (re.compile(r"(?<=cursor=)[\w-]+"), "CURSOR"),
     (re.compile(r"(?<=\"whole_in\": )\d+"), "0"),
     (re.compile(r"(?<=;t=)\d+"), "0"),
+    (re.compile(r"(?<=\"left\": )(?:9|10)\b|(?<=;r=)(?:9|10)(?=;)"), "9"),  # of 10, and one comes back in a second
+    (re.compile(r"(?<=;w=)2\d{6}\b"), "2592000"),  # months are not of one length
     (re.compile(r"\b(?=[0-9A-Za-z]*[0-9A-Z])[0-9A-Za-z]{16}(?=_|\b)"), "ID"),
     (re.compile(r"(?<=_)(?=[0-9A-Za-z]*[0-9A-Z])[0-9A-Za-z]{16}(?:_[0-9A-Za-z]*)?"), "ID"),
     (re.compile(r"(?<=[\" ])(?=[0-9A-Za-z]*[0-9A-Z])[0-9A-Za-z]{8}(?=[\" ])"), "ACCOUNT"),

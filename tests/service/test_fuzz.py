@@ -33,7 +33,7 @@ from tests.service.conftest import by_management_key, by_operator_token, by_sess
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
-CASES = 3 * int(os.environ.get("AUTHSVC_TEST_FUZZ", "1"))
+CASES = 8 * int(os.environ.get("AUTHSVC_TEST_FUZZ", "1"))
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
