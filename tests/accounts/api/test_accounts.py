@@ -343,3 +343,11 @@ def test_a_late_webhook_brings_no_name_back_into_a_closed_account(billing):
     assert put(billing, name="Jane Doe Ltd").status_code == 409
     account.refresh_from_db()
     assert account.name == f"closed {account.public_id}"
+
+
+def test_who_loses_a_race_for_a_name_is_told_to_try_again(billing, monkeypatch):
+    id = put(billing).json()["id"]
+    create_account("taken", Plan.objects.get(name="free"), actor=ACTOR)
+    monkeypatch.setattr(Account, "full_clean", lambda *args, **kwargs: None)  # as if it was taken right after this
+    answer = billing.patch(f"{API}/accounts/{id}/", {"name": "taken"}, content_type="application/json")
+    assert answer.status_code == 409 and answer["Content-Type"] == "application/problem+json"
