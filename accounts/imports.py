@@ -110,6 +110,8 @@ def _read(number: int, columns: Sequence[str], text: str, known: Sequence[Pepper
         raise _Refused("This is no line of CSV.") from error
     if len(text) > LONGEST_LINE or len(cells) != len(columns):
         raise _Refused(f"A line has {len(columns)} cells, as the first one, and {LONGEST_LINE} characters at most.")
+    if not all(cell.isprintable() for cell in cells):
+        raise _Refused("A line has characters that can be printed, and no others.")
     row = dict(zip(columns, (cell.strip() for cell in cells), strict=True))
     if not row["name"] or len(row["name"]) > _NAME_LENGTH or not row["name"].isprintable():
         raise _Refused(f"A name has 1 to {_NAME_LENGTH} characters that can be printed.")

@@ -62,7 +62,7 @@ def resend(row: Invitation, *, actor: Actor) -> None:
 def withdraw(row: Invitation, *, actor: Actor) -> None:
     """Take the invitation back: its link is good no more. Twice is no error."""
     with transaction.atomic():
-        row.refresh_from_db(from_queryset=Invitation.objects.select_for_update())
+        _lock(row)
         if row.accepted_at:
             raise Refused(f"{row.email} has joined already: remove the member instead.")
         if row.withdrawn_at is None:
@@ -99,8 +99,15 @@ def behind(token: str) -> Invitation | None:
     return row
 
 
+def _lock(row: Invitation) -> None:
+    try:
+        row.refresh_from_db(from_queryset=Invitation.objects.select_for_update())
+    except Invitation.DoesNotExist as error:  # the account was closed at this moment, and its people forgotten
+        raise Refused("This invitation is no more: the account was closed.") from error
+
+
 def _lock_open(row: Invitation, *, or_expired: bool) -> None:
-    row.refresh_from_db(from_queryset=Invitation.objects.select_for_update())
+    _lock(row)
     if row.accepted_at or row.withdrawn_at or not (or_expired or row.is_open(timezone.now())):
         raise Refused("This invitation was accepted, withdrawn, or has expired.")
 

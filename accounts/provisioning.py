@@ -104,7 +104,11 @@ def _make(external_id: str, wanted: Wanted, actor: Actor) -> tuple[Account, Publ
 
 def _apply(account: Account, wanted: Wanted) -> None:
     now = timezone.now()
-    if wanted.name is not None:
+    if wanted.name is not None and account.closed_at:
+        # Its name may have been erased: a webhook that comes late must not bring it back.
+        if wanted.status != "closed" and wanted.name.strip() != account.name:
+            raise Refused(f"The account {account.public_id} is closed, which is for good: it gets no other name.")
+    elif wanted.name is not None:
         account.name = wanted.name.strip()
     if wanted.external_id is not None:
         account.external_id = wanted.external_id

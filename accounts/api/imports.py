@@ -19,11 +19,12 @@ from accounts.api.access import Action, allowed_to, find, find_account
 from accounts.api.fields import AnySerializer, Moment, Strict, Text, YesOrNo
 from accounts.api.keys import account_to_act_for
 from accounts.api.paging import PageQuery, Pages
-from accounts.api.resource import TooLarge, View, query_of
+from accounts.api.resource import TooLarge, View, query_of, take_from
 from accounts.api.sheets import Csv, streamed
 from accounts.import_jobs import receive
 from accounts.imports import LONGEST_LINE, SWITCHED_OFF, Unreadable
 from accounts.models import Account, ImportJob, ImportLine
+from accounts.throttles import IMPORTS
 
 MOST_UPLOAD_BYTES = settings.FILE_UPLOAD_MAX_MEMORY_SIZE  # beyond that Django would write keys to a disk
 _TOO_LARGE = f"An upload has {MOST_UPLOAD_BYTES // 1024 // 1024} MB at most: split it, or use manage.py import_keys."
@@ -55,6 +56,7 @@ class Imports(View):
         self.caller.require(Action.IMPORT_KEYS)
         query = query_of(request, ImportQuery)
         account = self._account(query.get("account"))
+        take_from(IMPORTS, self.caller.reference)
         upload = request.data.get("file")
         if not hasattr(upload, "readline"):
             raise ValidationError({"file": "Send the file as text/csv, or as multipart/form-data in the field `file`."})

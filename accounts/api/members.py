@@ -46,7 +46,10 @@ class Members(View):
         user = User.objects.filter(username=wanted["username"]).first()
         if user is None:
             raise serializers.ValidationError({"username": "There is no such user: invite the person by mail."})
-        set_role(owner, user, wanted["role"], actor=self.caller.actor)
+        if member := _members_of(owner).filter(user=user).first():
+            change_member(member, wanted["role"], actor=self.caller.actor)  # the last owner stays one here, too
+        else:
+            set_role(owner, user, wanted["role"], actor=self.caller.actor)
         return Response(MemberOut(_members_of(owner).get(user=user)).data, status=201)
 
 
@@ -104,7 +107,9 @@ class OneInvitation(View):
 
     def delete(self, request: Request, account: str, id: str) -> Response:
         """Withdraw an invitation: its link is good no more."""
-        row = _invitation(find_account(self.caller, Action.WRITE_MEMBERS, account), id)
+        owner = find_account(self.caller, Action.WRITE_MEMBERS, account)
+        row = _invitation(owner, id)
+        _may_touch(self.caller, owner, row.role)
         withdraw(row, actor=self.caller.actor)
         return Response(status=204)
 
@@ -114,6 +119,7 @@ class Resend(View):
         """Send the mail again, with a link that is good for another week; the one before is good no more."""
         owner = find_account(self.caller, Action.WRITE_MEMBERS, account)
         row = _invitation(owner, id)
+        _may_touch(self.caller, owner, row.role)
         take_from(INVITATIONS, owner.public_id)
         resend(row, actor=self.caller.actor)
         return Response(InvitationOut(row).data)

@@ -236,10 +236,12 @@ OPERATIONS: Mapping[Callable[..., Any], Operation] = {
         id="get_invitation", tag="members", who=(Action.READ_MEMBERS,), answer=members.InvitationOut
     ),
     members.OneInvitation.delete: Operation(
-        id="withdraw_invitation", tag="members", who=(Action.WRITE_MEMBERS,), status=204, may_conflict=True
+        id="withdraw_invitation", tag="members", who=(Action.WRITE_MEMBERS, Action.MAKE_OWNERS), status=204,
+        may_conflict=True,
     ),
     members.Resend.post: Operation(
-        id="resend_invitation", tag="members", who=(Action.WRITE_MEMBERS,), answer=members.InvitationOut,
+        id="resend_invitation", tag="members", who=(Action.WRITE_MEMBERS, Action.MAKE_OWNERS),
+        answer=members.InvitationOut,
         may_conflict=True,
     ),
     # Usage, limits, and why the gate says what it says.

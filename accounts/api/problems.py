@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core import exceptions as django
-from django.db import InterfaceError, OperationalError
+from django.db import IntegrityError, InterfaceError, OperationalError
 from django.http import Http404
 from rest_framework import exceptions as rest
 from rest_framework.response import Response
@@ -80,6 +80,9 @@ def problem_of(error: Exception, context: dict[str, Any]) -> Response:
             return _away("This is counted in Redis, which cannot be reached now: try it again in a moment.")
         case Refused():
             return _answer("conflict", str(error))
+        case IntegrityError():  # what is looked for before it is written was written by somebody else meanwhile
+            log.warning("two changes at the same moment: %s", type(error).__name__, exc_info=error)
+            return _answer("conflict", "Somebody changed the same at this moment: read it, and try again.")
         case Http404():
             return _answer("not_found", "There is no such thing.")
         case django.PermissionDenied():

@@ -5,10 +5,12 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Iterable, Mapping
+from os import SEEK_END
 from typing import IO, Any, NoReturn
 
+from django.core.handlers.asgi import ASGIRequest
 from django.db.models import QuerySet
-from django.http import Http404
+from django.http import Http404, HttpRequest
 from rest_framework import serializers
 from rest_framework.exceptions import APIException, ParseError, Throttled
 from rest_framework.negotiation import DefaultContentNegotiation
@@ -78,6 +80,10 @@ class View(APIView):
         assert isinstance(caller, Caller)  # IsAuthenticated has let nobody else in
         return caller
 
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        _measure_body(request)
+        return super().initialize_request(request, *args, **kwargs)
+
     def get_exception_handler(self) -> Any:
         return problem_of
 
@@ -91,6 +97,15 @@ class View(APIView):
         assert self.pagination_class is not None
         pages = self.pagination_class(order)
         return pages.get_paginated_response(shown_by(pages.paginate_queryset(rows, self.request, self), many=True).data)
+
+
+def _measure_body(request: HttpRequest) -> None:
+    """A body in chunks (RFC 9112, 7.1) says no length, and DRF takes one without a length for none: a change would be
+    answered as done, and nothing would be changed."""
+    if isinstance(request, ASGIRequest) and "HTTP_TRANSFER_ENCODING" in request.META:
+        body: IO[bytes] = request._stream
+        request.META["CONTENT_LENGTH"] = str(body.seek(0, SEEK_END))
+        body.seek(0)
 
 
 class Nothing(View):

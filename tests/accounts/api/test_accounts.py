@@ -10,6 +10,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from accounts.closing import close_and_erase
 from accounts.invitations import invite
 from accounts.models import Account, ApiKey, AuditEvent, Invitation, Membership, User
 from accounts.services import create_account, issue_key
@@ -333,3 +334,20 @@ def test_lists_take_the_same_queries_for_more_rows(billing, account):
                 assert billing.get(f"{API}/{url}").status_code == 200
             found[url] = len(counted)
         assert found == lists, number
+
+
+def test_a_late_webhook_brings_no_name_back_into_a_closed_account(billing):
+    account = Account.objects.get(public_id=put(billing, name="Jane Doe Ltd").json()["id"])
+    close_and_erase(account, actor=ACTOR)
+    assert put(billing, name="Jane Doe Ltd", status="closed").json()["name"] == f"closed {account.public_id}"
+    assert put(billing, name="Jane Doe Ltd").status_code == 409
+    account.refresh_from_db()
+    assert account.name == f"closed {account.public_id}"
+
+
+def test_who_loses_a_race_for_a_name_is_told_to_try_again(billing, monkeypatch):
+    id = put(billing).json()["id"]
+    create_account("taken", Plan.objects.get(name="free"), actor=ACTOR)
+    monkeypatch.setattr(Account, "full_clean", lambda *args, **kwargs: None)  # as if it was taken right after this
+    answer = billing.patch(f"{API}/accounts/{id}/", {"name": "taken"}, content_type="application/json")
+    assert answer.status_code == 409 and answer["Content-Type"] == "application/problem+json"

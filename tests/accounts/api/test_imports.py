@@ -10,8 +10,9 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 
-from accounts.models import Account, ApiKey, ImportJob
+from accounts.models import Account, ApiKey, ImportJob, ManagementKey
 from accounts.publish import models_base
+from accounts.throttles import IMPORTS as IMPORTS_AN_HOUR
 from tests.accounts.api.callers import member_of, operator, program_of
 from tests.accounts.test_imports import key_number
 from tests.gate.conftest import ask  # noqa: F401
@@ -142,3 +143,20 @@ def test_no_key_is_logged_or_answered(program, caplog, capfd):
     report = program.get(f"{response['Location']}report/?outcome=all")
     said = caplog.text + "".join(capfd.readouterr()) + response.content.decode() + report.content.decode()
     assert "sk-other-" not in said
+
+
+def test_uploads_without_end_are_slowed_down(program):
+    for _ in range(IMPORTS_AN_HOUR.calls):
+        assert IMPORTS_AN_HOUR.wait(f"management_key:{ManagementKey.objects.get().public_id}") == 0
+    answer = upload(program)
+    assert (answer.status_code, ImportJob.objects.exists()) == (429, False)
+    assert int(answer["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize("cell", ["\0", "a\0b", "\x7f"])
+def test_a_line_with_what_no_database_keeps_is_refused_and_the_others_are_taken(program, cell):
+    text = (
+        f"account,name,key,models\n{cell},one,{key_number(1)},\n,two,{key_number(2)},{cell}\n,three,{key_number(3)},\n"
+    )
+    job = upload(program, text).json()
+    assert (job["lines"], job["refused"]) == (3, 2)

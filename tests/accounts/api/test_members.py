@@ -12,10 +12,10 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from accounts.invitations import invite, link_to
+from accounts.invitations import accept, invite, link_to, withdraw
 from accounts.models import AuditEvent, Invitation, Membership, User
 from accounts.publish import models_base
-from accounts.services import close_account
+from accounts.services import Refused, close_account
 from accounts.throttles import INVITATIONS
 from accounts.worker import Worker
 from tests.accounts.api.callers import member_of, operator, program_of, signed_in
@@ -248,3 +248,30 @@ def test_the_link_is_in_no_answer_of_the_api(owner, place, account):
     token = link_to(row).rsplit("/", 2)[1]
     for path in ("invitations/", f"invitations/{row.public_id}/"):
         assert token.rsplit(":", 1)[1] not in owner.get(f"{place}/{path}").content.decode()
+
+
+def test_an_admin_and_a_program_touch_no_invitation_of_an_owner(place, account, owner):
+    owner.post(f"{place}/invitations/", {"email": "heir@example.org", "role": "owner"}, content_type=JSON)
+    row = Invitation.objects.get()
+    for caller in (member_of(account, "admin"), program_of(account, "members:write")):
+        assert caller.post(f"{place}/invitations/{row.public_id}/resend/").status_code == 403
+        assert caller.delete(f"{place}/invitations/{row.public_id}/").status_code == 403
+    assert owner.post(f"{place}/invitations/{row.public_id}/resend/").status_code == 200
+
+
+def test_adding_the_last_owner_again_with_less_is_a_conflict(place, owner):
+    clerk = operator("accounts:write")
+    answer = clerk.post(f"{place}/members/", {"username": "olga", "role": "viewer"}, content_type=JSON)
+    assert answer.status_code == 409
+    assert Membership.objects.get(user__username="olga").role == "owner"
+
+
+def test_an_invitation_that_a_closing_erased_in_between_is_refused(account, place):
+    row = invite(account, email="late@example.org", role="member", actor=ACTOR)
+    Invitation.objects.filter(pk=row.pk).delete()  # what the closing does, after the link was looked at
+    user = User.objects.create_user("late")
+    with pytest.raises(Refused):
+        accept(row, user, actor=ACTOR)
+    with pytest.raises(Refused):
+        withdraw(row, actor=ACTOR)
+    assert not Membership.objects.filter(user=user).exists()
