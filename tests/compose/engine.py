@@ -8,9 +8,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -92,6 +95,21 @@ class Stack:
     def stop(self) -> None:
         """Containers, networks and volumes of this project, and nothing else."""
         self.compose("down", "--volumes", "--remove-orphans", "--timeout", "8")
+
+    @contextmanager
+    def beside(self, name: str, labels: Mapping[str, str], **environment: str) -> Iterator[None]:
+        """While it lasts, one model more, from a compose file of its own and a plain `up`, as an operator would add it."""
+        image = inspect(self.container(MODELS[0]))["Config"]["Image"]
+        service = {"image": image, "networks": ["models"], "environment": environment, "labels": dict(labels)}
+        with tempfile.TemporaryDirectory(prefix="model-") as folder:
+            file = Path(folder, "model.yml")
+            file.write_text(json.dumps({"services": {name: service}}))
+            with_it = replace(self, files=(*self.files, str(file)))
+            try:
+                with_it.compose("up", "-d")
+                yield
+            finally:
+                with_it.compose("rm", "--stop", "--force", name)
 
     def containers(self, service: str) -> list[str]:
         """Ids of those that run."""

@@ -29,11 +29,14 @@ class Pebble:
     management: int
     tls_port: int
 
-    def trust(self) -> ssl.SSLContext:
-        """What a browser would trust if pebble were a real authority: its root, new with every start."""
+    def root(self) -> str:
+        """What a browser would trust if pebble were a real authority; new with every start."""
         ours = ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
         with urllib.request.urlopen(f"https://localhost:{self.management}/roots/0", context=ours, timeout=10) as answer:
-            return ssl.create_default_context(cadata=answer.read().decode())
+            return str(answer.read().decode())
+
+    def trust(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cadata=self.root())
 
 
 @contextmanager

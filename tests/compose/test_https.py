@@ -129,3 +129,17 @@ def test_the_console_knows_that_it_is_reached_by_https(ask, authority):
 
 def test_the_link_of_the_first_operator_is_one_by_https(https, authority):
     assert f"https://console.{DOMAIN}:{authority.tls_port}/first-operator/" in https.logs("setup")
+
+
+def test_check_stack_finds_nothing_and_asks_by_https_itself(https, ask, authority):
+    https.compose("up", "--no-start", "--no-deps", "fr_core_news_md", seconds=600)  # its route is there with its labels
+    root = authority.folder / "root.pem"
+    root.write_text(authority.root())
+    root.chmod(0o644)
+    trusting = ["-v", f"{authority.folder}:/trust:ro", "-e", "SSL_CERT_FILE=/trust/root.pem"]
+    check = (
+        f"python manage.py check_stack --gate-url http://127.0.0.1:8900 --traefik-url https://dashboard.{DOMAIN}"
+        " --traefik-user operator --traefik-password-file /secrets/operator/DASHBOARD_PASSWORD"
+    )
+    wait_until(lambda: ask("api", "/fr_core_news_md/").status_code == 401, "the gate before the other model", 60)
+    assert https.compose("run", "--rm", "--no-deps", "-T", *trusting, "discover", *check.split()) == "Nothing found.\n"

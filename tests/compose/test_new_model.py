@@ -1,0 +1,66 @@
+"""docs/adding-a-model.md on the running stack: labels, found, named in a plan, called; and nobody else notices."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from tests.compose.engine import docker
+from tests.servers import wait_until
+
+NAME = "newcomer"
+ADA = {"text": "Ada Lovelace met Charles Babbage in London."}
+SHOW = f"from quotas.models import ServedModel; print(*ServedModel.objects.filter(slug='{NAME}').values_list('path'))"
+WRITE = "import pathlib, sys; pathlib.Path('/tmp/catalogue.toml').write_text(sys.argv[1])"
+NAMED = f"""
+[models.{NAME}]
+title = "The newcomer"
+
+[plans.newcomers]
+models = ["{NAME}"]
+limits = [{{ name = "day", per = "account", amount = 100, window = "day" }}]
+"""
+GONE = f"[models.{NAME}]\nenabled = false\n"
+
+
+def apply(stack, catalogue):
+    stack.exec("console", "python", "-c", WRITE, catalogue)
+    return stack.manage("apply_catalogue", "/tmp/catalogue.toml")
+
+
+def containers(stack):
+    """Of every service that runs: the id, and since when."""
+    ids = docker("ps", "-q", "--filter", f"label=com.docker.compose.project={stack.project}").split()
+    lines = docker("inspect", "-f", "{{.Name}} {{.Id}} {{.State.StartedAt}}", *ids).splitlines()
+    return {line for line in lines if NAME not in line}
+
+
+@pytest.fixture
+def newcomer(stack):
+    """The model runs, by the labels that the stack's own command prints."""
+    printed = stack.manage("model_labels", NAME, "--port", "8000")
+    before = containers(stack)
+    with stack.beside(NAME, yaml.safe_load(printed)["services"][NAME]["labels"], MODEL=NAME):
+        yield before
+        apply(stack, GONE)
+    wait_until(lambda: containers(stack) == before, "the stack as it was")
+
+
+def test_a_model_that_is_added_to_the_running_stack_is_found_named_and_called_and_touches_no_other(
+    stack, api, pro, newcomer
+):
+    path = f"/{NAME}/ner"
+    wait_until(lambda: f"/{NAME}" in stack.manage("shell", "-v", "0", "-c", SHOW), "discover to find the model", 60)
+    wait_until(lambda: api.get(path).status_code == 401, "its route", 60)
+    unnamed = api.post(path, headers=pro, json=ADA)
+    assert unnamed.status_code == 403
+    assert unnamed.json()["type"].endswith("/errors/insufficient_scope")
+
+    apply(stack, NAMED)
+    key = {"Authorization": f"Bearer {stack.issue_key('newcomers', 'newcomers')}"}
+    wait_until(lambda: api.get(f"/{NAME}/health", headers=key).status_code == 200, "the model with a key", 60)
+    answer = api.post(path, headers=key, json=ADA)
+    assert "London" in [entity["text"] for entity in answer.json()["entities"]]
+    assert api.post("/en_core_web_sm/ner", headers=key, json=ADA).status_code == 403  # that plan has the newcomer alone
+    assert api.post(path, headers=pro, json=ADA).status_code == 200  # named by a plan, so in "*" too
+    assert containers(stack) == newcomer
