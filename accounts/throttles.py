@@ -49,5 +49,6 @@ GUESSES = Throttle(name="guesses", calls=60, seconds=60, goes_on_without_redis=T
 ISSUES = Throttle(name="issues", calls=600, seconds=60, goes_on_without_redis=True)  # per caller: new secrets
 EXPORTS = Throttle(name="exports", calls=20, seconds=3600, goes_on_without_redis=True)  # per account
 EXPLANATIONS = Throttle(name="explanations", calls=120, seconds=60, goes_on_without_redis=True)  # per caller
+LOOKS = Throttle(name="looks", calls=600, seconds=60, goes_on_without_redis=True)  # per caller: what is left of limits
 IMPORTS = Throttle(name="imports", calls=60, seconds=3600, goes_on_without_redis=True)  # per caller: uploads
 INVITATIONS = Throttle(name="invitations", calls=60, seconds=3600, goes_on_without_redis=False)  # per account: mails

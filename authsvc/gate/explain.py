@@ -92,11 +92,12 @@ def look_at_limits(key_id: str, model: str) -> tuple[KnownKey, Terms, Usage] | N
 async def _look_at_limits(key_id: str, model: str) -> tuple[KnownKey, Terms, Usage] | None:
     gate = Gate(Onlooker)
     try:
-        known = await gate.lookup.find(_by_id(key_id, gate.lookup))
-        facts = known.catalogue.models.get(model) if known is not None else None
-        if known is None or facts is None or not facts.enabled:
-            return None
-        return await _look(gate.lookup, known, facts)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            known = await gate.lookup.find(_by_id(key_id, gate.lookup))
+            facts = known.catalogue.models.get(model) if known is not None else None
+            if known is None or facts is None or not facts.enabled:
+                return None
+            return await _look(gate.lookup, known, facts)
     except (StoreUnavailable, FactsUnavailable, TimeoutError) as error:
         raise Unanswered(str(error) or "out of time") from error
     finally:
