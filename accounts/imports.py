@@ -113,8 +113,8 @@ def _read(number: int, columns: Sequence[str], text: str, known: Sequence[Pepper
     if not all(cell.isprintable() for cell in cells):
         raise _Refused("A line has characters that can be printed, and no others.")
     row = dict(zip(columns, (cell.strip() for cell in cells), strict=True))
-    if not row["name"] or len(row["name"]) > _NAME_LENGTH or not row["name"].isprintable():
-        raise _Refused(f"A name has 1 to {_NAME_LENGTH} characters that can be printed.")
+    if not row["name"] or len(row["name"]) > _NAME_LENGTH:
+        raise _Refused(f"A name has 1 to {_NAME_LENGTH} characters.")
     sha256, start = _digested(row)
     return Line(
         number, row["name"], known[0].id, tuple(digest_of_hash(sha256, pepper).hex() for pepper in known), start,
