@@ -2,7 +2,7 @@
 
 python -m tests.stack.knock HOST PORT PATH CONNECTIONS SECONDS ENOUGH    KEY is in the environment
 
-It ends after SECONDS, or as soon as ENOUGH answers were not 200.
+It ends after SECONDS, or as soon as ENOUGH answers were 500, which no gate and no model says.
 """
 
 from __future__ import annotations
@@ -36,8 +36,7 @@ class Knocks:
         return time.monotonic() - began
 
     def _goes_on(self) -> bool:
-        failed = self.statuses.total() - self.statuses[200]
-        return failed < self._enough and time.monotonic() < self._end
+        return self.statuses[500] < self._enough and time.monotonic() < self._end
 
     async def _keep_asking(self) -> None:
         while self._goes_on():
