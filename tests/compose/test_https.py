@@ -132,7 +132,7 @@ def test_the_link_of_the_first_operator_is_one_by_https(https, authority):
 
 
 def test_check_stack_finds_nothing_and_asks_by_https_itself(https, ask, authority):
-    https.compose("up", "--no-start", "--no-deps", "fr_core_news_md", seconds=600)  # its route is there with its labels
+    https.compose("up", "--build", "-d", "--no-deps", "fr_core_news_md", seconds=600)  # the catalogue has it too
     root = authority.folder / "root.pem"
     root.write_text(authority.root())
     root.chmod(0o644)
