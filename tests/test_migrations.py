@@ -34,7 +34,13 @@ STRICTER = "the version before may write what it refuses: enforce it in the code
 def faults(migration: Migration, state: ProjectState) -> list[str]:
     """What the version before cannot live with, as sentences that say what to do. Moves `state` on."""
     found = []
+    born = set()  # the version before knows nothing of tables that are made here
     for operation in migration.operations:
+        if isinstance(operation, migrations.CreateModel):
+            born.add(operation.name_lower)
+        if getattr(operation, "model_name_lower", None) in born:
+            operation.state_forwards(migration.app_label, state)
+            continue
         if fault := _fault(operation, migration.app_label, state):
             found.append(f"{migration.app_label}.{migration.name}, {operation.describe()}: {fault}.")
         operation.state_forwards(migration.app_label, state)

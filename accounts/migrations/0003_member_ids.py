@@ -13,6 +13,10 @@ def name_members(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [("accounts", "0002_api")]
+    why_the_version_before_works = (
+        "It inserts members without the new column, which is then NULL: a unique column may hold many of those, and the "
+        "worker of this version names them within a minute. What exists gets its id and nothing else changes."
+    )
 
     operations = [
         migrations.AddField("membership", "public_id", models.CharField(editable=False, max_length=16, null=True)),
