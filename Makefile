@@ -28,7 +28,7 @@ test: setup ## Run all tests; they start what they need themselves (AUTHSVC_TEST
 	  echo "PostgreSQL: SKIPPED. Set AUTHSVC_TEST_POSTGRES_URL=postgres://USER@HOST/postgres to run the tests there too."; \
 	fi
 
-quick: setup ## Run the quick tests: under two minutes
+quick: setup ## Run the tests that are neither slow nor through a real Traefik
 	$(BIN)/pytest -m "not slow and not stack"
 
 # The first run builds images and downloads what is in them; later ones take a few minutes.

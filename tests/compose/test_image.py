@@ -6,7 +6,7 @@ from tests.compose.engine import BUILD_SECONDS, docker
 from tests.servers import ROOT
 
 QUICK = "not slow and not stack"
-TESTS_SECONDS = 1200  # two minutes where nothing else runs
+TESTS_SECONDS = 1200  # 450 s beside another run of tests
 ELSEWHERE = ("tests/samples", "tests/test_docs.py")  # other packages; git, which the image has not
 
 
