@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from ipaddress import ip_network
 
 from gateway.findings import Finding, Mistake
-from gateway.question import PATH
-from gateway.stack import Stack, host_of, is_loopback, port_of
+from gateway.question import PATH, is_loopback
+from gateway.stack import Stack, host_of, port_of
 from gateway.traefik import EntryPoint, Router
 
 _ENCODED = ("Slash", "BackSlash", "NullCharacter", "Semicolon", "Percent", "QuestionMark", "Hash")
@@ -65,10 +65,13 @@ def _internal(stack: Stack, point: EntryPoint) -> Iterator[Finding]:
             Mistake.GATE_ENTRY_POINT_TRUST, where,
             "It trusts nobody, takes away what ForwardAuth wrote, and the gate refuses every request.", right,
         )  # fmt: skip
-    if not stack.gate_routers(point):
+    routed = {router.takes_tls for router in stack.gate_routers(point)}
+    for takes_tls in sorted({question.scheme == "https" for question in stack.questions_at(point)} - routed):
+        tls = ("  tls: {}",) if takes_tls else ()
         yield Finding(
-            Mistake.GATE_UNROUTED, where, "Models ask here, and no router leads on to the gate.",
-            ("gate:", f"  entryPoints: [{point.name}]", f'  rule: "Path(`{PATH}`)"', "  service: gate"),
+            Mistake.GATE_UNROUTED, where,
+            f"Models ask here by {'https' if takes_tls else 'http'}, and no router for that leads on to the gate.",
+            ("gate:", f"  entryPoints: [{point.name}]", f'  rule: "Path(`{PATH}`)"', "  service: gate", *tls),
         )  # fmt: skip
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from gateway import headers
 from gateway.findings import Finding, Mistake
@@ -29,6 +30,8 @@ def check_questions(stack: Stack) -> Iterator[Finding]:
 def _of_middleware(stack: Stack, router: Router, middleware: Middleware, question: Question) -> Iterator[Finding]:
     where = f"middleware {middleware.name}"
     yield from _address(stack, router, where, question)
+    if question.scheme == "https":
+        yield from _certificate(where, question, middleware.options.get("tls") or {})
     if middleware.options.get("trustForwardHeader"):
         yield Finding(
             Mistake.TRUSTED_FORWARD_HEADER, where,
@@ -65,6 +68,22 @@ def _address(stack: Stack, router: Router, where: str, question: Question) -> It
         yield Finding(
             Mistake.BAD_PIN, where,
             "Its address has a ?model= that is no name, or two of them: the gate refuses every request.", right,
+        )  # fmt: skip
+
+
+def _certificate(where: str, question: Question, tls: Mapping[str, Any]) -> Iterator[Finding]:
+    unchecked = bool(tls.get("insecureSkipVerify"))
+    if unchecked and not question.is_of_this_machine:
+        yield Finding(
+            Mistake.GATE_UNCHECKED, where,
+            f"It asks {question.origin} and looks at no certificate: who gets between answers 200 for the gate.",
+            ("tls:", "  ca: /path/of/the/authority.pem"),
+        )  # fmt: skip
+    if not unchecked and not tls.get("ca") and question.is_of_this_machine:
+        yield Finding(
+            Mistake.GATE_UNTRUSTED, where,
+            "It asks Traefik itself, by a certificate that nobody signed: every call is a 500.",
+            ("tls:", "  insecureSkipVerify: true"),
         )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ def add_access(parser: ArgumentParser) -> None:
     parser.add_argument("--traefik-user", default="", help="if it wants a password")
     parser.add_argument("--traefik-password-file", type=Path, help="the file that the password is in")
     parser.add_argument(
-        "--gate-url", default="", help="count only ForwardAuths that ask here, such as http://127.0.0.1:8900"
+        "--gate-url", default="", help="count only ForwardAuths that ask here, such as https://127.0.0.1:8900"
     )
 
 

@@ -57,7 +57,7 @@ def questions(chain: Iterable[Middleware], gate_url: str = "") -> Iterator[tuple
         if middleware.kind != "forwardauth":
             continue
         question = read_question(str(middleware.options.get("address", "")))
-        if question is not None and question.is_for_a_gate and ours in (None, question.origin):
+        if question is not None and question.is_for_a_gate and (ours is None or question.is_asked_at(ours)):
             yield middleware, question
 
 

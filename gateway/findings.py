@@ -25,6 +25,8 @@ class Mistake(Enum):
     PIN_ELSEWHERE = ("pin-elsewhere", "fault", "the router's path is not that of the model that it names")
     NO_TRAILING_SLASH = ("no-trailing-slash", "fault", "the gate is asked at `/auth`, not at `/auth/`")
     ASKED_TWICE = ("asked-twice", "fault", "one request is asked about, and counted, twice")
+    GATE_UNCHECKED = ("gate-unchecked", "danger", "whoever answers at the gate's address is taken for the gate")
+    GATE_UNTRUSTED = ("gate-untrusted", "fault", "Traefik refuses its own certificate, and so every call")
     UNBOUNDED_ANSWER = ("unbounded-answer", "fault", "`maxResponseBodySize` is missing")
     NO_SLASH_BOUNDARY = ("no-slash-boundary", "danger", "the rule takes in neighbours of the model's path")
     ERRORS_BEFORE_GATE = ("errors-before-gate", "fault", "error pages replace the gate's refusals")

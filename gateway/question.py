@@ -1,14 +1,16 @@
-"""The address that ForwardAuth asks: `http://HOST:PORT/auth/?model=NAME`."""
+"""The address that ForwardAuth asks: `https://HOST:PORT/auth/?model=NAME`."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import parse_qsl, urlsplit
 
 from quotas.models import SLUG
 
 PATH = "/auth/"
+INTERNAL = "https://127.0.0.1:8900"  # the stacks' internal entry point; https because ForwardAuth speaks HTTP/2 by it
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,18 @@ class Question:
     def is_for_a_gate(self) -> bool:
         """Whether it asks at `/auth/`; without the slash Traefik asks in vain, but a gate was meant."""
         return self.path in (PATH, PATH.rstrip("/"))
+
+    @property
+    def scheme(self) -> str:
+        return self.origin.partition("://")[0]
+
+    @property
+    def is_of_this_machine(self) -> bool:
+        return is_loopback(urlsplit(self.origin).hostname)
+
+    def is_asked_at(self, origin: str) -> bool:
+        """By http or by https: an entry point of Traefik's takes both at one port."""
+        return self.origin.partition("://")[2] == origin.partition("://")[2]
 
 
 def address_of(gate_url: str, model: str) -> str:
@@ -50,6 +64,15 @@ def origin_of(url: str) -> str | None:
         return None
     bare = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{bare}:{port or (443 if parts.scheme == 'https' else 80)}"
+
+
+def is_loopback(host: str | None) -> bool:
+    if host is None:
+        return False
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _pin(query: str) -> str | None:

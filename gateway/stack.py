@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from gateway.discovery import find_models, questions
-from gateway.question import PATH, Question, origin_of
+from gateway.question import PATH, Question, is_loopback, origin_of
 from gateway.rule import Rule, read_rule
 from gateway.traefik import EntryPoint, Gateway, Middleware, Router
 
@@ -173,9 +172,13 @@ class Stack:
     @cached_property
     def gate_points(self) -> tuple[EntryPoint, ...]:
         """Traefik's internal entry points to the gate: where a ForwardAuth asks at Traefik's own address."""
-        asked = [urlsplit(question.origin) for question in self.questions]
-        ports = {str(origin.port) for origin in asked if is_loopback(origin.hostname)}
-        return tuple(point for point in self.gateway.entry_points.values() if port_of(point.address) in ports)
+        return tuple(point for point in self.gateway.entry_points.values() if self.questions_at(point))
+
+    def questions_at(self, point: EntryPoint) -> list[Question]:
+        """What is asked there, by Traefik itself."""
+        port = port_of(point.address)
+        asked = (question for question in self.questions if question.is_of_this_machine)
+        return [question for question in asked if str(urlsplit(question.origin).port) == port]
 
     def gate_routers(self, point: EntryPoint) -> list[Router]:
         """The routers of an internal entry point that lead to the gate, and not to a page that says it is away."""
@@ -192,22 +195,8 @@ class Stack:
     def gate_servers(self) -> frozenset[str]:
         """Where the gate listens, as far as Traefik knows it."""
         inner = {router.service: self.leads_to(router) for p in self.gate_points for router in self.gate_routers(p)}
-        ports = {port_of(point.address) for point in self.gate_points}
-        asked = {
-            question.origin
-            for question in self.questions
-            if not (is_loopback((at := urlsplit(question.origin)).hostname) and str(at.port) in ports)
-        }
-        return frozenset(asked).union(*inner.values())
-
-
-def is_loopback(host: str | None) -> bool:
-    if host is None:
-        return False
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
+        of_traefik = {question for point in self.gate_points for question in self.questions_at(point)}
+        return frozenset(question.origin for question in self.questions - of_traefik).union(*inner.values())
 
 
 def host_of(address: str) -> str:

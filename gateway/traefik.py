@@ -45,6 +45,7 @@ class Router:
     middlewares: tuple[str, ...]
     service: str
     parents: tuple[str, ...]
+    takes_tls: bool  # one with TLS takes https alone, one without http alone
     is_enabled: bool
     errors: tuple[str, ...]
 
@@ -152,6 +153,7 @@ def _router(raw: Json) -> Router:
         middlewares=tuple(_qualified(word, provider) for word in _texts(raw.get("middlewares"))),
         service=_qualified(str(raw.get("service", "")), provider),
         parents=tuple(_qualified(word, provider) for word in _texts(raw.get("parentRefs"))),
+        takes_tls=raw.get("tls") is not None,
         is_enabled=raw.get("status") != "disabled",
         errors=_texts(raw.get("error")),
     )

@@ -138,7 +138,7 @@ def test_check_stack_finds_nothing_and_asks_by_https_itself(https, ask, authorit
     root.chmod(0o644)
     trusting = ["-v", f"{authority.folder}:/trust:ro", "-e", "SSL_CERT_FILE=/trust/root.pem"]
     check = (
-        f"python manage.py check_stack --gate-url http://127.0.0.1:8900 --traefik-url https://dashboard.{DOMAIN}"
+        f"python manage.py check_stack --gate-url https://127.0.0.1:8900 --traefik-url https://dashboard.{DOMAIN}"
         " --traefik-user operator --traefik-password-file /secrets/operator/DASHBOARD_PASSWORD"
     )
     wait_until(lambda: ask("api", "/fr_core_news_md/").status_code == 401, "the gate before the other model", 60)

@@ -38,7 +38,7 @@ class RealTraefik:
 
     @property
     def gate_url(self) -> str:
-        return f"http://127.0.0.1:{self.gate}"
+        return f"https://127.0.0.1:{self.gate}"
 
     def read(self, what: str) -> Any:
         with urllib.request.urlopen(f"{self.url}/api/{what}?per_page=1000", timeout=5) as reply:

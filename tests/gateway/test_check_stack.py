@@ -34,7 +34,7 @@ def sound(traefik, *options):
     """Two models and the gate behind the internal entry point, nothing wrong."""
     to_gate = ("--gate-url", traefik.gate_url, *options)
     gate = {
-        "routers": {"gate": {"entryPoints": ["gate"], "rule": "Path(`/auth/`)", "service": "gate"}},
+        "routers": {"gate": {"entryPoints": ["gate"], "rule": "Path(`/auth/`)", "service": "gate", "tls": {}}},
         "services": {"gate": server("http://127.0.0.1:1")},
     }
     return together(
@@ -243,11 +243,32 @@ def gate_unrouted(dynamic):
     return "entry point gate"
 
 
+def gate_unrouted_by_https(dynamic):
+    del dynamic["routers"]["gate"]["tls"]
+    return "entry point gate"
+
+
+def gate_unrouted_by_http(dynamic):
+    """One model still asks as it was written for before."""
+    asks(dynamic)["address"] = asks(dynamic)["address"].replace("https:", "http:")
+    return "entry point gate"
+
+
+def gate_unchecked(dynamic):
+    asks(dynamic)["address"] = "https://gate.test/auth/?model=sm"
+    return "middleware ask-sm@file"
+
+
+def gate_untrusted(dynamic):
+    del asks(dynamic)["tls"]
+    return "middleware ask-sm@file"
+
+
 def gate_away(dynamic):
     """A page in the gate's place is not the gate."""
     dynamic["middlewares"]["to-nobody"] = {"replacePath": {"path": "/nobody"}}
     dynamic["routers"]["gate"] = {
-        "entryPoints": ["gate"], "rule": "PathPrefix(`/`)", "service": "gate", "middlewares": ["to-nobody"],
+        "entryPoints": ["gate"], "rule": "PathPrefix(`/`)", "service": "gate", "middlewares": ["to-nobody"], "tls": {},
     }  # fmt: skip
     return "entry point gate"
 
@@ -290,6 +311,10 @@ BROKEN = [
     (Mistake.GATE_PUBLIC, gate_outside),
     (Mistake.GATE_PUBLIC, gate_outside_beside_the_console),
     (Mistake.GATE_UNROUTED, gate_unrouted),
+    (Mistake.GATE_UNROUTED, gate_unrouted_by_https),
+    (Mistake.GATE_UNROUTED, gate_unrouted_by_http),
+    (Mistake.GATE_UNCHECKED, gate_unchecked),
+    (Mistake.GATE_UNTRUSTED, gate_untrusted),
     (Mistake.GATE_UNROUTED, gate_away),
     (Mistake.OPEN_API, api_outside),
 ]
@@ -314,6 +339,15 @@ def of_another_host(dynamic):
     """A page about the model on the site is not the model."""
     dynamic["services"]["site"] = server("http://127.0.0.1:9")
     dynamic["routers"]["page"] = {"entryPoints": ["web"], "rule": "Host(`www.test`) && Path(`/sm`)", "service": "site"}
+
+
+def asked_by_http(dynamic):
+    """As models were labelled before: the gate has a router for either."""
+    dynamic["routers"]["gate-by-http"] = {
+        key: dynamic["routers"]["gate"][key] for key in ("entryPoints", "rule", "service")
+    }
+    del asks(dynamic)["tls"]
+    asks(dynamic)["address"] = asks(dynamic)["address"].replace("https:", "http:")
 
 
 def taken_by_nobody_else(dynamic):
@@ -383,7 +417,7 @@ def api_behind_a_password(dynamic):
 
 
 FINE = [
-    redirected_to_https, of_another_host, taken_by_nobody_else, never_reached, asked_elsewhere_as_well,
+    redirected_to_https, of_another_host, asked_by_http, taken_by_nobody_else, never_reached, asked_elsewhere_as_well,
     key_removed_by_headers, relayed_by_a_pattern, limited_without_a_stream, pages_after_the_gate,
     pages_for_a_dead_gate, boundary_by_regexp, several_hosts, console_without_the_gates_path, api_behind_a_password,
 ]  # fmt: skip

@@ -80,8 +80,13 @@ def test_a_forwardauth_that_asks_somebody_else_registers_nothing(catalogue, trae
 def test_gate_url_says_which_gate_is_ours(catalogue, traefik, discover):
     theirs = route("theirs", "--gate-url", "http://127.0.0.1:9")
     traefik.serve(together(route("ours"), theirs))
-    assert "model ours: new, found at /ours" in discover("--gate-url", "http://127.0.0.1:8900")[0]
+    assert "model ours: new, found at /ours" in discover("--gate-url", "https://127.0.0.1:8900")[0]
     assert not ServedModel.objects.filter(slug="theirs").exists()
+
+
+def test_gate_url_is_ours_by_http_and_by_https(catalogue, traefik, discover):
+    traefik.serve(route("ours", "--gate-url", "http://127.0.0.1:8900"))
+    assert "model ours: new, found at /ours" in discover("--gate-url", "https://127.0.0.1:8900")[0]
 
 
 @pytest.mark.parametrize("pin", ["a%20b", "-x", "", "llama&model=other", "x" * 64])

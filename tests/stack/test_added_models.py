@@ -125,7 +125,7 @@ def applied(stack, served, traefik):  # noqa: F811
     def apply(text):
         for was, now in {
             "llama": "echo",
-            "http://127.0.0.1:8900": stack.place.gate_url,
+            "https://127.0.0.1:8900": stack.place.gate_url,
             "http://echo:8000": f"http://127.0.0.1:{port}",
             "api.localhost": "models.test",  # the host that these tests ask
         }.items():

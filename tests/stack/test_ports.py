@@ -1,4 +1,4 @@
-"""Where ForwardAuth asks the gate directly, Traefik's ports run out; by way of its internal entry point they do not.
+"""Where ForwardAuth asks the gate directly, Traefik's ports run out; by its internal entry point, as shipped, they do not.
 
 On loopback Linux takes a port again that is in TIME_WAIT, which would hide the fault. So Traefik with its model and the
 gate have a network namespace each; the clients knock from the gate's. What it says stands in docs/operations.md, "Ports".
@@ -23,6 +23,7 @@ from deploy.demo import gateway
 from deploy.demo.children import Children
 from deploy.demo.place import CHECKOUT, plain_environment, take_place, write_private
 from deploy.demo.service import Service
+from gateway.question import INTERNAL
 from tests.servers import redis_server
 from tests.stack.conftest import echo_model
 from tests.stack.namespaces import HERE as TRAEFIK
@@ -32,7 +33,8 @@ from tests.stack.namespaces import two_namespaces
 pytestmark = pytest.mark.slow
 
 WEB, GATE_PORT, GATE_ADMIN, MODEL = 8080, 8000, 9000, 8001
-DIRECT, INTERNAL = f"http://{GATE}:{GATE_PORT}", "http://127.0.0.1:8900"
+DIRECT = f"http://{GATE}:{GATE_PORT}"
+BY_HTTP = INTERNAL.replace("https:", "http:")
 PORTS = (40_000, 40_999)
 CONNECTIONS, SECONDS = 32, 60
 ENOUGH = 20  # calls that failed with 500 show the fault
@@ -98,14 +100,14 @@ def machines():
 
 @pytest.fixture
 def knock(installed, machines, tmp_path, capsys):
-    """Knock at a Traefik that asks the gate at `gate_url`; `static` and `models` change what is shipped."""
+    """Knock at a Traefik as shipped, which asks the gate at `gate_url`."""
     here, there = machines
     children = Children(tmp_path, CHECKOUT)
 
-    def knock(*, reuse, gate_url, enough, static=None, models=None):
+    def knock(*, reuse, gate_url, enough):
         here.set("tcp_tw_reuse", reuse)
         start_model_and_gate(children, here, there, installed.service)
-        start_traefik(children, here, tmp_path, gate_url, static or shipped(tmp_path), models or shipped_models())
+        start_traefik(children, here, tmp_path, gate_url)
         children.wait_until(
             lambda: answers(there, installed.key, 0.2, 1, connections=1)["statuses"].get("200"), "A model"
         )
@@ -136,13 +138,13 @@ def start_model_and_gate(children, here, there, service):
     children.start("gate", there.inside(*gate), service._environment | own | {"WEB_CONCURRENCY": "2"})
 
 
-def start_traefik(children, here, folder, gate_url, static, models):
+def start_traefik(children, here, folder, gate_url):
     dynamic = folder / "dynamic"
     dynamic.mkdir()
-    (dynamic / "models.yml").write_text(models)
+    (dynamic / "models.yml").write_text((gateway.CONFIGURATION / "dynamic" / "models.yml").read_text())
     (dynamic / "gate.yml").write_text(json.dumps(labels_of_the_gate()))
     (dynamic / "shared.yml").write_text(shared())
-    (folder / "traefik.yml").write_text(json.dumps(static))
+    (folder / "traefik.yml").write_text(json.dumps(shipped(folder)))
     own = {"GATE_URL": gate_url, "MODELS": f"echo=http://127.0.0.1:{MODEL}"}
     of_the_stack = {"PROVIDER": "file", "DOMAIN": "localhost", "CORS_ORIGINS": ""}
     command = [str(gateway._binary()), f"--configfile={folder / 'traefik.yml'}"]
@@ -153,10 +155,6 @@ def shipped(folder):
     static = tomllib.loads((gateway.CONFIGURATION / "traefik.toml").read_text())
     static["providers"]["file"] = {"directory": str(folder / "dynamic"), "watch": False}
     return static
-
-
-def shipped_models():
-    return (gateway.CONFIGURATION / "dynamic" / "models.yml").read_text()
 
 
 def shared():
@@ -223,24 +221,19 @@ def test_asked_directly_the_gate_costs_traefik_all_its_ports(knock):
 
 
 def test_by_way_of_the_internal_entry_point_no_call_fails(knock):
-    seen = knock(reuse=LINUX_DEFAULT, gate_url=INTERNAL, enough=NEVER)
+    seen = knock(reuse=OFF, gate_url=INTERNAL, enough=NEVER)
+    require_all_answered(seen)
+    assert seen.time_wait < 500, f"a connection for each question: {seen}"
+
+
+def test_models_that_ask_it_by_http_live_of_the_ports_that_linux_takes_again(knock):
+    seen = knock(reuse=LINUX_DEFAULT, gate_url=BY_HTTP, enough=NEVER)
     require_all_answered(seen)
     assert seen.to_gate < 200, f"the way to the gate is not pooled: {seen}"
 
 
-def test_where_linux_never_reuses_a_port_the_internal_entry_point_alone_does_not_help(knock):
-    seen = knock(reuse=OFF, gate_url=INTERNAL, enough=ENOUGH)
+def test_where_linux_never_reuses_a_port_http_to_the_internal_entry_point_does_not_help(knock):
+    seen = knock(reuse=OFF, gate_url=BY_HTTP, enough=ENOUGH)
     assert seen.statuses.get(500, 0) >= ENOUGH, str(seen)
     assert f"dial tcp 127.0.0.1:8900: connect: {NO_PORT}" in seen.log
     assert seen.to_gate < 200, f"the way to the gate is not pooled: {seen}"
-
-
-def test_where_linux_never_reuses_a_port_http2_to_the_internal_entry_point_helps(knock, tmp_path):
-    static = shipped(tmp_path)
-    static["entryPoints"]["gate"]["http"]["tls"] = {}
-    trust = "trustForwardHeader: false\n"
-    models = shipped_models().replace(trust, f"{trust}        tls: {{ insecureSkipVerify: true }}\n")
-    assert models != shipped_models()
-    seen = knock(reuse=OFF, gate_url=INTERNAL.replace("http:", "https:"), enough=NEVER, static=static, models=models)
-    require_all_answered(seen)
-    assert seen.time_wait < 500, str(seen)

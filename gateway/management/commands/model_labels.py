@@ -10,7 +10,7 @@ from django.core.management.base import CommandError
 from django.db import Error as DatabaseError
 
 from authsvc.commands import OperatorCommand
-from gateway.question import origin_of
+from gateway.question import INTERNAL, origin_of
 from gateway.route import ModelRoute
 from gateway.written import as_compose, as_file, as_swarm
 from quotas.models import SEGMENT, SLUG, ServedModel
@@ -36,7 +36,7 @@ class Command(OperatorCommand):
         )
         parser.add_argument("--entrypoint", default="web", help="the entry point for clients (web)")
         parser.add_argument(
-            "--gate-url", default="http://127.0.0.1:8900", help="where Traefik asks the gate (http://127.0.0.1:8900)"
+            "--gate-url", default=INTERNAL, help=f"where Traefik asks the gate ({INTERNAL}, its own entry point)"
         )
         parser.add_argument(
             "--before", metavar="NAMES", help="shared middlewares before the gate's question: cors@file in labels"
@@ -91,7 +91,7 @@ def _route(name: str, options: dict[str, Any]) -> ModelRoute:
     if options["streaming"] and options["upload_limit"]:
         raise CommandError("--upload-limit buffers answers too, and a stream would come at its end: leave one out.")
     if origin_of(options["gate_url"]) is None:
-        raise CommandError(f"--gate-url {options['gate_url']}: write an address such as http://127.0.0.1:8900.")
+        raise CommandError(f"--gate-url {options['gate_url']}: write an address such as {INTERNAL}.")
     shared = "api-errors@file,too-large@file" if options["upload_limit"] else "api-errors@file"
     return ModelRoute(
         name=name,
