@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -99,3 +100,42 @@ def gunicorn(
         wait_until(lambda: process.poll() is not None or accepts(port), f"{name} listening")
         assert process.poll() is None, (directory / f"{name}.log").read_text()[-3000:]
         yield port, process
+
+
+@contextmanager
+def mail_server_at(host: str) -> Iterator[tuple[socket.socket, list[str]]]:
+    """A mail server that takes one mail, and what it was told, line by line."""
+    told: list[str] = []
+    with socket.create_server((host, 0)) as listening:
+        listening.settimeout(60)
+        thread = threading.Thread(target=_take_one_mail, args=(listening, told), daemon=True)
+        thread.start()
+        yield listening, told
+        thread.join(60)
+
+
+def _take_one_mail(listening: socket.socket, told: list[str]) -> None:
+    connection, _ = listening.accept()
+    with connection, connection.makefile("rwb") as lines:
+
+        def say(text: bytes) -> None:
+            lines.write(text + b"\r\n")
+            lines.flush()
+
+        say(b"220 ready")
+        in_mail = False
+        for raw in lines:
+            line = raw.decode().rstrip("\r\n")
+            told.append(line)
+            if in_mail:
+                in_mail = line != "."
+                if not in_mail:
+                    say(b"250 taken")
+            elif line.upper().startswith("DATA"):
+                in_mail = True
+                say(b"354 go on")
+            elif line.upper().startswith("QUIT"):
+                say(b"221 bye")
+                return
+            else:
+                say(b"250 ok")

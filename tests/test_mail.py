@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 import time
 
 import pytest
@@ -13,6 +12,7 @@ from accounts.invitations import invite
 from authsvc.env import BadSetting
 from authsvc.mail import MailServer, server_at
 from tests.conftest import ACTOR
+from tests.servers import mail_server_at
 
 SMTP = "django.core.mail.backends.smtp.EmailBackend"
 
@@ -56,42 +56,9 @@ def send_to(settings, listening: socket.socket) -> None:
 @pytest.fixture
 def mail_server(settings):
     """A mail server that takes one mail, and what it was told."""
-    told: list[str] = []
-    listening = socket.create_server(("127.0.0.1", 0))
-    listening.settimeout(60)
-    send_to(settings, listening)
-    thread = threading.Thread(target=_serve, args=(listening, told), daemon=True)
-    thread.start()
-    yield told
-    thread.join(60)
-    listening.close()
-
-
-def _serve(listening: socket.socket, told: list[str]) -> None:
-    connection, _ = listening.accept()
-    with connection, connection.makefile("rwb") as lines:
-
-        def say(text: bytes) -> None:
-            lines.write(text + b"\r\n")
-            lines.flush()
-
-        say(b"220 ready")
-        in_mail = False
-        for raw in lines:
-            line = raw.decode().rstrip("\r\n")
-            told.append(line)
-            if in_mail:
-                in_mail = line != "."
-                if not in_mail:
-                    say(b"250 taken")
-            elif line.upper().startswith("DATA"):
-                in_mail = True
-                say(b"354 go on")
-            elif line.upper().startswith("QUIT"):
-                say(b"221 bye")
-                return
-            else:
-                say(b"250 ok")
+    with mail_server_at("127.0.0.1") as (listening, told):
+        send_to(settings, listening)
+        yield told
 
 
 def test_an_invitation_goes_out_by_smtp(mail_server, account):

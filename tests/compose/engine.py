@@ -174,7 +174,7 @@ for account, plan, *more in json.loads(sys.argv[1]):
 # What the shell that runs the tests may have for another service of this kind.
 _FOREIGN = {
     "SECRET_KEY", "KEY_PEPPER", "DATABASE_URL", "REDIS_URL", "DOMAIN", "PUBLISH_ON", "TRAEFIK_LOG_LEVEL", "HTTPS_PORT",
-    "ACME_EMAIL",
+    "ACME_EMAIL", "EMAIL_URL", "EMAIL_FROM",
 }  # fmt: skip
 
 

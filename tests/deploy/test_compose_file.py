@@ -14,6 +14,7 @@ from authsvc import __version__
 from tests.servers import ROOT
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+FILES = ("docker-compose.yml", "deploy/compose/https.yml", "deploy/compose/mail.yml")
 HTTPS = yaml.safe_load((ROOT / "deploy/compose/https.yml").read_text(encoding="utf-8"))
 SERVICES = COMPOSE["services"]
 LIMITED = ("--after", "api-errors@file,too-large@file", "--upload-limit", "2m")
@@ -68,7 +69,7 @@ def test_the_image_names_the_version_of_the_code():
 
 
 def test_every_variable_of_the_files_is_explained_in_one_of_them():
-    text = "\n".join((ROOT / file).read_text() for file in ("docker-compose.yml", "deploy/compose/https.yml"))
+    text = "\n".join((ROOT / file).read_text() for file in FILES)
     explained = set(re.findall(r"^#\s+((?:[A-Z][A-Z_]+(?:, )?)+)", text, re.M))
     names = {name for line in explained for name in line.split(", ")} | set(re.findall(r"^# ([A-Z_]+) is ", text, re.M))
     own = {"IMAGE", "HTTPS_PORT"}  # for tests, and for who builds elsewhere

@@ -1,0 +1,53 @@
+"""deploy/compose/mail.yml: the console, on a network that leads out, hands an invitation to a mail server."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from tests.compose.engine import docker
+from tests.servers import mail_server_at, wait_until
+
+INVITE = """
+import django, os
+os.environ["DJANGO_SETTINGS_MODULE"] = "authsvc.settings"
+django.setup()
+from accounts.services import Actor
+from accounts.invitations import invite
+from accounts.models import Account
+print(invite(Account.objects.get(name="mailed"), email="new@example.org", role="member", actor=Actor("tests")).sent_at)
+"""
+
+
+def engine_as_containers_see_it():
+    """Docker's default bridge: this machine, for a container on a network that leads out."""
+    return json.loads(docker("network", "inspect", "bridge"))[0]["IPAM"]["Config"][0]["Gateway"]
+
+
+def ask_the_console(stack):
+    with stack.client("console") as console:
+        return console.get("/login/").status_code == 200
+
+
+def test_an_invitation_goes_out_by_mail(stack):
+    stack.issue_key("mailed", "free")
+    with mail_server_at(engine_as_containers_see_it()) as (listening, told):
+        host, port = listening.getsockname()
+        more = {**stack.more, "EMAIL_URL": f"smtp+plain://{host}:{port}", "EMAIL_FROM": "authsvc@example.org"}
+        with_mail = replace(stack, files=(*stack.files, "deploy/compose/mail.yml"), more=more)
+        try:
+            with_mail.compose("up", "-d", "--no-build", "console")
+            wait_until(lambda: ask_the_console(with_mail), "the console with mail", 120)
+            assert with_mail.exec("console", "python", "-c", INVITE).strip() != "None"
+        finally:
+            stack.compose("up", "-d", "--no-build", "console")
+            wait_until(lambda: ask_the_console(stack), "the console without mail", 120)
+    assert "Subject: You are invited to mailed" in told
+    assert any(line.startswith(f"http://console.localhost:{stack.port}/invitations/") for line in told), told
+
+
+def test_without_it_the_console_reaches_nobody_outside(stack):
+    """Its networks are internal: there is no way to this machine either."""
+    way = f"import socket; socket.create_connection(({engine_as_containers_see_it()!r}, 9), timeout=2)"
+    said = stack.exec("console", "python", "-c", f"try:\n  {way}\nexcept OSError as error: print(error.errno)")
+    assert said.strip() == "101"  # ENETUNREACH
