@@ -14,7 +14,7 @@ from .children import end_with_parent
 from .keys import Keys, kept_keys, new_keys
 from .models import SPACY_MODELS
 from .obstacle import Obstacle
-from .place import CHECKOUT, Place, lock, take_place
+from .place import CHECKOUT, lock, take_place
 from .ports import require_free
 from .stack import Stack
 
@@ -25,6 +25,7 @@ authsvc is running.
   console  {console}
   keys     {keys}
   logs     {logs}
+  manage   {manage}
 
 Three calls to try:
 
@@ -40,13 +41,16 @@ Three calls to try:
   curl -N {gateway}/fr_core_news_md/sentences/stream -H 'Authorization: Bearer {pro}' \\
     -H 'Content-Type: application/json' -d '{{"text": "Marie Curie travaillait à Paris. Elle y est restée."}}'
 
-To sign in to the console as an operator, make yourself one:
-
-  {manage} createsuperuser
-
+{operator}
 Ctrl-C stops everything.
 """
 
+FIRST_OPERATOR = """\
+The console's first operator is whoever opens this link within an hour:
+
+  {link}
+"""
+SIGN_IN = "The console's operators sign in at {console}/admin/.\n"
 
 Action = Callable[[int, FrameType | None], None] | signal.Handlers
 
@@ -81,7 +85,7 @@ def demo(folder: Path, port: int, report: Callable[[str], None]) -> None:
         keys = _keys(stack, report)
         manage = stack.service.write_manage()
         report("ready")
-        print(_examples(place, keys, manage), flush=True)
+        print(_examples(stack, keys, manage), flush=True)
         place.ready.touch()  # last: whoever waits for it finds everything said and written
         while True:
             stack.require_alive()
@@ -101,8 +105,10 @@ def _keys(stack: Stack, report: Callable[[str], None]) -> Keys:
     return new_keys(stack.place, stack.service)
 
 
-def _examples(place: Place, keys: Keys, manage: Path) -> str:
+def _examples(stack: Stack, keys: Keys, manage: Path) -> str:
+    place, link = stack.place, stack.first_operator_link
     return EXAMPLES.format(
+        operator=FIRST_OPERATOR.format(link=link) if link else SIGN_IN.format(console=place.console_url),
         gateway=place.gateway_url,
         console=place.console_url,
         keys=place.keys,

@@ -15,6 +15,8 @@ from .place import CHECKOUT, Place, plain_environment, secret_in, write_private
 from .ports import HOST
 from .store import store_url
 
+MANAGE = "manage"  # a script in the place's folder
+
 
 class Service:
     """The gate, the console and the worker of one place."""
@@ -35,7 +37,7 @@ class Service:
 
     def write_manage(self) -> Path:
         """A `manage` beside the state, for the person who looks around; it holds paths of secrets, not secrets."""
-        script = self._place.root / "manage"
+        script = self._place.root / MANAGE
         write_private(script, _manage_script(self._own))
         script.chmod(0o700)
         return script
@@ -89,5 +91,6 @@ def _variables(place: Place) -> dict[str, str]:
         "ALLOWED_HOSTS": "127.0.0.1,localhost",
         "GATEWAY_URL": place.gateway_url,
         "CONSOLE_URL": place.console_url,
+        "AUTHSVC_MANAGE": shlex.quote(str(place.root / MANAGE)),
         "AUTHSVC_DRAIN": "0",  # nobody balances between replicas here: stop at once
     }

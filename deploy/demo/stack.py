@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ class Stack:
         self.place, self.models, self.catalogue, self._report = place, models, catalogue, report
         self.service = Service(place)
         self.children = Children(place.logs, CHECKOUT)
+        self.first_operator_link = ""  # there is none once there is an operator
 
     def start(self) -> None:
         """The slow ones, the models, load while the tables are made."""
@@ -31,8 +33,9 @@ class Stack:
         start_store(self.place, self.children)
         self._start_models()
         self._report("making the tables, reading the catalogue")
-        self.service.manage("migrate", "--no-input")
-        self.service.manage("apply_catalogue", str(self.catalogue))
+        told = self.service.manage("set_up", "--catalogue", str(self.catalogue))
+        if link := re.search(r"^First operator +(\S+)", told, re.M):
+            self.first_operator_link = link[1]
         self._report("starting the gate, the console, the worker and Traefik")
         self._start_service()
         self._wait()

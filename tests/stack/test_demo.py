@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -105,6 +106,12 @@ def test_three_commands_to_try_are_printed_and_work(demo):
 def test_the_console_answers_on_the_next_port(demo):
     with urllib.request.urlopen(f"http://127.0.0.1:{demo.port + 1}/admin/login/", timeout=10) as page:
         assert page.status == 200
+
+
+def test_the_link_that_is_printed_leads_to_the_form_for_the_first_operator(demo):
+    (link,) = re.findall(rf"^  (http://127\.0\.0\.1:{demo.port + 1}/first-operator/\S+)$", demo.said(), re.M)
+    with urllib.request.build_opener(urllib.request.HTTPCookieProcessor()).open(link, timeout=10) as page:
+        assert 'name="password1"' in page.read().decode()
 
 
 def test_manage_knows_where_everything_is(demo):
