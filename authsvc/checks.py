@@ -8,7 +8,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.checks import ERROR, CheckMessage, Error, Warning, register
+from django.core.checks import ERROR, CheckMessage, Error, Tags, Warning, register
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.recorder import MigrationRecorder
 from redis.exceptions import RedisError
 
 from authsvc.env import BadSetting
@@ -72,6 +75,28 @@ def check_proxies(**_: Any) -> Iterable[CheckMessage]:
             "and the proxy for the client.",
             id="authsvc.W002",
         )
+
+
+@register(Tags.database)
+def check_encoding(databases: Iterable[str] | None = None, **_: Any) -> Iterable[CheckMessage]:
+    """Before a migration, and by `manage.py check --database default`. An error while there is nothing to lose."""
+    for alias in databases or ():
+        connection = connections[alias]
+        if connection.vendor != "postgresql" or (encoding := _encoding(connection)) == "UTF8":
+            continue
+        is_new = MigrationRecorder.Migration._meta.db_table not in connection.introspection.table_names()
+        yield (Error if is_new else Warning)(
+            f"DATABASE_URL: this PostgreSQL database is in {encoding}, which refuses or spoils names beyond ASCII.",
+            hint="Make another with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and restore a dump of this"
+            " one into it if there is anything in it.",
+            id="authsvc.E009" if is_new else "authsvc.W003",
+        )
+
+
+def _encoding(connection: BaseDatabaseWrapper) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW server_encoding")
+        return str(cursor.fetchone()[0])
 
 
 @register("redis", deploy=True)

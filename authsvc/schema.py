@@ -57,7 +57,7 @@ def migrate() -> None:
         with connection.cursor() as cursor:
             cursor.execute(f"SET lock_timeout = '{STATEMENT_LOCK_SECONDS}s'")
     try:
-        call_command("migrate", interactive=False, verbosity=1)
+        call_command("migrate", interactive=False, verbosity=1, skip_checks=False)
     finally:
         if connection.vendor == "postgresql":
             with suppress(DatabaseError), connection.cursor() as cursor:
