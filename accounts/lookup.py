@@ -303,10 +303,15 @@ def publish_key(public_id: str, part: snapshot.Part) -> list[bytes]:
     return [facts, *(pack("SET", names.imported(digest), public_id) for digest in part.imported)]
 
 
-def publish_catalogue(part: snapshot.Part, partitions: list[str]) -> list[bytes]:
-    """The commands that store the catalogue and raise its version in these partitions: the value first."""
+def publish_catalogue(part: snapshot.Part, partitions: list[str], *, together: int = 1) -> list[bytes]:
+    """The commands that store the catalogue and raise its version in these partitions: the value first.
+
+    `together` says how many of them one command may touch: in a cluster one, because each has a slot of its own.
+    """
     value = PUBLISH.command([names.CATALOGUE], [names.VERSION, names.FACTS, "", part.version, part.json])
-    return [value, *(RAISE.command([names.catalogue_version(p)], [part.version]) for p in partitions)]
+    copies = [names.catalogue_version(partition) for partition in partitions]
+    some = (copies[start : start + together] for start in range(0, len(copies), together))
+    return [value, *(RAISE.command(keys, [part.version]) for keys in some)]
 
 
 def _counters(part: snapshot.Part) -> list[str | int]:

@@ -216,7 +216,9 @@ def _read_keys(public_ids: list[str]) -> tuple[dict[str, int], list[Call]]:
 def _read_catalogue(_: str = "") -> tuple[int, list[Call]]:
     with snapshot.one_moment():
         part = snapshot.read_catalogue()
-    return part.version, _calls(OutboxRow.Part.CATALOGUE, "", publish_catalogue(part, names.ALL_PARTITIONS))
+    together = 1 if store.is_cluster() else _BATCH
+    commands = publish_catalogue(part, names.ALL_PARTITIONS, together=together)
+    return part.version, _calls(OutboxRow.Part.CATALOGUE, "", commands)
 
 
 def _read_account(public_id: str) -> tuple[int, list[Call]]:

@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 from django.core.cache import cache
-from django.db import connection
+from django.core.management.color import no_style
+from django.db import connection, connections
+from django.test import TransactionTestCase
 
 from accounts.models import Account
 from accounts.publish import models_base
@@ -142,6 +145,20 @@ async def _leave() -> None:
     from authsvc.gate.app import close_gate
 
     await close_gate()
+
+
+KEPT = {"django_content_type", "auth_permission"}  # the same after every test, and slow to make again
+
+
+def _empty_the_tables(self: Any) -> None:
+    """Django's own way, `flush`, makes all permissions anew: a fifth of what a test costs."""
+    for alias in self._databases_names(include_mirrors=False):
+        ops = connections[alias].ops
+        tables = set(connections[alias].introspection.django_table_names(only_existing=True, include_views=False))
+        ops.execute_sql_flush(ops.sql_flush(no_style(), sorted(tables - KEPT), reset_sequences=False))
+
+
+TransactionTestCase._fixture_teardown = _empty_the_tables  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,12 +1,16 @@
--- Raise the catalogue's version in one partition; it never falls.
+-- Raise the catalogue's version in some partitions; it never falls.
 --
--- KEYS[1]  the partition's copy of the version
+-- KEYS     the partitions' copies of the version
 -- ARGV[1]  the version
--- returns  the version that is there now
+-- returns  the highest version that is there now
 
-local stored = tonumber(redis.call('GET', KEYS[1]) or 0)
-if tonumber(ARGV[1]) > stored then
-  redis.call('SET', KEYS[1], ARGV[1])
-  return tonumber(ARGV[1])
+local version, highest = tonumber(ARGV[1]), 0
+for _, key in ipairs(KEYS) do
+  local stored = tonumber(redis.call('GET', key) or 0)
+  if version > stored then
+    redis.call('SET', key, ARGV[1])
+    stored = version
+  end
+  highest = math.max(highest, stored)
 end
-return stored
+return highest
