@@ -28,8 +28,8 @@ test: setup ## Run all tests; they start what they need themselves (AUTHSVC_TEST
 	  echo "PostgreSQL: SKIPPED. Set AUTHSVC_TEST_POSTGRES_URL=postgres://USER@HOST/postgres to run the tests there too."; \
 	fi
 
-quick: setup ## Run the tests that are neither slow nor through a real Traefik
-	$(BIN)/pytest -m "not slow and not stack"
+quick: setup ## Run the tests that are neither slow nor through a real Traefik, on all cores
+	$(BIN)/pytest -n auto -m "not slow and not stack"
 
 # The first run builds images and downloads what is in them; later ones take a few minutes.
 stack: setup ## Build and start the compose stack, test it through 127.0.0.1, stop and remove it (needs a Docker engine)

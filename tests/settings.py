@@ -6,7 +6,11 @@ import os
 import tempfile
 from pathlib import Path
 
-_DIRECTORY = os.environ.setdefault("AUTHSVC_TEST_DIR", tempfile.mkdtemp(prefix="authsvc-test-"))
+_DIRECTORY = os.environ.get("AUTHSVC_TEST_DIR") or tempfile.mkdtemp(prefix="authsvc-test-")
+if (_worker := os.environ.get("PYTEST_XDIST_WORKER")) and Path(_DIRECTORY).name != _worker:
+    _DIRECTORY = f"{_DIRECTORY}/{_worker}"  # a database and a Redis for each
+    Path(_DIRECTORY).mkdir(exist_ok=True)
+os.environ["AUTHSVC_TEST_DIR"] = _DIRECTORY  # for the processes that tests start
 
 for _name in [name for name in os.environ if name.startswith("AUTHSVC_") and not name.startswith("AUTHSVC_TEST_")]:
     del os.environ[_name]

@@ -20,6 +20,8 @@ import pytest
 from authsvc import schema
 from tests.servers import ROOT, accepts, free_port, redis_server, running, wait_until
 
+pytestmark = pytest.mark.slow
+
 NOWHERE = "127.0.0.1:1"
 SECONDS = 120  # for a process; a slow machine gets there too
 BARE = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")}
@@ -153,7 +155,6 @@ def test_a_fault_in_the_catalogue_ends_it(environment, tmp_path):
     assert "Nothing was changed" in done.stderr and "bad.toml:1" in done.stderr
 
 
-@pytest.mark.slow
 def test_many_at_once_are_harmless(environment):
     done = [ended(process) for process in [start("set_up", env=environment) for _ in range(6)]]
     assert [one.returncode for one in done] == [0] * 6, "\n".join(one.stderr for one in done)
@@ -285,7 +286,6 @@ def test_the_version_before_starts_on_the_schema_of_the_one_after(environment):
 # From the first start to the first operator
 
 
-@pytest.mark.slow
 def test_the_link_of_a_real_start_makes_the_operator_of_a_real_console(environment, tmp_path):
     port, log = free_port(), tmp_path / "console.log"
     address = f"http://127.0.0.1:{port}"

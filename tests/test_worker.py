@@ -30,6 +30,8 @@ from quotas.store import eviction_policies, sync_client
 from tests.servers import ROOT, free_port, redis_server, wait_until
 from tests.worker_app import HastyProtocol
 
+pytestmark = pytest.mark.slow
+
 HASTY = "tests.worker_app.HastyWorker"
 
 

@@ -69,8 +69,10 @@ OF_OUR_OWN = {
 
 def contents(client) -> dict[str, Any]:
     """All that Redis holds."""
-    read = {"string": client.get, "hash": client.hgetall, "set": client.smembers}
-    return {name: read[client.type(name)](name) for name in client.scan_iter()}
+    strings, hashes, sets = (list(client.scan_iter(count=5000, _type=kind)) for kind in ("string", "hash", "set"))
+    assert len(strings) + len(hashes) + len(sets) == client.dbsize()
+    found = dict(zip(strings, client.mget(strings), strict=True))
+    return found | {name: client.hgetall(name) for name in hashes} | {name: client.smembers(name) for name in sets}
 
 
 def words(explanation: Explanation) -> dict[str, str]:

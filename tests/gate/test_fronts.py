@@ -223,6 +223,7 @@ def comparable(headers: list[tuple[str, str]]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers if name.lower() not in of_the_server}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_all_fronts_answer_alike(name, keys, servers, ask, on_a_loop, redis_db):
     from authsvc.gate.app import gate
@@ -239,9 +240,9 @@ def test_all_fronts_answer_alike(name, keys, servers, ask, on_a_loop, redis_db):
         return await gate().answer(path, query.encode(), raw(headers))
 
     def afresh() -> None:
-        for bucket in redis_db.scan_iter("*:b:*"):
+        for bucket in redis_db.scan_iter("*:b:*", count=5000):
             redis_db.delete(bucket)
-        for account in redis_db.scan_iter("*:a:*"):
+        for account in redis_db.scan_iter("*:a:*", count=5000):
             for field in redis_db.hkeys(account):
                 if field.startswith("n:") and case.verdict is not Verdict.OVER_LIMIT:
                     redis_db.hset(account, field, 0)

@@ -10,7 +10,7 @@ import requests
 from accounts.models import ApiKey
 from tests.service.conftest import by_management_key
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 MEGABYTE = b" " * 1024 * 1024
 
