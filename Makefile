@@ -16,20 +16,26 @@ setup: ## Make .venv from the lock files (the verbs below do it first)
 demo: setup ## Run everything on this machine: gate, console, Traefik, store, two models (DEMO_PORT, DEMO_DIR)
 	@exec $(BIN)/python -m deploy.demo.run
 
-# On SQLite all of them; on PostgreSQL those that touch a database.
+# On SQLite all of them; on PostgreSQL those that touch a database. What measures time has the machine to itself.
 test: setup ## Run all tests; they start what they need themselves (AUTHSVC_TEST_POSTGRES_URL: on PostgreSQL too)
-	$(BIN)/pytest || { echo "Once more, those that failed: many bound a time, and the machine may have been busy."; \
-	  $(BIN)/pytest --last-failed --last-failed-no-failures none; }
+	@$(call run_tests,)
 	@if [ -n "$$AUTHSVC_TEST_POSTGRES_URL" ]; then \
-	  echo "Once more on PostgreSQL:"; \
-	  AUTHSVC_TEST_DATABASE_URL="$$AUTHSVC_TEST_POSTGRES_URL" $(BIN)/pytest tests/accounts tests/quotas tests/gate tests/load || \
-	  AUTHSVC_TEST_DATABASE_URL="$$AUTHSVC_TEST_POSTGRES_URL" $(BIN)/pytest --last-failed --last-failed-no-failures none; \
+	  echo "Once more on PostgreSQL:"; export AUTHSVC_TEST_DATABASE_URL="$$AUTHSVC_TEST_POSTGRES_URL"; \
+	  $(call run_tests,tests/accounts tests/quotas tests/gate tests/load); \
 	else \
 	  echo "PostgreSQL: SKIPPED. Set AUTHSVC_TEST_POSTGRES_URL=postgres://USER@HOST/postgres to run the tests there too."; \
 	fi
 
+# PATHS: first those of `make quick`, then the others, and at the end once more what failed.
+run_tests = failed=; $(BIN)/pytest -n auto -m "$(QUICK)" $(1) || failed=1; $(BIN)/pytest -m "not ($(QUICK))" $(1) || failed=1; \
+	if [ -n "$$failed" ]; then \
+	  echo "Once more, those that failed: many bound a time, and the machine may have been busy."; \
+	  $(BIN)/pytest --last-failed --last-failed-no-failures none $(1); \
+	fi
+QUICK := not slow and not stack
+
 quick: setup ## Run the tests that are neither slow nor through a real Traefik, on all cores
-	$(BIN)/pytest -n auto -m "not slow and not stack"
+	$(BIN)/pytest -n auto -m "$(QUICK)"
 
 # The first run builds images and downloads what is in them; later ones take a few minutes.
 stack: setup ## Build and start the compose stack, test it through 127.0.0.1, stop and remove it (needs a Docker engine)
