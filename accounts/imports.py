@@ -248,7 +248,7 @@ def _known(line: Line, account: Account, key: str, is_revoked: bool) -> Outcome:
 def _key(line: Line, account: Account, models: set[str], actor: Actor) -> ApiKey:
     unknown = [slug for slug in line.models if slug not in models]
     if unknown:
-        raise _Refused(f"Unknown model {', '.join(unknown)[:100]}; known: {', '.join(sorted(models))[:150]}.")
+        raise _Refused(f"Unknown model {', '.join(unknown)[:100]}.")
     expires_at = datetime.fromisoformat(line.expires_at) if line.expires_at else None
     if expires_at is not None and expires_at <= timezone.now():
         raise _Refused("The time in expires_at has passed.")

@@ -462,7 +462,7 @@ def _lock(row: Account | ApiKey) -> None:
 def _set(key: ApiKey, **changes: Any) -> None:
     """Check what is given, and put it into the row."""
     if "models" in changes:
-        key.narrowed_to = _known_models(changes.pop("models"))
+        key.narrowed_to = _known_models(changes.pop("models"), key.account.plan)
     if "networks" in changes:
         key.networks = _networks(changes.pop("networks"))
     if "methods" in changes:
@@ -477,14 +477,19 @@ def _set(key: ApiKey, **changes: Any) -> None:
         raise TypeError(f"a key has no {', '.join(changes)}")
 
 
-def _known_models(models: Sequence[str] | None) -> list[str] | None:
+def _of_plan(plan: Plan) -> str:
+    """For a refusal: the models that the plan has. Others are no business of whoever is refused."""
+    slugs = plan.included().filter(enabled=True).values_list("slug", flat=True)
+    return f"the plan {plan.name} has {', '.join(sorted(slugs)) or 'none'}"
+
+
+def _known_models(models: Sequence[str] | None, plan: Plan) -> list[str] | None:
     if models is None:
         return None
     wanted = list(dict.fromkeys(models))
     unknown = set(wanted) - set(ServedModel.objects.filter(slug__in=wanted).values_list("slug", flat=True))
     if unknown:
-        known = ", ".join(ServedModel.objects.values_list("slug", flat=True)) or "none"
-        raise ValidationError({"models": f"Unknown model {', '.join(sorted(unknown))}; known: {known}."})
+        raise ValidationError({"models": f"Unknown model {', '.join(sorted(unknown))}; {_of_plan(plan)}."})
     if not wanted:
         raise ValidationError({"models": "Name at least one model, or leave it out for all models of the plan."})
     return wanted

@@ -128,7 +128,7 @@ def test_every_narrowing_is_kept(account):
         (["--expires-in", "9999999d"], "'9999999d' is longer than 36500d."),
         (["--allow-ip", "203.0.113.7/24"], "has host bits set. Write an address or a network such as 203.0.113.0/24."),
         (["--allow-ip", "example.com"], "Write an address or a network such as 203.0.113.0/24."),
-        (["--model", "smal"], "Unknown model smal; known: lg, sm."),
+        (["--model", "smal"], "Unknown model smal; the plan free has sm."),
         (["--allow-method", "post"], "post is none of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS."),
         (["--name", "x" * 201], "at most 200 characters"),
         (["--name", " "], "cannot be blank"),
