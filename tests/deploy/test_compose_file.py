@@ -74,3 +74,13 @@ def test_every_variable_of_the_files_is_explained_in_one_of_them():
     names = {name for line in explained for name in line.split(", ")} | set(re.findall(r"^# ([A-Z_]+) is ", text, re.M))
     own = {"IMAGE", "HTTPS_PORT"}  # for tests, and for who builds elsewhere
     assert set(re.findall(r"\$\{([A-Z_]+)", text)) - own <= names
+
+
+@pytest.mark.parametrize("file", ["docker-compose.yml", "deploy/compose/minimal.yml"])
+def test_a_second_file_beside_it_replaces_nothing(file):
+    """docker-compose 1.29 sorts volumes and drops what it does not know when it reads another file, for a model, say; a
+    service that then looks different is replaced."""
+    for name, service in yaml.safe_load((ROOT / file).read_text())["services"].items():
+        paths = [re.sub(r"^\$\{[^}]*\}", "", volume).split(":")[1] for volume in service.get("volumes", [])]
+        assert paths == sorted(paths), name
+        assert "pull_policy" not in service, name
