@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from contextlib import suppress
 from typing import Any
 
 from fastapi import Request
@@ -11,6 +13,9 @@ from .problems import Refused
 
 LONGEST_TEXT = 100_000  # characters
 LARGEST_BODY = 12 * LONGEST_TEXT + 1024  # bytes: JSON may write one character as \ud83d\ude00, which are twelve
+
+READ_IN_VAIN = 10 * LARGEST_BODY  # bytes: beyond it a body is refused at once
+SECONDS_IN_VAIN = 2
 
 SCHEMA = {
     "requestBody": {
@@ -44,6 +49,8 @@ async def _read(request: Request) -> bytes:
     """The body, as long as it stays within the limit: a length that lies is noticed too."""
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > LARGEST_BODY:
+        if int(announced) <= READ_IN_VAIN:
+            await _read_in_vain(request)
         raise _too_large()
     body = bytearray()
     async for chunk in request.stream():
@@ -51,6 +58,14 @@ async def _read(request: Request) -> bytes:
         if len(body) > LARGEST_BODY:
             raise _too_large()
     return bytes(body)
+
+
+async def _read_in_vain(request: Request) -> None:
+    """Who is answered while it still writes may never read the answer: a proxy then says 502, not what we said."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(SECONDS_IN_VAIN):
+            async for _ in request.stream():
+                pass
 
 
 def _too_large() -> Refused:

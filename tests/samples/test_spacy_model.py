@@ -154,6 +154,21 @@ def test_a_body_without_a_length_is_cut_off_at_the_limit(client):
         assert connection.recv(65536).startswith(b"HTTP/1.1 413 ")
 
 
+def test_who_writes_a_large_body_first_still_reads_the_answer(client):
+    """As a proxy may; a connection that is closed on it is a 502 to its client."""
+    pieces = 4 * LARGEST_BODY // 65536
+    with socket.create_connection((client.base_url.host, client.base_url.port), timeout=10) as connection:
+        head = (
+            f"POST {M}/ner HTTP/1.1\r\nHost: m\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {pieces * 65536}\r\n\r\n"
+        )
+        connection.sendall(head.encode())
+        for _ in range(pieces):
+            time.sleep(0.005)
+            connection.sendall(b" " * 65536)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 413 ")
+
+
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/ner", 405), ("GET", "/nothing", 404)])
 def test_the_frameworks_own_refusals_are_problems_too(client, method, path, status):
     assert is_problem(client.request(method, M + path), status)
