@@ -462,7 +462,7 @@ def _lock(row: Account | ApiKey) -> None:
 def _set(key: ApiKey, **changes: Any) -> None:
     """Check what is given, and put it into the row."""
     if "models" in changes:
-        key.narrowed_to = _known_models(changes.pop("models"), key.account.plan)
+        key.narrowed_to = _known_models(changes.pop("models"), key.account.plan if key.account_id else None)
     if "networks" in changes:
         key.networks = _networks(changes.pop("networks"))
     if "methods" in changes:
@@ -477,19 +477,21 @@ def _set(key: ApiKey, **changes: Any) -> None:
         raise TypeError(f"a key has no {', '.join(changes)}")
 
 
-def _of_plan(plan: Plan) -> str:
+def _of_plan(plan: Plan | None) -> str:
     """For a refusal: the models that the plan has. Others are no business of whoever is refused."""
+    if plan is None:
+        return ""  # a form's key, which is nobody's yet
     slugs = plan.included().filter(enabled=True).values_list("slug", flat=True)
-    return f"the plan {plan.name} has {', '.join(sorted(slugs)) or 'none'}"
+    return f"; the plan {plan.name} has {', '.join(sorted(slugs)) or 'none'}"
 
 
-def _known_models(models: Sequence[str] | None, plan: Plan) -> list[str] | None:
+def _known_models(models: Sequence[str] | None, plan: Plan | None) -> list[str] | None:
     if models is None:
         return None
     wanted = list(dict.fromkeys(models))
     unknown = set(wanted) - set(ServedModel.objects.filter(slug__in=wanted).values_list("slug", flat=True))
     if unknown:
-        raise ValidationError({"models": f"Unknown model {', '.join(sorted(unknown))}; {_of_plan(plan)}."})
+        raise ValidationError({"models": f"Unknown model {', '.join(sorted(unknown))}{_of_plan(plan)}."})
     if not wanted:
         raise ValidationError({"models": "Name at least one model, or leave it out for all models of the plan."})
     return wanted
