@@ -216,7 +216,7 @@ def _read_keys(public_ids: list[str]) -> tuple[dict[str, int], list[Call]]:
 def _read_catalogue(_: str = "") -> tuple[int, list[Call]]:
     with snapshot.one_moment():
         part = snapshot.read_catalogue()
-    together = 1 if store.is_cluster() else _BATCH
+    together = 1 if store.minds_slots() else _BATCH
     commands = publish_catalogue(part, names.ALL_PARTITIONS, together=together)
     return part.version, _calls(OutboxRow.Part.CATALOGUE, "", commands)
 

@@ -58,6 +58,12 @@ def is_cluster() -> bool:
     return kind(str(settings.REDIS_URL)) == "cluster"
 
 
+def minds_slots() -> bool:
+    """Whether a command may touch keys of one slot only: a cluster, also one of a single shard that is named as a plain
+    Redis. Raises RedisError."""
+    return is_cluster() or bool(sync_client().info("cluster").get("cluster_enabled"))
+
+
 def _nodes(url: str) -> list[tuple[str, int]]:
     hosts = urlsplit(url).netloc.rpartition("@")[2]
     return [(host, int(port or 6379)) for host, _, port in (part.partition(":") for part in hosts.split(","))]

@@ -94,6 +94,18 @@ def test_accounts_spread_over_a_cluster_are_decided_counted_and_revoked(
     assert UsageHour.objects.aggregate(sum=Sum("allowed"))["sum"] == 25
 
 
+def test_a_cluster_of_one_that_is_named_as_a_plain_redis_learns_a_new_catalogue(
+    stack, tmp_path, settings, redis_db_of_the_test, catalogue
+):
+    more = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    stack.enter_context(redis_server(tmp_path, port=(port := free_port()), more=more))
+    _cli(port, "cluster", "addslotsrange", "0", "16383")
+    wait_until(lambda: "cluster_state:ok" in _cli(port, "cluster", "info"), "the cluster")
+    use(f"redis://127.0.0.1:{port}/0", settings)
+    assert services.change_catalogue(lambda: ["once more"], actor=ACTOR)[1].published
+    assert int(_cli(port, "dbsize")) == len(names.ALL_PARTITIONS) + 1
+
+
 def _in_thread(service, key):
     from django.db import connection
 
