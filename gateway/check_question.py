@@ -31,7 +31,7 @@ def _of_middleware(stack: Stack, router: Router, middleware: Middleware, questio
     where = f"middleware {middleware.name}"
     yield from _address(stack, router, where, question)
     if question.scheme == "https":
-        yield from _certificate(where, question, middleware.options.get("tls") or {})
+        yield from _certificate(stack, where, question, middleware.options.get("tls") or {})
     if middleware.options.get("trustForwardHeader"):
         yield Finding(
             Mistake.TRUSTED_FORWARD_HEADER, where,
@@ -71,7 +71,7 @@ def _address(stack: Stack, router: Router, where: str, question: Question) -> It
         )  # fmt: skip
 
 
-def _certificate(where: str, question: Question, tls: Mapping[str, Any]) -> Iterator[Finding]:
+def _certificate(stack: Stack, where: str, question: Question, tls: Mapping[str, Any]) -> Iterator[Finding]:
     unchecked = bool(tls.get("insecureSkipVerify"))
     if unchecked and not question.is_of_this_machine:
         yield Finding(
@@ -79,7 +79,7 @@ def _certificate(where: str, question: Question, tls: Mapping[str, Any]) -> Iter
             f"It asks {question.origin} and looks at no certificate: who gets between answers 200 for the gate.",
             ("tls:", "  ca: /path/of/the/authority.pem"),
         )  # fmt: skip
-    if not unchecked and not tls.get("ca") and question.is_of_this_machine:
+    if not unchecked and not tls.get("ca") and question in stack.asked_of_traefik:
         yield Finding(
             Mistake.GATE_UNTRUSTED, where,
             "It asks Traefik itself, by a certificate that nobody signed: every call is a 500.",

@@ -180,6 +180,11 @@ class Stack:
         asked = (question for question in self.questions if question.is_of_this_machine)
         return [question for question in asked if str(urlsplit(question.origin).port) == port]
 
+    @cached_property
+    def asked_of_traefik(self) -> frozenset[Question]:
+        """What is asked at an internal entry point, and not of a gate."""
+        return frozenset(question for point in self.gate_points for question in self.questions_at(point))
+
     def gate_routers(self, point: EntryPoint) -> list[Router]:
         """The routers of an internal entry point that lead to the gate, and not to a page that says it is away."""
         return [
@@ -195,8 +200,7 @@ class Stack:
     def gate_servers(self) -> frozenset[str]:
         """Where the gate listens, as far as Traefik knows it."""
         inner = {router.service: self.leads_to(router) for p in self.gate_points for router in self.gate_routers(p)}
-        of_traefik = {question for point in self.gate_points for question in self.questions_at(point)}
-        return frozenset(question.origin for question in self.questions - of_traefik).union(*inner.values())
+        return frozenset(question.origin for question in self.questions - self.asked_of_traefik).union(*inner.values())
 
 
 def host_of(address: str) -> str:

@@ -350,6 +350,12 @@ def asked_by_http(dynamic):
     asks(dynamic)["address"] = asks(dynamic)["address"].replace("https:", "http:")
 
 
+def asked_by_https_on_this_machine(dynamic):
+    """Of a gate, not of Traefik: its certificate may well be signed by one that this machine trusts."""
+    del asks(dynamic)["tls"]
+    asks(dynamic)["address"] = "https://localhost:1/auth/?model=sm"
+
+
 def taken_by_nobody_else(dynamic):
     dynamic["services"]["site"] = server("http://127.0.0.1:9")
     dynamic["routers"]["rest"] = {"entryPoints": ["web"], "rule": "PathPrefix(`/`)", "priority": 1, "service": "site"}
@@ -417,7 +423,7 @@ def api_behind_a_password(dynamic):
 
 
 FINE = [
-    redirected_to_https, of_another_host, asked_by_http, taken_by_nobody_else, never_reached, asked_elsewhere_as_well,
+    redirected_to_https, of_another_host, asked_by_http, asked_by_https_on_this_machine, taken_by_nobody_else, never_reached, asked_elsewhere_as_well,
     key_removed_by_headers, relayed_by_a_pattern, limited_without_a_stream, pages_after_the_gate,
     pages_for_a_dead_gate, boundary_by_regexp, several_hosts, console_without_the_gates_path, api_behind_a_password,
 ]  # fmt: skip
