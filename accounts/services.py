@@ -491,7 +491,8 @@ def _known_models(models: Sequence[str] | None, plan: Plan | None) -> list[str] 
     wanted = list(dict.fromkeys(models))
     unknown = set(wanted) - set(ServedModel.objects.filter(slug__in=wanted).values_list("slug", flat=True))
     if unknown:
-        raise ValidationError({"models": f"Unknown model {', '.join(sorted(unknown))}{_of_plan(plan)}."})
+        named = ", ".join(slug or "''" for slug in sorted(unknown))[:200]
+        raise ValidationError({"models": f"Unknown model {named}{_of_plan(plan)}."})
     if not wanted:
         raise ValidationError({"models": "Name at least one model, or leave it out for all models of the plan."})
     return wanted
