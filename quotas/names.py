@@ -87,4 +87,4 @@ def counter(subject: str, model: str, unit: str, window: str) -> tuple[str, str,
 
 def bucket(subject: str, model: str, unit: str, window: str) -> str:
     """The bucket of a smoothed limit. The subject is an account's id or a key's, which begins with it."""
-    return f"{{{partition(subject)}}}:b:{subject}:{model}:{unit}:{window}"
+    return f"{{{partition(subject)}}}:g:{subject}:{model}:{unit}:{window}"

@@ -9,10 +9,18 @@
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 local cost, room = tonumber(ARGV[1]), tonumber(ARGV[2])
-local empty_at = math.min(math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now), now + room)
-local wait = empty_at + cost - now - room
-if wait > 0 then
-  return wait
+
+local function fill(until_then)
+  redis.call('SET', KEYS[1], string.format('%.0f', until_then), 'PX', math.ceil((until_then - now) / 1000) + 1000)
 end
-redis.call('SET', KEYS[1], string.format('%.0f', empty_at + cost), 'PX', math.ceil((empty_at + cost - now) / 1000) + 1000)
-return 0
+
+local stored, full = tonumber(redis.call('GET', KEYS[1]) or 0), now + room
+local after = math.min(math.max(stored, now), full) + cost
+if after <= full then
+  fill(after)
+  return 0
+end
+-- Further ahead than there is room for: the clock was set back, or the room is smaller now. Left there it would stay
+-- full until that time comes, and the wait would never come true.
+if stored > full then fill(full) end
+return after - full

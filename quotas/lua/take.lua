@@ -4,8 +4,8 @@
 -- KEYS[2]   the usage hash of this key, model and hour
 -- KEYS[3]   the set of usage hashes that the worker has yet to copy
 -- KEYS[4]   the catalogue's version in this partition
--- KEYS[5+]  one bucket for each smoothed limit, in the order of the limits: "T" or "T r", the microsecond
---           (and r parts of it, of `amount` parts) at which it is full again
+-- KEYS[5+]  one bucket for each smoothed limit, in the order of the limits: five doubles. The microsecond at which it
+--           was written, the amount and burst then in force, the debt, and how much of the debt is forgiven
 --
 -- ARGV[1]   the hour (since 1970) that the caller believes in
 -- ARGV[2]   'take', 'refuse' (rules said no: confirm the versions and count a refusal) or 'peek' (take nothing)
@@ -27,7 +27,25 @@
 --         {-3}                                         UNLOADED: a calendar counter must come from the ledger first
 --
 -- Integers only, all below 2^53: Redis cuts the fraction off any number that a script returns, and Lua has doubles.
--- A debt is counted in parts of 1/amount microsecond, so no rate is ever rounded.
+--
+-- A bucket's debt is what was used and has not drained: calls (or units) times the window in microseconds. A microsecond
+-- drains `amount` of it, so no rate is ever rounded, and what was used means the same under any amount and burst.
+--
+-- After a change the debt above the new burst is forgiven, so that nobody waits for more than one burst, but only while
+-- this limit is in force: under the next one all of the debt counts again. So the debt never exceeds the greatest burst,
+-- and over any changes no more passes than the greatest burst and what has drained. Until the first question after a
+-- change the debt drains at the old amount.
+--
+-- A bucket from which nothing is taken is written only to carry over a change, or a clock that was set back. Without
+-- that the debt would not drain as the reply says, and the wait would never come true.
+
+local function write(buckets, now)
+  for _, bucket in ipairs(buckets) do
+    local name, amount, burst, debt, forgiven = unpack(bucket)
+    local value = struct.pack('<ddddd', now, amount, burst, debt, forgiven)
+    redis.call('SET', name, value, 'PX', math.ceil(debt / (amount * 1000)) + 1000)  -- a second after it has drained
+  end
+end
 
 local clock = redis.call('TIME')
 local seconds = tonumber(clock[1])
@@ -45,7 +63,8 @@ if stored[1] ~= ARGV[3] or fields[1] ~= ARGV[4] or fields[2] ~= ARGV[5] then
 end
 
 local taken, kept, violated = {1}, {0}, {}  -- the reply if the call is taken, and if it is not
-local buckets, counters = {}, {}            -- what to write if it is
+local spent, carried = {}, {}               -- buckets to write if it is, and if it is not: name, value, milliseconds
+local counters = {}                         -- calendar counters to write if it is
 local wait, shadow_refused = 0, 0
 local next_bucket, next_counter, number = 2, 5, 0
 
@@ -56,27 +75,35 @@ for i = last_field + 1, #ARGV, 8 do
 
   if kind == 'g' then
     local window, burst = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5])
-    local full, debt = burst * window, 0
+    local full, price = burst * window, cost * window
+    local debt, forgiven, must_write = 0, 0, false
     local value = stored[next_bucket]
     if value then
-      local time, parts = tonumber(value), 0
-      if not time then
-        local a, b = string.match(value, '^(%d+) (%d+)$')
-        time, parts = tonumber(a), tonumber(b)
+      local at, old_amount, old_burst
+      at, old_amount, old_burst, debt, forgiven = struct.unpack('<ddddd', value)
+      if now < at then
+        must_write = true
+      else
+        debt = math.max(debt - (now - at) * old_amount, 0)
       end
-      -- A time further ahead than the burst allows comes from a clock that jumped or a limit that changed: cut it.
-      debt = math.min(math.max((time - now) * amount + parts, 0), full)
+      if old_amount ~= amount or old_burst ~= burst then
+        forgiven, must_write = math.max(debt - full, 0), debt > 0
+      else
+        forgiven = math.min(forgiven, debt)
+      end
     end
-    local after = debt + cost * window
-    left, whole = math.floor((full - debt) / window), math.ceil(debt / amount / 1000000)
-    left_after, whole_after = math.floor((full - after) / window), math.ceil(after / amount / 1000000)
-    if after > full then
-      short = math.ceil((after - full) / amount)
+    local owed = debt - forgiven
+    local after = owed + price
+    left, whole = math.floor((full - owed) / window), math.ceil(owed / (amount * 1000000))
+    left_after, whole_after = math.floor((full - after) / window), math.ceil(after / (amount * 1000000))
+    if must_write then
+      carried[#carried + 1] = {KEYS[next_bucket + 3], amount, burst, debt, forgiven}
+    end
+    if after <= full then
+      spent[#spent + 1] = {KEYS[next_bucket + 3], amount, burst, debt + price, forgiven}
     else
-      local parts = math.fmod(after, amount)
-      local time = string.format('%.0f', now + (after - parts) / amount)
-      if parts > 0 then time = time .. string.format(' %.0f', parts) end
-      buckets[#buckets + 1] = {KEYS[next_bucket + 3], time, math.ceil(after / amount / 1000) + 1000}
+      short = math.ceil((after - full) / amount)
+      if must_write then spent[#spent + 1] = carried[#carried] end
     end
     next_bucket = next_bucket + 1
   else
@@ -120,7 +147,7 @@ for i = last_field + 1, #ARGV, 8 do
   end
 end
 
-local granted = mode ~= 'refuse' and #violated == 0
+local granted = mode == 'take' and #violated == 0
 if #violated > 0 then
   kept[#kept + 1] = wait
   for _, which in ipairs(violated) do kept[#kept + 1] = which end
@@ -128,6 +155,7 @@ elseif mode == 'peek' then
   kept[1] = 1
 end
 if mode == 'peek' then
+  write(carried, now)
   return kept
 end
 
@@ -139,6 +167,7 @@ if redis.call('HINCRBY', usage, granted and 'a' or 'r', 1) == 1
 end
 redis.call('SADD', KEYS[3], usage)
 if not granted then
+  write(carried, now)
   return kept
 end
 
@@ -147,7 +176,5 @@ if units > 1 then redis.call('HINCRBY', usage, 'x', units - 1) end  -- units bey
 if shadow_refused > 0 then redis.call('HINCRBY', usage, 's', 1) end
 redis.call('HSET', usage, ARGV[6], clock[1])
 if #counters > 0 then redis.call('HSET', KEYS[1], unpack(counters)) end
-for _, bucket in ipairs(buckets) do
-  redis.call('SET', bucket[1], bucket[2], 'PX', bucket[3])
-end
+write(spent, now)
 return taken

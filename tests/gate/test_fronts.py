@@ -240,7 +240,7 @@ def test_all_fronts_answer_alike(name, keys, servers, ask, on_a_loop, redis_db):
         return await gate().answer(path, query.encode(), raw(headers))
 
     def afresh() -> None:
-        for bucket in redis_db.scan_iter("*:b:*", count=5000):
+        for bucket in redis_db.scan_iter("*:g:*", count=5000):
             redis_db.delete(bucket)
         for account in redis_db.scan_iter("*:a:*", count=5000):
             for field in redis_db.hkeys(account):

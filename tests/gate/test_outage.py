@@ -8,10 +8,12 @@ import time
 import pytest
 
 from accounts import services
+from authsvc.gate import app
 from authsvc.gate.app import close_gate, gate
 from quotas import names, store
 from quotas.buckets import clock
 from quotas.owed import Owed
+from quotas.store import StoreUnavailable
 from tests.conftest import ACTOR
 from tests.gate.conftest import question, raw
 from tests.servers import redis_server
@@ -109,6 +111,43 @@ def test_allowing_enforces_keys_and_permissions_and_counts_once_later(
     on_a_loop(run())
 
 
+def test_debts_are_counted_after_an_outage_longer_than_one_try(
+    outage, fresh_catalogue, issued, on_a_loop, settings, monkeypatch
+):
+    settings.WHEN_REDIS_IS_DOWN = "allow"
+    monkeypatch.setattr(app, "REPAY_SECONDS", 0.01)
+    vain: list[str] = []
+    repay = Owed.repay
+
+    async def repay_and_note(owed, link):
+        try:
+            return await repay(owed, link)
+        except StoreUnavailable as error:
+            vain.append(str(error))
+            raise
+
+    monkeypatch.setattr(Owed, "repay", repay_and_note)
+
+    async def until(is_true) -> None:
+        for _ in range(2000):
+            if is_true():
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("it never became true")
+
+    async def run() -> None:
+        assert await statuses(issued.text) == [200]
+        await asyncio.to_thread(outage.stop)
+        assert await statuses(issued.text, 5) == [200] * 5
+        await until(lambda: len(vain) >= 3)
+        await asyncio.to_thread(outage.start)
+        await until(lambda: not gate().lookup.owed)
+        assert store.sync_client().hget(names.usage(issued.key.public_id, "sm", clock.hour()), "a") == "6"
+        await close_gate()
+
+    on_a_loop(run())
+
+
 def test_facts_that_are_older_than_the_lease_are_read_again(outage, fresh_catalogue, issued, on_a_loop, settings):
     settings.WHEN_REDIS_IS_DOWN = "allow"
     settings.LEASE_SECONDS = 1000
@@ -137,8 +176,6 @@ def _revoke(key):
 
 
 def test_a_debt_whose_answer_was_lost_is_counted_once(outage, fresh_catalogue, issued, on_a_loop, monkeypatch):
-    from quotas.store import StoreUnavailable
-
     async def run() -> None:
         assert await statuses(issued.text) == [200]
         lookup = gate().lookup

@@ -106,10 +106,11 @@ def test_two_that_fill_in_days_at_once_are_harmless():
     assert sums() == {days.day_start(NOON) - n * days.DAY: n for n in range(40)}
 
 
-def test_hours_that_a_worker_of_the_version_before_copied_are_added_up_within_the_hour(redis_db, catalogue):
+@pytest.mark.parametrize("ago", [timedelta(0), days.DAY])
+def test_hours_that_a_worker_of_the_version_before_copied_are_added_up_within_the_hour(redis_db, catalogue, ago):
     worker = Worker()
     worker.turn()
-    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - ago
     UsageHour.objects.create(account=KEY[:8], key=KEY, model="sm", hour=now, birth=1, allowed=8, units=8)
     worker.turn()
     assert sums() == {}

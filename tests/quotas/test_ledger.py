@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from io import StringIO
 
 import pytest
@@ -229,3 +230,48 @@ def test_a_worker_that_starts_beside_an_old_copy_notices_it(redis_db, issued, mo
     monkeypatch.setattr(worker, "_identity", lambda _: "another")
     assert worker.Worker().turn().republished > 0
     assert '"revoked":true' in redis_db.hget(account, names.field("f", issued.key.public_id))
+
+
+@pytest.mark.parametrize("busy_for", [0, 1, 3])
+def test_a_hash_that_counts_on_while_it_is_closed_begins_a_new_birth_all_the_same(
+    count, redis_db, monkeypatch, busy_for
+):
+    count(2)
+    (usage,) = redis_db.scan_iter("*:u:*")
+    birth = redis_db.hget(usage, "b")
+    store_, copies = ledger._store, []
+
+    def store_and_count(hours) -> None:
+        store_(hours)
+        copies.append(len(hours))
+        if len(copies) <= busy_for:
+            count(1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "_store", store_and_count)
+        assert ledger.begin_new_births() == 1
+    assert len(copies) == busy_for + 1
+    assert not redis_db.exists(usage)
+    count(4)
+    assert redis_db.hget(usage, "b") != birth
+    keep()
+    assert totals() == (6 + busy_for, 0, 6 + busy_for)
+
+
+@pytest.mark.parametrize("later_first", [True, False])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_the_later_use_of_a_secret_stays_whichever_hour_is_copied_first(
+    count, redis_db, issued, monkeypatch, later_first, at_once
+):
+    count(1)
+    (this_hour,) = redis_db.scan_iter("*:u:*")
+    secret = KeySecret.objects.get()
+    used_at = int(redis_db.hget(this_hour, f"u:{secret.pk}"))
+    earlier = names.usage(issued.key.public_id, "lg", clock.hour() - 1)
+    redis_db.hset(earlier, mapping={"a": 1, "b": 1, f"u:{secret.pk}": used_at - 3600})
+    order = [this_hour, earlier] if later_first else [earlier, this_hour]
+    for names_copied in [order] if at_once else [[order[0]], [order[1]]]:
+        monkeypatch.setattr(ledger, "_changed", lambda _, these=names_copied: iter(these))
+        services.note_last_uses(ledger.copy_usage([]).last_uses)
+    secret.refresh_from_db()
+    assert secret.last_used_at == datetime.fromtimestamp(used_at, UTC)

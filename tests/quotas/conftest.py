@@ -1,0 +1,112 @@
+"""take.lua in a real Redis whose clock stands still until a test moves it."""
+
+from __future__ import annotations
+
+from time import time
+from typing import NamedTuple
+
+import pytest
+
+from quotas import names
+from quotas.buckets import TAKE, Mode, Stale, Unloaded, Usage, Versions, Wanted, _outcome
+from quotas.limits import SECOND, Limit
+from quotas.pipe import unpack
+
+ONES = Versions(1, 1, 1)
+KEY = "AAAAAAAAkkkkkkkk"
+ACCOUNT = KEY[:8]
+HASH = names.account(ACCOUNT)
+
+# Stands before the script: time is what a test says, and how long a bucket is to live is noted and not done.
+_STOP = """
+local real = redis
+local redis = {call = function(command, ...)
+  if command == 'TIME' then return real.call('MGET', 'seconds', 'microseconds') end
+  if command ~= 'SET' then return real.call(command, ...) end
+  local name, value, _, life = ...
+  real.call('SET', 'life:' .. name, life)
+  return real.call('SET', name, value)
+end}
+"""
+_BUCKET = "return {struct.unpack('<ddddd', redis.call('GET', KEYS[1]))}"
+
+
+class Bucket(NamedTuple):
+    """What a bucket holds."""
+
+    at: int
+    amount: int
+    burst: int
+    debt: int
+    forgiven: int
+
+
+def read_bucket(client, name: str) -> Bucket | None:
+    return Bucket(*client.eval(_BUCKET, 1, name)[:5]) if client.exists(name) else None
+
+
+class StoppedRedis:
+    """Runs take.lua at `now`, in microseconds. Nothing expires meanwhile, however long the test takes."""
+
+    def __init__(self, client) -> None:
+        self.client = client
+        self.now = int(time() * SECOND)
+        self._sha = client.script_load(_STOP + TAKE.source)
+
+    @property
+    def hour(self) -> int:
+        return self.now // (3600 * SECOND)
+
+    def take(
+        self,
+        *limits: Limit,
+        cost: int = 1,
+        mode: Mode = "take",
+        versions: Versions = ONES,
+        key: str = KEY,
+    ) -> Usage | Stale | Unloaded:
+        wanted = Wanted(key, "sm", cost, limits, versions, secret=9)
+        _, _, *keys_and_args = unpack(wanted.command(mode, self.hour))
+        with self.client.pipeline(transaction=True) as pipe:
+            pipe.mset({"seconds": self.now // SECOND, "microseconds": self.now % SECOND})
+            pipe.evalsha(self._sha, *keys_and_args)
+            reply = pipe.execute()[-1]
+        return _outcome(reply[0], reply, len(wanted.shown))
+
+    def later(self, seconds: float) -> None:
+        self.now += round(seconds * SECOND)
+
+    def bucket(self, limit: Limit) -> Bucket | None:
+        return read_bucket(self.client, _name_of(limit))
+
+    def life(self, limit: Limit) -> int:
+        """The milliseconds that the bucket was to live when it was written."""
+        return int(self.client.get(f"life:{_name_of(limit)}"))
+
+
+def _name_of(limit: Limit) -> str:
+    return names.bucket(KEY if limit.scope == "key" else ACCOUNT, limit.model, limit.unit, limit.window)
+
+
+@pytest.fixture
+def redis(redis_db):
+    """A loaded account with version 1 of everything."""
+    redis_db.hset(HASH, mapping={"v": 1, names.field("v", KEY): 1, "l": 1, names.field("l", KEY): 1})
+    redis_db.set(names.catalogue_version("AA"), 1)
+    return redis_db
+
+
+@pytest.fixture
+def stopped(redis):
+    return StoppedRedis(redis)
+
+
+@pytest.fixture
+def take(stopped):
+    return stopped.take
+
+
+@pytest.fixture
+def later(stopped):
+    """Let time pass in Redis."""
+    return stopped.later
