@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from math import ceil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from quotas import names, store
 log = logging.getLogger(__name__)
 
 MICROSECONDS = 1_000_000
+IPV6_PREFIX = 64  # what one customer of a provider has at the least, and may take any address of
 _SOURCE = store.script(Path(__file__).parent / "lua" / "throttle.lua")
 
 
@@ -44,8 +46,21 @@ class Throttle:
         return ceil(int(waiting) / MICROSECONDS)
 
 
+def network_of(address: str) -> str:
+    """What an address counts as: itself for IPv4, also when written as IPv6, and its /64 for IPv6."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(found, IPv6Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(IPv6Network((int(found), IPV6_PREFIX), strict=False))
+
+
 # What nobody can guess, and what stays pending anyway, goes on without Redis; mail to strangers does not.
-GUESSES = Throttle(name="guesses", calls=60, seconds=60, goes_on_without_redis=True)  # per address: wrong credentials
+GUESSES = Throttle(name="guesses", calls=60, seconds=60, goes_on_without_redis=True)  # per network: wrong credentials
 ISSUES = Throttle(name="issues", calls=600, seconds=60, goes_on_without_redis=True)  # per caller: new secrets
 EXPORTS = Throttle(name="exports", calls=20, seconds=3600, goes_on_without_redis=True)  # per account
 EXPLANATIONS = Throttle(name="explanations", calls=120, seconds=60, goes_on_without_redis=True)  # per caller
