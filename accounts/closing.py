@@ -91,6 +91,7 @@ def _account(account: Account) -> dict[str, Any]:
         "plan_since": account.plan_since,
         "created_at": account.created_at,
         "overrides": overrides_of(account),
+        "max_keys": account.max_keys,
         "limits": [
             {"name": limit.name, "per": limit.scope, "amount": limit.amount, "window": limit.window, "unit": limit.unit}
             for limit in account.plan.limits.all()

@@ -59,11 +59,18 @@ def network_of(address: str) -> str:
     return str(IPv6Network((int(found), IPV6_PREFIX), strict=False))
 
 
+# All but guesses count per account: else whoever makes more credentials may do more. What an operator does counts per
+# token or person, since one token acts for every account (accounts/api/resource.py).
 # What nobody can guess, and what stays pending anyway, goes on without Redis; mail to strangers does not.
 GUESSES = Throttle(name="guesses", calls=60, seconds=60, goes_on_without_redis=True)  # per network: wrong credentials
-ISSUES = Throttle(name="issues", calls=600, seconds=60, goes_on_without_redis=True)  # per caller: new secrets
-EXPORTS = Throttle(name="exports", calls=20, seconds=3600, goes_on_without_redis=True)  # per account
-EXPLANATIONS = Throttle(name="explanations", calls=120, seconds=60, goes_on_without_redis=True)  # per caller
-LOOKS = Throttle(name="looks", calls=600, seconds=60, goes_on_without_redis=True)  # per caller: what is left of limits
-IMPORTS = Throttle(name="imports", calls=60, seconds=3600, goes_on_without_redis=True)  # per caller: uploads
-INVITATIONS = Throttle(name="invitations", calls=60, seconds=3600, goes_on_without_redis=False)  # per account: mails
+ISSUES = Throttle(name="issues", calls=600, seconds=60, goes_on_without_redis=True)  # new secrets
+DAYS_ISSUES = Throttle(name="issues_of_a_day", calls=1000, seconds=86_400, goes_on_without_redis=True)  # the same
+WRITES = Throttle(name="writes", calls=120, seconds=60, goes_on_without_redis=True)  # all other changes
+OPERATORS_WRITES = Throttle(
+    name="operators_writes", calls=1200, seconds=60, goes_on_without_redis=True
+)  # of an operator
+EXPORTS = Throttle(name="exports", calls=20, seconds=3600, goes_on_without_redis=True)
+EXPLANATIONS = Throttle(name="explanations", calls=120, seconds=60, goes_on_without_redis=True)
+LOOKS = Throttle(name="looks", calls=600, seconds=60, goes_on_without_redis=True)  # what is left of limits
+IMPORTS = Throttle(name="imports", calls=20, seconds=86_400, goes_on_without_redis=True)  # uploads
+INVITATIONS = Throttle(name="invitations", calls=60, seconds=3600, goes_on_without_redis=False)  # mails
