@@ -37,7 +37,9 @@ def close_and_erase(account: Account, *, actor: Actor) -> Publication:
         if before["state"] != "closed":
             after = {"state": "closed", "plan": account.plan.name}
             record_act(actor, "account.close", account.public_id, account=account, after=after)
-        publication.of_account(account)
+            publication.of_account_with_keys(account)
+        else:
+            publication.of_account(account)
     return publication
 
 

@@ -77,8 +77,10 @@ def set_account(account: Account, wanted: Wanted, *, actor: Actor) -> Publicatio
         after = account_state(account)
         if before != after:
             record_act(actor, "account.set", account.public_id, account=account, before=before, after=after)
-        # Also if nothing is different: who repeats it because the first answer was "pending" wants it published.
-        publication.of_account(account)
+        if (before["state"] == "closed") is not (account.state == "closed"):
+            publication.of_account_with_keys(account)
+        else:  # also if nothing is different: who repeats it because the first answer was "pending" wants it published
+            publication.of_account(account)
     return publication
 
 

@@ -468,8 +468,10 @@ def _change_account(
             account.full_clean()
             account.save(update_fields=list(fields))
             _record(actor, act, account, account.public_id, before, account_state(account))
-        # Also the second time: who repeats it because the first answer was "pending" wants it published.
-        publication.of_account(account)
+        if (before["state"] == "closed") is not (account.state == "closed"):
+            publication.of_account_with_keys(account)
+        else:  # also the second time: who repeats it because the first answer was "pending" wants it published
+            publication.of_account(account)
     return publication
 
 
