@@ -41,6 +41,7 @@ from accounts.models import (
 from accounts.publish import Publication
 from accounts.services import (
     Actor,
+    cap_keys,
     close_account,
     create_account,
     move_account,
@@ -113,7 +114,18 @@ class AccountAdmin(ActsAdmin):
     list_filter = (StateFilter, "plan")
     list_select_related = ("plan",)
     search_fields = ("name", "public_id", "users__username", "users__email")
-    fields = ("name", "plan", "public_id", "state", "plan_since", "suspended_at", "closed_at", "keys", "version")
+    fields = (
+        "name",
+        "plan",
+        "max_keys",
+        "public_id",
+        "state",
+        "plan_since",
+        "suspended_at",
+        "closed_at",
+        "keys",
+        "version",
+    )
     acts = (
         Act(
             name="suspend", title="Suspend", warning="All calls of the account are refused until it is resumed.",
@@ -155,10 +167,10 @@ class AccountAdmin(ActsAdmin):
         return format_html('<a href="{}">Show</a> · <a href="{}">Issue a key</a>', listed, issue)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return self.fields if obj is not None else ("name", "plan")
+        return self.fields if obj is not None else ("name", "plan", "max_keys")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return tuple(name for name in self.get_fields(request, obj) if name not in ("name", "plan"))
+        return tuple(name for name in self.get_fields(request, obj) if name not in ("name", "plan", "max_keys"))
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
         return (OverrideInline, MemberInline) if obj is not None else (MemberInline,)
@@ -173,6 +185,10 @@ class AccountAdmin(ActsAdmin):
             saved, publication = create_account(cleaned["name"], cleaned["plan"], actor=actor)
             become(account, saved)
             outcome.note(publication)
+            if cleaned["max_keys"] is not None:
+                outcome.note(cap_keys(saved, cleaned["max_keys"], actor=actor))
+        if change and "max_keys" in form.changed_data:
+            outcome.note(cap_keys(account, cleaned["max_keys"], actor=actor))
         if change and "name" in form.changed_data:
             outcome.note(rename_account(account, cleaned["name"], actor=actor))
         if change and "plan" in form.changed_data:

@@ -92,9 +92,10 @@ class KeyForm(RowForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        check_key(
-            **{name: value for name, value in wishes(cleaned).items() if name in ("networks", "methods", "models")}
-        )
+        checked = {"networks", "methods", "models"} & set(
+            self.changed_data
+        )  # an older key may have more than it may now
+        check_key(**{name: value for name, value in wishes(cleaned).items() if name in checked})
         return cleaned
 
 

@@ -37,7 +37,9 @@ def close_and_erase(account: Account, *, actor: Actor) -> Publication:
         if before["state"] != "closed":
             after = {"state": "closed", "plan": account.plan.name}
             record_act(actor, "account.close", account.public_id, account=account, after=after)
-        publication.of_account(account)
+            publication.of_account_with_keys(account)
+        else:
+            publication.of_account(account)
     return publication
 
 
@@ -91,6 +93,7 @@ def _account(account: Account) -> dict[str, Any]:
         "plan_since": account.plan_since,
         "created_at": account.created_at,
         "overrides": overrides_of(account),
+        "max_keys": account.max_keys,
         "limits": [
             {"name": limit.name, "per": limit.scope, "amount": limit.amount, "window": limit.window, "unit": limit.unit}
             for limit in account.plan.limits.all()

@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import Model
 from django.utils import timezone
 
-from accounts import keys
+from accounts import caps, keys
 from accounts.models import Account, Credential, ManagementKey, OperatorToken
 from accounts.services import Actor, Refused, peppers, record_act
 
@@ -45,6 +45,7 @@ def make_management_key(
         account.refresh_from_db(from_queryset=Account.objects.select_for_update())
         if account.closed_at:
             raise Refused(f"The account {account.name} is closed: it gets no new keys.")
+        caps.require_room_for_a_management_key(account)
         public_id = keys.new_key_id(account.public_id)
         row = ManagementKey(account=account, public_id=public_id)
         text = _mint(row, MANAGEMENT, name, scopes, MANAGEMENT_SCOPES, expires_at, actor, secret)
@@ -57,6 +58,7 @@ def make_operator_token(
 ) -> tuple[OperatorToken, str]:
     """Make a token for a system of the operator's own; its text is shown once."""
     with transaction.atomic():
+        caps.require_room_for_an_operator_token()
         row = OperatorToken(public_id=keys.new_key_id(keys.new_account_id()))
         text = _mint(row, OPERATOR, name, scopes, OPERATOR_SCOPES, expires_at, actor, None)
         _write_down(row, "operator_token.issue", actor, None)

@@ -33,6 +33,11 @@ class KeyFacts:
     expires: float | None  # seconds since 1970
     revoked: bool
 
+    @property
+    def is_over(self) -> bool:
+        """It is revoked or of a closed account: nothing more is kept of it here, no secrets either."""
+        return not self.secrets
+
     def has_expired(self, now: float) -> bool:
         return self.expires is not None and now >= self.expires
 

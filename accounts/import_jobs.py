@@ -7,6 +7,7 @@ way loses and repeats nothing.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from itertools import islice
@@ -40,14 +41,16 @@ KEPT = timedelta(days=30)  # reports
 GIVEN_UP = timedelta(hours=1)  # uploads that never ended
 
 
-def receive(lines: Iterable[str], *, actor: Actor, account: Account | None, dry_run: bool) -> ImportJob:
+def receive(
+    lines: Iterable[str], *, actor: Actor, account: Account | None, dry_run: bool, most: int | None = None
+) -> ImportJob:
     """Digest an upload and keep it for the worker. Raises Unreadable, and then keeps nothing."""
     job = ImportJob.objects.create(
         public_id=keys.new_key_id(account.public_id if account else keys.new_account_id()), account=account,
         actor=actor.name, address=actor.address, created_by=actor.user, is_dry_run=dry_run,
     )  # fmt: skip
     try:
-        for batch in _batches(read_lines(lines)):
+        for batch in _batches(read_lines(lines, most)):
             _keep(job, batch)
         if not job.lines:
             raise Unreadable("The file has no lines below the first one.")
@@ -125,7 +128,8 @@ def _go_through(job: ImportJob, rows: list[ImportLine]) -> None:
 def _import(job: ImportJob, lines: list[Line], actor: Actor) -> list[Outcome]:
     """Import a batch. A line that nobody thought of must not stop the worker, which has more to do than this."""
     try:
-        return import_lines(lines, actor=actor, account=job.account, dry_run=job.is_dry_run)[0]
+        promised = Counter({job.account.public_id: job.imported}) if job.account and job.is_dry_run else None
+        return import_lines(lines, actor=actor, account=job.account, dry_run=job.is_dry_run, promised=promised)[0]
     except (OperationalError, InterfaceError):
         raise
     except Exception:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from django.db import IntegrityError
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from accounts import keys
+from accounts import caps, keys
 from accounts.keys import Pepper, digest_of_hash
 from accounts.models import Account, ApiKey, AuditEvent, KeySecret
 from accounts.publish import Publication, change
@@ -71,18 +72,18 @@ class _Refused(Exception):
     pass
 
 
-def read_lines(lines: Iterable[str]) -> Iterator[Line | Outcome]:
-    """Each line below the header, read and digested, or refused. Raises Unreadable.
+def read_lines(lines: Iterable[str], most: int | None = None) -> Iterator[Line | Outcome]:
+    """Each line below the header, read and digested, or refused. Raises Unreadable, also beyond the `most` lines.
 
     A line is a record of its own, so a quote that is not closed swallows nothing of the next.
     """
-    source = iter(lines)
+    source, most = iter(lines), most or MOST_LINES
     columns = _columns(next(source, ""))
     known = peppers()
     seen: dict[bytes, int] = {}
     for number, text in enumerate(source, 2):
-        if number - 1 > MOST_LINES:
-            raise Unreadable(f"The file has more than {MOST_LINES} lines: split it.")
+        if number - 1 > most:
+            raise Unreadable(f"The file has more than {most} lines: split it.")
         if not text.strip():
             continue
         try:
@@ -155,23 +156,31 @@ def _moment(text: str) -> str:
 
 
 def import_lines(
-    lines: Sequence[Line], *, actor: Actor, account: Account | None = None, dry_run: bool = False
+    lines: Sequence[Line],
+    *,
+    actor: Actor,
+    account: Account | None = None,
+    dry_run: bool = False,
+    promised: Counter[str] | None = None,
 ) -> tuple[list[Outcome], Publication]:
     """Import a batch in one transaction, and publish it together. A key that is there already is no fault.
 
-    With an account all lines are of it; else each names its own.
+    With an account all lines are of it; else each names its own. A line beyond the keys that its account may have is
+    refused, so that a second upload of the same file imports what there is room for by then. `promised` counts what a
+    dry run would have imported into each account by batches before this one.
     """
     try:
-        return _import_lines(lines, actor, account, dry_run)
+        return _import_lines(lines, actor, account, dry_run, promised)
     except IntegrityError:  # somebody imports the same keys at the same time: now they are there
-        return _import_lines(lines, actor, account, dry_run)
+        return _import_lines(lines, actor, account, dry_run, promised)
 
 
 def _import_lines(
-    lines: Sequence[Line], actor: Actor, account: Account | None, dry_run: bool
+    lines: Sequence[Line], actor: Actor, account: Account | None, dry_run: bool, promised: Counter[str] | None
 ) -> tuple[list[Outcome], Publication]:
     with change() as publication:
         accounts = _Accounts(lines, account, lock=not dry_run)
+        room = _Room(promised or Counter())
         there = _already_there(lines)
         models = set(ServedModel.objects.values_list("slug", flat=True))
         known = {pepper.id for pepper in peppers()}
@@ -186,12 +195,15 @@ def _import_lines(
                     outcomes.append(_known(line, of, *found))
                     continue
                 key = _key(line, of, models, actor)
+                room.take(of)
                 made.append((key, line))
                 outcomes.append(Outcome(line.number, IMPORTED, "" if dry_run else key.public_id))
             except _Refused as refusal:
                 outcomes.append(Outcome(line.number, REFUSED, why=str(refusal)))
         if made and not dry_run:
             _write(made, actor, publication)
+    if dry_run and promised is not None:
+        promised.update(key.account.public_id for key, _ in made)
     return outcomes, publication
 
 
@@ -228,6 +240,20 @@ class _Accounts:
         if found is None:
             raise _Refused("There is no such account.")
         return found
+
+
+class _Room:
+    """How many more keys each account may have. The accounts are locked, so nobody else issues any meanwhile."""
+
+    def __init__(self, promised: Counter[str]) -> None:
+        self._promised, self._left = promised, dict[int, int]()
+
+    def take(self, account: Account) -> None:
+        if account.pk not in self._left:
+            self._left[account.pk] = caps.room_for_keys(account) - self._promised[account.public_id]
+        if self._left[account.pk] <= 0:
+            raise _Refused(caps.no_room(account))
+        self._left[account.pk] -= 1
 
 
 def _already_there(lines: Sequence[Line]) -> dict[str, tuple[str, bool]]:

@@ -74,6 +74,8 @@ def withdraw(row: Invitation, *, actor: Actor) -> None:
 def accept(row: Invitation, user: User, *, actor: Actor) -> None:
     """Make the person a member. Who is one already keeps the role."""
     with transaction.atomic():
+        # The account first, as whoever invites or closes it does: else two of them wait for each other.
+        list(Account._base_manager.select_for_update().filter(pk=row.account_id).values_list("pk"))
         _lock_open(row, or_expired=False)
         if not Membership.objects.filter(account=row.account, user=user).exists():
             set_role(row.account, user, row.role, actor=actor)

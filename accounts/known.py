@@ -41,7 +41,8 @@ class KnownKey:
         self.key, self.account, self.catalogue = key, account, catalogue
         self.versions = Versions(catalogue.version, account.version, key.version)
         self.confirmed = 0.0  # monotonic seconds: when Redis last said that these versions are in force
-        plan = catalogue.plans.get(account.plan)
+        is_over = key.is_over or account.state == "closed"  # nothing is taken, and no counter is kept
+        plan = None if is_over else catalogue.plans.get(account.plan)
         self._limits = (
             limits_in_force(plan.limits, account.overrides, account.plan_since, key.limits) if plan is not None else ()
         )

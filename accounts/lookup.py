@@ -38,6 +38,7 @@ UNKNOWN_SECONDS = 60
 _LUA = Path(__file__).parent / "lua"
 PUBLISH = Script(script(_LUA / "publish.lua"))
 RAISE = Script(script(_LUA / "raise.lua"))
+BURY = Script(script(_LUA / "bury.lua"))
 
 Found = TypeVar("Found")
 _LOOK_CATALOGUE = pack("HGET", names.CATALOGUE, names.FACTS)
@@ -58,7 +59,7 @@ class Lookup:
         self.link = link
         self.pepper = peppers[0]
         self.peppers = {pepper.id: pepper for pepper in peppers}
-        link.knows(TAKE, REPAY, PUBLISH, RAISE)
+        link.knows(TAKE, REPAY, PUBLISH, RAISE, BURY)
         self.catalogue: CatalogueFacts | None = None
         self._known: OrderedDict[str, KnownKey] = OrderedDict()
         self._imported: OrderedDict[bytes, str] = OrderedDict()  # digest → public id
@@ -291,16 +292,27 @@ class Onlooker(Lookup):
 
 
 def publish_account(account_id: str, part: snapshot.Part) -> list[bytes]:
-    """The command that stores an account's facts and loads its calendar counters."""
+    """The command that stores an account's facts and loads its calendar counters, or gives them back."""
     fields = [names.VERSION, names.FACTS, names.LOADED]
+    if part.buried is not None:
+        return [_bury(account_id, fields, part, account_id)]
     return [PUBLISH.command([names.account(account_id)], [*fields, part.version, part.json, *_counters(part)])]
 
 
 def publish_key(public_id: str, part: snapshot.Part) -> list[bytes]:
-    """The commands that store a key's facts, load its calendar counters, and lead to it if it was imported."""
+    """The commands that store a key's facts, load its calendar counters or give them back, and lead to it if it was
+    imported."""
     fields = [names.field(kind, public_id) for kind in (names.VERSION, names.FACTS, names.LOADED)]
-    facts = PUBLISH.command([names.account(public_id[:8])], [*fields, part.version, part.json, *_counters(part)])
+    if part.buried is not None:
+        facts = _bury(public_id[:8], fields, part, public_id[8:])
+    else:
+        facts = PUBLISH.command([names.account(public_id[:8])], [*fields, part.version, part.json, *_counters(part)])
     return [facts, *(pack("SET", names.imported(digest), public_id) for digest in part.imported)]
+
+
+def _bury(account_id: str, fields: list[str], part: snapshot.Part, subject: str) -> bytes:
+    assert part.buried is not None
+    return BURY.command([names.account(account_id)], [*fields, part.version, part.json, subject, *part.buried])
 
 
 def publish_catalogue(part: snapshot.Part, partitions: list[str], *, together: int = 1) -> list[bytes]:

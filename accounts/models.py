@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import ValidationError
-from django.core.validators import MinValueValidator, RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Coalesce, Lower
@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from accounts import keys
 from quotas.guarded import BulkChangeRefused, GuardedManager
-from quotas.models import AmountPerWindow, Plan, amount_constraints
+from quotas.models import MOST_MAX_KEYS, AmountPerWindow, Plan, amount_constraints
 
 MOST_METADATA_BYTES = 8192
 DEEPEST_METADATA = 20
@@ -41,6 +41,10 @@ class Account(models.Model):
     name = models.CharField(max_length=200, unique=True)
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="accounts")
     plan_since = models.DateTimeField(editable=False, help_text="When it came to this plan.")
+    max_keys = models.PositiveIntegerField(
+        "most keys", null=True, blank=True, validators=[MaxValueValidator(MOST_MAX_KEYS)],
+        help_text="How many keys it may have that are neither revoked nor expired. Empty: as many as its plan says.",
+    )  # fmt: skip
     suspended_at = models.DateTimeField(null=True, blank=True)
     closed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

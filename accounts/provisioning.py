@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from enum import Enum
+from typing import Any, Final, Literal
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -17,6 +18,15 @@ from accounts.services import Actor, Refused, account_state, costs_of, hold, rec
 from quotas.models import Catalogue, Plan
 
 Status = Literal["active", "suspended", "closed"]
+
+
+class Keep(Enum):
+    """What None cannot say where it is a value: leave it as it is."""
+
+    KEEP = "keep"
+
+
+KEEP: Final = Keep.KEEP
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,7 @@ class Wanted:
     status: Status | None = None
     overrides: Mapping[str, Override] | None = None
     external_id: str | None = None
+    max_keys: int | Keep | None = KEEP  # None: as the plan says
 
 
 def put_account(external_id: str, wanted: Wanted, *, actor: Actor) -> tuple[Account, bool, Publication]:
@@ -66,8 +77,10 @@ def set_account(account: Account, wanted: Wanted, *, actor: Actor) -> Publicatio
         after = account_state(account)
         if before != after:
             record_act(actor, "account.set", account.public_id, account=account, before=before, after=after)
-        # Also if nothing is different: who repeats it because the first answer was "pending" wants it published.
-        publication.of_account(account)
+        if (before["state"] == "closed") is not (account.state == "closed"):
+            publication.of_account_with_keys(account)
+        else:  # also if nothing is different: who repeats it because the first answer was "pending" wants it published
+            publication.of_account(account)
     return publication
 
 
@@ -112,6 +125,8 @@ def _apply(account: Account, wanted: Wanted) -> None:
         account.name = wanted.name.strip()
     if wanted.external_id is not None:
         account.external_id = wanted.external_id
+    if wanted.max_keys is not KEEP:
+        account.max_keys = wanted.max_keys
     if wanted.plan is not None and wanted.plan != account.plan.name:
         account.plan, account.plan_since = plan_named(wanted.plan), now
     if wanted.status is not None and wanted.status != account.state:

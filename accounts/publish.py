@@ -16,7 +16,7 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 
 from accounts import snapshot
-from accounts.lookup import PUBLISH, RAISE, publish_account, publish_catalogue, publish_key
+from accounts.lookup import BURY, PUBLISH, RAISE, publish_account, publish_catalogue, publish_key
 from accounts.models import Account, ApiKey, OutboxRow
 from quotas import names, store
 from quotas.models import Catalogue, UsageHour
@@ -24,7 +24,7 @@ from quotas.pipe import unpack
 
 log = logging.getLogger(__name__)
 
-_SOURCES = {script.sha.encode(): script.source for script in (PUBLISH, RAISE)}
+_SOURCES = {script.sha.encode(): script.source for script in (PUBLISH, RAISE, BURY)}
 _BATCH = 500
 _FEW = 10  # below that, keys are published one by one
 _WAIT_MILLISECONDS = 100
@@ -75,6 +75,18 @@ class Publication:
     def of_account(self, account: Account) -> None:
         """This transaction changes the account or its overrides."""
         self._raise(account, OutboxRow.Part.ACCOUNT, account.public_id)
+
+    def of_account_with_keys(self, account: Account) -> None:
+        """This transaction closes or reopens the account, which the facts of all its keys follow from."""
+        self.of_account(account)
+        rows = models_base(ApiKey).filter(account=account, revoked_at=None)  # of the others nothing is left to change
+        rows.update(version=F("version") + 1, changed_at=timezone.now())
+        keys = rows.values_list("public_id", "version")
+        made = [OutboxRow(part=OutboxRow.Part.KEY, subject=subject, version=version) for subject, version in keys]
+        OutboxRow.objects.bulk_create(made, batch_size=_BATCH)
+        if account.closed_at is None or len(made) <= _BATCH:
+            self.rows += made
+        # Else the worker shrinks them: that the account is closed is all that the gate must know at once.
 
     def of_catalogue(self) -> None:
         """This transaction changes models, plans or their limits."""

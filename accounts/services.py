@@ -16,7 +16,7 @@ from django.db.models import Count, F, Q
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts import keys
+from accounts import caps, keys
 from accounts.models import (
     Account,
     AccountOverride,
@@ -32,6 +32,7 @@ from accounts.models import (
     new_member_id,
 )
 from accounts.publish import Publication, change, models_base
+from accounts.refused import Refused as Refused  # noqa: PLC0414  doors know it from here
 from quotas import names, rules, store
 from quotas.limits import EVERY_MODEL, Limit
 from quotas.models import Catalogue, Plan, ServedModel
@@ -65,10 +66,6 @@ class Actor:
     def address_of(request: HttpRequest) -> str:
         """The client's, which `authsvc.proxies` has found behind trusted proxies."""
         return str(request.META.get("REMOTE_ADDR") or "")[:45]
-
-
-class Refused(ValueError):
-    """The act makes no sense as things stand; the text says what to do instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +143,13 @@ def close_account(account: Account, *, actor: Actor) -> Publication:
     )
 
 
+def cap_keys(account: Account, most: int | None, *, actor: Actor) -> Publication:
+    """Let the account have so many living keys; None: as many as its plan says. Keys that it has stay."""
+    return _change_account(
+        account, "account.cap_keys", actor, lambda locked: {} if locked.max_keys == most else {"max_keys": most}
+    )
+
+
 def rename_account(account: Account, name: str, *, actor: Actor) -> Publication:
     return _change_account(account, "account.rename", actor, lambda locked: {"name": name.strip()})
 
@@ -168,6 +172,8 @@ def override_limit(
                 raise Refused(f"The plan {account.plan.name} has no limit named {name!r}; it has: {known}.")
             overridden = replace(limit.value(), amount=amount, burst=limit.burst if burst is None else burst)
             hold([overridden], costs_of(account.plan, None))
+            if existing is None:
+                caps.require_room_for_an_override(account)
             override = existing or AccountOverride(account=account, limit_name=name)
             override.amount, override.burst = amount, burst
             override.full_clean()
@@ -180,12 +186,15 @@ def override_limit(
 def set_role(account: Account, user: User, role: str | None, *, actor: Actor) -> None:
     """Give a person a role in the account; None takes the membership away. The gate knows nothing of people."""
     with transaction.atomic():
+        models_base(Account).select_for_update().get(pk=account.pk)  # so that two cannot pass the cap at once
         existing = account.memberships.filter(user=user).first()
         before = {"user": user.get_username(), "role": existing.role} if existing else None
         if role is None:
             if existing is not None:
                 existing.delete()
         else:
+            if existing is None:
+                caps.require_room_for_a_member(account)
             member = existing or Membership(account=account, user=user)
             member.role = role
             member.full_clean()
@@ -261,6 +270,7 @@ def issue_key(
         public_id = account.public_id + key_id if key_id else keys.new_key_id(account.public_id)
         if ApiKey.objects.filter(public_id=public_id).exists():
             raise Refused(f"The key {public_id} was issued already, and its secret was shown then.")
+        caps.require_room_for_a_key(account)
         key = ApiKey(account=account, public_id=public_id, created_by=actor.user)
         _set(
             key,
@@ -285,10 +295,14 @@ def issue_key(
 def change_key(key: ApiKey, *, actor: Actor, **changes: Any) -> Publication:
     """Change name, models, networks, methods, limits, expires_at or metadata: only what is given."""
     with change() as publication:
+        if "expires_at" in changes:
+            _lock(key.account)  # an expired key that lives again counts; before the key's lock, as everybody does
         _lock(key)
-        before = key_state(key)
+        before, was_living = key_state(key), caps.is_living(key)
         limits = changes.pop("limits", None)
         _set(key, **changes)
+        if caps.is_living(key) and not was_living:
+            caps.require_room_for_a_key(key.account)
         key.full_clean()
         key.save(update_fields=_CHANGEABLE)
         if limits is not None:
@@ -306,7 +320,7 @@ def check_key(**changes: Any) -> None:
 def rotate_key(
     key: ApiKey, *, grace: timedelta, actor: Actor, version: int | None = None, secret: str | None = None
 ) -> Issued:
-    """Give the key a new secret; the old ones live on for the grace of 0 to 7 days.
+    """Give the key a new secret. The one before lives on for the grace of 0 to 7 days; those before that end now.
 
     A form brings the key's version with it, so that sending it twice rotates once.
     """
@@ -318,11 +332,15 @@ def rotate_key(
             raise Refused(f"The key {key.public_id} is revoked: issue a new one.")
         if version not in (None, key.version):
             raise Refused(f"The key {key.public_id} has changed since this form was opened: open it again.")
-        ends = timezone.now() + grace
-        for old in key.secrets.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=ends)):
-            old.expires_at = ends
-            old.save(update_fields=["expires_at"])
+        now = timezone.now()
+        ends = now + grace
+        for place, old in enumerate(key.secrets.order_by("-id")):
+            end = ends if place == 0 else now
+            if old.expires_at is None or old.expires_at > end:
+                old.expires_at = end
+                old.save(update_fields=["expires_at"])
         new = _add_secret(key, secret)
+        _forget_old_secrets(key)
         publication.of_key(key)
         _record(actor, "key.rotate", key.account, key.public_id, None, {"old_until": ends.isoformat()})
     return Issued(key, new.text, publication)
@@ -370,6 +388,10 @@ def import_key(account: Account, *, name: str, digest_of_text: bytes, start: str
     """Take over a key of another system by its SHA-256; gates take it with AUTHSVC_IMPORTED_KEYS=1."""
     pepper = peppers()[0]
     with change() as publication:
+        _lock(account)
+        if account.closed_at:
+            raise Refused(f"The account {account.name} is closed: it gets no new keys.")
+        caps.require_room_for_a_key(account)
         key = ApiKey(account=account, public_id=keys.new_key_id(account.public_id), created_by=actor.user)
         _set(key, name=name)
         key.full_clean(exclude=["public_id"])
@@ -446,8 +468,10 @@ def _change_account(
             account.full_clean()
             account.save(update_fields=list(fields))
             _record(actor, act, account, account.public_id, before, account_state(account))
-        # Also the second time: who repeats it because the first answer was "pending" wants it published.
-        publication.of_account(account)
+        if (before["state"] == "closed") is not (account.state == "closed"):
+            publication.of_account_with_keys(account)
+        else:  # also the second time: who repeats it because the first answer was "pending" wants it published
+            publication.of_account(account)
     return publication
 
 
@@ -489,6 +513,7 @@ def _known_models(models: Sequence[str] | None, plan: Plan | None) -> list[str] 
     if models is None:
         return None
     wanted = list(dict.fromkeys(models))
+    caps.at_most(caps.MOST_MODELS, len(wanted), "models")
     unknown = set(wanted) - set(ServedModel.objects.filter(slug__in=wanted).values_list("slug", flat=True))
     if unknown:
         named = ", ".join(slug or "''" for slug in sorted(unknown))[:200]
@@ -499,6 +524,7 @@ def _known_models(models: Sequence[str] | None, plan: Plan | None) -> list[str] 
 
 
 def _networks(networks: Sequence[str]) -> list[str]:
+    caps.at_most(caps.MOST_NETWORKS, len(networks), "networks")
     try:
         return [str(ip_network(network.strip())) for network in networks]
     except ValueError as error:
@@ -516,6 +542,7 @@ def _methods(methods: Sequence[str]) -> list[str]:
 
 def _narrow(key: ApiKey, limits: Sequence[Limit]) -> None:
     """Make these the key's own limits. One whose counter stays is counted since when it was."""
+    caps.at_most(caps.MOST_LIMITS, len(limits), "limits")
     wanted = [replace(limit, scope="key") for limit in limits]
     hold(wanted, costs_of(key.account.plan, key.narrowed_to))
     since = {}
@@ -561,6 +588,12 @@ def _add_secret(key: ApiKey, secret: str | None) -> keys.NewKey:
     return new
 
 
+def _forget_old_secrets(key: ApiKey) -> None:
+    """Keep the newest of a key's secrets, and an imported one, whose digest says that it was imported already."""
+    newest = key.secrets.order_by("-id").values_list("pk", flat=True)[: caps.KEPT_SECRETS]
+    models_base(KeySecret).filter(key=key, is_imported=False).exclude(pk__in=list(newest)).delete()
+
+
 def _record(actor: Actor, act: str, account: Account | None, subject: str, before: Any, after: Any) -> None:
     AuditEvent.objects.create(
         actor=actor.name, address=actor.address, act=act, subject=subject,
@@ -575,6 +608,7 @@ def account_state(account: Account) -> dict[str, Any]:
         "plan": account.plan.name,
         "state": account.state,
         "overrides": {o.limit_name: o.amount for o in account.overrides.all()},
+        "max_keys": account.max_keys,
     }
 
 

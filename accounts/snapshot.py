@@ -18,7 +18,7 @@ from accounts.facts import account_from_json
 from accounts.models import Account, ApiKey, KeySecret
 from quotas import names
 from quotas.facts import catalogue_from_json, limit_to_json
-from quotas.limits import EVERY_MODEL, SECOND, Limit, calendar_window, hour_of
+from quotas.limits import CALENDAR, EVERY_MODEL, SECOND, UNITS, Limit, calendar_window, hour_of
 from quotas.models import Catalogue, Plan, ServedModel, UsageHour
 from quotas.terms import limits_in_force
 
@@ -44,6 +44,7 @@ class Part:
     json: str
     counters: tuple[Counter, ...] = ()
     imported: tuple[str, ...] = ()  # digests by which a key of another system is found
+    buried: tuple[str, ...] | None = None  # of one that is over: calendar counters that it may have had
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,8 @@ def _included(plan: Plan, slugs: Iterable[str], left_out: set[str]) -> set[str]:
 
 
 def read_account(account: Account, catalogue: Part) -> Part:
+    if account.closed_at is not None:
+        return _closed(account, catalogue)
     text = _dump(
         {
             "public_id": account.public_id,
@@ -143,6 +146,8 @@ def read_account(account: Account, catalogue: Part) -> Part:
 
 def read_key(key: ApiKey, account: Part, catalogue: Part, *, was_used: bool = True) -> Part:
     """`was_used`: whether usage knows the key; one that it does not know costs no query for each limit."""
+    if key.revoked_at is not None or key.account.closed_at is not None:
+        return _over(key, catalogue)
     own = [limit.as_limit("key") for limit in key.limits.all()]
     limits = [limit for limit in _limits(catalogue, account.json, own) if limit.scope == "key"]
     text = _dump(
@@ -164,6 +169,36 @@ def read_key(key: ApiKey, account: Part, catalogue: Part, *, was_used: bool = Tr
     imported = tuple(s.digest for s in key.secrets.all() if s.is_imported)
     counters = _counters(key.public_id, Q(key=key.public_id), limits, was_used=was_used)
     return Part(key.version, text, tuple(counters), imported)
+
+
+def _closed(account: Account, catalogue: Part) -> Part:
+    """What the gate needs of a closed account, in a form that the version before can read."""
+    text = _dump(
+        {
+            "public_id": account.public_id, "version": account.version, "state": account.state,
+            "plan": account.plan.name, "plan_since": 0, "overrides": {},
+        }
+    )  # fmt: skip
+    return Part(account.version, text, buried=_all_counters(catalogue))
+
+
+def _over(key: ApiKey, catalogue: Part) -> Part:
+    """What the gate needs of a key that is revoked or of a closed account: no secret, nothing it was narrowed to."""
+    revoked = key.revoked_at is not None
+    text = _dump(
+        {
+            "public_id": key.public_id, "version": key.version, "secrets": [], "models": None, "networks": [],
+            "methods": [], "limits": [], "expires": None if revoked else _seconds(key.expires_at), "revoked": revoked,
+        }
+    )  # fmt: skip
+    imported = tuple(s.digest for s in key.secrets.all() if s.is_imported)
+    return Part(key.version, text, imported=imported, buried=_all_counters(catalogue))
+
+
+def _all_counters(catalogue: Part) -> tuple[str, ...]:
+    """Every calendar counter there can be, also of limits that a plan or key had before."""
+    models = (EVERY_MODEL, *_parsed(catalogue.json).models)
+    return tuple(f"{model}:{unit}:{window}" for model in models for unit in UNITS for window in CALENDAR)
 
 
 def _limits(catalogue: Part, account_json: str, own: Iterable[Limit]) -> tuple[Limit, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from math import ceil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from quotas import names, store
 log = logging.getLogger(__name__)
 
 MICROSECONDS = 1_000_000
+IPV6_PREFIX = 64  # what one customer of a provider has at the least, and may take any address of
 _SOURCE = store.script(Path(__file__).parent / "lua" / "throttle.lua")
 
 
@@ -44,11 +46,31 @@ class Throttle:
         return ceil(int(waiting) / MICROSECONDS)
 
 
+def network_of(address: str) -> str:
+    """What an address counts as: itself for IPv4, also when written as IPv6, and its /64 for IPv6."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(found, IPv6Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(IPv6Network((int(found), IPV6_PREFIX), strict=False))
+
+
+# All but guesses count per account: else whoever makes more credentials may do more. What an operator does counts per
+# token or person, since one token acts for every account (accounts/api/resource.py).
 # What nobody can guess, and what stays pending anyway, goes on without Redis; mail to strangers does not.
-GUESSES = Throttle(name="guesses", calls=60, seconds=60, goes_on_without_redis=True)  # per address: wrong credentials
-ISSUES = Throttle(name="issues", calls=600, seconds=60, goes_on_without_redis=True)  # per caller: new secrets
-EXPORTS = Throttle(name="exports", calls=20, seconds=3600, goes_on_without_redis=True)  # per account
-EXPLANATIONS = Throttle(name="explanations", calls=120, seconds=60, goes_on_without_redis=True)  # per caller
-LOOKS = Throttle(name="looks", calls=600, seconds=60, goes_on_without_redis=True)  # per caller: what is left of limits
-IMPORTS = Throttle(name="imports", calls=60, seconds=3600, goes_on_without_redis=True)  # per caller: uploads
-INVITATIONS = Throttle(name="invitations", calls=60, seconds=3600, goes_on_without_redis=False)  # per account: mails
+GUESSES = Throttle(name="guesses", calls=60, seconds=60, goes_on_without_redis=True)  # per network: wrong credentials
+ISSUES = Throttle(name="issues", calls=600, seconds=60, goes_on_without_redis=True)  # new secrets
+DAYS_ISSUES = Throttle(name="issues_of_a_day", calls=1000, seconds=86_400, goes_on_without_redis=True)  # the same
+WRITES = Throttle(name="writes", calls=120, seconds=60, goes_on_without_redis=True)  # all other changes
+OPERATORS_WRITES = Throttle(
+    name="operators_writes", calls=1200, seconds=60, goes_on_without_redis=True
+)  # of an operator
+EXPORTS = Throttle(name="exports", calls=20, seconds=3600, goes_on_without_redis=True)
+EXPLANATIONS = Throttle(name="explanations", calls=120, seconds=60, goes_on_without_redis=True)
+LOOKS = Throttle(name="looks", calls=600, seconds=60, goes_on_without_redis=True)  # what is left of limits
+IMPORTS = Throttle(name="imports", calls=20, seconds=86_400, goes_on_without_redis=True)  # uploads
+INVITATIONS = Throttle(name="invitations", calls=60, seconds=3600, goes_on_without_redis=False)  # mails

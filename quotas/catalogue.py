@@ -14,11 +14,11 @@ from django.utils import timezone
 
 from quotas import limits, rules
 from quotas.limits import EVERY_MODEL, Limit
-from quotas.models import SEGMENT, SLUG, Catalogue, Plan, PlanLimit, ServedModel
+from quotas.models import MAX_KEYS, MOST_MAX_KEYS, SEGMENT, SLUG, Catalogue, Plan, PlanLimit, ServedModel
 
 _TOP = ("default_plan", "models", "plans")
 _MODEL = ("title", "cost", "path", "enabled", "auto_include")
-_PLAN = ("title", "models", "auto_include", "limits")
+_PLAN = ("title", "models", "auto_include", "max_keys", "limits")
 _EXAMPLES = {"name": '"minute"', "per": '"key" or "account"', "amount": "60", "window": '"minute"'}
 _LIMIT = ("name", "per", "amount", "window", "unit", "model", "burst", "shadow")
 
@@ -95,6 +95,7 @@ class PlanEntry:
     models: tuple[str, ...]
     limits: tuple[Limit, ...]
     auto_include: bool = False  # of a plan of every model: new ones too
+    max_keys: int = MAX_KEYS  # living keys that an account may have
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +195,14 @@ class _Reader:
         self._costs_fit(found, included, models, where)
         return PlanEntry(
             name, self._value(raw, "title", str, "", where), tuple(included), tuple(found),
-            self._auto_include(raw, included, where),
+            self._auto_include(raw, included, where), self._max_keys(raw, where),
         )  # fmt: skip
+
+    def _max_keys(self, raw: dict[str, Any], where: str) -> int:
+        value: int = self._value(raw, "max_keys", int, MAX_KEYS, where)
+        if not 1 <= value <= MOST_MAX_KEYS:
+            self._fault(where, f"max_keys = {value!r} is no whole number between 1 and {MOST_MAX_KEYS}", "max_keys")
+        return value
 
     def _auto_include(self, raw: dict[str, Any], included: list[str], where: str) -> bool:
         wanted: bool = self._value(raw, "auto_include", bool, False, where)
@@ -411,6 +418,11 @@ def apply_plan(entry: PlanEntry) -> Iterator[str]:
         if not is_new:
             included = "named models" if not everything else "every model" + (", new ones too" * entry.auto_include)
             yield f"plan {entry.name}: {included}, title {entry.title!r}"
+    if row.max_keys != entry.max_keys:
+        if not is_new:
+            yield f"plan {entry.name}: max_keys {row.max_keys} → {entry.max_keys}"
+        row.max_keys = entry.max_keys
+        row.save(update_fields=["max_keys"])
     wanted = set() if everything else set(entry.models)
     present = set(row.served_models.values_list("slug", flat=True))
     if wanted != present:

@@ -14,6 +14,8 @@ from django.utils import timezone
 from quotas import limits
 from quotas.guarded import GuardedManager
 
+MAX_KEYS = 100  # of an account, where its plan does not say
+MOST_MAX_KEYS = 1_000_000
 SLUG = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 SEGMENT = r"[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,127}"
 _is_slug = RegexValidator(
@@ -102,6 +104,11 @@ class Plan(models.Model):
         help_text="Of a plan of every model: also new ones that were found in Traefik and are named nowhere yet.",
     )  # fmt: skip
     served_models = models.ManyToManyField(ServedModel, blank=True, related_name="plans")
+    max_keys = models.PositiveIntegerField(
+        "most keys", default=MAX_KEYS, db_default=MAX_KEYS,
+        validators=[MinValueValidator(1), MaxValueValidator(MOST_MAX_KEYS)],
+        help_text="How many keys an account may have that are neither revoked nor expired.",
+    )  # fmt: skip
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = GuardedManager()

@@ -16,15 +16,16 @@ from rest_framework.response import Response
 from accounts.api.access import Action, Caller, allowed_to, find, role_in, seen_by
 from accounts.api.fields import AnySerializer, Moment, Strict, Text, Whole
 from accounts.api.paging import PageQuery, Pages, order_of
-from accounts.api.resource import View, answer, body_of, query_of
+from accounts.api.resource import View, answer, body_of, count_write, query_of
+from accounts.caps import MOST_OVERRIDES
 from accounts.models import Account
 from accounts.provisioning import Override, Wanted, overrides_of, put_account, set_account
 from quotas.limits import MOST_BURST, MOST_CALENDAR
+from quotas.models import MOST_MAX_KEYS
 
 STATES = ("active", "suspended", "closed")
 EXTERNAL_ID = r"^[A-Za-z0-9._~:@|+-]{1,200}\Z"
 EXTERNAL_ID_WORDS = "Use 1 to 200 of A-Z a-z 0-9 . _ ~ : @ | + -."
-MOST_OVERRIDES = 100
 
 
 class AccountPages(Pages):
@@ -56,6 +57,7 @@ class OneAccount(View):
         """Change what is sent: owners and admins the name, operators everything. `overrides` is the whole map."""
         changes = body_of(request, AccountChange, partial=True)
         account = find_to_set(self.caller, changes, public_id=id)
+        count_write(self.caller, account)
         publication = set_account(account, wanted_of(changes), actor=self.caller.actor)
         return answer(publication, 200, shown(self.caller, account))
 
@@ -78,6 +80,7 @@ class ByExternalId(View):
         if not re.match(EXTERNAL_ID, external_id):
             raise serializers.ValidationError({"external_id": EXTERNAL_ID_WORDS})
         changes = body_of(request, ProvisionIn, partial=True)
+        count_write(caller, None)
         account, was_made, publication = put_account(external_id, wanted_of(changes), actor=caller.actor)
         return answer(publication, 201 if was_made else 200, shown(caller, account))
 
@@ -87,6 +90,7 @@ _ACTIONS = {
     "name": Action.RENAME_ACCOUNT,
     "plan": Action.ASSIGN_PLAN,
     "overrides": Action.ASSIGN_PLAN,
+    "max_keys": Action.ASSIGN_PLAN,
     "status": Action.PROVISION_ACCOUNT,
     "external_id": Action.PROVISION_ACCOUNT,
 }
@@ -168,6 +172,10 @@ class ProvisionIn(Strict):
     plan = Text(max_length=63, required=False, help_text="Of a new account by default the catalogue's default plan.")
     status = serializers.ChoiceField(choices=STATES, required=False, help_text="`closed` is for good.")
     overrides = OverrideMap(required=False)
+    max_keys = Whole(
+        min_value=0, max_value=MOST_MAX_KEYS, allow_null=True, required=False,
+        help_text="How many keys it may have that are neither revoked nor expired; null: as many as its plan says.",
+    )  # fmt: skip
 
 
 class AccountChange(ProvisionIn):
@@ -183,6 +191,7 @@ class AccountOut(AnySerializer):
     status = serializers.ChoiceField(choices=STATES, source="state")
     role = serializers.SerializerMethodField(help_text="Yours in it; null for programs and operators.")
     overrides = serializers.SerializerMethodField()
+    max_keys = serializers.IntegerField(allow_null=True, help_text="Of its own; null: as its plan says.")
     created_at = Moment()
     suspended_at = Moment(allow_null=True)
     closed_at = Moment(allow_null=True)

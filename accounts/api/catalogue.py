@@ -100,6 +100,7 @@ class PlanOut(AnySerializer):
     id = serializers.CharField(source="name")
     title = serializers.CharField(allow_blank=True)
     models = serializers.SerializerMethodField(help_text='`["*"]`: every model but new ones.')
+    max_keys = serializers.IntegerField(help_text="Keys that an account may have, neither revoked nor expired.")
     limits = PlanLimitOut(many=True, source="limits.all")
 
     def get_models(self, plan: Plan) -> list[str]:

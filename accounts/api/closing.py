@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from accounts.api.access import Action, find_account
 from accounts.api.fields import Strict, Text
-from accounts.api.resource import View, answer, body_of, take_from
+from accounts.api.resource import View, answer, body_of, count_write, take_from
 from accounts.closing import close_and_erase, export
 from accounts.throttles import EXPORTS
 
@@ -39,6 +39,7 @@ class Close(View):
         account = find_account(self.caller, Action.CLOSE_ACCOUNT, id)
         if body_of(request, CloseIn)["confirm"] != account.public_id:
             raise serializers.ValidationError({"confirm": "Write the account's id: closing cannot be undone."})
+        count_write(self.caller, account)
         return answer(close_and_erase(account, actor=self.caller.actor), 204, {"id": account.public_id})
 
 

@@ -11,7 +11,7 @@ from accounts.api.access import Caller, with_implied
 from accounts.credentials import OPERATOR_SCOPES, find_credential
 from accounts.models import ManagementKey, OperatorToken, User
 from accounts.services import Actor
-from accounts.throttles import GUESSES
+from accounts.throttles import GUESSES, network_of
 
 REALM = 'Bearer realm="authsvc"'
 # What Django's permissions let somebody do in the admin, they may do here.
@@ -40,7 +40,7 @@ class Bearer(BaseAuthentication):
         credential = find_credential(text.strip(" "), timezone.now())
         address = address_of(request)
         if credential is None:
-            if wait := GUESSES.wait(address):
+            if wait := GUESSES.wait(network_of(address)):
                 raise Throttled(wait)
             raise NotValid
         if isinstance(credential, ManagementKey):

@@ -76,6 +76,7 @@ _ACCOUNT = {
     "status": "active",
     "role": "owner",
     "overrides": {"month": {"amount": 20000, "burst": None}},
+    "max_keys": None,
     "created_at": "2030-10-01T08:00:00Z",
     "suspended_at": None,
     "closed_at": None,
@@ -122,6 +123,7 @@ BODIES: Mapping[type, Any] = {
         "plan": "pro",
         "status": "active",
         "overrides": {"month": {"amount": 20000}},
+        "max_keys": 500,
     },
     closing.CloseIn: {"confirm": ACCOUNT_ID},
     explain.ExplainIn: {"key": KEY_ID, "path": "/en_core_web_sm/ner", "method": "POST", "address": "203.0.113.7"},
@@ -215,6 +217,6 @@ ANSWERS: Mapping[type, Any] = {
         "cost": 1,
         "enabled": True,
     },
-    catalogue.PlanOut: {"id": "pro", "title": "Pro", "models": ["*"], "limits": [_PLAN_LIMIT]},
+    catalogue.PlanOut: {"id": "pro", "title": "Pro", "models": ["*"], "max_keys": 100, "limits": [_PLAN_LIMIT]},
     audit.AuditOut: _EVENT,
 }

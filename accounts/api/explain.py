@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from accounts.api.access import Action, Caller, find
 from accounts.api.fields import AnySerializer, Strict, Text
 from accounts.api.limits import LimitLeft
-from accounts.api.resource import View, body_of, take_from
+from accounts.api.resource import View, body_of, counted_for, take_from
 from accounts.models import ApiKey
 from accounts.throttles import EXPLANATIONS
 from authsvc.gate.explain import ANYWHERE, Call, Explanation, explain, in_words
@@ -24,20 +24,20 @@ class Explain(View):
     def post(self, request: Request) -> Response:
         """The ordered checks with their outcomes, and what each limit has left. Nothing is taken or counted."""
         self.caller.require(Action.EXPLAIN)
-        take_from(EXPLANATIONS, self.caller.reference)
         wanted = body_of(request, ExplainIn)
         string = wanted.pop("string", "")
         key_id = wanted.pop("key", "")
-        if key_id:
-            _find_key(self.caller, key_id)
+        # Whose key a string is, only the explanation tells: it counts for the person who asks.
+        account = _find_key(self.caller, key_id).account if key_id else None
+        take_from(EXPLANATIONS, counted_for(self.caller, account))
         explained = explain(Call(key_id=key_id, text=string, **wanted))
         if string:
             _refuse_of_others(self.caller, explained)
         return Response(in_words(explained))
 
 
-def _find_key(caller: Caller, public_id: str) -> None:
-    find(caller, Action.EXPLAIN, ApiKey.objects.all(), "account__", public_id=public_id)
+def _find_key(caller: Caller, public_id: str) -> ApiKey:
+    return find(caller, Action.EXPLAIN, ApiKey.objects.select_related("account"), "account__", public_id=public_id)
 
 
 def _refuse_of_others(caller: Caller, explained: Explanation) -> None:

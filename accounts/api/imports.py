@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 from rest_framework import serializers
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.parsers import BaseParser, MultiPartParser
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -19,15 +19,24 @@ from accounts.api.access import Action, allowed_to, find, find_account
 from accounts.api.fields import AnySerializer, Moment, Strict, Text, YesOrNo
 from accounts.api.keys import account_to_act_for
 from accounts.api.paging import PageQuery, Pages
-from accounts.api.resource import TooLarge, View, query_of, take_from
+from accounts.api.resource import TooLarge, View, counted_for, query_of, take_from
 from accounts.api.sheets import Csv, streamed
+from accounts.caps import most_keys_of
 from accounts.import_jobs import receive
 from accounts.imports import LONGEST_LINE, SWITCHED_OFF, Unreadable
 from accounts.models import Account, ImportJob, ImportLine
 from accounts.throttles import IMPORTS
 
 MOST_UPLOAD_BYTES = settings.FILE_UPLOAD_MAX_MEMORY_SIZE  # beyond that Django would write keys to a disk
+LEAST_LINES = 1000  # that an upload of an account may have, whatever it may have of keys
 _TOO_LARGE = f"An upload has {MOST_UPLOAD_BYTES // 1024 // 1024} MB at most: split it, or use manage.py import_keys."
+
+
+class SwitchedOff(APIException):
+    """Before the body is read: keys that no gate takes are none to keep, nor to go through."""
+
+    status_code = 403
+    default_detail = "Imports are switched off here. The operator switches them on with AUTHSVC_IMPORTED_KEYS=1."
 
 
 class CsvUpload(BaseParser):
@@ -54,17 +63,28 @@ class Imports(View):
     def post(self, request: Request) -> Response:
         """Upload a file: text/csv, or multipart/form-data with the field `file`. The worker goes through it."""
         self.caller.require(Action.IMPORT_KEYS)
+        if not settings.IMPORTED_KEYS:
+            raise SwitchedOff
         query = query_of(request, ImportQuery)
         account = self._account(query.get("account"))
-        take_from(IMPORTS, self.caller.reference)
+        take_from(IMPORTS, counted_for(self.caller, account))
         upload = request.data.get("file")
         if not hasattr(upload, "readline"):
             raise ValidationError({"file": "Send the file as text/csv, or as multipart/form-data in the field `file`."})
         try:
-            job = receive(_lines(upload), actor=self.caller.actor, account=account, dry_run=query.get("dry_run", False))
+            job = receive(
+                _lines(upload), actor=self.caller.actor, account=account, dry_run=query.get("dry_run", False),
+                most=self._most_lines(account),
+            )  # fmt: skip
         except Unreadable as error:
             raise ValidationError({"file": str(error)}) from error
         return Response(ImportOut(job).data, status=202, headers={"Location": f"{request.path}{job.public_id}/"})
+
+    def _most_lines(self, account: Account | None) -> int | None:
+        """Twice the keys that the account may have: a second upload of a file has many that are there already."""
+        if account is None or self.caller.is_operator:
+            return None  # as many as an upload has room for
+        return max(LEAST_LINES, 2 * most_keys_of(account))
 
     def _account(self, public_id: str | None) -> Account | None:
         """The account of all lines; an operator need not name one, and then each line does."""

@@ -19,7 +19,8 @@ from accounts.api.access import Action, Caller, allowed_to, find, find_account, 
 from accounts.api.fields import AnySerializer, Metadata, Moment, Strict, Text, TextList, Whole, YesOrNo
 from accounts.api.idempotency import Made, once
 from accounts.api.paging import PageQuery, Pages, order_of
-from accounts.api.resource import View, answer, body_of, query_of, take_from
+from accounts.api.resource import View, answer, body_of, count_new_secret, count_write, query_of
+from accounts.caps import MOST_LIMITS, MOST_MODELS, MOST_NETWORKS
 from accounts.models import Account, ApiKey
 from accounts.services import (
     LONGEST_GRACE,
@@ -31,12 +32,8 @@ from accounts.services import (
     revoke_key,
     rotate_key,
 )
-from accounts.throttles import ISSUES
 from quotas import limits, rules
 from quotas.limits import EVERY_MODEL, Limit
-
-MOST_LIMITS = MOST_MODELS = 100
-MOST_NETWORKS = 100
 
 
 class KeyPages(Pages):
@@ -63,7 +60,7 @@ class Keys(View):
         account = account_to_act_for(caller, Action.ISSUE_KEY, wanted.pop("account", None))
 
         def make(secret: str | None) -> Made:
-            take_from(ISSUES, caller.reference)
+            count_new_secret(caller, account)
             return _made(201, issue_key(account, actor=caller.actor, secret=secret, **wanted))
 
         return once(request, caller, settings.KEY_PREFIX, make)
@@ -78,24 +75,26 @@ class Key(View):
         """Change what is sent and leave the rest. `limits` is the whole list."""
         key = key_to_change(self.caller, id)
         changes = body_of(request, KeyChange, partial=True)
+        count_write(self.caller, key.account)
         publication = change_key(key, actor=self.caller.actor, **changes)
         return answer(publication, 200, shown(key))
 
     def delete(self, request: Request, id: str) -> Response:
         """Revoke a key: after 204 its next request is refused."""
         key = key_to_change(self.caller, id)
+        count_write(self.caller, key.account)
         return answer(revoke_key(key, actor=self.caller.actor), 204, {"id": key.public_id})
 
 
 class Rotate(View):
     def post(self, request: Request, id: str) -> Response:
-        """Give a key a new secret; the old one works until the grace is over."""
+        """Give a key a new secret; the old one works until the grace is over, those before it end now."""
         caller = self.caller
         key = key_to_change(caller, id)
         grace = timedelta(seconds=body_of(request, RotateIn)["grace_seconds"])
 
         def make(secret: str | None) -> Made:
-            take_from(ISSUES, caller.reference)
+            count_new_secret(caller, key.account)
             return _made(200, rotate_key(key, grace=grace, actor=caller.actor, secret=secret))
 
         return once(request, caller, settings.KEY_PREFIX, make)
@@ -105,6 +104,7 @@ class EndRotation(View):
     def post(self, request: Request, id: str) -> Response:
         """End the grace of old secrets now: their next request is refused."""
         key = key_to_change(self.caller, id)
+        count_write(self.caller, key.account)
         publication = end_rotation(key, actor=self.caller.actor)
         return answer(publication, 200, shown(key))
 

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 
 from accounts.api.access import Action, find
 from accounts.api.fields import AnySerializer, Strict, Text
-from accounts.api.resource import View, query_of, take_from
+from accounts.api.resource import View, counted_for, query_of, take_from
 from accounts.models import ApiKey
 from accounts.throttles import LOOKS
 from authsvc.gate.answer import rate_limit
@@ -27,8 +27,9 @@ class Limits(View):
     def get(self, request: Request) -> Response:
         """The gate's own numbers; nothing is taken. Limits in shadow are not shown, as in the gate's headers."""
         query = query_of(request, LimitsQuery)
-        take_from(LOOKS, self.caller.reference)
-        key = find(self.caller, Action.READ_USAGE, ApiKey.objects.all(), "account__", public_id=query["key"])
+        rows = ApiKey.objects.select_related("account")
+        key = find(self.caller, Action.READ_USAGE, rows, "account__", public_id=query["key"])
+        take_from(LOOKS, counted_for(self.caller, key.account))
         try:
             look = look_at_limits(key.public_id, query["model"])
         except Unanswered as error:

@@ -14,10 +14,9 @@ from accounts.api.fields import AnySerializer, Moment, Strict, Text, YesOrNo
 from accounts.api.idempotency import Made, once
 from accounts.api.keys import account_to_act_for
 from accounts.api.paging import PageQuery, Pages, order_of
-from accounts.api.resource import View, body_of, query_of, take_from
+from accounts.api.resource import View, body_of, count_new_secret, count_write, query_of
 from accounts.credentials import MANAGEMENT, MANAGEMENT_SCOPES, make_management_key, prefix_of, revoke_credential
 from accounts.models import ManagementKey
-from accounts.throttles import ISSUES
 
 
 class ManagementKeyPages(Pages):
@@ -46,7 +45,7 @@ class ManagementKeys(View):
         account = account_to_act_for(caller, Action.WRITE_MANAGEMENT_KEYS, wanted.pop("account", None))
 
         def make(secret: str | None) -> Made:
-            take_from(ISSUES, caller.reference)
+            count_new_secret(caller, account)
             row, text = make_management_key(account, actor=caller.actor, secret=secret, **wanted)
             return Made(201, _shown(row), account.public_id, subject=row.public_id, text=text)
 
@@ -62,6 +61,7 @@ class OneManagementKey(View):
     def delete(self, request: Request, id: str) -> Response:
         """Revoke a management key: its next request is refused."""
         row = find(self.caller, Action.WRITE_MANAGEMENT_KEYS, _rows(), "account__", public_id=id)
+        count_write(self.caller, row.account)
         revoke_credential(row, actor=self.caller.actor)
         return Response(status=204)
 

@@ -13,7 +13,7 @@ from accounts.api.access import Action, Caller, find_account, role_in
 from accounts.api.accounts import require_operator
 from accounts.api.fields import AnySerializer, Moment, Strict, Text
 from accounts.api.paging import PageQuery, Pages, order_of
-from accounts.api.resource import View, body_of, query_of, take_from
+from accounts.api.resource import View, body_of, count_write, query_of, take_from
 from accounts.invitations import invite, resend, withdraw
 from accounts.models import Account, Invitation, Membership, User
 from accounts.services import change_member, set_role
@@ -46,6 +46,7 @@ class Members(View):
         user = User.objects.filter(username=wanted["username"]).first()
         if user is None:
             raise serializers.ValidationError({"username": "There is no such user: invite the person by mail."})
+        count_write(self.caller, owner)
         if member := _members_of(owner).filter(user=user).first():
             change_member(member, wanted["role"], actor=self.caller.actor)  # the last owner stays one here, too
         else:
@@ -64,6 +65,7 @@ class Member(View):
         owner = find_account(caller, Action.WRITE_MEMBERS, account)
         member, role = _member(owner, id), body_of(request, RoleIn)["role"]
         _may_touch(caller, owner, member.role, role)
+        count_write(caller, owner)
         change_member(member, role, actor=caller.actor)
         return Response(MemberOut(_member(owner, id)).data)
 
@@ -76,6 +78,7 @@ class Member(View):
             if not caller.may(Action.WRITE_MEMBERS, role_in(owner)):
                 raise PermissionDenied
             _may_touch(caller, owner, member.role)
+        count_write(caller, owner)
         change_member(member, None, actor=caller.actor)
         return Response(status=204)
 
@@ -110,6 +113,7 @@ class OneInvitation(View):
         owner = find_account(self.caller, Action.WRITE_MEMBERS, account)
         row = _invitation(owner, id)
         _may_touch(self.caller, owner, row.role)
+        count_write(self.caller, owner)
         withdraw(row, actor=self.caller.actor)
         return Response(status=204)
 

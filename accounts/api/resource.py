@@ -25,8 +25,9 @@ from accounts.api.access import Caller
 from accounts.api.credentials import Bearer, Session
 from accounts.api.paging import Pages
 from accounts.api.problems import problem_of
+from accounts.models import Account
 from accounts.publish import Publication
-from accounts.throttles import Throttle
+from accounts.throttles import DAYS_ISSUES, ISSUES, OPERATORS_WRITES, WRITES, Throttle
 
 MOST_BODY_BYTES = 256 * 1024
 
@@ -135,6 +136,23 @@ def take_from(throttle: Throttle, who: str) -> None:
     """Count a sensitive call; 429 if there were too many."""
     if wait := throttle.wait(who):
         raise Throttled(wait)
+
+
+def counted_for(caller: Caller, account: Account | None) -> str:
+    """Whose throttle a call takes from: the account's, whichever of its people or programs asks; an operator's own."""
+    return caller.reference if account is None or caller.is_operator else account.public_id
+
+
+def count_write(caller: Caller, account: Account | None) -> None:
+    """Count a change, once the caller may make it: those who may not must not use up the account's."""
+    take_from(OPERATORS_WRITES if caller.is_operator else WRITES, counted_for(caller, account))
+
+
+def count_new_secret(caller: Caller, account: Account) -> None:
+    """Count a new key or rotation: each leaves a row that stays, so a day's are bounded too. Operators are trusted."""
+    take_from(ISSUES, counted_for(caller, account))
+    if not caller.is_operator:
+        take_from(DAYS_ISSUES, account.public_id)
 
 
 def answer(publication: Publication, status: int, body: dict[str, Any]) -> Response:

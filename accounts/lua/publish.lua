@@ -12,7 +12,7 @@
 -- it took over), so its versions mean nothing here until they are raised above those in Redis.
 --
 -- The only writer of facts, for those who change them and for gates that refill Redis alike, so an older copy can
--- never replace a newer one. Counters are written where they are absent, and raised where the ledger knows more, as
+-- never replace a newer one, but for bury.lua, which stores those of a part that is over. Counters are written where they are absent, and raised where the ledger knows more, as
 -- after an old copy of Redis was restored; they are never lowered: what the take script has counted since stays.
 
 local there = redis.call('HMGET', KEYS[1], ARGV[1], ARGV[2])
@@ -25,7 +25,12 @@ elseif there[2] ~= ARGV[5] then
   wrote = -1
 end
 
-if ARGV[3] ~= '' then
+-- A key without secrets and an account that is closed take nothing any more: a reader that came late must not load
+-- again what bury.lua has given back.
+local now = wrote == 1 and ARGV[5] or there[2] or ''
+local is_over = string.find(now, '"secrets":[]', 1, true) or string.find(now, '"state":"closed"', 1, true)
+
+if ARGV[3] ~= '' and not is_over then
   local clock = redis.call('TIME')
   redis.call('HSETNX', KEYS[1], ARGV[3], clock[1] .. string.format('%06d', tonumber(clock[2])))
   for i = 6, #ARGV, 6 do

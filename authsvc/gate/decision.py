@@ -144,7 +144,7 @@ Rule = tuple[Verdict, Says, Literal["facts", "call"]]
 # facts alone, or also the call and its time. Of `k`, the known key; `s`, its secret that was presented; `m`, the model
 # at the path; `r`, the request. What needs a model comes after UNKNOWN_MODEL. `explain` asks this same table.
 RULES: tuple[Rule, ...] = (
-    (Verdict.WRONG_SECRET, lambda k, s, m, r, now: s is None, "facts"),
+    (Verdict.WRONG_SECRET, lambda k, s, m, r, now: s is None and not _is_over(k), "facts"),
     (Verdict.REVOKED_KEY, lambda k, s, m, r, now: k.key.revoked, "facts"),
     (Verdict.EXPIRED_KEY, lambda k, s, m, r, now: k.key.has_expired(now) or bool(s and s.has_ended(now)), "call"),
     (Verdict.ACCOUNT_CLOSED, lambda k, s, m, r, now: k.account.state == "closed", "facts"),
@@ -156,6 +156,12 @@ RULES: tuple[Rule, ...] = (
     (Verdict.MODEL_NOT_ALLOWED, lambda k, s, m, r, now: m is not None and not k.may_use(m), "facts"),
     (Verdict.COST_OVER_BURST, lambda k, s, m, r, now: m is not None and not k.fits(m), "facts"),
 )
+
+
+def _is_over(known: KnownKey) -> bool:
+    """Of a key that is over nobody keeps the secrets: why it is refused is all that is left to say. One without secrets
+    that is neither revoked nor of a closed account is just being published again, and refused meanwhile."""
+    return known.key.is_over and (known.key.revoked or known.account.state == "closed")
 
 
 def _rules_left(

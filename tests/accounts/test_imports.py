@@ -150,6 +150,7 @@ def test_keys_imported_before_the_pepper_changed_are_there_already(account, sett
 
 
 def test_two_that_import_the_same_file_at_once_import_each_key_once(account):
+    services.cap_keys(account, 1000, actor=ACTOR)
     lines = file_of(*(f"acme,n,{key_number(number)}" for number in range(200)))
 
     def both(_) -> int:
@@ -164,6 +165,7 @@ def test_two_that_import_the_same_file_at_once_import_each_key_once(account):
 
 
 def test_a_batch_costs_the_same_number_of_queries_however_many_keys_it_has(account, django_assert_max_num_queries):
+    services.cap_keys(account, 1000, actor=ACTOR)
     for size in (20, 400):
         lines = file_of(*(f"acme,n,{key_number(size * 1000 + number)}" for number in range(size)))
         with django_assert_max_num_queries(45):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, transaction
+from django.utils import timezone
 
 from accounts import publish, services, snapshot
 from accounts.lookup import PUBLISH, RAISE
@@ -116,6 +118,12 @@ def test_the_catalogues_version_never_falls(redis_db):
 
     assert [run(version) for version in (9, 10, 9, 1, 11)] == [9, 10, 10, 10, 11]
     assert redis_db.get("{zz}:c") == "11"
+
+
+def test_of_two_partitions_the_first_ahead_its_version_is_answered(redis_db):
+    redis_db.set("{aa}:c", 12)
+    assert int(redis_db.eval(RAISE.source, 2, "{aa}:c", "{zz}:c", 11)) == 12
+    assert redis_db.mget("{aa}:c", "{zz}:c") == ["12", "11"]
 
 
 # The outbox
@@ -282,3 +290,34 @@ def test_an_account_moved_in_another_transaction_is_published_as_the_database_ha
     services.rename_account(stale, "renamed", actor=ACTOR)
     version, facts = stored_account(redis_db, account)
     assert (version, facts["plan"]) == (3, "pro")
+
+
+# What changed lately
+
+
+LATELY = {
+    "key": lambda key: services.change_key(key, name="other", actor=ACTOR),
+    "account": lambda key: services.suspend_account(key.account, actor=ACTOR),
+    "catalogue": lambda key: services.change_catalogue(lambda: ["a change"], actor=ACTOR),
+}
+
+
+@pytest.mark.parametrize("part", LATELY)
+def test_what_was_changed_a_moment_ago_is_published_again_and_nothing_else(key, redis_db, part):
+    long_ago, lately = timezone.now() - timedelta(days=2), timezone.now() - timedelta(hours=1)
+    for model in (ApiKey, Account, Catalogue):
+        publish.models_base(model).update(changed_at=long_ago)
+    LATELY[part](key)
+    redis_db.flushdb()
+    assert publish.publish_changed_since(lately) == 1
+    assert redis_db.exists(names.CATALOGUE) == (part == "catalogue")
+
+
+@pytest.mark.parametrize("part", ["key", "account", "catalogue"])
+def test_a_version_that_was_raised_above_redis_counts_as_a_change(key, account, redis_db, part):
+    long_ago, lately = timezone.now() - timedelta(days=2), timezone.now() - timedelta(hours=1)
+    for model in (ApiKey, Account, Catalogue):
+        publish.models_base(model).update(changed_at=long_ago)
+    subject = {"key": key.public_id, "account": account.public_id, "catalogue": ""}[part]
+    publish._raise_above(publish.Conflict(part, subject, 10**15))
+    assert publish.publish_changed_since(lately) == 1

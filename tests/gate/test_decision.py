@@ -114,6 +114,15 @@ def test_an_unknown_key_asks_the_database_once_a_minute_and_redis_each_time(ask,
     assert dict(counted) == {"round trips": 1}
 
 
+def test_the_mark_of_an_unknown_key_ends_within_a_minute(ask, account, redis_db):
+    from accounts.keys import new_key
+    from accounts.services import peppers
+
+    stranger = account.public_id + "0" * 8
+    ask(new_key(stranger, "ask", peppers()[0]).text)
+    assert 1 <= redis_db.ttl(names.unknown(stranger)) <= 60
+
+
 def test_unknown_keys_evict_no_good_facts(ask, issued, costs, settings):
     from accounts.keys import new_account_id, new_key, new_key_id
 

@@ -47,6 +47,7 @@ def imported(path: Path) -> tuple[str, int]:
 
 def test_100000_keys_are_imported_in_bounded_memory_and_work(account, tmp_path, settings, ask):  # noqa: F811
     settings.IMPORTED_KEYS = True
+    services.cap_keys(account, KEYS, actor=ACTOR)
     write(tmp_path / "few.csv", account.public_id, range(1000))
     _, for_few = imported(tmp_path / "few.csv")
     write(tmp_path / "many.csv", account.public_id, range(KEYS))

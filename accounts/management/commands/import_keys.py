@@ -67,12 +67,13 @@ class Command(OperatorCommand):
 
     def _import(self, lines: Iterator[str], report: Any, *, dry_run: bool) -> bool:
         count: Counter[str] = Counter()
+        promised: Counter[str] = Counter()
         told = 0
         is_pending = False
         read = read_lines(lines)
         while batch := list(islice(read, BATCH)):
             wanted = [line for line in batch if isinstance(line, Line)]
-            outcomes, publication = import_lines(wanted, actor=ACTOR, dry_run=dry_run)
+            outcomes, publication = import_lines(wanted, actor=ACTOR, dry_run=dry_run, promised=promised)
             is_pending |= publication.is_pending
             for outcome in sorted([*outcomes, *(line for line in batch if isinstance(line, Outcome))]):
                 count[outcome.word] += 1

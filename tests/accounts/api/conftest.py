@@ -8,6 +8,11 @@ from tests.accounts.api.conformance import compared
 
 
 @pytest.fixture(autouse=True)
+def _imports_are_switched_on(settings):
+    settings.IMPORTED_KEYS = True
+
+
+@pytest.fixture(autouse=True)
 def _as_the_schema_says(monkeypatch):
     with compared(monkeypatch):
         yield

@@ -10,11 +10,13 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 
-from accounts.models import Account, ApiKey, ImportJob, ManagementKey
+from accounts import services
+from accounts.models import Account, ApiKey, ImportJob
 from accounts.publish import models_base
-from accounts.throttles import IMPORTS as IMPORTS_AN_HOUR
-from tests.accounts.api.callers import member_of, operator, program_of
+from accounts.throttles import IMPORTS as IMPORTS_A_DAY
+from tests.accounts.api.callers import fill, member_of, operator, program_of
 from tests.accounts.test_imports import key_number
+from tests.conftest import ACTOR
 from tests.gate.conftest import ask  # noqa: F401
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -95,8 +97,56 @@ def test_a_customer_cannot_import_into_another_account(program, pro_account):
     assert upload(program, query=f"?account={pro_account.public_id}").status_code == 404
 
 
-def test_it_says_when_gates_refuse_imported_keys(program):
-    assert "AUTHSVC_IMPORTED_KEYS=1" in upload(program).json()["warning"]
+@pytest.mark.parametrize("who", ["program", "operator"])
+def test_where_imports_are_switched_off_an_upload_is_refused_before_it_is_read(account, settings, who, monkeypatch):
+    settings.IMPORTED_KEYS = False
+    monkeypatch.setattr("accounts.api.imports.receive", lambda *args, **more: 1 / 0)
+    monkeypatch.setattr("accounts.api.imports.CsvUpload.parse", lambda *args, **more: 1 / 0)
+    answer = upload(operator("keys:write") if who == "operator" else program_of(account, "keys:write"))
+    assert answer.status_code == 403
+    assert "AUTHSVC_IMPORTED_KEYS=1" in answer.json()["detail"]
+    assert not ImportJob.objects.exists()
+
+
+def test_an_import_of_before_says_when_gates_refuse_imported_keys(program, settings):
+    where = upload(program)["Location"]
+    settings.IMPORTED_KEYS = False
+    assert "AUTHSVC_IMPORTED_KEYS=1" in program.get(where).json()["warning"]
+
+
+def test_lines_beyond_the_keys_an_account_may_have_are_reported_and_imported_by_a_second_upload(program, account):
+    services.cap_keys(account, 3, actor=ACTOR)
+    text = "name,key\n" + "".join(f"k{number},{key_number(number)}\n" for number in range(5))
+    where = upload(program, text)["Location"]
+    turn()
+    refused = program.get(f"{where}report/").json()["results"]
+    assert [line["line"] for line in refused] == [5, 6]
+    assert all("3 that are neither revoked nor expired" in line["why"] for line in refused)
+    services.cap_keys(account, 5, actor=ACTOR)
+    where = upload(program, text)["Location"]
+    turn()
+    done = program.get(where).json()
+    assert (done["imported"], done["already_there"], done["refused"]) == (2, 3, 0)
+
+
+def test_a_dry_run_says_the_same_of_lines_beyond_the_cap_over_many_batches(program, account, monkeypatch):
+    monkeypatch.setattr("accounts.import_jobs.BATCH", 2)
+    services.cap_keys(account, 3, actor=ACTOR)
+    text = "name,key\n" + "".join(f"k{number},{key_number(number)}\n" for number in range(7))
+    where = upload(program, text, "?dry_run=true")["Location"]
+    turn()
+    done = program.get(where).json()
+    assert (done["state"], done["imported"], done["refused"]) == ("done", 3, 4)
+
+
+def test_an_upload_has_at_most_twice_the_lines_of_the_keys_an_account_may_have(program, account, monkeypatch):
+    monkeypatch.setattr("accounts.api.imports.LEAST_LINES", 1)
+    services.cap_keys(account, 2, actor=ACTOR)
+    text = "name,key\n" + "".join(f"k{number},{key_number(number)}\n" for number in range(5))
+    answer = upload(program, text)
+    assert answer.status_code == 400 and "more than 4 lines" in answer.json()["errors"][0]["detail"]
+    assert not ImportJob.objects.exists()
+    assert upload(operator("keys:write"), text, f"?account={account.public_id}").status_code == 202
 
 
 def test_an_import_is_in_the_audit_log_by_the_name_of_who_uploaded_it(account):
@@ -145,9 +195,8 @@ def test_no_key_is_logged_or_answered(program, caplog, capfd):
     assert "sk-other-" not in said
 
 
-def test_uploads_without_end_are_slowed_down(program):
-    for _ in range(IMPORTS_AN_HOUR.calls):
-        assert IMPORTS_AN_HOUR.wait(f"management_key:{ManagementKey.objects.get().public_id}") == 0
+def test_uploads_without_end_are_slowed_down(program, account, redis_db):
+    fill(redis_db, IMPORTS_A_DAY, account.public_id)
     answer = upload(program)
     assert (answer.status_code, ImportJob.objects.exists()) == (429, False)
     assert int(answer["Retry-After"]) > 0

@@ -1,0 +1,283 @@
+"""How much one account may have, by every way in, and that those who ask at once cannot pass it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.core.management import CommandError, call_command
+from django.db import connections
+from django.utils import timezone
+
+from accounts import caps, services
+from accounts.credentials import make_management_key, make_operator_token
+from accounts.models import Account, ApiKey, AuditEvent, KeySecret, User
+from accounts.publish import models_base
+from accounts.refused import Refused
+from quotas.catalogue import BadCatalogue
+from quotas.limits import Limit
+from quotas.models import Plan
+from tests.accounts.api.callers import operator, post, program_of
+from tests.conftest import ACTOR, CATALOGUE
+from tests.gate.conftest import ask  # noqa: F401
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ACCOUNTS, KEYS = "/api/v1/accounts/", "/api/v1/keys/"
+
+
+def issue(account, **more):
+    return services.issue_key(account, name="k", actor=ACTOR, **more)
+
+
+@pytest.fixture
+def capped(account):
+    """The account, with room for two keys."""
+    services.cap_keys(account, 2, actor=ACTOR)
+    return account
+
+
+# Keys
+
+
+def test_a_plan_allows_100_keys_unless_it_says_otherwise(catalogue):
+    assert {plan.max_keys for plan in Plan.objects.all()} == {100}
+    lines = catalogue(CATALOGUE.replace("[plans.free]", "[plans.free]\n    max_keys = 7"))
+    assert lines == ["plan free: max_keys 100 → 7"]
+    assert Plan.objects.get(name="free").max_keys == 7
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1000001", "true", '"many"', "1.5"])
+def test_a_plans_max_keys_is_a_whole_number_in_range(catalogue, value):
+    with pytest.raises(BadCatalogue, match="max_keys"):
+        catalogue(CATALOGUE.replace("[plans.free]", f"[plans.free]\n    max_keys = {value}"))
+
+
+def test_an_account_gets_as_many_keys_as_its_plan_allows_and_is_told_what_to_do(catalogue, account):
+    catalogue(CATALOGUE.replace("[plans.free]", "[plans.free]\n    max_keys = 2"))
+    issue(account)
+    issue(account)
+    with pytest.raises(Refused, match=r"as many keys as the plan free allows: 2 .* Revoke .* higher max_keys"):
+        issue(account)
+    services.cap_keys(account, 3, actor=ACTOR)
+    issue(account)
+    with pytest.raises(Refused, match="as many keys as it may have: 3"):
+        issue(account)
+
+
+def test_revoked_and_expired_keys_leave_room(capped):
+    first, second = issue(capped).key, issue(capped).key
+    services.revoke_key(first, actor=ACTOR)
+    models_base(ApiKey).filter(pk=second.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+    issue(capped)
+    issue(capped)
+    with pytest.raises(Refused):
+        issue(capped)
+
+
+def test_an_expired_key_that_would_live_again_needs_room(capped):
+    expired = issue(capped).key
+    models_base(ApiKey).filter(pk=expired.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+    issue(capped)
+    other = issue(capped).key
+    for ends in (None, timezone.now() + timedelta(days=1)):
+        with pytest.raises(Refused, match="as many keys"):
+            services.change_key(ApiKey.objects.get(pk=expired.pk), expires_at=ends, actor=ACTOR)
+    services.change_key(other, expires_at=timezone.now() + timedelta(days=1), actor=ACTOR)
+    services.revoke_key(other, actor=ACTOR)
+    services.change_key(ApiKey.objects.get(pk=expired.pk), expires_at=None, actor=ACTOR)
+
+
+def test_those_who_issue_at_once_cannot_pass_the_cap(account):
+    services.cap_keys(account, 5, actor=ACTOR)
+
+    def try_to(_) -> bool:
+        try:
+            issue(Account.objects.get(pk=account.pk))
+        except Refused:
+            return False
+        finally:
+            connections.close_all()
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(try_to, range(24))) == 5
+    assert ApiKey.objects.count() == 5
+
+
+def by_operators_token(account):
+    answer = post(operator("keys:write"), KEYS, account=account.public_id, name="k")
+    assert (answer.status_code, answer.json()["type"].rpartition("/")[2]) == (409, "conflict")
+    assert "max_keys" in answer.json()["detail"]
+
+
+def by_management_key(account):
+    answer = post(program_of(account, "keys:write"), KEYS, name="k")
+    assert answer.status_code == 409 and "max_keys" in answer.json()["detail"]
+
+
+def by_the_command(account):
+    with pytest.raises(CommandError, match="max_keys"):
+        call_command("issue_key", account=account.name, name="k", stdout=StringIO())
+
+
+def by_import_key(account):
+    with pytest.raises(Refused, match="max_keys"):
+        services.import_key(account, name="k", digest_of_text=b"x" * 32, start="x", actor=ACTOR)
+
+
+@pytest.mark.parametrize("way", [by_operators_token, by_management_key, by_the_command, by_import_key])
+def test_every_way_in_is_bound(capped, way):
+    issue(capped)
+    issue(capped)
+    way(capped)
+    assert ApiKey.objects.count() == 2
+
+
+def test_an_operator_raises_and_drops_the_override_and_it_is_in_the_audit_log(account):
+    billing = operator("plans:assign")
+    url = f"{ACCOUNTS}{account.public_id}/"
+    answer = billing.patch(url, {"max_keys": 500}, content_type="application/json")
+    assert (answer.status_code, answer.json()["max_keys"]) == (200, 500)
+    event = AuditEvent.objects.latest("id")
+    assert event.before and event.after
+    assert (event.act, event.before["max_keys"], event.after["max_keys"]) == ("account.set", None, 500)
+    assert billing.patch(url, {"name": "x"}, content_type="application/json").status_code == 403
+    answer = billing.patch(url, {"max_keys": None}, content_type="application/json")
+    assert (answer.status_code, answer.json()["max_keys"]) == (200, None)
+
+
+def test_what_leaves_max_keys_out_leaves_it_as_it_is(account):
+    both = operator("plans:assign", "accounts:write")
+    url = f"{ACCOUNTS}by-external-id/cus_1"
+    assert both.put(url, {"plan": "free", "max_keys": 7}, content_type="application/json").json()["max_keys"] == 7
+    assert both.put(url, {"plan": "pro"}, content_type="application/json").json()["max_keys"] == 7
+
+
+def test_a_tenant_cannot_raise_its_own_cap(account):
+    from tests.accounts.api.callers import member_of
+
+    answer = member_of(account, "owner").patch(
+        f"{ACCOUNTS}{account.public_id}/", {"max_keys": 500}, content_type="application/json"
+    )
+    assert answer.status_code == 403
+
+
+# What a key may have
+
+
+NETWORKS = [f"203.0.113.{number}" for number in range(21)]
+LIMITS = [
+    Limit(name=f"l{number}", scope="key", amount=5, window=window, unit=unit, model=model)
+    for number, (window, unit, model) in enumerate(
+        [(w, u, m) for w in ("minute", "hour", "day") for u in ("requests", "units") for m in ("*", "sm")]
+    )
+]
+TOO_MUCH = {
+    "networks": NETWORKS,
+    "limits": LIMITS[:11],
+    "models": ["sm"] + [f"m{number}" for number in range(100)],
+}
+
+
+@pytest.mark.parametrize("field", TOO_MUCH)
+def test_a_key_has_a_bounded_number_of_each_thing(account, issued, field):
+    for act in (
+        lambda **more: issue(account, **more),
+        lambda **more: services.change_key(issued.key, actor=ACTOR, **more),
+    ):
+        with pytest.raises(ValidationError, match=f"A key has at most .* {field}"):
+            act(**{field: TOO_MUCH[field]})
+    assert ApiKey.objects.count() == 1
+
+
+def test_a_key_may_have_all_that_it_may_have(account):
+    issue(account, networks=NETWORKS[:20], limits=LIMITS[:10])
+
+
+def test_an_older_key_with_more_may_still_be_renamed(issued):
+    models_base(ApiKey).filter(pk=issued.key.pk).update(networks=NETWORKS)
+    services.change_key(ApiKey.objects.get(), name="other", actor=ACTOR)
+    assert ApiKey.objects.get().networks == NETWORKS
+
+
+# Secrets
+
+
+def works(ask, *texts: str) -> list[bool]:  # noqa: F811
+    return [ask(text).status == 200 for text in texts]
+
+
+def rotate(key, grace: timedelta) -> str:
+    return services.rotate_key(key, grace=grace, actor=ACTOR).text
+
+
+def test_after_seven_days_and_then_none_no_old_secret_works(issued, ask):  # noqa: F811
+    second = rotate(issued.key, timedelta(days=7))
+    assert works(ask, issued.text, second) == [True, True]
+    third = rotate(issued.key, timedelta(0))
+    assert works(ask, issued.text, second, third) == [False, False, True]
+
+
+def test_after_many_rotations_the_newest_secret_and_the_one_before_work(issued, ask):  # noqa: F811
+    texts = [issued.text, *(rotate(issued.key, timedelta(days=7)) for _ in range(7))]
+    assert works(ask, *texts) == [False] * 6 + [True] * 2
+    assert KeySecret.objects.count() == caps.KEPT_SECRETS
+
+
+def test_a_longer_grace_gives_the_one_before_no_more_than_its_own(issued):
+    rotate(issued.key, timedelta(days=7))
+    services.end_rotation(issued.key, actor=ACTOR)
+    ended = KeySecret.objects.earliest("id").expires_at
+    rotate(issued.key, timedelta(days=7))
+    assert KeySecret.objects.earliest("id").expires_at == ended
+
+
+def test_the_row_of_an_imported_secret_outlives_its_rotations(account):
+    key = services.import_key(account, name="k", digest_of_text=b"x" * 32, start="x", actor=ACTOR).key
+    for _ in range(6):
+        rotate(key, timedelta(0))
+    assert KeySecret.objects.filter(is_imported=True).count() == 1
+    assert KeySecret.objects.count() == caps.KEPT_SECRETS + 1
+
+
+# What else an account may have
+
+
+def test_an_account_has_a_bounded_number_of_management_keys_and_a_revoked_one_leaves_room(account, monkeypatch):
+    from accounts.credentials import revoke_credential
+
+    monkeypatch.setattr(caps, "MOST_MANAGEMENT_KEYS", 2)
+    first, _ = make_management_key(account, name="k", scopes=["keys:read"], actor=ACTOR)
+    make_management_key(account, name="k", scopes=["keys:read"], actor=ACTOR)
+    with pytest.raises(Refused, match="2 management keys"):
+        make_management_key(account, name="k", scopes=["keys:read"], actor=ACTOR)
+    revoke_credential(first, actor=ACTOR)
+    make_management_key(account, name="k", scopes=["keys:read"], actor=ACTOR)
+
+
+def test_there_is_a_bounded_number_of_operator_tokens(account, monkeypatch):
+    monkeypatch.setattr(caps, "MOST_OPERATOR_TOKENS", 1)
+    make_operator_token(name="k", scopes=["keys:write"], actor=ACTOR)
+    with pytest.raises(Refused, match="1 operator tokens"):
+        make_operator_token(name="k", scopes=["keys:write"], actor=ACTOR)
+
+
+def test_an_account_has_a_bounded_number_of_members(account, monkeypatch):
+    monkeypatch.setattr(caps, "MOST_MEMBERS", 1)
+    first, second = User.objects.create_user("a"), User.objects.create_user("b")
+    services.set_role(account, first, "owner", actor=ACTOR)
+    with pytest.raises(Refused, match="1 members"):
+        services.set_role(account, second, "viewer", actor=ACTOR)
+    services.set_role(account, first, "admin", actor=ACTOR)
+
+
+def test_an_account_has_a_bounded_number_of_overrides(account, monkeypatch):
+    monkeypatch.setattr(caps, "MOST_OVERRIDES", 1)
+    services.override_limit(account, "minute", 7, actor=ACTOR)
+    services.override_limit(account, "minute", 8, actor=ACTOR)
+    with pytest.raises(Refused, match="1 overrides"):
+        services.override_limit(account, "month", 7, actor=ACTOR)
