@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_network
 
+from accounts.networks import Network, plain_network, read_address
 from quotas.facts import limit_from_json
 from quotas.limits import Limit
 
@@ -27,7 +28,7 @@ class KeyFacts:
     version: int
     secrets: tuple[SecretFacts, ...]
     models: frozenset[str] | None
-    networks: tuple[IPv4Network | IPv6Network, ...]
+    networks: tuple[Network, ...]
     methods: frozenset[str]
     limits: tuple[Limit, ...]
     expires: float | None  # seconds since 1970
@@ -44,9 +45,8 @@ class KeyFacts:
     def admits_address(self, address: str) -> bool:
         if not self.networks:
             return True
-        client = ip_address(address)
-        mapped = getattr(client, "ipv4_mapped", None)
-        return any((mapped or client) in network for network in self.networks)
+        client = read_address(address)
+        return any(client in network for network in self.networks)
 
     def admits_method(self, method: str) -> bool:
         return not self.methods or method in self.methods
@@ -81,7 +81,7 @@ def key_from_json(text: str | bytes) -> KeyFacts:
             SecretFacts(s["id"], bytes.fromhex(s["digest"]), s["pepper"], s["until"]) for s in value["secrets"]
         ),
         models=None if value["models"] is None else frozenset(value["models"]),
-        networks=tuple(map(ip_network, value["networks"])),
+        networks=tuple(plain_network(ip_network(network)) for network in value["networks"]),
         methods=frozenset(value["methods"]),
         limits=tuple(map(limit_from_json, value["limits"])),
         expires=value["expires"],

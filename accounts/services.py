@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from ipaddress import ip_network
 from typing import Any
 
 from django.conf import settings
@@ -31,6 +30,7 @@ from accounts.models import (
     User,
     new_member_id,
 )
+from accounts.networks import HINT, read_networks
 from accounts.publish import Publication, change, models_base
 from accounts.refused import Refused as Refused  # noqa: PLC0414  doors know it from here
 from quotas import names, rules, store
@@ -526,11 +526,9 @@ def _known_models(models: Sequence[str] | None, plan: Plan | None) -> list[str] 
 def _networks(networks: Sequence[str]) -> list[str]:
     caps.at_most(caps.MOST_NETWORKS, len(networks), "networks")
     try:
-        return [str(ip_network(network.strip())) for network in networks]
+        return [str(network) for network in read_networks(networks)]
     except ValueError as error:
-        raise ValidationError(
-            {"networks": f"{error}. Write an address or a network such as 203.0.113.0/24."}
-        ) from error
+        raise ValidationError({"networks": f"{error}. {HINT}"}) from error
 
 
 def _methods(methods: Sequence[str]) -> list[str]:

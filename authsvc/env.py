@@ -6,11 +6,12 @@ import os
 import re
 import secrets
 from datetime import timedelta
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+
+from accounts.networks import Network, read_network
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST = timedelta(days=36_500)  # beyond it a moment from now leaves the calendar
@@ -103,12 +104,12 @@ def words(name: str, default: str) -> list[str]:
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
 
 
-def networks(name: str, default: str) -> tuple[IPv4Network | IPv6Network, ...]:
+def networks(name: str, default: str) -> tuple[Network, ...]:
     """Addresses and networks in CIDR form, separated by commas."""
     found = []
     for word in words(name, default):
         try:
-            found.append(ip_network(word))
+            found.append(read_network(word))
         except ValueError as error:
             raise BadSetting(f"{name}: {error}. Write networks such as 172.16.0.0/12, with commas.") from error
     return tuple(found)

@@ -20,6 +20,8 @@ ADVICE = {
     "not_forwarded": "This is a fault of the deployment: ForwardAuth must ask http://GATE/auth/ and send "
     "X-Forwarded-Uri, X-Forwarded-Method and X-Forwarded-For once each.",
     "unclean_path": "Send the path in its plain form: no empty, . or .. segments, and no escapes of / . \\ ; ? # %.",
+    "unclean_query": "Percent-encode everything in the query that is not visible ASCII: é as %C3%A9, a space as %20.",
+    "uri_too_long": "Send long input in the body. Path and query may have 8192 bytes together.",
     "unknown_model": "Check the model's name in the path, in upper and lower case. A disabled model answers the same.",
     "method_not_allowed": "Use a method that the key allows.",
     "address_not_allowed": "Call from one of the networks that the key is narrowed to.",

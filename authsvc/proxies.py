@@ -6,13 +6,11 @@ The gate takes no part in this: Traefik alone asks it, and `authsvc.gate.forward
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
+from accounts.networks import Address, Network, read_address
 
 
 class BehindProxies:
@@ -53,11 +51,9 @@ def find_client(peer: Address, hops: Sequence[str], trusted: Sequence[Network]) 
 
 def _read(text: str) -> Address | None:
     try:
-        address = ip_address(text.strip())
+        return read_address(text.strip())
     except ValueError:
         return None
-    mapped = getattr(address, "ipv4_mapped", None)
-    return mapped or address
 
 
 def _is_in(address: Address, networks: Sequence[Network]) -> bool:

@@ -67,7 +67,7 @@ def _address(stack: Stack, router: Router, where: str, question: Question) -> It
     elif question.pin is None:
         yield Finding(
             Mistake.BAD_PIN, where,
-            "Its address has a ?model= that is no name, or two of them: the gate refuses every request.", right,
+            "The query of its address is not exactly ?model=NAME: the gate refuses every request.", right,
         )  # fmt: skip
 
 

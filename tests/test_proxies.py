@@ -10,6 +10,7 @@ from django.test import Client, RequestFactory
 
 from accounts.models import AuditEvent
 from accounts.services import Actor
+from authsvc import env
 from authsvc.proxies import BehindProxies, find_client
 
 TRAEFIK, BALANCER, CLIENT, FORGED = "172.20.0.3", "10.0.0.9", "203.0.113.7", "198.51.100.1"
@@ -51,12 +52,24 @@ def trusting(settings):
         (TRAEFIK, f"::ffff:{CLIENT}", CLIENT),
         (f"::ffff:{TRAEFIK}", CLIENT, CLIENT),
         ("fd00::3", CLIENT, CLIENT),
+        (TRAEFIK, f"{CLIENT}:4711", CLIENT),  # Azure's gateways write the port
+        (TRAEFIK, f"{FORGED}, {CLIENT}:4711, {BALANCER}:80", CLIENT),
+        (TRAEFIK, "[2001:db8::5]:4711", "2001:db8::5"),
+        (TRAEFIK, f"[::ffff:{CLIENT}]:4711", CLIENT),
+        (TRAEFIK, "fe80::5%eth0", "fe80::5"),
+        (TRAEFIK, f"{CLIENT}:", TRAEFIK),
         (CLIENT, FORGED, CLIENT),  # a stranger says what it likes
         (FORGED, f"{CLIENT}, {TRAEFIK}", FORGED),
     ],
 )
 def test_the_client_is_the_last_address_that_no_trusted_proxy_has(trusting, peer, forwarded_for, client):
     assert seen(peer, x_forwarded_for=forwarded_for)[0] == client
+
+
+def test_a_proxy_that_was_written_as_mapped_ipv4_is_trusted(monkeypatch, settings):
+    monkeypatch.setenv("X", "::ffff:172.20.0.0/112")
+    settings.TRUSTED_PROXIES = env.networks("X", "")
+    assert seen(TRAEFIK, x_forwarded_for=CLIENT)[0] == seen(f"::ffff:{TRAEFIK}", x_forwarded_for=CLIENT)[0] == CLIENT
 
 
 def test_a_long_list_of_forged_addresses_is_not_walked():

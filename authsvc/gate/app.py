@@ -31,6 +31,7 @@ Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 PATH = "/auth/"
 REPAY_SECONDS = 0.5
+MOST_QUERIES_TOLD = 16
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class Gate:
         self._imported = bool(settings.IMPORTED_KEYS)
         self._logs_all = settings.LOG_DECISIONS == "all"
         self._log = DecisionLog()
+        self._queries_told: set[bytes] = set()
         self._repaying: asyncio.Task[None] | None = None
 
     def open(self) -> None:
@@ -73,6 +75,8 @@ class Gate:
         request = read_forwarded(found, twice, query) if path == PATH else Verdict.NOT_FORWARDED
         if isinstance(request, Verdict):
             decision = Decision(request)
+            if request is Verdict.PIN_MISMATCH:
+                decision.why = self._tell_of_query(query)
         else:
             try:
                 decision = await self._decide(request, found, began)
@@ -114,6 +118,13 @@ class Gate:
         except (TimeoutError, StoreUnavailable, FactsUnavailable) as error:
             return Decision(Verdict.CANNOT_DECIDE, why=str(error) or "out of time")
         return Decision(presented) if isinstance(presented, Verdict) else presented
+
+    def _tell_of_query(self, query: bytes) -> str:
+        """A question's own query that is not exactly one pin is the operator's to mend: each is an error, once."""
+        if query not in self._queries_told and len(self._queries_told) < MOST_QUERIES_TOLD:
+            self._queries_told.add(query)
+            log.error("a ForwardAuth asks with the query %r and is refused: write ?model=NAME, alone", query[:200])
+        return "the query of ForwardAuth's address is not exactly ?model=NAME"
 
     async def _repay(self) -> None:
         """Count what passed without Redis, soon after its return."""

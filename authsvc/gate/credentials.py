@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 
-from accounts.keys import FORGED, INCOMPLETE, KeyReader, PresentedKey
+from accounts.keys import FORGED, KeyReader, PresentedKey
 from authsvc.gate.verdict import Verdict
 
 _IMPORTED = re.compile(rb"[\x21-\x7e]{16,512}")
+_SCHEMES = (b"bearer", b"token")
+_BLANK = b" \t"  # what may stand around a header's value (RFC 9110, 5.5)
+_SEAM = re.compile(rb"[\n,]")  # between headers of one name: ours, and what a server that folds them writes
 
 
 class ForeignKey:
@@ -24,30 +27,55 @@ def read_key(
 ) -> PresentedKey | ForeignKey | Verdict:
     """The one key that was presented, or the verdict on what is none: Bearer or Token (RFC 6750, 2.1), or X-Api-Key.
 
-    `Authorization` with another scheme and no X-Api-Key is no key at all.
+    `Authorization` with another scheme is no key at all, and a place that is empty is as if it were not there.
     """
     authorization, text = found.get(b"authorization"), found.get(b"x-api-key")
-    if authorization is not None:
-        if b"\n" in authorization:
-            return Verdict.SEVERAL_KEYS
-        scheme, _, credential = authorization.partition(b" ")
-        if scheme.lower() in (b"bearer", b"token"):
-            if text is not None:
-                return Verdict.SEVERAL_KEYS
-            text = credential.strip(b" ")
-    if text is None:
-        return Verdict.NO_KEY
-    if b"\n" in text or b"," in text:
-        # The comma is what a server that folds repeated headers puts between them (RFC 9110, 5.3).
-        return Verdict.SEVERAL_KEYS
+    is_alone = authorization is None
+    if text is None and authorization is not None:
+        scheme, _, text = authorization.partition(b" ")
+        is_alone = scheme.lower() in _SCHEMES
+    if is_alone and text is not None and (text := text.strip(_BLANK)).startswith(reader.ours):
+        # The usual case. A string with the shape of ours has neither comma nor line break, so there is no second one.
+        key = reader.read(text, trust_crc=trust_crc)
+        if isinstance(key, PresentedKey):
+            return key
+        if key is FORGED:
+            return Verdict.FORGED_KEY
+    given = keys_in(found)
+    if len(given) != 1:
+        return Verdict.SEVERAL_KEYS if given else Verdict.NO_KEY
+    return _read_one(given[0], reader, imported=imported, trust_crc=trust_crc)
+
+
+def _read_one(
+    text: bytes, reader: KeyReader, *, imported: bool, trust_crc: bool
+) -> PresentedKey | ForeignKey | Verdict:
     if not text.startswith(reader.ours):
         if imported and _IMPORTED.fullmatch(text):
             return ForeignKey(text)
         return Verdict.FOREIGN_KEY
     key = reader.read(text, trust_crc=trust_crc)
-    if key is INCOMPLETE:
-        return Verdict.INCOMPLETE_KEY
-    if key is FORGED:
-        return Verdict.FORGED_KEY
-    assert isinstance(key, PresentedKey)
-    return key
+    if isinstance(key, PresentedKey):
+        return key
+    return Verdict.FORGED_KEY if key is FORGED else Verdict.INCOMPLETE_KEY
+
+
+def keys_in(found: dict[bytes, bytes]) -> list[bytes]:
+    """All that stands where a key can. More than one is refused, whether or not they are the same."""
+    return [*_of_authorization(found.get(b"authorization", b"")), *_parts(found.get(b"x-api-key", b""))]
+
+
+def _of_authorization(value: bytes) -> list[bytes]:
+    """The keys in it. What stands beside one counts as another: nobody can tell what it was meant as."""
+    keys, others = [], []
+    for part in _parts(value):
+        scheme, _, credential = part.partition(b" ")
+        if scheme.lower() not in _SCHEMES:
+            others.append(part)
+        elif credential := credential.strip(_BLANK):
+            keys.append(credential)
+    return [*keys, *others] if keys else []
+
+
+def _parts(value: bytes) -> list[bytes]:
+    return [part for one in _SEAM.split(value) if (part := one.strip(_BLANK))]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from ipaddress import ip_address
 from itertools import count
 from secrets import token_hex
 from typing import NamedTuple
 
+from accounts.networks import read_address
 from authsvc.gate.verdict import Verdict
 
 METHODS = {m.encode(): m for m in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
@@ -51,7 +51,7 @@ def read_headers(headers: list[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes]
             if name not in found:
                 found[name] = value
             elif name in _CREDENTIALS:
-                found[name] += b"\n" + value  # no key has a line break: whoever reads it sees several
+                found[name] += b"\n" + value  # no header has a line break: whoever reads it sees where one ends
             else:
                 twice = True
     return found, twice
@@ -67,9 +67,11 @@ def read_forwarded(found: dict[bytes, bytes], twice: bool, query: bytes) -> Forw
     client = _client(source)
     if client is None:
         return Verdict.NOT_FORWARDED
+    if len(uri) > LONGEST_URI:  # before the pattern, which takes time for each byte
+        return Verdict.URI_TOO_LONG
     clean = _CLEAN.fullmatch(uri)
-    if clean is None or len(uri) > LONGEST_URI:
-        return Verdict.UNCLEAN_PATH
+    if clean is None:
+        return _unclean(uri)
     known_method = METHODS.get(method)
     if known_method is None:
         return Verdict.METHOD_NOT_ALLOWED
@@ -87,6 +89,12 @@ def request_id(found: dict[bytes, bytes]) -> bytes:
     return b"%b%012x" % (_process.encode(), next(_serial))
 
 
+def _unclean(uri: bytes) -> Verdict:
+    """Which part of it the pattern does not take."""
+    path, _, _ = uri.partition(b"?")
+    return Verdict.UNCLEAN_PATH if _CLEAN.fullmatch(path) is None else Verdict.UNCLEAN_QUERY
+
+
 @lru_cache(4096)
 def _client(source: bytes) -> str | None:
     """The first address of X-Forwarded-For, which ForwardAuth wrote; an internal entry point adds its own after it.
@@ -95,22 +103,20 @@ def _client(source: bytes) -> str | None:
     """
     if len(source) > 256:
         return None
-    addresses = source.decode("latin-1").split(", ")
     try:
-        for address in addresses:
-            ip_address(address)
+        client, *_ = [str(read_address(address)) for address in source.decode("latin-1").split(", ")]
     except ValueError:
         return None
-    return addresses[0]
+    return client
 
 
 @lru_cache(4096)
 def _pinned(query: bytes) -> str | None:
-    """`?model=` of ForwardAuth's address: "" without one, None for one that cannot be read or is there twice."""
+    """The query of ForwardAuth's address: "" where it has none, None where it is not exactly one `model=NAME`.
+
+    The operator wrote it. What is nearly a pin (`?MODEL=`, `?a=b&model=`) was meant as one, so it never counts as none.
+    """
     if not query:
         return ""
-    pins = [part for part in query.split(b"&") if part.startswith(b"model")]
-    if not pins:
-        return ""
-    valid = _PIN.fullmatch(pins[0])
-    return valid[1].decode() if valid is not None and len(pins) == 1 else None
+    valid = _PIN.fullmatch(query)
+    return valid[1].decode() if valid is not None else None

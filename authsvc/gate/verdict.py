@@ -43,6 +43,14 @@ class Verdict(Enum):
         "Path not clean",
         "The path has characters or segments that are refused.",
     )
+    UNCLEAN_QUERY = (
+        "unclean_query", 403, "unclean_query", "Query not clean",
+        "The query has bytes that are not visible ASCII: percent-encode them.",
+    )  # fmt: skip
+    URI_TOO_LONG = (
+        "uri_too_long", 403, "uri_too_long", "URI too long",
+        "The path and the query have more than 8192 bytes together.",
+    )  # fmt: skip
     UNKNOWN_MODEL = ("unknown_model", 403, "unknown_model", "Unknown model", "There is no such model.")
     PIN_MISMATCH = ("pin_mismatch", 403, "unknown_model", "Unknown model", "There is no such model at this path.")
     METHOD_NOT_ALLOWED = (

@@ -37,9 +37,17 @@ def test_a_key_is_read_from_each_place(header):
         ([(b"authorization", b"Basic dXNlcjpwYXNz")], Verdict.NO_KEY),
         ([(b"authorization", b"")], Verdict.NO_KEY),
         ([(b"authorization", KEY)], Verdict.NO_KEY),
-        ([(b"authorization", b"Bearer")], Verdict.FOREIGN_KEY),
-        ([(b"authorization", b"Bearer ")], Verdict.FOREIGN_KEY),
-        ([(b"x-api-key", b"")], Verdict.FOREIGN_KEY),
+        ([(b"authorization", b"Bearer")], Verdict.NO_KEY),
+        ([(b"authorization", b"Bearer ")], Verdict.NO_KEY),
+        ([(b"authorization", b"Token\t")], Verdict.NO_KEY),
+        ([(b"authorization", b"  \t ")], Verdict.NO_KEY),
+        ([(b"authorization", b"Bearer"), (b"authorization", b"")], Verdict.NO_KEY),
+        ([(b"authorization", b", Bearer ,")], Verdict.NO_KEY),
+        ([(b"x-api-key", b"")], Verdict.NO_KEY),
+        ([(b"x-api-key", b" \t")], Verdict.NO_KEY),
+        ([(b"x-api-key", b""), (b"x-api-key", b",")], Verdict.NO_KEY),
+        ([(b"authorization", b"Bearer"), (b"x-api-key", b"")], Verdict.NO_KEY),
+        ([(b"authorization", b'Digest username="a", realm="b"')], Verdict.NO_KEY),
         ([(b"authorization", b"Bearer junk")], Verdict.FOREIGN_KEY),
         ([(b"authorization", b"Bearer " + KEY[:-1])], Verdict.INCOMPLETE_KEY),
         ([(b"authorization", b"Bearer " + KEY), (b"authorization", b"Bearer " + OTHER)], Verdict.SEVERAL_KEYS),
@@ -48,10 +56,45 @@ def test_a_key_is_read_from_each_place(header):
         ([(b"authorization", b"Bearer " + KEY), (b"x-api-key", KEY)], Verdict.SEVERAL_KEYS),
         ([(b"x-api-key", KEY), (b"x-api-key", KEY)], Verdict.SEVERAL_KEYS),
         ([(b"authorization", b"Bearer " + KEY + b",Bearer " + KEY)], Verdict.SEVERAL_KEYS),
+        ([(b"authorization", b"Bearer " + KEY), (b"x-api-key", OTHER)], Verdict.SEVERAL_KEYS),
+        ([(b"authorization", b"Bearer " + KEY), (b"x-api-key", b""), (b"x-api-key", OTHER)], Verdict.SEVERAL_KEYS),
+        ([(b"x-api-key", KEY), (b"x-api-key", b""), (b"x-api-key", OTHER)], Verdict.SEVERAL_KEYS),
+        ([(b"x-api-key", KEY + b"," + OTHER)], Verdict.SEVERAL_KEYS),
+        ([(b"authorization", b"Bearer " + KEY + b", " + OTHER)], Verdict.SEVERAL_KEYS),
+        ([(b"authorization", b"Basic x,Bearer " + KEY), (b"x-api-key", OTHER)], Verdict.SEVERAL_KEYS),
+        ([(b"authorization", b""), (b"authorization", b"Bearer " + KEY), (b"x-api-key", OTHER)], Verdict.SEVERAL_KEYS),
     ],
 )
 def test_what_is_no_single_key_is_refused(headers, verdict):
     assert read(*headers) is verdict
+
+
+BESIDE = {
+    "an empty X-Api-Key": [(b"authorization", b"Bearer " + KEY), (b"x-api-key", b"")],
+    "white space as X-Api-Key": [(b"authorization", b"Bearer " + KEY), (b"x-api-key", b" \t ")],
+    "two empty X-Api-Key": [(b"x-api-key", b""), (b"authorization", b"Bearer " + KEY), (b"x-api-key", b"")],
+    "folded empty X-Api-Key": [(b"authorization", b"Bearer " + KEY), (b"x-api-key", b", ,")],
+    "an empty Authorization": [(b"authorization", b""), (b"x-api-key", KEY)],
+    "a bare Bearer": [(b"authorization", b"Bearer"), (b"x-api-key", KEY)],
+    "a Bearer with blanks": [(b"authorization", b"Bearer \t "), (b"x-api-key", KEY)],
+    "an empty one before": [(b"authorization", b""), (b"authorization", b"Bearer " + KEY)],
+    "an empty one behind": [(b"authorization", b"Bearer " + KEY), (b"authorization", b" ")],
+    "a bare Bearer before": [(b"authorization", b"Bearer"), (b"authorization", b"Bearer " + KEY)],
+    "a folded empty one before": [(b"authorization", b",Bearer " + KEY)],
+    "a folded empty one behind": [(b"authorization", b"Bearer " + KEY + b", ")],
+    "an empty one of its own name before": [(b"x-api-key", b""), (b"x-api-key", KEY)],
+    "an empty one of its own name behind": [(b"x-api-key", KEY), (b"x-api-key", b"\t")],
+    "a folded empty one of its own name": [(b"x-api-key", b"," + KEY)],
+    "blanks around it": [(b"x-api-key", b"\t" + KEY + b" ")],
+    "blanks around the header": [(b"authorization", b" Bearer " + KEY + b"\t")],
+}
+
+
+@pytest.mark.parametrize("what", BESIDE)
+def test_an_empty_place_is_as_if_it_were_not_there(what):
+    key = read(*BESIDE[what])
+    assert isinstance(key, PresentedKey)
+    assert key.public_id == "A" * 16
 
 
 def test_another_scheme_beside_an_api_key_takes_no_part():

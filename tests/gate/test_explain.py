@@ -62,6 +62,7 @@ class _AnyText(dict[str, str]):
 EXPRESSIBLE = [name for name, case in CASES.items() if call_of(case, _AnyText()) is not None]
 OF_OUR_OWN = {
     "a path beyond ASCII": (Verdict.UNCLEAN_PATH, Call(text="x", path="/sm/€x")),
+    "a query beyond ASCII": (Verdict.UNCLEAN_QUERY, Call(text="x", path="/sm/x?q=€")),
     "several keys": (Verdict.SEVERAL_KEYS, Call(text="one,two", path="/sm/x")),
     "no address": (Verdict.NOT_FORWARDED, Call(text="x", path="/sm/x", address="nowhere")),
 }

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from authsvc.gate import forwarded
 from authsvc.gate.forwarded import ForwardedRequest, read_forwarded, read_headers, request_id
 from authsvc.gate.verdict import Verdict
 from quotas.facts import catalogue_from_json
@@ -31,7 +32,11 @@ UNCLEAN = [
     b"/sm/\xc3\xa9", b"/sm/%", b"/sm/%2", b"/sm/%zz", b"/sm/%u002e", b"/sm/%2e%2e/lg", b"/sm/%2E", b"/sm/.%2e", b"/sm/%2f", b"/sm%2Fx",
     b"/sm%2F..%2Flg", b"/sm/%5c", b"/sm/%5C..", b"/sm/%3b", b"/sm/%3Bx", b"/sm/%3f", b"/sm/%3F", b"/sm/%23", b"/sm/%25", b"/sm/%252e",
     b"/sm/%00", b"/sm/%0a", b"/sm/%0D%0A", b"/sm/%1f", b"/sm/%1F", b"/sm/%7f", b"/sm/%7F", b"http://x/sm", b"*", b"/sm\r\nx: y",
-    b"/sm/<x>", b'/sm/"x"', b"/sm/{x}", b"/sm/|", b"/sm/^", b"/sm/`", b"/" + b"a" * 8192, b"?", b"/?", b"/sm/x?\x00", b"/sm/x?a b",
+    b"/sm/<x>", b'/sm/"x"', b"/sm/{x}", b"/sm/|", b"/sm/^", b"/sm/`", b"?", b"/?", b"/?\xc3\xa9", b"/sm//x?\xc3\xa9",
+]  # fmt: skip
+
+UNCLEAN_QUERIES = [
+    b"/sm/x?\x00", b"/sm/x?a b", b"/sm?q=\xc3\xa9", b"/sm/?\xff", b"/sm/x?\x7f", b"/sm/x?a\nb", b"/sm?/../lg\t",
 ]  # fmt: skip
 
 CLEAN = [
@@ -49,6 +54,23 @@ def read(query: bytes = b"", **changes: bytes | None) -> ForwardedRequest | Verd
 @pytest.mark.parametrize("uri", UNCLEAN)
 def test_an_unclean_path_is_denied(uri):
     assert read(x_forwarded_uri=uri) is Verdict.UNCLEAN_PATH
+
+
+@pytest.mark.parametrize("uri", UNCLEAN_QUERIES)
+def test_a_clean_path_with_an_unclean_query_is_denied_for_the_query(uri):
+    assert read(x_forwarded_uri=uri) is Verdict.UNCLEAN_QUERY
+
+
+@pytest.mark.parametrize("end", [b"", b"?" + b"q" * 4000, b"//"])
+def test_a_uri_may_have_8192_bytes_with_its_query(end):
+    fits = b"/sm/" + b"a" * (8192 - 4 - len(end)) + end
+    assert read(x_forwarded_uri=fits) is not Verdict.URI_TOO_LONG
+    assert read(x_forwarded_uri=fits.replace(b"a", b"aa", 1)) is Verdict.URI_TOO_LONG
+
+
+def test_a_uri_that_is_too_long_is_refused_before_the_pattern_looks_at_it(monkeypatch):
+    monkeypatch.setattr(forwarded, "_CLEAN", None)
+    assert read(x_forwarded_uri=b"/sm/" + b"%" * 8192) is Verdict.URI_TOO_LONG
 
 
 @pytest.mark.parametrize(("uri", "path"), CLEAN)
@@ -80,7 +102,7 @@ def test_no_path_that_leaves_its_model_when_decoded_is_clean(uri):
 @given(st.binary(max_size=60))
 def test_any_bytes_end_in_a_request_or_a_verdict(uri):
     outcome = read(x_forwarded_uri=uri)
-    assert isinstance(outcome, ForwardedRequest) or outcome is Verdict.UNCLEAN_PATH
+    assert isinstance(outcome, ForwardedRequest) or outcome in (Verdict.UNCLEAN_PATH, Verdict.UNCLEAN_QUERY)
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -98,8 +120,14 @@ def test_methods_are_a_list(method):
 
 @pytest.mark.parametrize(
     ("source", "client"),
-    [(b"203.0.113.7", "203.0.113.7"), (b"203.0.113.7, 127.0.0.1", "203.0.113.7"), (b"2001:db8::1", "2001:db8::1")],
-)
+    [
+        (b"203.0.113.7", "203.0.113.7"), (b"203.0.113.7, 127.0.0.1", "203.0.113.7"), (b"2001:db8::1", "2001:db8::1"),
+        (b"203.0.113.7:4711", "203.0.113.7"), (b"203.0.113.7:4711, 10.0.0.4:80", "203.0.113.7"),
+        (b"[2001:db8::1]:4711", "2001:db8::1"), (b"[2001:DB8::1]", "2001:db8::1"), (b"[2001:db8::1], 10.0.0.4", "2001:db8::1"),
+        (b"::ffff:203.0.113.7", "203.0.113.7"), (b"[::ffff:203.0.113.7]:4711", "203.0.113.7"), (b"::FFFF:CB00:7107", "203.0.113.7"),
+        (b"fe80::1%eth0", "fe80::1"), (b"fe80::1%eth0, 127.0.0.1", "fe80::1"),
+    ],
+)  # fmt: skip
 def test_the_first_address_is_the_client(source, client):
     request = read(x_forwarded_for=source)
     assert isinstance(request, ForwardedRequest)
@@ -107,15 +135,20 @@ def test_the_first_address_is_the_client(source, client):
 
 
 @pytest.mark.parametrize(
-    "source", [b"", b"unknown", b"203.0.113.7,127.0.0.1", b"1.2.3.4:80", b"1.2.3.4, ", b"\xff", b"1." * 500]
-)
+    "source",
+    [
+        b"", b"unknown", b"203.0.113.7,127.0.0.1", b"1.2.3.4, ", b"\xff", b"1." * 500, b"1.2.3.4:", b"1.2.3.4:x", b"1.2.3.4:123456",
+        b"1.2.3.4 :80", b"1.2.3.4:80:80", b"[1.2.3.4:80", b"[2001:db8::1]x", b"[]:80", b"1.2.3:80", b":80", b"1.2.3.4:\xb2", b"1.2.3.4\n",
+        b"1.2.3.4, 5.6.7.8:",
+    ],
+)  # fmt: skip
 def test_an_address_that_cannot_be_read_is_a_fault_of_the_deployment(source):
     assert read(x_forwarded_for=source) is Verdict.NOT_FORWARDED
 
 
 @pytest.mark.parametrize(
     ("query", "pin"),
-    [(b"", ""), (b"model=sm", "sm"), (b"a=b&model=sm", "sm"), (b"other=1", ""), (b"model=en.core-1", "en.core-1")],
+    [(b"", ""), (b"model=sm", "sm"), (b"model=en.core-1", "en.core-1"), (b"model=" + b"m" * 63, "m" * 63)],
 )
 def test_the_pin_is_read(query, pin):
     request = read(query)
@@ -125,8 +158,13 @@ def test_the_pin_is_read(query, pin):
 
 @pytest.mark.parametrize(
     "query",
-    [b"model=", b"model", b"model=sm&model=sm", b"model=sm&model=lg", b"model=%73m", b"model=../lg", b"models=x"],
-)
+    [
+        b"model=", b"model", b"model=sm&model=sm", b"model=sm&model=lg", b"model=%73m", b"model=../lg", b"models=x", b"MODEL=sm",
+        b"Model=sm", b"mod%65l=sm", b"%6dodel=sm", b"a;model=sm", b"model=sm;a", b"a=b&model=sm", b"model=sm&a=b", b"&model=sm", b"model=sm&",
+        b"other=1", b"&", b"=", b"?model=sm", b" model=sm", b"model=sm ", b"model =sm", b"model=sm\n", b"model[]=sm", b"model=" + b"m" * 64,
+        b"x", b"model:sm", b"model=sm#", b"m\xc3\xb6del=sm",
+    ],
+)  # fmt: skip
 def test_a_pin_that_cannot_be_read_matches_nothing(query):
     assert read(query) is Verdict.PIN_MISMATCH
 

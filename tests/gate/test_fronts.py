@@ -64,6 +64,12 @@ CASES = {
     "allowed beside Basic": Case(
         Verdict.ALLOWED, lambda keys: ("/auth/", question(None, authorization="Basic eDp5", x_api_key=keys["good"]))
     ),
+    "allowed beside an empty X-Api-Key": Case(Verdict.ALLOWED, at(more=[("X-Api-Key", "")])),
+    "allowed beside an empty Authorization": Case(Verdict.ALLOWED, at(more=[("Authorization", "")])),
+    "allowed beside a bare Bearer": Case(
+        Verdict.ALLOWED, lambda keys: ("/auth/", question(None, authorization="Bearer", x_api_key=keys["good"]))
+    ),
+    "allowed from an address with a port": Case(Verdict.ALLOWED, at(x_forwarded_for="203.0.113.7:4711, 10.0.0.9:80")),
     "allowed through an internal entry point": Case(Verdict.ALLOWED, at(x_forwarded_for="203.0.113.7, 127.0.0.1")),
     "allowed with headers nobody reads": Case(
         Verdict.ALLOWED,
@@ -109,12 +115,17 @@ CASES = {
     "a static file": Case(Verdict.NOT_FORWARDED, at(path="/static/admin/css/base.css")),
     "escapes in the path": Case(Verdict.UNCLEAN_PATH, at(x_forwarded_uri="/sm/%2e%2e/v1/large")),
     "two slashes": Case(Verdict.UNCLEAN_PATH, at(x_forwarded_uri="/sm//x")),
+    "a query beyond ASCII": Case(Verdict.UNCLEAN_QUERY, at(x_forwarded_uri="/sm/x?q=\xc3\xa9")),
+    "a URI beyond 8 KB": Case(Verdict.URI_TOO_LONG, at(x_forwarded_uri="/sm/x?q=" + "x" * 8192)),
     "no such model": Case(Verdict.UNKNOWN_MODEL, at("", x_forwarded_uri="/other/x")),
     "a longer name": Case(Verdict.UNKNOWN_MODEL, at("", x_forwarded_uri="/sm2/x")),
     "other letters": Case(Verdict.UNKNOWN_MODEL, at("", x_forwarded_uri="/SM/x")),
     "a part of its path": Case(Verdict.UNKNOWN_MODEL, at("", x_forwarded_uri="/v1/x")),
     "pinned to another": Case(Verdict.PIN_MISMATCH, at("?model=lg")),
     "pinned to nothing": Case(Verdict.PIN_MISMATCH, at("?model=")),
+    "pinned in capitals": Case(Verdict.PIN_MISMATCH, at("?MODEL=sm")),
+    "pinned beside something else": Case(Verdict.PIN_MISMATCH, at("?a=b&model=sm")),
+    "no pin and something else": Case(Verdict.PIN_MISMATCH, at("?a=b")),
     "pinned twice": Case(Verdict.PIN_MISMATCH, at("?model=sm&model=sm")),
     "costs more than its limit holds": Case(Verdict.COST_OVER_BURST, at(key="tiny", **LARGE)),
     "over a limit": Case(Verdict.OVER_LIMIT, at(key="spent")),
@@ -165,12 +176,22 @@ def servers(django_db_setup, django_db_blocker, redis_socket, tmp_path_factory) 
     directory = tmp_path_factory.mktemp("fronts")
     env = environment()
     trusting = ["--forwarded-allow-ips", "*"]
+    long_fields = ["--limit-request-field_size", "16384"]  # gunicorn's own bound for WSGI would answer first
     with (
         gunicorn(
             "authsvc.asgi:application", directory, "-c", "deploy/gunicorn.conf.py", *trusting, env=env, name="asgi"
         ) as (asgi, _),
         gunicorn(
-            "authsvc.wsgi:application", directory, "--workers", "1", "--threads", "2", *trusting, env=env, name="wsgi"
+            "authsvc.wsgi:application",
+            directory,
+            "--workers",
+            "1",
+            "--threads",
+            "2",
+            *trusting,
+            *long_fields,
+            env=env,
+            name="wsgi",
         ) as (wsgi, _),
     ):
         yield {"asgi": asgi, "wsgi": wsgi}

@@ -76,6 +76,26 @@ def test_no_line_has_a_key_a_secret_or_a_query(ask, issued, lines, change):
     assert not any(issued.text[21:40] in line for line in lines)
 
 
+def test_a_query_that_is_no_pin_is_an_error_once_for_each_query_and_a_reason_each_time(ask, issued, lines, caplog):
+    for query in ("MODEL=sm", "MODEL=sm", "a=b&model=sm"):
+        assert ask(issued.text, query=query).status == 403
+    flush()
+    assert ["?model=NAME" in json.loads(line)["why"] for line in lines] == [True] * 3
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == 2 and "'MODEL=sm'" in errors[0] and "'a=b&model=sm'" in errors[1]
+
+
+def test_no_number_of_queries_fills_the_log_with_errors(ask, issued, lines, caplog):
+    for number in range(40):
+        ask(issued.text, query=f"x={number}")
+    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 16
+
+
+def test_another_models_path_is_no_fault_of_the_deployment(ask, issued, lines, caplog):
+    assert ask(issued.text, query="model=lg").status == 403
+    assert not caplog.records
+
+
 def test_more_than_a_hundred_a_second_are_counted_not_written(lines, monkeypatch):
     now = 100.0
     monkeypatch.setattr(log, "monotonic", lambda: now)

@@ -165,6 +165,16 @@ def pinned_twice(dynamic):
     return "middleware ask-sm@file"
 
 
+def pinned_in_capitals(dynamic):
+    asks(dynamic)["address"] = asks(dynamic)["address"].replace("model=", "MODEL=")
+    return "middleware ask-sm@file"
+
+
+def pinned_beside_something_else(dynamic):
+    asks(dynamic)["address"] = asks(dynamic)["address"].replace("model=", "a=b&model=")
+    return "middleware ask-sm@file"
+
+
 def pinned_to_another(dynamic):
     asks(dynamic, "lg")["address"] = asks(dynamic)["address"]
     return "router lg@file"
@@ -297,6 +307,8 @@ BROKEN = [
     (Mistake.KEY_REACHES_MODEL, key_kept_on_a_public_path),
     (Mistake.NO_PIN, unpinned),
     (Mistake.BAD_PIN, pinned_twice),
+    (Mistake.BAD_PIN, pinned_in_capitals),
+    (Mistake.BAD_PIN, pinned_beside_something_else),
     (Mistake.PIN_ELSEWHERE, pinned_to_another),
     (Mistake.NO_TRAILING_SLASH, no_slash),
     (Mistake.ASKED_TWICE, asked_twice),
