@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
-from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "authsvc.settings")
 
-from django.core.asgi import get_asgi_application
+import django
 
-_django = get_asgi_application()
+django.setup(set_prefix=False)
 
 from django.conf import settings
 from django.core.signals import request_finished
@@ -36,6 +35,11 @@ def _close_connections(**_: object) -> None:
 request_finished.connect(_close_connections)
 _IS_GATE, _IS_CONSOLE = "gate" in settings.SERVES, "console" in settings.SERVES
 
+if _IS_CONSOLE:  # a gate loads none of it
+    from authsvc.bodies import Console
+
+    _django = Console()
+
 # The gate of the running server: to look for it by event loop costs a system call, which is a tenth of a decision.
 _gate: Gate | None = None
 
@@ -46,7 +50,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == PATH or is_for_the_gate(scope["path"], scope["headers"]):
             await (serve(_gate or gate(), scope, send) if _IS_GATE else _refuse(send, 403, b"This process is no gate"))
         elif _IS_CONSOLE:
-            await _serve_django(scope, receive, send)
+            await _django(scope, receive, send)
         else:
             await _refuse(send, 404, b"Not found")
     elif scope["type"] == "lifespan":
@@ -54,29 +58,6 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     elif scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 1000})
-
-
-class _TooLong(Exception):
-    """The body is longer than anything that is asked for here."""
-
-
-async def _serve_django(scope: Scope, receive: Receive, send: Send) -> None:
-    """Django keeps the whole body before it asks who sends it, on a disk if it is long: strangers must not fill that,
-    and an upload of keys must not lie there."""
-    left = settings.FILE_UPLOAD_MAX_MEMORY_SIZE
-
-    async def bounded() -> dict[str, Any]:
-        nonlocal left
-        message = await receive()
-        left -= len(message.get("body", b""))
-        if left < 0:
-            raise _TooLong
-        return message
-
-    try:
-        await _django(scope, bounded, send)
-    except _TooLong:
-        await _refuse(send, 413, b"Content Too Large", close=True)
 
 
 async def _live(receive: Receive, send: Send) -> None:
@@ -98,10 +79,8 @@ async def _live(receive: Receive, send: Send) -> None:
     await send({"type": "lifespan.shutdown.complete"})
 
 
-async def _refuse(send: Send, status: int, title: bytes, *, close: bool = False) -> None:
+async def _refuse(send: Send, status: int, title: bytes) -> None:
     body = b'{"title":"%b","status":%d}' % (title, status)
     headers = [(b"content-type", b"application/problem+json"), (b"content-length", b"%d" % len(body))]
-    if close:
-        headers.append((b"connection", b"close"))  # what is left of the body is not waited for
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -1,39 +1,171 @@
-"""Before gunicorn starts anything: a wrong setting is told once, not by every worker with a traceback of its own."""
+"""Before gunicorn starts or reloads anything: a wrong setting is told once, not by every worker with a traceback.
+
+deploy/gunicorn.conf.py hangs these functions into gunicorn's hooks. They run in the master, which must not load the
+settings or the application: what it has loaded would outlive a reload (HUP). So a child looks.
+"""
 
 from __future__ import annotations
 
 import os
+import select
+import signal
+import socket
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
+from time import monotonic
 from typing import Any
 
+from authsvc import faults, replica
 from authsvc.env import BadSetting
 
 WRONG = 1
+COULD_NOT_START = 5  # a worker's exit status; gunicorn has meanings of its own for 3 and 4
+MOST_FAILED_STARTS = 3  # in a row, while nobody serves
+CHECK_SECONDS = 60.0
+LONGEST_REASON = 2000
+
+_failed_starts = 0
 
 
 def refuse_wrong_settings(master: Any) -> None:
-    """Hook `on_starting`. A child looks: settings that the master had loaded would outlive a reload (HUP)."""
-    child = os.fork()
-    if child == 0:
-        status = WRONG
-        try:
-            status = report_faults()
-        finally:
-            sys.stderr.flush()
-            os._exit(status)
-    _, status = os.waitpid(child, 0)
-    if status:
+    """Hook `on_starting`."""
+    if reason := _asked_in_a_child(_check_settings):
+        sys.stderr.write(f"{reason}\n")
         sys.exit(WRONG)
 
 
-def report_faults() -> int:
-    """Say on stderr what is wrong with the settings; the exit status."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "authsvc.settings")
-    try:
-        from authsvc.checks import stop_if_wrong
+def check_before_reload(master: Any) -> None:
+    """Hook `when_ready`: from now on HUP reloads what can be loaded, and nothing else.
 
-        stop_if_wrong()
-    except BadSetting as error:
-        sys.stderr.write(f"{error}\n")
-        return WRONG
-    return 0
+    gunicorn would read the new configuration in the master and end with it, and the workers it has already.
+    """
+    reload = master.reload
+
+    def reload_if_right() -> None:
+        if reason := _asked_in_a_child(lambda: _check_all(master)):
+            master.log.error("Not reloaded, and the workers of before go on: %s", reason)
+        else:
+            reload()
+
+    master.reload = reload_if_right
+
+
+def count_failed_start(master: Any, worker: Any) -> None:
+    """Hook `child_exit`: end the replica, with the reason, when workers cannot start and nobody serves.
+
+    gunicorn would start one after the other without end, and the port would accept and never answer.
+    """
+    global _failed_starts
+    is_old = not replica.is_of_this_generation(worker.seat)
+    if replica.ever_served(worker.seat) or replica.workers_serving() or replica.is_draining() or is_old:
+        _failed_starts = 0
+        return
+    _failed_starts += 1
+    if _failed_starts >= (MOST_FAILED_STARTS if replica.anybody_served() else 1):
+        from gunicorn.errors import HaltServer
+
+        raise HaltServer("No worker could start; the lines above say why.", WRONG)
+
+
+def is_plain(error: BaseException) -> bool:
+    """Does one sentence tell it all?"""
+    return isinstance(error, SystemExit) or faults.in_words(error) is not None
+
+
+def reason_of(error: BaseException) -> str:
+    """Why something cannot start, in one line."""
+    if isinstance(error, SystemExit):
+        return str(error.code) if isinstance(error.code, str) else f"exit status {error.code}"
+    first = next(iter(str(error).strip().splitlines()), "")
+    return faults.in_words(error) or f"{type(error).__name__}: {first}"
+
+
+# What the child does.
+
+
+def _check_settings() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "authsvc.settings")
+    from authsvc.checks import stop_if_wrong
+
+    stop_if_wrong()
+
+
+def _check_all(master: Any) -> None:
+    """Everything that a new worker will do, up to the first request."""
+    before = master.cfg.address
+    with _gunicorns_words():
+        master.app.do_load_config()
+    _try_to_listen([address for address in master.app.cfg.address if address not in before])
+    _check_settings()
+    master.app.wsgi()
+
+
+@contextmanager
+def _gunicorns_words() -> Iterator[None]:
+    """gunicorn writes what is wrong with its configuration to stderr and exits with a number."""
+    said = StringIO()
+    try:
+        with redirect_stderr(said):
+            yield
+    except SystemExit as error:
+        if isinstance(error.code, int):
+            lines = [line for line in said.getvalue().splitlines() if line.strip()]
+            raise BadSetting(lines[-1] if lines else "gunicorn cannot read its configuration.") from error
+        raise
+
+
+def _try_to_listen(addresses: list[Any]) -> None:
+    for address in addresses:
+        if not isinstance(address, tuple):
+            continue
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind(address)
+            except OSError as error:
+                raise BadSetting(f"BIND or ADMIN_BIND: nobody can listen on {address}: {error.strerror}.") from error
+
+
+def _asked_in_a_child(check: Callable[[], None]) -> str:
+    """Why it fails; blank if it does not. Bounded in time, for a master that waits answers no signal."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _run_and_exit(check, writing)
+    os.close(writing)
+    reason = _read_until_closed(reading)
+    if reason is None:
+        os.kill(child, signal.SIGKILL)
+        reason = f"the check took longer than {CHECK_SECONDS:g} s"
+    os.close(reading)
+    _, status = os.waitpid(child, 0)
+    return reason or (f"the check ended with status {status}" if status else "")
+
+
+def _run_and_exit(check: Callable[[], None], writing: int) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)  # the master's notes are not this process's
+    status = WRONG
+    try:
+        check()
+        status = 0
+    except BaseException as error:
+        os.write(writing, reason_of(error).encode("utf-8", "replace")[:LONGEST_REASON])
+    finally:
+        os._exit(status)
+
+
+def _read_until_closed(reading: int) -> str | None:
+    """What the child says; None if it says nothing and does not end."""
+    said, end = b"", monotonic() + CHECK_SECONDS
+    while True:
+        ready, _, _ = select.select([reading], [], [], max(0.0, end - monotonic()))
+        if not ready:
+            return None
+        part = os.read(reading, 65_536)
+        if not part:
+            return said.decode("utf-8", "replace")
+        said += part

@@ -20,8 +20,8 @@ WORDS = 128  # different words that a seat can count; what does not fit is count
 NAME_BYTES = 48
 OTHER = "other"
 
-_DRAINING, _GENERATION = 0, 1  # numbers of the whole replica
-_SERVES, _BORN_IN, _STARTS, _USED, _FIRST = range(5)  # numbers of a seat; its counts begin at _FIRST
+_DRAINING, _GENERATION, _SERVED_ONCE = 0, 1, 2  # numbers of the whole replica
+_SERVES, _BORN_IN, _STARTS, _USED, _HAS_SERVED, _FIRST = range(6)  # numbers of a seat; its counts begin at _FIRST
 
 _HEAD_BYTES = 64
 _NUMBER_BYTES = 8 * (_FIRST + WORDS)
@@ -63,12 +63,14 @@ class Seat:
 
     def begins(self, generation: int) -> None:
         """A new worker is about to sit here."""
-        self.numbers[_SERVES], self.numbers[_BORN_IN] = 0, generation
+        self.numbers[_SERVES], self.numbers[_HAS_SERVED], self.numbers[_BORN_IN] = 0, 0, generation
         self.numbers[_STARTS] += 1
 
     def serves(self, now: bool) -> None:
         """Tell the others whether this seat's worker accepts connections."""
         self.numbers[_SERVES] = int(now)
+        if now:
+            self.numbers[_HAS_SERVED] = _replica[_SERVED_ONCE] = 1
 
 
 _seat: Seat
@@ -119,6 +121,21 @@ def worker_starts() -> int:
 def workers_serving() -> int:
     """How many workers accept connections now."""
     return sum(seat.numbers[_SERVES] for seat in _used_seats())
+
+
+def ever_served(index: int) -> bool:
+    """Has the worker in this seat accepted connections?"""
+    return bool(Seat(index).numbers[_HAS_SERVED])
+
+
+def anybody_served() -> bool:
+    """Has any worker that this replica ever had?"""
+    return bool(_replica[_SERVED_ONCE])
+
+
+def is_of_this_generation(index: int) -> bool:
+    """Was the worker in this seat started since the last reload?"""
+    return bool(Seat(index).numbers[_BORN_IN] == _replica[_GENERATION])
 
 
 def is_draining() -> bool:

@@ -86,6 +86,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "authsvc.gate.view.GateFirst",  # before all others: no later middleware may answer a question from Traefik
+    "authsvc.bodies.BoundedOverWsgi",  # before all that read a body
     "authsvc.proxies.BehindProxies",  # before all that ask for the client's address or for https
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -171,8 +172,8 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-# Uploads of keys stay in memory: a larger body would go to a file, and keys are for no disk.
-FILE_UPLOAD_MAX_MEMORY_SIZE = 20 * 1024 * 1024
+# authsvc.bodies bounds what is read, before Django sees it; uploads of keys stay in memory, for keys are for no disk.
+FILE_UPLOAD_HANDLERS = ["authsvc.uploads.InMemory"]
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],

@@ -12,20 +12,21 @@ import select
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from functools import partial
 from time import monotonic
 from types import FrameType
 from typing import Any, ClassVar, cast
 
-from gunicorn import util
-from gunicorn.arbiter import Arbiter
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import Server, ServerState
 from uvicorn_worker import UvicornWorker
 
 from authsvc import replica
+from authsvc.listening import Name, is_bound_to
+from authsvc.preflight import COULD_NOT_START, is_plain, reason_of
 
 ANSWER_AT_ONCE = "authsvc.answer_at_once"  # the name of our ASGI extension
 
@@ -215,7 +216,7 @@ class GateServer(Server):
         self.server_state = State()
         self.listeners = [taken_from(listener) for listener in worker.sockets]
         self.master_pid, self.tick_seconds, self.drain_seconds = worker.ppid, worker.TICK_SECONDS, worker.drain_seconds
-        self.admin_address = address_of(worker.admin_bind)
+        self.admin_names = worker.admin_names
         self.admin_config = Config("authsvc.health:application", **worker.SERVER, lifespan="off", log_config=None)
         self.seat = replica.sit(worker.seat)
         self.in_a_hurry = False
@@ -242,7 +243,7 @@ class GateServer(Server):
         self.seat.serves(True)
 
     def _is_admin(self, listener: socket.socket) -> bool:
-        return is_bound_to(listener, self.admin_address)
+        return is_bound_to(listener, self.admin_names)
 
     async def _serve_health(self, listener: socket.socket) -> asyncio.Server:
         """Every worker listens: whichever lives answers for all, and no process more has to be kept alive."""
@@ -337,31 +338,15 @@ def taken_from(listener: Any) -> socket.socket:
     return copy
 
 
-def address_of(bind: str) -> tuple[Any, ...] | str | None:
-    """The name that a socket bound to `bind` has; None for an empty one."""
-    if not bind:
-        return None
-    parsed = util.parse_address(bind)
-    if isinstance(parsed, str):
-        return parsed
-    host, port = parsed
-    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][:2]
-
-
-def is_bound_to(listener: socket.socket, address: tuple[Any, ...] | str | None) -> bool:
-    """A name has two parts with IPv4, four with IPv6, and is one string for a UNIX socket."""
-    name = listener.getsockname()
-    return address == (name if isinstance(name, str) else name[:2])
-
-
 class GateWorker(UvicornWorker):  # type: ignore[misc]
     """What deploy/gunicorn.conf.py runs. It sets the three values below, before the workers are forked."""
 
-    admin_bind = ""
+    admin_names: frozenset[Name] = frozenset()
     drain_seconds = 5.0
     seat = 0
 
     TICK_SECONDS = 0.5  # between two looks at all connections
+    PAUSE_SECONDS = 2.0  # after a start that failed, before gunicorn makes the next one
 
     # For both listeners. No header may name the client or the scheme: the gate reads Traefik's itself.
     SERVER: ClassVar[dict[str, Any]] = {
@@ -376,11 +361,30 @@ class GateWorker(UvicornWorker):  # type: ignore[misc]
     }
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {**SERVER, "lifespan": "on"}
 
+    def init_process(self) -> None:
+        """gunicorn ends a whole replica if one worker cannot load the application, and starts one that dies later again
+        without end. Here both are one failed start: `preflight.count_failed_start` judges it in the master.
+        """
+        try:
+            super().init_process()
+        except (Exception, SystemExit) as error:
+            if replica.ever_served(self.seat) or (isinstance(error, SystemExit) and not error.code):
+                raise
+            self.log.error("This worker could not start: %s", reason_of(error), exc_info=not is_plain(error))
+            if replica.anybody_served():
+                time.sleep(self.PAUSE_SECONDS)  # others serve, perhaps: no hurry
+            sys.exit(COULD_NOT_START)
+
     async def _serve(self) -> None:
         self.config.app = self.wsgi
         server = GateServer(self.config, self)
         # uvicorn-worker's own handler for SIGQUIT does nothing that uvicorn notices.
         asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, server.handle_exit, signal.SIGQUIT)
-        await server.serve(sockets=server.listeners)
+        try:
+            await server.serve(sockets=server.listeners)
+        except SystemExit as error:  # uvicorn has logged more
+            if server.started:
+                raise
+            sys.exit(f"the application did not come up (exit status {error.code})")
         if not server.started:
-            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+            sys.exit("the application did not come up")

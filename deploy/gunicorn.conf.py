@@ -7,16 +7,19 @@ this page again, starts new workers with the application's code and settings of 
 from __future__ import annotations
 
 import os
+from typing import Any
 
-from authsvc import env, faults, preflight, replica
+from authsvc import env, faults, listening, preflight, replica
 from authsvc.worker import GateWorker
 
-_cores = len(os.sched_getaffinity(0))
+_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 with faults.or_exit():
-    GateWorker.admin_bind = env.text("ADMIN_BIND", "")
+    _public, _admin = listening.addresses("BIND", "127.0.0.1:8000"), listening.addresses("ADMIN_BIND", "")
+    listening.require_apart(_public, _admin)
+    bind = [address.text for address in (*_public, *_admin)]
+    GateWorker.admin_names = frozenset(address.name for address in _admin)
     GateWorker.drain_seconds = env.number("AUTHSVC_DRAIN", 5, most=300)
-    bind = env.words("BIND", "127.0.0.1:8000") + env.words("ADMIN_BIND", "")
     # Two at least, so that one may die or be busy; four at most unless asked, because a container sees all cores of
     # its host, whatever its share of them is.
     workers = int(env.number("WEB_CONCURRENCY", max(2, min(4, _cores)), least=1, most=256))
@@ -52,7 +55,17 @@ errorlog = "-"
 control_socket_disable = True  # it would write to the home directory, which is read-only
 
 on_starting = preflight.refuse_wrong_settings
-when_ready = replica.watch_for_the_end
+
+
+def when_ready(master: Any) -> None:
+    replica.watch_for_the_end(master)
+    preflight.check_before_reload(master)
+
+
 on_reload = replica.next_generation
 pre_fork = replica.give_seat
-child_exit = replica.free_seat
+
+
+def child_exit(master: Any, worker: Any) -> None:
+    replica.free_seat(master, worker)
+    preflight.count_failed_start(master, worker)

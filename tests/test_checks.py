@@ -205,6 +205,8 @@ def test_every_command_says_the_same(environment, command):
     [
         ({"KEY_PEPPER": "short"}, "KEY_PEPPER has 5 characters"),
         ({"AUTHSVC_DRAIN": "soon"}, "AUTHSVC_DRAIN='soon' is not a number."),
+        ({"ADMIN_BIND": "localhost"}, "ADMIN_BIND='localhost' is no address to listen on: write HOST:PORT"),
+        ({"BIND": "fd://77"}, "BIND='fd://77' is no socket that was handed over to this process."),
         ({"AUTHSVC_KEY_PREFIX": "a_b"}, "AUTHSVC_KEY_PREFIX is not 2 to 12 letters and digits."),
     ],
 )
@@ -254,4 +256,4 @@ def test_an_error_that_nobody_can_mend_keeps_its_traceback(environment):
 
 
 def test_the_preflight_leaves_right_settings_alone():
-    assert preflight.report_faults() == 0
+    preflight.refuse_wrong_settings(None)

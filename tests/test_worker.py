@@ -23,10 +23,12 @@ from typing import Any
 
 import pytest
 import redis
+from uvicorn.config import Config
 
 from authsvc import health, replica
-from authsvc.worker import GateProtocol, address_of, has_unread_bytes, waiting_on
+from authsvc.worker import GateProtocol, State, has_unread_bytes, waiting_on
 from quotas.store import eviction_policies, sync_client
+from tests import worker_app
 from tests.servers import ROOT, free_port, redis_server, wait_until
 from tests.worker_app import HastyProtocol
 
@@ -256,6 +258,48 @@ def test_a_slow_head_is_refused(gate):
     assert (answer.status, answer.is_last) == (408, True)
 
 
+def test_a_head_in_two_packets_after_a_quiet_time_is_answered():
+    """The time of a head counts from its own first byte, not from the last answer."""
+
+    async def talk():
+        protocol, client = await served()
+        await ask(client, request("/first"))
+        protocol.since -= 10 * GateProtocol.HEAD_SECONDS  # it has been quiet for so long
+        head = request("/second")
+        await asyncio.get_running_loop().sock_sendall(client, head[:10])
+        await turns_until(lambda: protocol.open_head)
+        protocol.server_state.now = time.monotonic()
+        protocol.sweep()
+        answered = await ask(client, head[10:])
+        protocol.transport.close()
+        client.close()
+        await asyncio.sleep(0)  # the transport closes in the next turn
+        return answered
+
+    assert b"200 OK" in asyncio.run(asyncio.wait_for(talk(), 30))
+
+
+async def served():
+    """A connection on this loop: the server's side of it, and the client's."""
+    ours, theirs = socket.socketpair()
+    config = Config(worker_app.app, http=GateProtocol, lifespan="off", log_config=None, access_log=False)
+    config.load()
+    protocol = GateProtocol(config=config, server_state=State(), app_state={})
+    await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, ours)
+    theirs.setblocking(False)
+    return protocol, theirs
+
+
+async def ask(client, data):
+    await asyncio.get_running_loop().sock_sendall(client, data)
+    return await asyncio.get_running_loop().sock_recv(client, 65_536)
+
+
+async def turns_until(fact):
+    while not fact():  # noqa: ASYNC110 - turns of the loop
+        await asyncio.sleep(0)
+
+
 def test_drops_do_not_keep_a_slow_head_alive(gate):
     begin = time.monotonic()
     with pytest.raises(ConnectionError):
@@ -482,6 +526,76 @@ def test_waiting_connections_are_taken_without_waiting_for_more():
             each.close()
 
 
+# Faults at a reload and at a start
+
+
+@pytest.fixture
+def changeable(tmp_path):
+    """Settings that a test may break while the replica runs."""
+    secret, bind = tmp_path / "SECRET_KEY", tmp_path / "BIND"
+    secret.write_text("s" * 40)
+    bind.write_text(f"127.0.0.1:{free_port()}")
+    return SimpleNamespace(
+        secret=secret,
+        bind=bind,
+        environment={"SECRET_KEY_FILE": secret, "BIND_FILE": bind, "BIND": "", "SECRET_KEY": ""},
+    )
+
+
+def hang_up(replica, why):
+    replica.master.send_signal(signal.SIGHUP)
+    until(lambda: why in replica.log.read_text())
+
+
+@contextmanager
+def running_with(changeable, log):
+    port = int(changeable.bind.read_text().rpartition(":")[2])
+    with running(log, **changeable.environment) as replica:
+        replica.port = port
+        yield replica
+
+
+def test_a_reload_with_a_broken_setting_keeps_the_old_workers_and_says_why(log, changeable):
+    with running_with(changeable, log) as replica, Load(replica.port) as load:
+        old = {replica.ask().pid for _ in range(50)}
+        changeable.secret.write_text("short")
+        hang_up(
+            replica, "Not reloaded, and the workers of before go on: SECRET_KEY has 5 characters; it needs at least 32."
+        )
+        changeable.secret.write_text("n" * 40)
+        bind = changeable.bind.read_text()
+        changeable.bind.write_text("nonsense")
+        hang_up(replica, "go on: BIND='nonsense' is no address to listen on")
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            changeable.bind.write_text(f"127.0.0.1:{taken.getsockname()[1]}")
+            hang_up(replica, "go on: BIND or ADMIN_BIND: nobody can listen on ")
+        changeable.bind.write_text(bind)
+        assert replica.master.poll() is None
+        assert {replica.ask().pid for _ in range(50)} <= old
+        replica.reload()
+        assert not {replica.ask().pid for _ in range(50)} & old
+    assert load.lost == []
+    assert "Traceback" not in log.read_text()
+
+
+def test_workers_that_cannot_start_after_a_reload_are_not_started_without_end(log, changeable, tmp_path):
+    faulty = tmp_path / "faulty"
+    with running(log, workers=1, **changeable.environment, FAULTY=faulty) as replica:
+        faulty.touch()  # only a worker that listens finds it: no check does
+        replica.master.send_signal(signal.SIGHUP)
+        assert replica.master.wait(60) == 1
+    said = log.read_text()
+    assert said.count("This worker could not start: the application did not come up") < 10
+    assert "No worker could start; the lines above say why." in said
+
+
+def test_a_replica_whose_first_worker_cannot_start_ends_at_once(log, tmp_path):
+    faulty = tmp_path / "faulty"
+    faulty.touch()
+    with pytest.raises(AssertionError, match="No worker could start"), running(log, workers=1, FAULTY=faulty):
+        pass
+
+
 # Health and metrics
 
 
@@ -509,6 +623,18 @@ def test_the_admin_listener_knows_its_pages(hasty, method, path, status, body):
 
 def test_the_gates_listener_does_not_answer_for_the_admin_listener(hasty):
     assert hasty.ask("/metrics").body.startswith(b"/metrics ")
+
+
+@pytest.mark.parametrize("form", [":{0}", "127.0.0.1:{0},[::1]:{1}", "[::1]:{1}, localhost:{0}"])
+def test_the_admin_listener_answers_at_each_of_its_addresses(log, form):
+    ports = free_port(), free_port()
+    with running(log, workers=1, ADMIN_BIND=form.format(*ports)) as replica:
+        replica.admin_port = ports[0]
+        assert (replica.health("/livez").body, replica.ask("/livez").body[:6]) == (b"alive\n", b"/livez")
+        if "::1" in form:
+            with socket.create_connection(("::1", ports[1]), timeout=10) as other:
+                other.sendall(request("/livez"))
+                assert b"text/plain" in other.recv(65_536)  # the application's own answers have no type
 
 
 @pytest.fixture
@@ -571,12 +697,3 @@ def test_more_words_than_there_is_room_for_are_counted_as_other(seat):
         replica.count(f"word {number}")
     counts = seat.counts()
     assert len(counts) == replica.WORDS and counts[replica.OTHER] == 11
-
-
-@pytest.mark.parametrize(
-    ("bind", "address"),
-    [("", None), ("127.0.0.1:9000", ("127.0.0.1", 9000)), ("localhost:9000", ("127.0.0.1", 9000)),
-     ("[::1]:9000", ("::1", 9000)), ("unix:/run/admin.sock", "/run/admin.sock")],
-)  # fmt: skip
-def test_the_admin_listener_is_found_by_its_address(bind, address):
-    assert address_of(bind) == address

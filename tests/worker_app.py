@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from pathlib import Path
 from typing import ClassVar
 
 from uvicorn_worker import UvicornWorker
@@ -32,6 +33,9 @@ async def app(scope, receive, send):
 async def lifespan(receive, send):
     while (await receive())["type"] == "lifespan.startup":
         await asyncio.sleep(float(os.environ.get("BOOT_SECONDS", "0")))
+        if Path(os.environ.get("FAULTY", "/none")).exists():  # noqa: ASYNC240 - once, at the start
+            await send({"type": "lifespan.startup.failed"})
+            return
         await send({"type": "lifespan.startup.complete"})
     await send({"type": "lifespan.shutdown.complete"})
 
@@ -46,6 +50,7 @@ class HastyWorker(GateWorker):
     """Limits of tenths of seconds, and a tick that is short enough for them."""
 
     TICK_SECONDS = 0.05
+    PAUSE_SECONDS = 0.1
     CONFIG_KWARGS: ClassVar = {**GateWorker.CONFIG_KWARGS, "http": HastyProtocol}
 
 

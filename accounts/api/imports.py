@@ -26,10 +26,11 @@ from accounts.import_jobs import receive
 from accounts.imports import LONGEST_LINE, SWITCHED_OFF, Unreadable
 from accounts.models import Account, ImportJob, ImportLine
 from accounts.throttles import IMPORTS
+from authsvc.uploads import MOST_BYTES
 
-MOST_UPLOAD_BYTES = settings.FILE_UPLOAD_MAX_MEMORY_SIZE  # beyond that Django would write keys to a disk
 LEAST_LINES = 1000  # that an upload of an account may have, whatever it may have of keys
-_TOO_LARGE = f"An upload has {MOST_UPLOAD_BYTES // 1024 // 1024} MB at most: split it, or use manage.py import_keys."
+ADMITTED = "authsvc.admitted"  # in an ASGI scope: the caller was asked before the body was read
+_TOO_LARGE = f"An upload has {MOST_BYTES // 1024 // 1024} MB at most: split it, or use manage.py import_keys."
 
 
 class SwitchedOff(APIException):
@@ -62,12 +63,8 @@ class Imports(View):
 
     def post(self, request: Request) -> Response:
         """Upload a file: text/csv, or multipart/form-data with the field `file`. The worker goes through it."""
-        self.caller.require(Action.IMPORT_KEYS)
-        if not settings.IMPORTED_KEYS:
-            raise SwitchedOff
         query = query_of(request, ImportQuery)
-        account = self._account(query.get("account"))
-        take_from(IMPORTS, counted_for(self.caller, account))
+        account = self.ask(request, query)
         upload = request.data.get("file")
         if not hasattr(upload, "readline"):
             raise ValidationError({"file": "Send the file as text/csv, or as multipart/form-data in the field `file`."})
@@ -85,6 +82,16 @@ class Imports(View):
         if account is None or self.caller.is_operator:
             return None  # as many as an upload has room for
         return max(LEAST_LINES, 2 * most_keys_of(account))
+
+    def ask(self, request: Request, query: dict[str, Any]) -> Account | None:
+        """For which account the caller may upload, if now. Who was asked before the body is counted once."""
+        self.caller.require(Action.IMPORT_KEYS)
+        if not settings.IMPORTED_KEYS:
+            raise SwitchedOff
+        account = self._account(query.get("account"))
+        if not getattr(request._request, "scope", {}).get(ADMITTED):
+            take_from(IMPORTS, counted_for(self.caller, account))
+        return account
 
     def _account(self, public_id: str | None) -> Account | None:
         """The account of all lines; an operator need not name one, and then each line does."""
@@ -127,7 +134,7 @@ def _lines(upload: Any) -> Iterator[str]:
     size = 0
     while raw := upload.readline(LONGEST_LINE * 4):
         size += len(raw)
-        if size > MOST_UPLOAD_BYTES:
+        if size > MOST_BYTES:
             raise TooLarge(_TOO_LARGE)
         try:
             yield raw.decode()

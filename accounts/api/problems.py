@@ -47,6 +47,7 @@ WORDS: dict[str, tuple[HTTPStatus, str]] = {
     "bad_method": (HTTPStatus.METHOD_NOT_ALLOWED, "Use one of the methods in Allow."),
     "not_acceptable": (HTTPStatus.NOT_ACCEPTABLE, "Accept application/json."),
     "conflict": (HTTPStatus.CONFLICT, "As things stand this makes no sense; the detail says what to do instead."),
+    "too_slow": (HTTPStatus.REQUEST_TIMEOUT, "Send the body without pauses, over a new connection."),
     "too_large": (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Send a smaller body."),
     "unsupported": (
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -112,18 +113,23 @@ def _of_rest(error: rest.APIException) -> Response:
 def _answer(
     word: str, detail: str, errors: list[dict[str, str]] | None = None, headers: dict[str, str] | None = None
 ) -> Response:
+    body = document(word, detail)
+    status = body["status"]
+    if errors:
+        body["errors"] = errors
+    return Response(
+        body, status=status, content_type=MEDIA_TYPE, headers={"Cache-Control": "no-store", **(headers or {})}
+    )
+
+
+def document(word: str, detail: str) -> dict[str, Any]:
     status, _ = WORDS[word]
-    body: dict[str, Any] = {
+    return {
         "type": f"{settings.ERRORS_URL}{word}",
         "title": title_of(status),
         "status": status.value,
         "detail": _clean(detail),
     }
-    if errors:
-        body["errors"] = errors
-    return Response(
-        body, status=status.value, content_type=MEDIA_TYPE, headers={"Cache-Control": "no-store", **(headers or {})}
-    )
 
 
 def _faults(detail: Any, where: str = "") -> Iterator[dict[str, str]]:

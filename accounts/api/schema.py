@@ -281,7 +281,7 @@ def errors_of(one: Operation, method: str, *, has_path: bool) -> dict[int, str]:
         **({404: "NotFound"} if has_path or names_things else {}),
         406: "NotAcceptable",
         **({409: "Conflict"} if one.may_conflict or one.once else {}),
-        **({413: "TooLarge", 415: "UnsupportedMediaType"} if one.body or one.uploads else {}),
+        **({408: "TooSlow", 413: "TooLarge", 415: "UnsupportedMediaType"} if one.body or one.uploads else {}),
         **({422: "Unprocessable"} if one.once else {}),
         429: "TooMany",
         503: "Unavailable",
@@ -396,6 +396,7 @@ _ERRORS: Mapping[str, tuple[str, str, str]] = {
         "conflict", f"The key {examples.KEY_ID} is revoked: issue a new one.",
         "It is in a state that does not allow this, or the same is being done just now (`Retry-After`).",
     ),
+    "TooSlow": ("too_slow", "The body did not arrive in time.", "The body came too slowly; the connection is closed."),
     "TooLarge": ("too_large", "The body is longer than 256 KB.", "The body is too long."),
     "UnsupportedMediaType": (
         "unsupported", 'Unsupported media type "text/plain" in request.', "The body has another `Content-Type`."

