@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -31,18 +32,7 @@ class NoAnswer(AssertionError):
     """A command of Docker that failed; the text has its output."""
 
 
-def compose_command() -> tuple[str, ...]:
-    """Version 2 is a plugin of `docker`; 1.29 a program of its own."""
-    if shutil.which("docker-compose") and not _succeeds("docker", "compose", "version"):
-        return ("docker-compose",)
-    return ("docker", "compose")
-
-
-def _succeeds(*command: str) -> bool:
-    try:
-        return subprocess.run(command, capture_output=True, timeout=20, check=False).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
+OLDEST = (2, 24, 4)  # of Docker Compose
 
 
 def docker(*words: str, seconds: float = COMMAND_SECONDS) -> str:
@@ -87,7 +77,7 @@ class Stack:
 
     def compose(self, *words: str, seconds: float = COMMAND_SECONDS) -> str:
         files = [word for file in self.files for word in ("-f", file)]
-        return run([*compose_command(), *files, *words], seconds=seconds, env=self.environment)
+        return run(["docker", "compose", *files, *words], seconds=seconds, env=self.environment)
 
     def start(self) -> None:
         self.compose("up", "--build", "-d", seconds=BUILD_SECONDS)
@@ -209,9 +199,29 @@ def why_not() -> str | None:
     """What is missing on this machine, in words."""
     if shutil.which("docker") is None:
         return "there is no docker on PATH"
-    if not _succeeds("docker", "version"):
+    if _answer("docker", "version") is None:
         return "no Docker engine answers"
-    return None if _succeeds(*compose_command(), "version") else "there is no docker compose"
+    return why_not_compose(_answer("docker", "compose", "version", "--short"))
+
+
+def why_not_compose(version: str | None) -> str | None:
+    """What is wrong with this answer of `docker compose version --short`."""
+    needed = f"the stacks need Docker Compose {'.'.join(map(str, OLDEST))} or newer, the plugin behind `docker compose`"
+    if version is None:
+        return f"there is no `docker compose`: {needed} (docker-compose 1.29 is too old)"
+    numbers = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
+    if numbers is None:
+        return f"Docker Compose has the unknown version {version!r}: {needed}"
+    return None if tuple(map(int, numbers.groups())) >= OLDEST else f"Docker Compose {version} is too old: {needed}"
+
+
+def _answer(*command: str) -> str | None:
+    """What it prints; None if it fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 if __name__ == "__main__":
