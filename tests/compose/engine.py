@@ -89,17 +89,38 @@ class Stack:
     @contextmanager
     def beside(self, name: str, labels: Mapping[str, str], **environment: str) -> Iterator[None]:
         """While it lasts, one model more, from a compose file of its own and a plain `up`, as an operator would add it."""
-        image = inspect(self.container(MODELS[0]))["Config"]["Image"]
-        service = {"image": image, "networks": ["models"], "environment": environment, "labels": dict(labels)}
-        with tempfile.TemporaryDirectory(prefix="model-") as folder:
-            file = Path(folder, "model.yml")
-            file.write_text(json.dumps({"services": {name: service}}))
-            with_it = replace(self, files=(*self.files, str(file)))
+        with self._with_file({"services": {name: self._model("models", labels, environment)}}) as with_it:
             try:
                 with_it.compose("up", "-d")
                 yield
             finally:
                 with_it.compose("rm", "--stop", "--force", name)
+
+    @contextmanager
+    def apart(self, name: str, labels: Mapping[str, str], **environment: str) -> Iterator[None]:
+        """The same on a network of its own, by the two commands of docs/adding-a-model.md."""
+        services = {name: self._model(name, labels, environment), "traefik": {"networks": [name]}}
+        network = f"{self.project}_{name}"
+        with self._with_file({"services": services, "networks": {name: {"internal": True}}}) as with_it:
+            try:
+                with_it.compose("up", "-d", "--no-deps", name)
+                docker("network", "connect", network, self.container("traefik"))
+                yield
+            finally:
+                with_it.compose("rm", "--stop", "--force", name)
+                docker("network", "disconnect", network, self.container("traefik"))
+                docker("network", "rm", network)
+
+    def _model(self, network: str, labels: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, Any]:
+        image = inspect(self.container(MODELS[0]))["Config"]["Image"]
+        return {"image": image, "networks": [network], "environment": dict(environment), "labels": dict(labels)}
+
+    @contextmanager
+    def _with_file(self, content: Mapping[str, Any]) -> Iterator[Stack]:
+        with tempfile.TemporaryDirectory(prefix="model-") as folder:
+            file = Path(folder, "model.yml")
+            file.write_text(json.dumps(content))
+            yield replace(self, files=(*self.files, str(file)))
 
     def containers(self, service: str) -> list[str]:
         """Ids of those that run."""
