@@ -79,7 +79,7 @@ stack-check: ## Say what is wrong with the compose stack that runs here, or with
 	@if [ -n "$$TRAEFIK_URL" ]; then \
 	  $(BIN)/python manage.py check_stack --traefik-url "$$TRAEFIK_URL" $(TRAEFIK_OPTIONS); \
 	else \
-	  $$(docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) exec -T discover \
+	  docker compose exec -T discover \
 	    python manage.py check_stack --traefik-url "http://dashboard.$${DOMAIN:-localhost}" --gate-url https://127.0.0.1:8900 \
 	    --traefik-user operator --traefik-password-file /secrets/operator/DASHBOARD_PASSWORD; \
 	fi

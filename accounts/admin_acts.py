@@ -79,7 +79,7 @@ def show_secret(request: HttpRequest, site: admin.AdminSite, issued: Issued) -> 
     }
     response = TemplateResponse(request, "admin/accounts/secret.html", context)
     response["Cache-Control"] = "no-store"
-    response["Referrer-Policy"] = "no-referrer"
+    response["Referrer-Policy"] = "strict-origin"  # `no-referrer` would break its form to sign out
     return response
 
 

@@ -127,7 +127,7 @@ class CredentialAdmin(ReadOnlyAdmin):
         }
         response = TemplateResponse(request, "admin/accounts/credential_secret.html", context)
         response["Cache-Control"] = "no-store"
-        response["Referrer-Policy"] = "no-referrer"
+        response["Referrer-Policy"] = "strict-origin"  # `no-referrer` would break its form to sign out
         return response
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import re
 
-_LINK = re.compile(r"(/first-operator/)[^/\s]+")
+from authsvc.secret_links import without_secrets
 
 
 class WithoutLinks(logging.Filter):
-    """Take the token out of an address that Django writes down, as it does with every answer of 400 and above."""
+    """Cut secrets out of the addresses that Django logs, as it does with every answer of 400 and above."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
-        if _LINK.search(message):
-            record.msg, record.args = _LINK.sub(r"\1…", message), None
+        if (safe := without_secrets(message)) != message:
+            record.msg, record.args = safe, None
         return True

@@ -48,6 +48,7 @@ class Mistake(Enum):
     OPEN_API = ("open-api", "danger", "Traefik's API can be read from outside without a password")
     MODEL_WITHOUT_ROUTE = ("model-without-route", "fault", "no router asks the gate for a model of the catalogue")
     ROUTE_WITHOUT_MODEL = ("route-without-model", "fault", "a router names a model that the catalogue does not serve")
+    SHARED_NETWORK = ("shared-network", "danger", "models reach each other past the gate")
     OLD_TRAEFIK = ("old-traefik", "danger", "this version of Traefik has known holes")
     UNKNOWN_TRAEFIK = ("unknown-traefik", "unknown", "Traefik does not say a version that can be compared")
 

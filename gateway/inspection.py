@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from gateway.check_catalogue import check_catalogue, check_version
+from gateway.check_networks import check_networks
 from gateway.check_points import check_points
 from gateway.check_question import check_questions
 from gateway.check_routes import check_routes, check_shadowed
@@ -18,6 +19,7 @@ CHECKS: tuple[Callable[[Stack], Iterator[Finding]], ...] = (
     check_questions,
     check_points,
     check_catalogue,
+    check_networks,
 )
 
 

@@ -21,8 +21,8 @@ def as_compose(route: ModelRoute, *, service: str, port: int, network: str = "",
         found = {"traefik.enable": "true", "traefik.docker.allownonrunning": "true", **found}
     return "\n".join(
         [
-            "# Paste into the compose file and give the service its image. Traefik needs the docker provider and a",
-            "# network that the service is in.",
+            "# Paste into the compose file and give the service its image and a network that it shares with Traefik",
+            "# alone. Traefik needs the docker provider.",
             "services:",
             f"  {_word(service)}:",
             "    labels:",
@@ -35,8 +35,8 @@ def as_compose(route: ModelRoute, *, service: str, port: int, network: str = "",
 def as_swarm(route: ModelRoute, *, service: str, port: int, network: str = "") -> str:
     return "\n".join(
         [
-            "# Paste into the stack file and give the service its image. Traefik needs the swarm provider, which reads",
-            "# labels below `deploy` only and cannot guess a port.",
+            "# Paste into the stack file and give the service its image and a network that it shares with Traefik",
+            "# alone. Traefik needs the swarm provider; it reads labels below `deploy` only and cannot guess a port.",
             "services:",
             f"  {_word(service)}:",
             "    deploy:",

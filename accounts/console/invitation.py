@@ -71,7 +71,10 @@ def _make_user_and_join(request: HttpRequest, found: Invitation, form: NewUser) 
 
 
 def _page(request: HttpRequest, name: str, context: dict[str, Any] | None = None, status: int = 200) -> HttpResponse:
-    """The link is a secret: it goes to no other site, and no cache keeps the page."""
+    """The link is a secret: no Referer holds it, and no cache keeps the page.
+
+    With `no-referrer` a browser would send the form with `Origin: null`, which Django refuses.
+    """
     response = render(request, f"console/{name}.html", context, status=status)
-    response["Referrer-Policy"] = "no-referrer"
+    response["Referrer-Policy"] = "strict-origin"
     return response

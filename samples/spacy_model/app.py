@@ -6,7 +6,6 @@ import json
 import os
 import re
 from collections.abc import AsyncIterator
-from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -17,10 +16,14 @@ from . import language
 from .body import SCHEMA, text_of
 from .desk import Desk
 from .language import Answer
+from .offsets import PARAMETER, Unit, position_in, unit_of
 from .passed_on import PassedOn
 from .problems import answer_problems
 
 Text = Annotated[str, Depends(text_of)]
+Offsets = Annotated[Unit, Depends(unit_of)]
+
+ASKED = {**SCHEMA, "parameters": [PARAMETER]}
 
 
 def from_environment() -> ASGIApp:
@@ -53,29 +56,33 @@ def _routes(model: str, package: str) -> APIRouter:
     endpoints = ["POST ner", "POST tokens", "POST sentences", "POST sentences/stream", "GET health", "GET openapi.json"]
 
     @router.api_route("", methods=["GET", "HEAD"], include_in_schema=False)
-    @router.api_route("/", methods=["GET", "HEAD"])
+    @router.head("/", include_in_schema=False)  # beside GET: two methods of one route would share an operation's id
+    @router.get("/")
     async def about() -> Answer:
-        return {"name": model, **language.about(nlp), "endpoints": endpoints}
+        return {"name": model, **language.about(nlp), "endpoints": endpoints, "offsets": list(Unit)}
 
-    @router.api_route("/health", methods=["GET", "HEAD"])
+    @router.head("/health", include_in_schema=False)
+    @router.get("/health")
     async def health() -> Answer:
         return {"status": "ok"}
 
-    @router.post("/ner", openapi_extra=SCHEMA)
-    async def ner(text: Text) -> Answer:
-        return await desk.work(partial(language.entities, nlp, text))
+    @router.post("/ner", openapi_extra=ASKED)
+    async def ner(offsets: Offsets, text: Text) -> Answer:
+        return await desk.work(lambda: language.entities(nlp, text, position_in(text, offsets)))
 
-    @router.post("/tokens", openapi_extra=SCHEMA)
-    async def tokens(text: Text) -> Answer:
-        return await desk.work(partial(language.tokens, nlp, text))
+    @router.post("/tokens", openapi_extra=ASKED)
+    async def tokens(offsets: Offsets, text: Text) -> Answer:
+        return await desk.work(lambda: language.tokens(nlp, text, position_in(text, offsets)))
 
-    @router.post("/sentences", openapi_extra=SCHEMA)
-    async def sentences(text: Text) -> Answer:
-        return {"sentences": await desk.work(lambda: list(language.sentences(nlp, text)))}
+    @router.post("/sentences", openapi_extra=ASKED)
+    async def sentences(offsets: Offsets, text: Text) -> Answer:
+        found = await desk.work(lambda: list(language.sentences(nlp, text, position_in(text, offsets))))
+        return {"sentences": found}
 
-    @router.post("/sentences/stream", openapi_extra=SCHEMA, response_class=StreamingResponse)
-    async def stream(text: Text) -> StreamingResponse:
-        events = _events(desk.one_by_one(language.sentences(nlp, text)))
+    @router.post("/sentences/stream", openapi_extra=ASKED, response_class=StreamingResponse)
+    async def stream(offsets: Offsets, text: Text) -> StreamingResponse:
+        position = await desk.work(lambda: position_in(text, offsets))
+        events = _events(desk.one_by_one(language.sentences(nlp, text, position)))
         return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
     return router

@@ -15,7 +15,10 @@ Result = TypeVar("Result")
 
 
 class Desk:
-    """spaCy holds Python's lock most of the time: more threads would only slow each other down."""
+    """spaCy holds Python's lock most of the time: more threads would only slow each other down.
+
+    And what a model forgets after a text (`language._forgetting`) must not be in use by another one.
+    """
 
     def __init__(self) -> None:
         self._seat = CapacityLimiter(1)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from spacy.pipeline import Sentencizer
+from spacy.pipeline import Lemmatizer, Sentencizer
+
+from .offsets import Position
 
 if TYPE_CHECKING:
     from spacy.language import Language
     from spacy.tokens import Doc, Span
 
 Answer = dict[str, Any]
+
+MOST_LEMMAS = 10_000  # that a model remembers, for whole texts at a time
 
 
 class UnknownPackage(Exception):
@@ -40,58 +45,87 @@ def about(nlp: Language) -> Answer:
     }
 
 
-def entities(nlp: Language, text: str) -> Answer:
-    return {"entities": [_entity(span, 0) for span in nlp(text).ents]}
+def entities(nlp: Language, text: str, position: Position = int) -> Answer:
+    with _forgetting(nlp):
+        return {"entities": [_entity(span, 0, position) for span in nlp(text).ents]}
 
 
-def tokens(nlp: Language, text: str) -> Answer:
-    return {
-        "tokens": [
-            {
-                "text": token.text,
-                "start": token.idx,
-                "end": token.idx + len(token.text),
-                "lemma": token.lemma_,
-                "pos": token.pos_,
-                "tag": token.tag_,
-                "dep": token.dep_,
-                "head": token.head.i,
-            }
-            for token in nlp(text)
-        ]
-    }
+def tokens(nlp: Language, text: str, position: Position = int) -> Answer:
+    with _forgetting(nlp):
+        return {
+            "tokens": [
+                {
+                    "text": token.text,
+                    "start": position(token.idx),
+                    "end": position(token.idx + len(token.text)),
+                    "lemma": token.lemma_,
+                    "pos": token.pos_,
+                    "tag": token.tag_,
+                    "dep": token.dep_,
+                    "head": token.head.i,
+                }
+                for token in nlp(text)
+            ]
+        }
 
 
-def sentences(nlp: Language, text: str) -> Iterator[Answer]:
+def sentences(nlp: Language, text: str, position: Position = int) -> Iterator[Answer]:
     """Each sentence with its entities, analysed when it is asked for.
 
     Punctuation cuts the text first, which is cheap, because the whole pipeline would read all of a text before it
     gave the first sentence of it.
     """
-    for piece in _cut(nlp, text):
-        for sentence in nlp(piece.text).sents:
-            if sentence.text.strip():
-                yield _sentence(sentence, piece.start_char)
+    for piece, start in _cut(nlp, text):
+        yield from _sentences_of(nlp, piece, start, position)
 
 
-def _cut(nlp: Language, text: str) -> Iterator[Span]:
-    doc: Doc = Sentencizer()(nlp.make_doc(text))
-    return iter(doc.sents)
+def _cut(nlp: Language, text: str) -> list[tuple[str, int]]:
+    """Pieces of the text, and where each begins."""
+    with _forgetting(nlp):
+        doc: Doc = Sentencizer()(nlp.make_doc(text))
+        return [(piece.text, piece.start_char) for piece in doc.sents]
 
 
-def _sentence(span: Span, offset: int) -> Answer:
+def _sentences_of(nlp: Language, piece: str, start: int, position: Position) -> list[Answer]:
+    """A list, because whoever reads the sentences may stop between two, and others use the model meanwhile."""
+    with _forgetting(nlp):
+        return [_sentence(sentence, start, position) for sentence in nlp(piece).sents if sentence.text.strip()]
+
+
+@contextmanager
+def _forgetting(nlp: Language) -> Iterator[None]:
+    """Whatever the text adds to the model's vocabulary is freed at the end.
+
+    spaCy keeps every word it has ever seen: strangers' texts would fill the memory. Nothing of spaCy's may leave the
+    block, only plain values; and there is one block at a time for a model, which the Desk sees to.
+    """
+    try:
+        with nlp.memory_zone():
+            yield
+    finally:
+        _forget_lemmas(nlp)
+
+
+def _forget_lemmas(nlp: Language) -> None:
+    """Lemmatizers keep a dictionary of their own, which spaCy's memory zones leave alone."""
+    for _, pipe in nlp.pipeline:
+        if isinstance(pipe, Lemmatizer) and len(pipe.cache) > MOST_LEMMAS:
+            pipe.cache.clear()
+
+
+def _sentence(span: Span, offset: int, position: Position) -> Answer:
     return {
         "text": span.text,
-        "start": offset + span.start_char,
-        "end": offset + span.end_char,
-        "entities": [_entity(entity, offset) for entity in span.ents],
+        "start": position(offset + span.start_char),
+        "end": position(offset + span.end_char),
+        "entities": [_entity(entity, offset, position) for entity in span.ents],
     }
 
 
-def _entity(span: Span, offset: int) -> Answer:
+def _entity(span: Span, offset: int, position: Position) -> Answer:
     return {
         "text": span.text,
         "label": span.label_,
-        "start": offset + span.start_char,
-        "end": offset + span.end_char,
+        "start": position(offset + span.start_char),
+        "end": position(offset + span.end_char),
     }

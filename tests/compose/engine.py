@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -31,18 +32,7 @@ class NoAnswer(AssertionError):
     """A command of Docker that failed; the text has its output."""
 
 
-def compose_command() -> tuple[str, ...]:
-    """Version 2 is a plugin of `docker`; 1.29 a program of its own."""
-    if shutil.which("docker-compose") and not _succeeds("docker", "compose", "version"):
-        return ("docker-compose",)
-    return ("docker", "compose")
-
-
-def _succeeds(*command: str) -> bool:
-    try:
-        return subprocess.run(command, capture_output=True, timeout=20, check=False).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
+OLDEST = (2, 24, 4)  # of Docker Compose
 
 
 def docker(*words: str, seconds: float = COMMAND_SECONDS) -> str:
@@ -87,7 +77,7 @@ class Stack:
 
     def compose(self, *words: str, seconds: float = COMMAND_SECONDS) -> str:
         files = [word for file in self.files for word in ("-f", file)]
-        return run([*compose_command(), *files, *words], seconds=seconds, env=self.environment)
+        return run(["docker", "compose", *files, *words], seconds=seconds, env=self.environment)
 
     def start(self) -> None:
         self.compose("up", "--build", "-d", seconds=BUILD_SECONDS)
@@ -99,17 +89,38 @@ class Stack:
     @contextmanager
     def beside(self, name: str, labels: Mapping[str, str], **environment: str) -> Iterator[None]:
         """While it lasts, one model more, from a compose file of its own and a plain `up`, as an operator would add it."""
-        image = inspect(self.container(MODELS[0]))["Config"]["Image"]
-        service = {"image": image, "networks": ["models"], "environment": environment, "labels": dict(labels)}
-        with tempfile.TemporaryDirectory(prefix="model-") as folder:
-            file = Path(folder, "model.yml")
-            file.write_text(json.dumps({"services": {name: service}}))
-            with_it = replace(self, files=(*self.files, str(file)))
+        with self._with_file({"services": {name: self._model("models", labels, environment)}}) as with_it:
             try:
                 with_it.compose("up", "-d")
                 yield
             finally:
                 with_it.compose("rm", "--stop", "--force", name)
+
+    @contextmanager
+    def apart(self, name: str, labels: Mapping[str, str], **environment: str) -> Iterator[None]:
+        """The same on a network of its own, by the two commands of docs/adding-a-model.md."""
+        services = {name: self._model(name, labels, environment), "traefik": {"networks": [name]}}
+        network = f"{self.project}_{name}"
+        with self._with_file({"services": services, "networks": {name: {"internal": True}}}) as with_it:
+            try:
+                with_it.compose("up", "-d", "--no-deps", name)
+                docker("network", "connect", network, self.container("traefik"))
+                yield
+            finally:
+                with_it.compose("rm", "--stop", "--force", name)
+                docker("network", "disconnect", network, self.container("traefik"))
+                docker("network", "rm", network)
+
+    def _model(self, network: str, labels: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, Any]:
+        image = inspect(self.container(MODELS[0]))["Config"]["Image"]
+        return {"image": image, "networks": [network], "environment": dict(environment), "labels": dict(labels)}
+
+    @contextmanager
+    def _with_file(self, content: Mapping[str, Any]) -> Iterator[Stack]:
+        with tempfile.TemporaryDirectory(prefix="model-") as folder:
+            file = Path(folder, "model.yml")
+            file.write_text(json.dumps(content))
+            yield replace(self, files=(*self.files, str(file)))
 
     def containers(self, service: str) -> list[str]:
         """Ids of those that run."""
@@ -209,9 +220,29 @@ def why_not() -> str | None:
     """What is missing on this machine, in words."""
     if shutil.which("docker") is None:
         return "there is no docker on PATH"
-    if not _succeeds("docker", "version"):
+    if _answer("docker", "version") is None:
         return "no Docker engine answers"
-    return None if _succeeds(*compose_command(), "version") else "there is no docker compose"
+    return why_not_compose(_answer("docker", "compose", "version", "--short"))
+
+
+def why_not_compose(version: str | None) -> str | None:
+    """What is wrong with this answer of `docker compose version --short`."""
+    needed = f"the stacks need Docker Compose {'.'.join(map(str, OLDEST))} or newer, the plugin behind `docker compose`"
+    if version is None:
+        return f"there is no `docker compose`: {needed} (docker-compose 1.29 is too old)"
+    numbers = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
+    if numbers is None:
+        return f"Docker Compose has the unknown version {version!r}: {needed}"
+    return None if tuple(map(int, numbers.groups())) >= OLDEST else f"Docker Compose {version} is too old: {needed}"
+
+
+def _answer(*command: str) -> str | None:
+    """What it prints; None if it fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import shutil
 import stat
 import subprocess
@@ -17,7 +16,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.compose.engine import BUILD_SECONDS, compose_command, docker, free_name, run, why_not
+from tests.compose.engine import BUILD_SECONDS, docker, free_name, run, why_not
 from tests.servers import ROOT, free_port, wait_until
 
 PAGE = ROOT / "docs" / "existing-traefik.md"
@@ -99,7 +98,7 @@ class Machine:
         self.foreign_compose("up", "-d")
 
     def foreign_compose(self, *words: str) -> str:
-        own = [*compose_command(), "-p", f"{self.project}-theirs", "-f", str(self.folder / "docker-compose.yml")]
+        own = ["docker", "compose", "-p", f"{self.project}-theirs", "-f", str(self.folder / "docker-compose.yml")]
         return run([*own, *words], seconds=SECONDS)
 
     def type(self, block: str, *, seconds: float = SECONDS) -> str:
@@ -135,17 +134,11 @@ def _copy_checkout(into: Path) -> None:
 
 
 def _name_things(bin_: Path, project: str) -> None:
-    """A `docker` that keeps this test apart from other stacks of the engine: by names of its own, and nothing else.
-
-    It also speaks to compose 1.29 where that is what there is, which wants to be told that nobody sits at a terminal.
-    """
+    """A `docker` that keeps this test apart from other stacks of the engine: by names of its own, and nothing else."""
     bin_.mkdir()
-    compose = shlex.join(compose_command())
-    no_terminal = 'exec) shift; set -- exec -T "$@" ;;' if compose == "docker-compose" else ""
     (bin_ / "docker").write_text(
         f"#!/bin/sh\nexport COMPOSE_PROJECT_NAME={project} TRAEFIK_NETWORK={project}-traefik IMAGE={project}:local\n"
-        f'PATH=${{PATH#*:}}\n[ "$1" = compose ] || exec docker "$@"\nshift\ncase "$1" in {no_terminal} esac\n'
-        f'exec {compose} "$@"\n'
+        'PATH=${PATH#*:}\nexec docker "$@"\n'
     )
     (bin_ / "docker").chmod(0o755)
 

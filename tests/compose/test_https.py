@@ -96,6 +96,14 @@ def test_a_page_by_http_is_redirected_and_https_is_then_kept_to(ask, authority, 
     assert ask(name, "/").headers["Strict-Transport-Security"] == "max-age=31536000"
 
 
+def test_a_secret_link_by_http_is_redirected_and_stands_in_no_log(https, ask):
+    answer = ask("console", "/invitations/typed-without-an-s/", by="http")
+    assert answer.headers["Location"].endswith("/invitations/typed-without-an-s/")
+    assert ask("console", "/login/?mark=1", by="http").status_code == 301
+    wait_until(lambda: '"RouterName":"plain-pages@file"' in https.logs("traefik"), "a line in the access log", 30)
+    assert "typed-without-an-s" not in https.logs("traefik")
+
+
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "PUT"])
 def test_a_key_by_http_is_refused_and_never_reaches_gate_or_model(https, ask, key, method):
     answer = ask("api", f"/en_core_web_sm/seen-{method}", by="http", method=method, headers=key)

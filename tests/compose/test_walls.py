@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,11 @@ from tests.compose.engine import addresses, docker, inspect
 
 OURS = ("gate", "console", "worker", "discover")
 MODELS = ("en_core_web_sm", "fr_core_news_md")
-HARDENED = (*OURS, *MODELS, "corporate", "errors", "traefik")
+STORES = ("redis", "postgres")
+HARDENED = (*OURS, *MODELS, *STORES, "corporate", "errors", "traefik")
+OTHER_MODEL = dict(zip(MODELS, reversed(MODELS), strict=True))
+
+STEPS_DOWN = {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"}  # from root to postgres, and then has none
 
 KNOCK = """
 import json, socket, sys
@@ -34,6 +39,12 @@ def reached(stack, service, targets):
     return [tuple(one) for one in json.loads(stack.exec(service, "python", "-c", KNOCK, json.dumps(targets)))]
 
 
+def knock(stack, service, host, port):
+    """For an image without Python: the exit status of bash's own way to open a port."""
+    knock = f"timeout 2 bash -c '</dev/tcp/{host}/{port}'"
+    return int(stack.exec(service, "sh", "-c", f"{knock} 2>/dev/null; echo $?").strip())
+
+
 def at(stack, service, *ports):
     """Under each of its names and addresses."""
     hosts = [service] + [address for one in stack.containers(service) for address in addresses(one)]
@@ -48,6 +59,9 @@ def test_from_inside_of_a_model_nothing_of_the_gate_or_its_stores_can_be_reached
         *at(stack, "gate", 8000, 9000),
         *at(stack, "console", 8000, 9000),
         *at(stack, "traefik", 8900, 8080),  # the internal entry point, and the port of an insecure API
+        *at(stack, OTHER_MODEL[model], 8000),
+        *at(stack, "corporate", 8080),
+        *at(stack, "errors", 8080),
         ("127.0.0.1", 8900),
     ]
     assert len(targets) >= 14
@@ -72,8 +86,24 @@ def test_neither_traefik_nor_a_model_shares_a_network_with_the_stores(stack):
     assert stores == {"data"}
     for service in ("traefik", "corporate", "errors", *MODELS):
         assert not networks(stack, service) & stores, service
-    assert [networks(stack, model) for model in MODELS] == [{"models"}] * 2
-    assert "models" not in networks(stack, "gate")
+    assert [networks(stack, model) for model in MODELS] == [{model} for model in MODELS]
+
+
+def test_what_serves_pages_reaches_neither_stores_nor_gate_nor_models(stack):
+    targets = [
+        *at(stack, "redis", 6379), *at(stack, "postgres", 5432), *at(stack, "gate", 8000, 9000),
+        *at(stack, "console", 8000), *(one for model in MODELS for one in at(stack, model, 8000)),
+    ]  # fmt: skip
+    for service in ("corporate", "errors"):
+        for host, port in targets:
+            assert knock(stack, service, host, port) != 0, (service, host, port)
+    assert knock(stack, "corporate", "errors", 8080) == 0  # else the lines above could not fail
+
+
+def test_the_console_and_the_worker_reach_no_model(stack):
+    targets = [one for model in MODELS for one in at(stack, model, 8000)]
+    for service in OURS:
+        assert reached(stack, service, targets) == [], service
 
 
 def test_only_traefik_has_a_published_port_and_it_is_on_loopback(stack):
@@ -90,9 +120,28 @@ def test_a_container_can_write_nowhere_and_rise_nowhere(stack, service):
     assert found["HostConfig"]["CapDrop"] == ["ALL"]
     assert any("no-new-privileges" in option for option in found["HostConfig"]["SecurityOpt"])
     assert not found["HostConfig"]["Privileged"]
+    added = {name.removeprefix("CAP_") for name in found["HostConfig"]["CapAdd"] or []}
+    assert added <= {"traefik": {"NET_BIND_SERVICE"}, "postgres": STEPS_DOWN}.get(service, set())
 
 
-@pytest.mark.parametrize("service", [*OURS, *MODELS, "corporate", "errors"])
+@pytest.mark.parametrize("service", HARDENED)
+def test_the_first_process_of_a_container_has_no_capability_it_does_not_need(stack, service):
+    """As the kernel sees it, whatever the engine was told."""
+    pid = inspect(stack.containers(service)[0])["State"]["Pid"]
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    assert int(status["CapEff"], 16) == (1 << 10 if service == "traefik" else 0)  # CAP_NET_BIND_SERVICE
+    assert int(status["NoNewPrivs"]) == 1
+
+
+@pytest.mark.parametrize("service", HARDENED)
+def test_a_container_has_a_bound_for_its_log_and_its_memory(stack, service):
+    host = inspect(stack.containers(service)[0])["HostConfig"]
+    assert host["LogConfig"]["Type"] == "json-file"
+    assert host["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "5"}
+    assert 0 < host["Memory"] <= 2 * 1024**3
+
+
+@pytest.mark.parametrize("service", [*OURS, *MODELS, "corporate", "errors", "redis"])
 def test_a_container_runs_as_an_ordinary_user(stack, service):
     assert inspect(stack.containers(service)[0])["Config"]["User"] not in ("", "0", "root", "0:0")
 

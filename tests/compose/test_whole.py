@@ -10,6 +10,7 @@ import pytest
 from accounts import keys as key_strings
 from tests.compose.engine import PAGE, basic, docker
 from tests.servers import wait_until
+from tests.stack.sdks import SDKS
 
 ADA = {"text": "Ada Lovelace met Charles Babbage in London."}
 MARIE = {"text": "Marie Curie travaillait à Paris. Elle y est restée."}
@@ -161,13 +162,21 @@ def test_a_model_that_streams_refuses_a_large_body_in_its_own_words(api, pro):
     assert "1201024 bytes" in answer.json()["detail"]
 
 
-def preflight(api, origin):
+def preflight(api, origin, *headers):
     asked = {
         "Origin": origin,
         "Access-Control-Request-Method": "POST",
-        "Access-Control-Request-Headers": "authorization",
+        "Access-Control-Request-Headers": ",".join(headers or ("authorization",)),
     }
     return api.options("/en_core_web_sm/ner", headers=asked)
+
+
+@pytest.mark.parametrize("sdk", SDKS)
+def test_a_page_may_send_what_an_sdk_sends(api, sdk):
+    answer = preflight(api, PAGE, *SDKS[sdk])
+    allowed = {name.strip().lower() for name in answer.headers["Access-Control-Allow-Headers"].split(",")}
+    assert answer.status_code == 200
+    assert set(SDKS[sdk]) <= allowed
 
 
 def test_a_page_that_may_call_the_models_gets_its_preflight_without_a_key(api):
@@ -239,6 +248,48 @@ def test_the_link_in_the_log_makes_the_first_operator_once_and_stands_in_no_acce
         signed_in = send(another, "/admin/login/?next=/admin/", username="ada", password=password)
         assert (signed_in.status_code, signed_in.headers["Location"]) == (302, "/admin/")
         assert another.get("/admin/").status_code == 200
+
+
+SECRETS = ("an-invitation-that-nobody-has", "a-signature:of-an-address", "3-set-a-password")
+LINKS = (
+    "/invitations/an-invitation-that-nobody-has/",
+    "/invitations/an-invitation-that-nobody-has",
+    "/invitations/an-invitation-that-nobody-has/?token=an-invitation-that-nobody-has",
+    "/login/?next=/invitations/an-invitation-that-nobody-has/",
+    "/accounts/confirm-email/a-signature:of-an-address/",
+    "/accounts/password/reset/key/3-set-a-password/",
+    "/invitations//an-invitation-that-nobody-has/",
+    "/invit%61tions/an-invitation-that-nobody-has/",
+)
+
+
+def follow_links(stack, console):
+    for link in LINKS:
+        for method in ("GET", "POST"):
+            referer = {"Referer": f"{console.base_url}{link}", "Origin": "null"}
+            console.request(method, link, headers=referer)
+    console.get("/login/?mark=of-this-test")
+    wait_until(lambda: "/login/" in stack.logs("traefik"), "a line in the access log")
+
+
+def test_a_link_with_a_secret_stands_in_no_log(stack, console):
+    """Traefik's access log, which has the page that was asked for last, and what gunicorn and Django write."""
+    follow_links(stack, console)
+    log = stack.compose("logs", "--no-color")
+    assert not [secret for secret in SECRETS if secret in log]
+
+
+def test_nor_while_the_console_is_away(stack, console):
+    stack.compose("stop", "console")
+    try:
+        wait_until(lambda: console.get("/login/").status_code == 503, "the console's end", 30)
+        assert console.get(LINKS[0]).status_code == 503
+        follow_links(stack, console)
+        log = stack.compose("logs", "--no-color", "traefik")
+    finally:
+        stack.compose("start", "console")
+    wait_until(lambda: console.get("/login/").status_code == 200, "the console", 90)
+    assert not [secret for secret in SECRETS if secret in log]
 
 
 def test_the_access_log_tells_who_asked_what_and_keeps_secrets_out(stack, api, pro):

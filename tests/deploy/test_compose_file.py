@@ -11,10 +11,13 @@ import yaml
 from django.core.management import call_command
 
 from authsvc import __version__
+from tests.compose.engine import why_not_compose
 from tests.servers import ROOT
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
-FILES = ("docker-compose.yml", "deploy/compose/https.yml", "deploy/compose/mail.yml")
+FILES = (
+    "docker-compose.yml", "deploy/compose/https.yml", "deploy/compose/mail.yml", "deploy/compose/socket-proxy.yml",
+)  # fmt: skip
 HTTPS = yaml.safe_load((ROOT / "deploy/compose/https.yml").read_text(encoding="utf-8"))
 SERVICES = COMPOSE["services"]
 LIMITED = ("--after", "api-errors@file,too-large@file", "--upload-limit", "2m")
@@ -62,6 +65,9 @@ def test_every_service_of_ours_has_every_secret_as_a_file_and_none_in_its_enviro
         for secret in ("SECRET_KEY", "KEY_PEPPER", "DATABASE_URL", "REDIS_URL"):
             assert environment[f"{secret}_FILE"] == f"/secrets/authsvc/{secret}"
             assert secret not in environment
+    mail = services_of("deploy/compose/mail.yml")["console"]["environment"]
+    assert "EMAIL_URL" not in mail
+    assert mail["EMAIL_URL_FILE"] == "/secrets/authsvc/EMAIL_URL"
 
 
 def test_the_image_names_the_version_of_the_code():
@@ -76,11 +82,62 @@ def test_every_variable_of_the_files_is_explained_in_one_of_them():
     assert set(re.findall(r"\$\{([A-Z_]+)", text)) - own <= names
 
 
+def services_of(file):
+    return yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))["services"]
+
+
+WHOLE = [(file, name) for file in ("docker-compose.yml", "deploy/compose/minimal.yml") for name in services_of(file)]
+
+
 @pytest.mark.parametrize("file", ["docker-compose.yml", "deploy/compose/minimal.yml"])
-def test_a_second_file_beside_it_replaces_nothing(file):
-    """docker-compose 1.29 sorts volumes and drops what it does not know when it reads another file, for a model, say; a
-    service that then looks different is replaced."""
-    for name, service in yaml.safe_load((ROOT / file).read_text())["services"].items():
-        paths = [re.sub(r"^\$\{[^}]*\}", "", volume).split(":")[1] for volume in service.get("volumes", [])]
-        assert paths == sorted(paths), name
-        assert "pull_policy" not in service, name
+def test_a_tag_is_built_by_one_service_and_pulled_by_none(file):
+    """Several builds of one tag leave containers whose image the tag no longer is; the next `up` replaces them."""
+    tagged = {name: service for name, service in services_of(file).items() if "authsvc:" in service.get("image", "")}
+    builders = [name for name, service in tagged.items() if "build" in service]
+    assert builders == ["secrets"]
+    assert {name for name, service in tagged.items() if service.get("pull_policy") != "never"} == {"secrets"}
+    assert len(tagged) >= 4
+
+
+@pytest.mark.parametrize(("file", "name"), WHOLE)
+def test_a_service_is_confined_and_bounded(file, name):
+    service = services_of(file)[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert set(service.get("cap_add", ())) <= {
+        "traefik": {"NET_BIND_SERVICE"},
+        "postgres": {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"},
+    }.get(name, set())
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"]
+    assert service["logging"]["options"].keys() == {"max-size", "max-file"}
+    assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
+
+
+@pytest.mark.parametrize("model", ["en_core_web_sm", "fr_core_news_md", "en_core_web_lg"])
+def test_a_model_is_alone_with_traefik_on_a_network_of_its_own(model):
+    assert SERVICES[model]["networks"] == [model]
+    assert COMPOSE["networks"][model] == {"internal": True}
+    assert {name for name, service in SERVICES.items() if model in service.get("networks", ())} == {"traefik", model}
+
+
+def test_the_network_for_a_model_of_ones_own_has_traefik_alone():
+    assert {name for name, service in SERVICES.items() if "models" in service.get("networks", ())} == {"traefik"}
+
+
+@pytest.mark.parametrize("version", ["2.24.4", "2.40.3", "v2.24.5-desktop.1", "5.0.0"])
+def test_a_docker_compose_that_is_new_enough_will_do(version):
+    assert why_not_compose(version) is None
+
+
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [
+        (None, "there is no `docker compose`"),
+        ("1.29.2", "Docker Compose 1.29.2 is too old"),
+        ("2.24.3", "Docker Compose 2.24.3 is too old"),
+        ("dev", "unknown version 'dev'"),
+    ],
+)
+def test_an_old_docker_compose_is_named_with_what_is_needed(version, told):
+    said = why_not_compose(version)
+    assert said is not None and told in said and "Docker Compose 2.24.4 or newer" in said

@@ -24,13 +24,16 @@ FILES = sorted(SWARM.glob("*.yml"))
 @pytest.mark.parametrize(
     ("service", "model", "more"),
     [
-        ("en-core-web-sm", "en_core_web_sm", ["--after", "api-errors@file,too-large@file", "--upload-limit", "2m"]),
-        ("fr-core-news-md", "fr_core_news_md", ["--streaming"]),
+        (service, model, ["--network", f"authsvc-{service}", *more])
+        for service, model, more in (
+            ("en-core-web-sm", "en_core_web_sm", ["--after", "api-errors@file,too-large@file", "--upload-limit", "2m"]),
+            ("fr-core-news-md", "fr_core_news_md", ["--streaming"]),
+        )
     ],
 )
 def test_the_labels_of_a_model_are_those_that_model_labels_prints(service, model, more):
     out = io.StringIO()
-    call_command("model_labels", model, "--for", "swarm", "--network", "authsvc-models", *more, stdout=out)
+    call_command("model_labels", model, "--for", "swarm", *more, stdout=out)
     (printed,) = yaml.safe_load(out.getvalue())["services"].values()
     assert SERVICES[service]["deploy"]["labels"] == printed["deploy"]["labels"]
 
@@ -88,10 +91,15 @@ def test_no_store_is_on_a_network_with_traefik_or_a_model():
     on = {name: set(service["networks"]) for name, service in SERVICES.items()}
     assert on["redis"] == on["postgres"] == {"data"}
     assert "data" not in on["traefik"]
-    assert on["en-core-web-sm"] == on["fr-core-news-md"] == {"models"}
-    assert {name for name, networks in on.items() if "models" in networks} - {"traefik"} == {
-        "en-core-web-sm", "fr-core-news-md"
-    }  # fmt: skip
+
+
+@pytest.mark.parametrize("model", ["en-core-web-sm", "fr-core-news-md"])
+def test_a_model_is_alone_with_traefik_on_a_network_of_its_own(model):
+    named = {key: network["name"] for key, network in STACKS["stack.yml"]["networks"].items() if "name" in network}
+    theirs = {key: network["name"] for key, network in STACKS["models.yml"]["networks"].items()}
+    assert SERVICES[model]["networks"] == [model]
+    assert named[model] == theirs[model] == SERVICES[model]["deploy"]["labels"]["traefik.swarm.network"]
+    assert {name for name, service in SERVICES.items() if model in service["networks"]} == {"traefik", model}
 
 
 def test_the_page_lists_every_variable_and_no_other():

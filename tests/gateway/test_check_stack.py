@@ -448,6 +448,50 @@ def test_what_may_be_so_on_purpose_is_not_found(traefik, change):
     assert found(traefik, dynamic) == set()
 
 
+# Networks: addresses as Docker gives them
+
+
+def with_containers(traefik, provider, **addresses):
+    """The sound stack, with each model's service as this provider would report it."""
+    traefik.serve(sound(traefik))
+    gateway = read_gateway(Access(url=traefik.url))
+    routers = tuple(
+        replace(router, service=f"{router.service.partition('@')[0]}@{provider}")
+        if router.service.partition("@")[0] in addresses
+        else router
+        for router in gateway.routers
+    )
+    services = {
+        f"{model}@{provider}": replace(gateway.services[f"{model}@file"], name=f"{model}@{provider}", servers=(url,))
+        for model, url in addresses.items()
+    }
+    return replace(gateway, routers=routers, services={**gateway.services, **services})
+
+
+def places(gateway):
+    return {(finding.mistake, finding.where) for finding in inspect(Stack(gateway, CATALOGUE))}
+
+
+@pytest.mark.parametrize("provider", ["docker", "swarm"])
+def test_models_in_one_network_are_found(traefik, provider):
+    gateway = with_containers(traefik, provider, sm="http://172.20.0.5:8000", lg="http://172.20.0.9:8000")
+    assert places(gateway) == {(Mistake.SHARED_NETWORK, "model lg")}
+
+
+@pytest.mark.parametrize(
+    ("provider", "sm", "lg"),
+    [
+        ("docker", "http://172.20.0.5:8000", "http://172.21.0.5:8000"),
+        ("swarm", "http://10.0.2.5:8000", "http://10.0.3.5:8000"),
+        ("docker", "http://sm:8000", "http://lg:8000"),
+        ("docker", "http://[fd00::1]:8000", "http://[fd00::2]:8000"),
+        ("file", "http://192.168.1.5:8000", "http://192.168.1.6:8000"),  # machines, perhaps
+    ],
+)
+def test_models_that_are_apart_or_may_be_are_not(traefik, provider, sm, lg):
+    assert places(with_containers(traefik, provider, sm=sm, lg=lg)) == set()
+
+
 # Entry points: these want a Traefik of their own
 
 
@@ -561,6 +605,7 @@ def test_every_mistake_that_is_known_was_planted():
     planted = {mistake for mistake, _ in BROKEN} | {mistake for mistake, _, _ in BROKEN_POINTS}
     by_other_tests = {
         Mistake.MODEL_WITHOUT_ROUTE, Mistake.ROUTE_WITHOUT_MODEL, Mistake.OLD_TRAEFIK, Mistake.UNKNOWN_TRAEFIK,
+        Mistake.SHARED_NETWORK,
     }  # fmt: skip
     assert planted | by_other_tests == set(Mistake)
 

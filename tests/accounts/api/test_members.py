@@ -133,7 +133,9 @@ def test_somebody_new_is_invited_makes_a_user_and_belongs_to_the_account(owner, 
     assert response.status_code == 201 and response.json()["sent_at"] and mail.outbox[0].to == ["new@example.org"]
     guest, path = Client(), path_in_the_mail()
     page = guest.get(path)
-    assert page.status_code == 200 and page["Referrer-Policy"] == "no-referrer" and "no-store" in page["Cache-Control"]
+    assert (
+        page.status_code == 200 and page["Referrer-Policy"] == "strict-origin" and "no-store" in page["Cache-Control"]
+    )
     password = "a long pass phrase"
     done = guest.post(path, posted(page, username="newcomer", password1=password, password2=password))
     assert done.status_code == 200 and "Welcome" in done.content.decode()
