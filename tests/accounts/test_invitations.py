@@ -11,7 +11,7 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.invitation_mail import LONGEST_LABEL, quoted
-from accounts.invitations import MOST_OPEN, accept, invite, link_to, resend, withdraw
+from accounts.invitations import MOST_OPEN, accept, invite, resend, withdraw
 from accounts.models import Account, Invitation, User
 from accounts.publish import models_base
 from accounts.services import Actor, Refused
@@ -56,13 +56,14 @@ def test_the_one_link_in_a_mail_is_ours_and_the_subject_is_no_tenants(account):
     bait = "Your account is locked!\r\n\r\nUnlock it: https://evil.example/login"
     models_base(Account).update(name=bait)
     account.refresh_from_db()
-    row = invite(account, email="new@example.org", role="member", actor=Actor("www.evil.example"))
+    invite(account, email="new@example.org", role="member", actor=Actor("www.evil.example"))
     (sent,) = mail.outbox
     assert sent.subject == "Invitation to an account at 127.0.0.1:8081"
     assert "evil.example" not in sent.body and account.public_id in sent.body
-    assert [line for line in sent.body.splitlines() if "http" in line] == [
+    ours = "http://127.0.0.1:8081/invitations/"
+    assert [ours if line.startswith(ours) else line for line in sent.body.splitlines() if "http" in line] == [
         f'    Account:     "Your account is locked! Unlock it: https[:]//evil[.]example[/]log…", {account.public_id}',
-        link_to(row),
+        ours,
     ]
 
 

@@ -234,6 +234,14 @@ def test_an_erased_account_stays_closed(account, reopen):
     assert account.state == "closed"
 
 
+def test_erasing_gives_up_the_external_id_at_once(account, pro_account):
+    close_and_erase(account, actor=ACTOR)
+    close_and_erase(account, actor=ACTOR)
+    account.refresh_from_db()
+    assert (account.external_id, account.former_external_id) == (None, "acme") and account.erased_at
+    set_(pro_account, external_id="acme")
+
+
 @pytest.mark.parametrize("by", ["this version", "the version before"])
 def test_whoever_comes_back_after_erasing_gets_a_new_account(account, by):
     if by == "this version":
