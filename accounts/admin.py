@@ -41,6 +41,7 @@ from accounts.models import (
 from accounts.publish import Publication
 from accounts.services import (
     Actor,
+    call_account_by,
     cap_keys,
     close_account,
     create_account,
@@ -48,6 +49,7 @@ from accounts.services import (
     override_limit,
     record_act,
     rename_account,
+    reopen_account,
     resume_account,
     set_role,
     suspend_account,
@@ -108,14 +110,18 @@ class MemberInline(FollowsParent):
     autocomplete_fields = ("user",)
 
 
+_WRITABLE = ("name", "external_id", "plan", "max_keys")
+
+
 @admin.register(Account)
 class AccountAdmin(ActsAdmin):
-    list_display = ("name", "public_id", "state", "plan", "key_count", "member_count", "created_at")
+    list_display = ("name", "public_id", "external_id", "state", "plan", "key_count", "member_count", "created_at")
     list_filter = (StateFilter, "plan")
     list_select_related = ("plan",)
-    search_fields = ("name", "public_id", "users__username", "users__email")
+    search_fields = ("name", "public_id", "external_id", "users__username", "users__email")
     fields = (
         "name",
+        "external_id",
         "plan",
         "max_keys",
         "public_id",
@@ -136,8 +142,12 @@ class AccountAdmin(ActsAdmin):
             is_offered=lambda account: account.state == "suspended", run=plainly(resume_account),
         ),
         Act(
-            name="close", title="Close", warning="All its calls are refused for good. This cannot be undone.",
+            name="close", title="Close", warning="All its calls are refused until somebody reopens it here.",
             is_offered=lambda account: account.state != "closed", run=plainly(close_account),
+        ),
+        Act(
+            name="reopen", title="Reopen", warning="Keys that were not revoked work again from the next request on.",
+            is_offered=lambda account: account.state == "closed" and not account.is_erased, run=plainly(reopen_account),
         ),
     )  # fmt: skip
 
@@ -167,10 +177,10 @@ class AccountAdmin(ActsAdmin):
         return format_html('<a href="{}">Show</a> · <a href="{}">Issue a key</a>', listed, issue)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return self.fields if obj is not None else ("name", "plan", "max_keys")
+        return self.fields if obj is not None else _WRITABLE
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return tuple(name for name in self.get_fields(request, obj) if name not in ("name", "plan", "max_keys"))
+        return tuple(name for name in self.get_fields(request, obj) if name not in _WRITABLE)
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
         return (OverrideInline, MemberInline) if obj is not None else (MemberInline,)
@@ -182,7 +192,9 @@ class AccountAdmin(ActsAdmin):
     def apply(self, request: HttpRequest, form: Any, formsets: Sequence[Any], *, change: bool) -> None:
         actor, outcome, account, cleaned = Actor.person(request), outcome_of(request), form.instance, form.cleaned_data
         if not change:
-            saved, publication = create_account(cleaned["name"], cleaned["plan"], actor=actor)
+            saved, publication = create_account(
+                cleaned["name"], cleaned["plan"], external_id=cleaned["external_id"], actor=actor
+            )
             become(account, saved)
             outcome.note(publication)
             if cleaned["max_keys"] is not None:
@@ -191,6 +203,8 @@ class AccountAdmin(ActsAdmin):
             outcome.note(cap_keys(account, cleaned["max_keys"], actor=actor))
         if change and "name" in form.changed_data:
             outcome.note(rename_account(account, cleaned["name"], actor=actor))
+        if change and "external_id" in form.changed_data:
+            outcome.note(call_account_by(account, cleaned["external_id"], actor=actor))
         if change and "plan" in form.changed_data:
             outcome.note(move_account(account, cleaned["plan"], actor=actor))
         for formset in formsets:
@@ -234,7 +248,7 @@ class MembershipAdmin(AnyAdmin):
     list_display = ("user", "account", "role")
     list_filter = ("role",)
     list_select_related = ("user", "account")
-    search_fields = ("user__username", "user__email", "account__name", "account__public_id")
+    search_fields = ("user__username", "user__email", "account__name", "account__public_id", "account__external_id")
     autocomplete_fields = ("user", "account")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Sum
 from django.utils import timezone
 
+from accounts import standing
 from accounts.models import Account, ApiKey, AuditEvent, Invitation, KeptAnswer, ManagementKey
 from accounts.provisioning import overrides_of
 from accounts.publish import Publication, change, models_base
@@ -26,14 +27,11 @@ def close_and_erase(account: Account, *, actor: Actor) -> Publication:
     Twice is no error: what came in between (there should be nothing) is erased too.
     """
     with change() as publication:
-        account.refresh_from_db(from_queryset=Account._base_manager.select_for_update().select_related("plan"))
+        account.refresh_from_db(from_queryset=Account._base_manager.select_for_update())
         before = account_state(account)
-        now = timezone.now()
-        if account.closed_at is None:
-            account.closed_at = now
-        account.name = f"closed {account.public_id}"
+        standing.erase(account)
         account.save()
-        _erase(account, now)
+        _erase(account, timezone.now())
         if before["state"] != "closed":
             after = {"state": "closed", "plan": account.plan.name}
             record_act(actor, "account.close", account.public_id, account=account, after=after)

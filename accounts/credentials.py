@@ -44,7 +44,7 @@ def make_management_key(
     with transaction.atomic():
         account.refresh_from_db(from_queryset=Account.objects.select_for_update())
         if account.closed_at:
-            raise Refused(f"The account {account.name} is closed: it gets no new keys.")
+            raise Refused(f"The account {account} is closed: it gets no new keys.")
         caps.require_room_for_a_management_key(account)
         public_id = keys.new_key_id(account.public_id)
         row = ManagementKey(account=account, public_id=public_id)

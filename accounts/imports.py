@@ -24,7 +24,9 @@ from accounts import caps, keys
 from accounts.keys import Pepper, digest_of_hash
 from accounts.models import Account, ApiKey, AuditEvent, KeySecret
 from accounts.publish import Publication, change
+from accounts.reference import is_meant_by, unknown
 from accounts.services import Actor, key_state, peppers
+from quotas.labels import ONE_LINE, odd_character
 from quotas.models import ServedModel
 
 COLUMNS = ("account", "external_id", "name", "key", "sha256", "start", "expires_at", "models")
@@ -37,7 +39,7 @@ SWITCHED_OFF = "Gates refuse imported keys until AUTHSVC_IMPORTED_KEYS=1 is set 
 
 _KEY = re.compile(rf"[\x21-\x7e]{{{SHORTEST},{LONGEST}}}")
 _SHA256 = re.compile("[0-9A-Fa-f]{64}")
-_START_LENGTH, _NAME_LENGTH = 24, 200
+_START_LENGTH, _NAME_LENGTH, _LONGEST_WHY = 24, 200, 300
 
 
 class Unreadable(ValueError):
@@ -111,8 +113,8 @@ def _read(number: int, columns: Sequence[str], text: str, known: Sequence[Pepper
         raise _Refused("This is no line of CSV.") from error
     if len(text) > LONGEST_LINE or len(cells) != len(columns):
         raise _Refused(f"A line has {len(columns)} cells, as the first one, and {LONGEST_LINE} characters at most.")
-    if not all(cell.isprintable() for cell in cells):
-        raise _Refused("A line has characters that can be printed, and no others.")
+    if odd := next(filter(None, map(odd_character, cells)), None):
+        raise _Refused(ONE_LINE.format(code=ord(odd)))
     row = dict(zip(columns, (cell.strip() for cell in cells), strict=True))
     if not row["name"] or len(row["name"]) > _NAME_LENGTH:
         raise _Refused(f"A name has 1 to {_NAME_LENGTH} characters.")
@@ -127,7 +129,7 @@ def _read(number: int, columns: Sequence[str], text: str, known: Sequence[Pepper
 def _digested(row: Mapping[str, str]) -> tuple[bytes, str]:
     """The SHA-256 of the key, and what people recognise it by."""
     start = row.get("start", "")
-    if len(start) > _START_LENGTH or not start.isprintable():
+    if len(start) > _START_LENGTH:
         raise _Refused(f"A start has {_START_LENGTH} characters at most: it is for people to recognise the key by.")
     if "sha256" in row:
         if not _SHA256.fullmatch(row["sha256"]):
@@ -217,15 +219,15 @@ class _Accounts:
         if account is not None:
             self._only = rows.get(pk=account.pk)
             return
-        ids, external = {line.account for line in lines} - {""}, {line.external_id for line in lines} - {""}
-        self._by_id = {row.public_id: row for row in rows.filter(public_id__in=ids)}
-        self._by_name = {row.name: row for row in rows.filter(name__in=ids)}
-        self._by_external = {row.external_id: row for row in rows.filter(external_id__in=external)}
+        references = {line.account for line in lines} | {line.external_id for line in lines}
+        found = list(rows.filter(is_meant_by(references - {""})))
+        self._by_external = {row.external_id: row for row in found}
+        self._by_any: dict[str | None, Account] = {**self._by_external, **{row.public_id: row for row in found}}
 
     def of(self, line: Line) -> Account:
         account = self._only or self._named(line)
         if self._only is not None and not {line.account, line.external_id} <= {
-            "", account.public_id, account.name, account.external_id,
+            "", account.public_id, account.external_id,
         }:  # fmt: skip
             raise _Refused("It names another account than the one that this import is for.")
         if account.closed_at:
@@ -234,11 +236,10 @@ class _Accounts:
 
     def _named(self, line: Line) -> Account:
         if bool(line.account) is bool(line.external_id):
-            raise _Refused("Name the account: its id or name in account, or your own id of it in external_id.")
-        found = self._by_id.get(line.account) or self._by_name.get(line.account)
-        found = found or self._by_external.get(line.external_id)
+            raise _Refused("Name the account: its id or external id in account, or its external id in external_id.")
+        found = self._by_any.get(line.account) or self._by_external.get(line.external_id)
         if found is None:
-            raise _Refused("There is no such account.")
+            raise _Refused(unknown(line.account or line.external_id)[:_LONGEST_WHY])
         return found
 
 
@@ -285,7 +286,7 @@ def _key(line: Line, account: Account, models: set[str], actor: Actor) -> ApiKey
     try:
         key.clean_fields(exclude=["account", "created_by"])
     except ValidationError as error:
-        raise _Refused("; ".join(error.messages)[:300]) from error
+        raise _Refused("; ".join(error.messages)[:_LONGEST_WHY]) from error
     return key
 
 

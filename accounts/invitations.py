@@ -14,12 +14,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts import keys
+from accounts.invitation_mail import in_words
 from accounts.models import Account, Invitation, Membership, User
 from accounts.services import Actor, Refused, record_act, set_role
 
 log = logging.getLogger(__name__)
 
 GOOD_FOR = timedelta(days=7)
+MOST_OPEN = 10
 _SALT = "accounts.invitation"
 
 
@@ -29,7 +31,7 @@ def invite(account: Account, *, email: str, role: str, actor: Actor) -> Invitati
     with transaction.atomic():
         account.refresh_from_db(from_queryset=Account._base_manager.select_for_update())
         if account.closed_at:
-            raise Refused(f"The account {account.name} is closed: nobody can join it.")
+            raise Refused(f"The account {account} is closed: nobody can join it.")
         if account.memberships.filter(user__email__iexact=email).exists():
             raise Refused(f"{email} is a member already.")
         for old in account.invitations.filter(email__iexact=email, accepted_at=None, withdrawn_at=None):
@@ -37,6 +39,7 @@ def invite(account: Account, *, email: str, role: str, actor: Actor) -> Invitati
                 raise Refused(f"{email} is invited already, by {old.public_id}: send that one again, or withdraw it.")
             old.withdrawn_at = old.expires_at
             old.save(update_fields=["withdrawn_at"])
+        _keep_few_open(account)
         row = Invitation(
             public_id=keys.new_key_id(account.public_id), account=account, email=email, role=role,
             invited_by=actor.name, expires_at=timezone.now() + GOOD_FOR,
@@ -52,6 +55,9 @@ def resend(row: Invitation, *, actor: Actor) -> None:
     """Send another mail, good for another week; the link of the one before is good no more."""
     with transaction.atomic():
         _lock_open(row, or_expired=True)
+        if not row.is_open(timezone.now()):  # it is about to be open again
+            row.account.refresh_from_db(from_queryset=Account._base_manager.select_for_update())
+            _keep_few_open(row.account)
         row.sendings += 1
         row.sent_at, row.expires_at = None, timezone.now() + GOOD_FOR
         row.save(update_fields=["sendings", "sent_at", "expires_at"])
@@ -114,14 +120,18 @@ def _lock_open(row: Invitation, *, or_expired: bool) -> None:
         raise Refused("This invitation was accepted, withdrawn, or has expired.")
 
 
+def _keep_few_open(account: Account) -> None:
+    """The caller holds the account's lock."""
+    still_open = account.invitations.filter(accepted_at=None, withdrawn_at=None, expires_at__gt=timezone.now())
+    if still_open.count() >= MOST_OPEN:
+        raise Refused(
+            f"The account {account} has {MOST_OPEN} open invitations: withdraw one, or wait until it is used."
+        )
+
+
 def _send(row: Invitation) -> None:
     """Send the mail, once what it speaks of is saved; say in the row and the log if that fails."""
-    subject = f"You are invited to {' '.join(row.account.name.split())}"
-    text = (
-        f"{row.invited_by} invites you to the account {row.account.name}, as {row.role}.\n\n"
-        f"To join, open this link until {row.expires_at:%Y-%m-%d %H:%M} UTC:\n\n{link_to(row)}\n\n"
-        "Whoever has the link can join with it, once. If you do not know what this is about, throw it away.\n"
-    )
+    subject, text = in_words(row, link_to(row))
     try:
         EmailMessage(subject, text, to=[row.email]).send()
     except (OSError, SMTPException) as error:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn, Self
+from unicodedata import normalize
 
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import AbstractUser, UserManager
+from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
@@ -16,18 +18,93 @@ from django.utils import timezone
 
 from accounts import keys
 from quotas.guarded import BulkChangeRefused, GuardedManager
+from quotas.labels import one_line
 from quotas.models import MOST_MAX_KEYS, AmountPerWindow, Plan, amount_constraints
 
+EXTERNAL_ID = r"^[A-Za-z0-9._~:@|+-]{1,200}\Z"
+EXTERNAL_ID_WORDS = "Use 1 to 200 of A-Z a-z 0-9 . _ ~ : @ | + -."
 MOST_METADATA_BYTES = 8192
 DEEPEST_METADATA = 20
+
+
+NAME_IS_TAKEN = "A user with that username already exists."
+is_external_id = RegexValidator(EXTERNAL_ID, EXTERNAL_ID_WORDS)
 
 
 def new_member_id() -> str:
     return keys.new_key_id(keys.new_account_id())
 
 
+def erased_name(public_id: str) -> str:
+    return f"closed {public_id}"
+
+
+def caseless(username: str) -> str:
+    """What two user names have in common that people take for one."""
+    return normalize("NFKC", normalize("NFKC", username).casefold())
+
+
+class People(UserManager["User"]):
+    """Users, found by their names whatever the case that they are typed in."""
+
+    use_in_migrations = False
+
+    def get_by_natural_key(self, username: str | None) -> User:
+        """The user of this name; raises DoesNotExist. Where two of old differ in case alone, each by its own."""
+        folded = caseless(username or "")
+        rows = self.filter(Q(username=username) | Q(folded_username=folded)).order_by("pk")
+        found = {row.username: row for row in rows if caseless(row.username) == folded}
+        row = found.get(username or "") or next(iter(found.values()), None)
+        if row is None:
+            raise self.model.DoesNotExist
+        return row
+
+
 class User(AbstractUser):
     """A person who signs in."""
+
+    username = models.CharField(
+        max_length=150, unique=True, validators=[UnicodeUsernameValidator(), one_line],
+        help_text="Up to 150 letters, digits and @ . + - _; upper and lower case are the same.",
+        error_messages={"unique": NAME_IS_TAKEN},
+    )  # fmt: skip
+    folded_username = models.CharField(  # noqa: DJ001  null: made by the version before, or taken by another one then
+        max_length=600, unique=True, null=True, editable=False
+    )
+
+    first_name = models.CharField("first name", max_length=150, blank=True, validators=[one_line])
+    last_name = models.CharField("last name", max_length=150, blank=True, validators=[one_line])
+    email = models.EmailField("email address", blank=True, validators=[one_line])
+
+    objects: ClassVar[People] = People()
+
+    _username_before: str | None = None
+
+    @classmethod
+    def from_db(cls, *args: Any, **kwargs: Any) -> Self:
+        row = super().from_db(*args, **kwargs)
+        row._username_before = row.__dict__.get("username")
+        return row
+
+    def clean(self) -> None:
+        super().clean()
+        if self._is_renamed() and self._others().exists():
+            raise ValidationError({"username": NAME_IS_TAKEN})
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if self._is_renamed():
+            one_line(self.username)  # createsuperuser has no form
+            self.folded_username = caseless(self.username)
+            if kwargs.get("update_fields") is not None:
+                kwargs["update_fields"] = {*kwargs["update_fields"], "folded_username"}
+        super().save(*args, **kwargs)
+        self._username_before = self.username
+
+    def _is_renamed(self) -> bool:
+        return "username" in self.__dict__ and self.username != self._username_before
+
+    def _others(self) -> models.QuerySet[User]:
+        return User.objects.filter(folded_username=caseless(self.username)).exclude(pk=self.pk)
 
 
 class Account(models.Model):
@@ -35,10 +112,14 @@ class Account(models.Model):
 
     public_id = models.CharField(max_length=8, unique=True, editable=False)
     external_id = models.CharField(
-        max_length=200, unique=True, null=True, blank=True, editable=False,
-        help_text="What the operator's own system calls it.",
+        max_length=200, unique=True, null=True, blank=True, validators=[is_external_id],
+        help_text="What the operator's own system calls it: commands and the API find it by this, too.",
     )  # fmt: skip
-    name = models.CharField(max_length=200, unique=True)
+    former_external_id = models.CharField(  # noqa: DJ001  the version before inserts accounts without it
+        max_length=200, null=True, blank=True, db_index=True, editable=False,
+        help_text="What it had until it was erased: invoices are still written under it.",
+    )  # fmt: skip
+    name = models.CharField(max_length=200, db_index=True, validators=[one_line])
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="accounts")
     plan_since = models.DateTimeField(editable=False, help_text="When it came to this plan.")
     max_keys = models.PositiveIntegerField(
@@ -47,6 +128,9 @@ class Account(models.Model):
     )  # fmt: skip
     suspended_at = models.DateTimeField(null=True, blank=True)
     closed_at = models.DateTimeField(null=True, blank=True)
+    erased_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When its names were forgotten; it cannot be reopened."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     version = models.PositiveBigIntegerField(default=1, editable=False)
     changed_at = models.DateTimeField(default=timezone.now, db_index=True, editable=False)
@@ -57,11 +141,12 @@ class Account(models.Model):
     objects = GuardedManager()
 
     class Meta:
-        ordering = ["name"]
+        ordering = ["name", "pk"]
         constraints = [models.CheckConstraint(condition=~Q(name=""), name="account_has_a_name")]
 
     def __str__(self) -> str:
-        return self.name
+        """Names are labels that several accounts may share: the id says which it is."""
+        return f"{self.name} ({self.public_id})"
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise BulkChangeRefused("An account is never deleted: close it.")
@@ -70,6 +155,11 @@ class Account(models.Model):
     def state(self) -> str:
         """active, suspended or closed."""
         return "closed" if self.closed_at else "suspended" if self.suspended_at else "active"
+
+    @property
+    def is_erased(self) -> bool:
+        """Closed, and its names forgotten. The version before marks it by its name alone."""
+        return self.closed_at is not None and (self.erased_at is not None or self.name == erased_name(self.public_id))
 
 
 class Membership(models.Model):
@@ -146,7 +236,7 @@ class ApiKey(models.Model):
 
     public_id = models.CharField(max_length=16, unique=True, editable=False)
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="keys", editable=False)
-    name = models.CharField(max_length=200)
+    name = models.CharField(max_length=200, validators=[one_line])
     created_by = models.ForeignKey(
         User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", editable=False
     )
@@ -186,7 +276,9 @@ class KeySecret(models.Model):
         max_length=8, help_text="The id of the pepper that the check in the string was made with."
     )
     is_imported = models.BooleanField(default=False, help_text="A string of another system.")
-    start = models.CharField(max_length=24, help_text="The first characters, for people to recognise it by.")
+    start = models.CharField(
+        max_length=24, validators=[one_line], help_text="The first characters, for people to recognise it by."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True, help_text="The end of a rotation's grace.")
     last_used_at = models.DateTimeField(null=True, blank=True)
@@ -222,7 +314,7 @@ class Credential(models.Model):
     """What a program asks the API with; no key for models. Found by its public id, compared by its digest."""
 
     public_id = models.CharField(max_length=16, unique=True, editable=False)
-    name = models.CharField(max_length=200)
+    name = models.CharField(max_length=200, validators=[one_line])
     scopes = models.JSONField(default=list)
     digest = models.CharField(max_length=64, unique=True, editable=False)
     pepper = models.CharField(max_length=8, editable=False, help_text="The pepper that its digest was made with.")
@@ -261,7 +353,7 @@ class Invitation(models.Model):
 
     public_id = models.CharField(max_length=16, unique=True, editable=False)
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="invitations")
-    email = models.EmailField(max_length=254)
+    email = models.EmailField(max_length=254, validators=[one_line])
     role = models.CharField(max_length=6, choices=Membership.Role.choices, default=Membership.Role.MEMBER)
     invited_by = models.CharField(max_length=200)
     created_at = models.DateTimeField(auto_now_add=True)

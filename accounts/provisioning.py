@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
-from django.utils import timezone
+from django.db import IntegrityError
 
-from accounts import keys
+from accounts import standing
 from accounts.models import Account, AccountOverride
-from accounts.publish import Publication, change
-from accounts.services import Actor, Refused, account_state, costs_of, hold, record_act
+from accounts.publish import Publication
+from accounts.services import Actor, change_account, costs_of, create_account, hold
+from accounts.standing import Status
 from quotas.models import Catalogue, Plan
-
-Status = Literal["active", "suspended", "closed"]
 
 
 class Keep(Enum):
@@ -50,38 +48,40 @@ class Wanted:
 
 
 def put_account(external_id: str, wanted: Wanted, *, actor: Actor) -> tuple[Account, bool, Publication]:
-    """Make the account that the operator's system knows by this id, or set it; whether it was made."""
-    account = Account.objects.filter(external_id=external_id).first()
+    """Make the account that the operator's system knows by this id, or set it; whether it was made.
+
+    An account that was erased is nobody's any more: whoever comes back gets a new one, and that they are gone is true
+    of the old one already.
+    """
+    account = _known_by(external_id, actor)
+    if account is None and wanted.status == "closed":
+        account = Account.objects.filter(former_external_id=external_id).order_by("pk").last()
+        if account is not None:
+            return account, False, set_account(account, Wanted(status="closed"), actor=actor)
     if account is None:
         try:
             account, publication = _make(external_id, wanted, actor)
             return account, True, publication
         except (IntegrityError, ValidationError):
             # Somebody made it at the same moment, or something is wrong with what is wanted.
-            account = Account.objects.filter(external_id=external_id).first()
+            account = _known_by(external_id, actor)
             if account is None:
                 raise
     return account, False, set_account(account, wanted, actor=actor)
 
 
+def _known_by(external_id: str, actor: Actor) -> Account | None:
+    """The account of this external id. One that the version before has erased kept it, and gives it up now."""
+    account = Account.objects.filter(external_id=external_id).first()
+    if account is not None and account.is_erased:
+        change_account(account, "account.external_id", standing.give_up_external_id, actor=actor)
+        return None
+    return account
+
+
 def set_account(account: Account, wanted: Wanted, *, actor: Actor) -> Publication:
     """Let the account be as wanted. What was used stays used; setting it again changes nothing."""
-    with change() as publication:
-        account.refresh_from_db(from_queryset=Account._base_manager.select_for_update().select_related("plan"))
-        before = account_state(account)
-        _apply(account, wanted)
-        account.full_clean()
-        account.save()
-        if wanted.overrides is not None:
-            _override(account, wanted.overrides)
-        after = account_state(account)
-        if before != after:
-            record_act(actor, "account.set", account.public_id, account=account, before=before, after=after)
-        if (before["state"] == "closed") is not (account.state == "closed"):
-            publication.of_account_with_keys(account)
-        else:  # also if nothing is different: who repeats it because the first answer was "pending" wants it published
-            publication.of_account(account)
-    return publication
+    return change_account(account, "account.set", lambda locked: _apply(locked, wanted), actor=actor)
 
 
 def plan_named(name: str | None) -> Plan:
@@ -99,41 +99,26 @@ def plan_named(name: str | None) -> Plan:
 
 
 def _make(external_id: str, wanted: Wanted, actor: Actor) -> tuple[Account, Publication]:
-    with change() as publication:
-        account = Account(
-            external_id=external_id, name=(wanted.name or external_id).strip(), plan=plan_named(wanted.plan),
-            plan_since=timezone.now(), public_id=keys.new_account_id(),
-        )  # fmt: skip
-        _apply(account, replace(wanted, plan=None))
-        account.full_clean(exclude=["plan_since"])
-        with transaction.atomic():  # PostgreSQL goes on after a refused INSERT only behind a savepoint
-            account.save(force_insert=True)
-        if wanted.overrides:
-            _override(account, wanted.overrides)
-        publication.of_birth(account)
-        record_act(actor, "account.create", account.public_id, account=account, after=account_state(account))
-    return account, publication
+    return create_account(
+        external_id if wanted.name is None else wanted.name, plan_named(wanted.plan), external_id=external_id,
+        make_so=lambda account: _apply(account, replace(wanted, name=None, plan=None)), actor=actor,
+    )  # fmt: skip
 
 
 def _apply(account: Account, wanted: Wanted) -> None:
-    now = timezone.now()
-    if wanted.name is not None and account.closed_at:
-        # Its name may have been erased: a webhook that comes late must not bring it back.
-        if wanted.status != "closed" and wanted.name.strip() != account.name:
-            raise Refused(f"The account {account.public_id} is closed, which is for good: it gets no other name.")
-    elif wanted.name is not None:
-        account.name = wanted.name.strip()
-    if wanted.external_id is not None:
-        account.external_id = wanted.external_id
+    if wanted.status is not None:
+        standing.set_status(account, wanted.status)
+    # A closed account that is told again that it is closed may have been erased since: its name is not wanted then.
+    if wanted.name is not None and not (wanted.status == "closed" and account.is_erased):
+        standing.rename(account, wanted.name)
+    if wanted.external_id is not None and wanted.external_id != account.external_id:
+        standing.call_by(account, wanted.external_id)
+    if wanted.plan is not None:
+        standing.move(account, plan_named(wanted.plan))
     if wanted.max_keys is not KEEP:
         account.max_keys = wanted.max_keys
-    if wanted.plan is not None and wanted.plan != account.plan.name:
-        account.plan, account.plan_since = plan_named(wanted.plan), now
-    if wanted.status is not None and wanted.status != account.state:
-        if account.closed_at:
-            raise Refused(f"The account {account.public_id} is closed, which is for good: make another one.")
-        account.suspended_at = None if wanted.status == "active" else account.suspended_at or now
-        account.closed_at = now if wanted.status == "closed" else None
+    if wanted.overrides is not None:
+        _override(account, wanted.overrides)
 
 
 def _override(account: Account, overrides: Mapping[str, Override]) -> None:

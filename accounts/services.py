@@ -15,7 +15,7 @@ from django.db.models import Count, F, Q
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts import caps, keys
+from accounts import caps, keys, standing
 from accounts.models import (
     Account,
     AccountOverride,
@@ -95,12 +95,24 @@ def needed_peppers() -> dict[str, int]:
     return counts
 
 
-def create_account(name: str, plan: Plan, *, actor: Actor, owner: User | None = None) -> tuple[Account, Publication]:
-    """Create an active account on a plan."""
+def create_account(
+    name: str,
+    plan: Plan,
+    *,
+    actor: Actor,
+    owner: User | None = None,
+    external_id: str | None = None,
+    make_so: Callable[[Account], None] | None = None,
+) -> tuple[Account, Publication]:
+    """Create an active account on a plan; `make_so` sets what else it shall be, in the same transaction."""
     with change() as publication:
-        account = Account(name=name.strip(), plan=plan, plan_since=timezone.now(), public_id=keys.new_account_id())
+        account = standing.new_account(name, plan, external_id)
         account.full_clean(exclude=["plan_since"])
-        account.save()
+        with transaction.atomic():  # PostgreSQL goes on after a refused INSERT only behind a savepoint
+            account.save(force_insert=True)
+        if make_so is not None:
+            make_so(account)
+            account.save()
         if owner is not None:
             account.memberships.create(user=owner, role="owner")
         publication.of_birth(account)
@@ -110,48 +122,78 @@ def create_account(name: str, plan: Plan, *, actor: Actor, owner: User | None = 
 
 def move_account(account: Account, plan: Plan, *, actor: Actor) -> Publication:
     """Put the account on another plan. What was used stays used."""
-    return _change_account(
-        account,
-        "account.move",
-        actor,
-        lambda locked: {} if locked.plan == plan else {"plan": plan, "plan_since": timezone.now()},
-    )
+    return change_account(account, "account.move", lambda locked: standing.move(locked, plan), actor=actor)
 
 
 def suspend_account(account: Account, *, actor: Actor) -> Publication:
     """Refuse all calls of the account until it is resumed."""
-
-    def suspended(locked: Account) -> dict[str, Any]:
-        if locked.closed_at:
-            raise Refused(f"The account {locked.name} is closed.")
-        return {} if locked.suspended_at else {"suspended_at": timezone.now()}
-
-    return _change_account(account, "account.suspend", actor, suspended)
+    return change_account(account, "account.suspend", standing.suspend, actor=actor)
 
 
 def resume_account(account: Account, *, actor: Actor) -> Publication:
     """End a suspension."""
-    return _change_account(
-        account, "account.resume", actor, lambda locked: {"suspended_at": None} if locked.suspended_at else {}
-    )
+    return change_account(account, "account.resume", standing.resume, actor=actor)
 
 
 def close_account(account: Account, *, actor: Actor) -> Publication:
-    """Refuse all calls of the account for good."""
-    return _change_account(
-        account, "account.close", actor, lambda locked: {} if locked.closed_at else {"closed_at": timezone.now()}
-    )
+    """Refuse all calls of the account until an operator reopens it."""
+    return change_account(account, "account.close", standing.close, actor=actor)
+
+
+def reopen_account(account: Account, *, actor: Actor) -> Publication:
+    """Undo the closing. Keys that were not revoked work again; so do the account's people and management keys."""
+    return change_account(account, "account.reopen", standing.reopen, actor=actor)
 
 
 def cap_keys(account: Account, most: int | None, *, actor: Actor) -> Publication:
     """Let the account have so many living keys; None: as many as its plan says. Keys that it has stay."""
-    return _change_account(
-        account, "account.cap_keys", actor, lambda locked: {} if locked.max_keys == most else {"max_keys": most}
-    )
+
+    def capped(locked: Account) -> None:
+        locked.max_keys = most
+
+    return change_account(account, "account.cap_keys", capped, actor=actor)
 
 
 def rename_account(account: Account, name: str, *, actor: Actor) -> Publication:
-    return _change_account(account, "account.rename", actor, lambda locked: {"name": name.strip()})
+    return change_account(account, "account.rename", lambda locked: standing.rename(locked, name), actor=actor)
+
+
+def call_account_by(account: Account, external_id: str | None, *, actor: Actor) -> Publication:
+    """Give the account another external id; None takes it away."""
+
+    def called(locked: Account) -> None:
+        if external_id is None:
+            locked.external_id = None
+        else:
+            standing.call_by(locked, external_id)
+
+    return change_account(account, "account.external_id", called, actor=actor)
+
+
+def change_account(account: Account, act: str, make_so: Callable[[Account], None], *, actor: Actor) -> Publication:
+    """Let `make_so` change the locked account and its overrides; check, save, write down and publish what it did."""
+    with change() as publication:
+        _lock(account)
+        before, columns, was_closed = account_state(account), _columns(account), account.closed_at is not None
+        make_so(account)
+        now = _columns(account)
+        changed = [name for name in now if now[name] != columns[name]]
+        if changed:
+            # What stays is not checked again: a name of before may be one that nobody could give today.
+            account.full_clean(exclude=set(now) - set(changed))
+            account.save(update_fields=changed)
+        after = account_state(account)
+        if before != after:
+            _record(actor, act, account, account.public_id, before, after)
+        if was_closed is not (account.closed_at is not None):
+            publication.of_account_with_keys(account)
+        else:  # also if nothing is different: who repeats it because the first answer was "pending" wants it published
+            publication.of_account(account)
+    return publication
+
+
+def _columns(account: Account) -> dict[str, Any]:
+    return {field.name: getattr(account, field.attname) for field in Account._meta.concrete_fields}
 
 
 def override_limit(
@@ -179,7 +221,9 @@ def override_limit(
             override.full_clean()
             override.save()
         publication.of_account(account)
-        _record(actor, "account.override", account, account.public_id, before, account_state(account))
+        after = account_state(account)
+        if before != after:
+            _record(actor, "account.override", account, account.public_id, before, after)
     return publication
 
 
@@ -266,7 +310,7 @@ def issue_key(
     with change() as publication:
         _lock(account)
         if account.closed_at:
-            raise Refused(f"The account {account.name} is closed: it gets no new keys.")
+            raise Refused(f"The account {account} is closed: it gets no new keys.")
         public_id = account.public_id + key_id if key_id else keys.new_key_id(account.public_id)
         if ApiKey.objects.filter(public_id=public_id).exists():
             raise Refused(f"The key {public_id} was issued already, and its secret was shown then.")
@@ -300,10 +344,12 @@ def change_key(key: ApiKey, *, actor: Actor, **changes: Any) -> Publication:
         _lock(key)
         before, was_living = key_state(key), caps.is_living(key)
         limits = changes.pop("limits", None)
+        had_name = key.name
         _set(key, **changes)
         if caps.is_living(key) and not was_living:
             caps.require_room_for_a_key(key.account)
-        key.full_clean()
+        # A name of before that nobody could give today stands in the way of no other change.
+        key.full_clean(exclude={"name"} if key.name == had_name else None)
         key.save(update_fields=_CHANGEABLE)
         if limits is not None:
             _narrow(key, limits)
@@ -454,27 +500,6 @@ def _store_new_digest(secret_id: int, pepper: str, digest: str) -> bool:
     return True
 
 
-def _change_account(
-    account: Account, act: str, actor: Actor, fields_of: Callable[[Account], dict[str, Any]]
-) -> Publication:
-    """Set the fields that the account, locked, should get. None at all: it was done before, and is published again."""
-    with change() as publication:
-        _lock(account)
-        before = account_state(account)
-        fields = fields_of(account)
-        if fields:
-            for name, value in fields.items():
-                setattr(account, name, value)
-            account.full_clean()
-            account.save(update_fields=list(fields))
-            _record(actor, act, account, account.public_id, before, account_state(account))
-        if (before["state"] == "closed") is not (account.state == "closed"):
-            publication.of_account_with_keys(account)
-        else:  # also the second time: who repeats it because the first answer was "pending" wants it published
-            publication.of_account(account)
-    return publication
-
-
 _CHANGEABLE = ["name", "narrowed_to", "networks", "methods", "expires_at", "metadata"]  # never the version
 
 
@@ -603,9 +628,10 @@ def account_state(account: Account) -> dict[str, Any]:
     """What the audit log says of an account."""
     return {
         "name": account.name,
+        "external_id": account.external_id,
         "plan": account.plan.name,
         "state": account.state,
-        "overrides": {o.limit_name: o.amount for o in account.overrides.all()},
+        "overrides": {o.limit_name: {"amount": o.amount, "burst": o.burst} for o in account.overrides.all()},
         "max_keys": account.max_keys,
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network, ip_address
@@ -73,4 +74,13 @@ EXPORTS = Throttle(name="exports", calls=20, seconds=3600, goes_on_without_redis
 EXPLANATIONS = Throttle(name="explanations", calls=120, seconds=60, goes_on_without_redis=True)
 LOOKS = Throttle(name="looks", calls=600, seconds=60, goes_on_without_redis=True)  # what is left of limits
 IMPORTS = Throttle(name="imports", calls=20, seconds=86_400, goes_on_without_redis=True)  # uploads
-INVITATIONS = Throttle(name="invitations", calls=60, seconds=3600, goes_on_without_redis=False)  # mails
+INVITATIONS = Throttle(name="invitations", calls=25, seconds=86_400, goes_on_without_redis=False)  # mails
+MAILS_TO = Throttle(
+    name="mails_to", calls=4, seconds=86_400, goes_on_without_redis=False
+)  # per mailbox, of all accounts
+
+
+def mailbox(email: str) -> str:
+    """Where mail to this address arrives, digested, since Redis needs no list of people: a+b@example.org is a's too."""
+    local, _, domain = email.strip().casefold().rpartition("@")
+    return hashlib.sha256(f"{local.partition('+')[0]}@{domain}".encode()).hexdigest()[:32]

@@ -12,6 +12,7 @@ from django.utils import timezone
 from accounts import publish
 from accounts.import_jobs import sweep_imports, work_on_imports
 from accounts.models import SeenStore
+from accounts.people import fold_usernames
 from accounts.services import name_members, note_last_uses, store_new_digests, sweep_kept_answers
 from quotas import names, store
 from quotas.days import keep_days, mend_days
@@ -81,6 +82,7 @@ class Worker:
             sweep_kept_answers()
             sweep_imports()
             name_members()
+            fold_usernames()
             self._swept_at = monotonic()
 
     def _mend(self) -> int:

@@ -13,9 +13,11 @@ from typing import Any
 from django.utils import timezone
 
 from quotas import limits, rules
+from quotas.labels import ONE_LINE, odd_character
 from quotas.limits import EVERY_MODEL, Limit
 from quotas.models import MAX_KEYS, MOST_MAX_KEYS, SEGMENT, SLUG, Catalogue, Plan, PlanLimit, ServedModel
 
+MOST_TITLE = 200
 _TOP = ("default_plan", "models", "plans")
 _MODEL = ("title", "cost", "path", "enabled", "auto_include")
 _PLAN = ("title", "models", "auto_include", "max_keys", "limits")
@@ -165,7 +167,7 @@ class _Reader:
         if not 1 <= cost <= limits.MOST_BURST:
             self._fault(where, f"cost = {cost} is not between 1 and {limits.MOST_BURST}", "cost")
         return ModelEntry(
-            slug, path, self._value(raw, "title", str, "", where), cost, self._value(raw, "enabled", bool, True, where),
+            slug, path, self._title(raw, where), cost, self._value(raw, "enabled", bool, True, where),
             self._value(raw, "auto_include", bool, True, where),
         )  # fmt: skip
 
@@ -194,7 +196,7 @@ class _Reader:
         self._once(found, where)
         self._costs_fit(found, included, models, where)
         return PlanEntry(
-            name, self._value(raw, "title", str, "", where), tuple(included), tuple(found),
+            name, self._title(raw, where), tuple(included), tuple(found),
             self._auto_include(raw, included, where), self._max_keys(raw, where),
         )  # fmt: skip
 
@@ -282,6 +284,14 @@ class _Reader:
             self._fault(where, f"{field} = {value!r} is not {words[kind]}", field)
             return default
         return value
+
+    def _title(self, raw: Mapping[str, Any], where: str) -> str:
+        title: str = self._value(raw, "title", str, "", where)
+        if (odd := odd_character(title)) is not None:
+            self._fault(where, f"title = {title!r}: {ONE_LINE.format(code=ord(odd))}", "title")
+        if len(title) > MOST_TITLE:
+            self._fault(where, f"title has {len(title)} characters; {MOST_TITLE} are the most", "title")
+        return title
 
     def _fault(self, where: str, text: str, *near: str) -> None:
         self._faults.append(self._source.fault(where, text, *near))

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from quotas import limits
 from quotas.guarded import GuardedManager
+from quotas.labels import one_line
 
 MAX_KEYS = 100  # of an account, where its plan does not say
 MOST_MAX_KEYS = 1_000_000
@@ -56,7 +57,7 @@ class ServedModel(models.Model):
         max_length=255, unique=True, validators=[_is_path],
         help_text="The path prefix that Traefik routes to it, such as /en_core_web_sm. No prefix may begin another.",
     )  # fmt: skip
-    title = models.CharField(max_length=200, blank=True)
+    title = models.CharField(max_length=200, blank=True, validators=[one_line])
     cost = models.PositiveIntegerField(
         default=1,
         validators=[MinValueValidator(1), MaxValueValidator(1_000_000)],
@@ -97,7 +98,7 @@ class Plan(models.Model):
     """A named set of limits and models."""
 
     name = models.CharField(max_length=63, unique=True, validators=[_is_slug])
-    title = models.CharField(max_length=200, blank=True)
+    title = models.CharField(max_length=200, blank=True, validators=[one_line])
     all_models = models.BooleanField(default=False, help_text='Every enabled model, also one that comes later ("*").')
     auto_include = models.BooleanField(
         default=False, db_default=False,

@@ -104,7 +104,7 @@ def catalogue(redis_db, transactional_db, tmp_path):
 
 @pytest.fixture
 def account(catalogue) -> Account:
-    return create_account("acme", Plan.objects.get(name="free"), actor=ACTOR)[0]
+    return create_account("acme", Plan.objects.get(name="free"), external_id="acme", actor=ACTOR)[0]
 
 
 @pytest.fixture

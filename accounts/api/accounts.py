@@ -18,14 +18,11 @@ from accounts.api.fields import AnySerializer, Moment, Strict, Text, Whole
 from accounts.api.paging import PageQuery, Pages, order_of
 from accounts.api.resource import View, answer, body_of, count_write, query_of
 from accounts.caps import MOST_OVERRIDES
-from accounts.models import Account
+from accounts.models import EXTERNAL_ID, EXTERNAL_ID_WORDS, Account
 from accounts.provisioning import Override, Wanted, overrides_of, put_account, set_account
+from accounts.standing import STATUSES
 from quotas.limits import MOST_BURST, MOST_CALENDAR
 from quotas.models import MOST_MAX_KEYS
-
-STATES = ("active", "suspended", "closed")
-EXTERNAL_ID = r"^[A-Za-z0-9._~:@|+-]{1,200}\Z"
-EXTERNAL_ID_WORDS = "Use 1 to 200 of A-Z a-z 0-9 . _ ~ : @ | + -."
 
 
 class AccountPages(Pages):
@@ -145,7 +142,7 @@ def _in_state(rows: QuerySet[Account], state: str) -> QuerySet[Account]:
 class AccountQuery(PageQuery):
     name = Text(required=False, max_length=200, help_text="Only those whose name contains this.")
     plan = Text(required=False, max_length=63, help_text="Only those on this plan.")
-    status = serializers.ChoiceField(choices=STATES, required=False, help_text="Only those in this state.")
+    status = serializers.ChoiceField(choices=STATUSES, required=False, help_text="Only those in this state.")
     order = serializers.ChoiceField(choices=("name", "-name", "created", "-created"), default="name")
 
 
@@ -170,7 +167,7 @@ class ProvisionIn(Strict):
 
     name = Text(max_length=200, required=False, help_text="Of a new account by default its external id.")
     plan = Text(max_length=63, required=False, help_text="Of a new account by default the catalogue's default plan.")
-    status = serializers.ChoiceField(choices=STATES, required=False, help_text="`closed` is for good.")
+    status = serializers.ChoiceField(choices=STATUSES, required=False, help_text="`active` reopens a closed account.")
     overrides = OverrideMap(required=False)
     max_keys = Whole(
         min_value=0, max_value=MOST_MAX_KEYS, allow_null=True, required=False,
@@ -188,7 +185,7 @@ class AccountOut(AnySerializer):
     name = serializers.CharField()
     plan = serializers.CharField(source="plan.name")
     plan_since = Moment()
-    status = serializers.ChoiceField(choices=STATES, source="state")
+    status = serializers.ChoiceField(choices=STATUSES, source="state")
     role = serializers.SerializerMethodField(help_text="Yours in it; null for programs and operators.")
     overrides = serializers.SerializerMethodField()
     max_keys = serializers.IntegerField(allow_null=True, help_text="Of its own; null: as its plan says.")

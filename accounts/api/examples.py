@@ -20,6 +20,7 @@ from accounts.api import (
     operations,
     usage,
 )
+from accounts.models import EXTERNAL_ID
 
 KEY_ID, ACCOUNT_ID = "T5c6tKxKnroPXQdG", "T5c6tKxK"
 
@@ -28,7 +29,7 @@ PARAMETERS: Mapping[str, str] = {  # by converter, or by name where any string f
     "account_id": ACCOUNT_ID,
     "external_id": "customer-4711",
 }
-PATTERNS: Mapping[str, str] = {"external_id": accounts.EXTERNAL_ID}
+PATTERNS: Mapping[str, str] = {"external_id": EXTERNAL_ID}
 
 _LIMIT = {"name": "burst", "amount": 20, "window": "minute", "unit": "requests", "model": "*", "burst": 5}
 _KEY = {

@@ -17,7 +17,7 @@ from accounts.api.resource import View, body_of, count_write, query_of, take_fro
 from accounts.invitations import invite, resend, withdraw
 from accounts.models import Account, Invitation, Membership, User
 from accounts.services import change_member, set_role
-from accounts.throttles import INVITATIONS
+from accounts.throttles import INVITATIONS, MAILS_TO, mailbox
 
 ROLES = Membership.Role.values
 
@@ -43,9 +43,11 @@ class Members(View):
         require_operator(self.caller, Action.PROVISION_ACCOUNT)
         wanted = body_of(request, MemberIn)
         owner = find_account(self.caller, Action.PROVISION_ACCOUNT, account)
-        user = User.objects.filter(username=wanted["username"]).first()
-        if user is None:
-            raise serializers.ValidationError({"username": "There is no such user: invite the person by mail."})
+        try:
+            user = User.objects.get_by_natural_key(wanted["username"])
+        except User.DoesNotExist as error:
+            text = "There is no such user: invite the person by mail."
+            raise serializers.ValidationError({"username": text}) from error
         count_write(self.caller, owner)
         if member := _members_of(owner).filter(user=user).first():
             change_member(member, wanted["role"], actor=self.caller.actor)  # the last owner stays one here, too
@@ -98,7 +100,7 @@ class Invitations(View):
         owner = find_account(caller, Action.WRITE_MEMBERS, account)
         wanted = body_of(request, InvitationIn)
         _may_touch(caller, owner, wanted["role"])
-        take_from(INVITATIONS, owner.public_id)
+        _take_a_mail(owner, wanted["email"])
         row = invite(owner, email=wanted["email"], role=wanted["role"], actor=caller.actor)
         return Response(InvitationOut(row).data, status=201)
 
@@ -124,7 +126,7 @@ class Resend(View):
         owner = find_account(self.caller, Action.WRITE_MEMBERS, account)
         row = _invitation(owner, id)
         _may_touch(self.caller, owner, row.role)
-        take_from(INVITATIONS, owner.public_id)
+        _take_a_mail(owner, row.email)
         resend(row, actor=self.caller.actor)
         return Response(InvitationOut(row).data)
 
@@ -145,6 +147,12 @@ def _invitation(account: Account, id: str) -> Invitation:
     if row is None:
         raise Http404
     return row
+
+
+def _take_a_mail(account: Account, email: str) -> None:
+    """Count a mail of the account and one to the person, whatever becomes of the invitation."""
+    take_from(INVITATIONS, account.public_id)
+    take_from(MAILS_TO, mailbox(email))
 
 
 def _may_touch(caller: Caller, account: Account, *roles: str) -> None:

@@ -170,7 +170,7 @@ def test_an_override_is_published_and_taken_away_again(operator, account):
         **{"overrides-TOTAL_FORMS": 1, "overrides-0-limit_name": "month", "overrides-0-amount": 7},
     )  # fmt: skip
     assert published(account)["overrides"] == {"month": {"amount": 7, "burst": None}}
-    assert last_event().after["overrides"] == {"month": 7}
+    assert last_event().after["overrides"] == {"month": {"amount": 7, "burst": None}}
     send(operator, page_of(account), **{"overrides-0-DELETE": "on"})
     assert published(account)["overrides"] == {}
 

@@ -96,16 +96,16 @@ def test_an_existing_account_keeps_its_plan(account):
 
 def test_another_plan_is_refused_with_the_command_that_moves_the_account(account):
     told = issue_refused("--plan", "pro")
-    assert told.startswith("The account acme is on the plan free. To move it: manage.py move_account ")
+    assert told.startswith(f"The account {account} is on the plan free. To move it: manage.py move_account ")
     run(*shlex.split(told.partition("manage.py ")[2]))
     assert Account.objects.get().plan.name == "pro"
     assert KEY.fullmatch(issue("--plan", "pro"))
 
 
-def test_the_command_that_moves_can_be_pasted_whatever_the_name(catalogue):
-    name = 'it\'s $HOME; "x"'
-    issue(account=name)
-    told = issue_refused("--plan", "pro", account=name)
+def test_the_command_that_moves_can_be_pasted_whatever_the_reference(catalogue):
+    reference = "~root|a"
+    issue(account=reference)
+    told = issue_refused("--plan", "pro", account=reference)
     run(*shlex.split(told.partition("manage.py ")[2]))
     assert Account.objects.get().plan.name == "pro"
 
@@ -133,8 +133,11 @@ def test_every_narrowing_is_kept(account):
         (["--name", "x" * 201], "at most 200 characters"),
         (["--name", " "], "cannot be blank"),
         (["--plan", "prow"], "There is no plan 'prow'. Known: free, pro."),
-        (["--account", " "], "cannot be blank"),
-        (["--account", "x" * 201], "at most 200 characters"),
+        (["--account", " "], "Use 1 to 200 of A-Z a-z 0-9"),
+        (["--account", "x" * 201], "Use 1 to 200 of A-Z a-z 0-9"),
+        (["--account", "it's us"], 'No account has the id or external id "it\'s us". None can be made with it, either'),
+        (["--account", "it\x1b[2J"], "Use 1 to 200 of A-Z a-z 0-9"),
+        (["--name", "it\x1b[2J"], "Use one line of printable characters: U+001B is none."),
     ],
 )
 def test_what_makes_no_sense_is_refused_and_leaves_no_account(catalogue, more, words):
@@ -143,7 +146,7 @@ def test_what_makes_no_sense_is_refused_and_leaves_no_account(catalogue, more, w
 
 def test_a_closed_account_gets_no_key(account):
     services.close_account(account, actor=ACTOR)
-    assert issue_refused() == "The account acme is closed: it gets no new keys."
+    assert issue_refused() == f"The account {account} is closed: it gets no new keys."
 
 
 def test_a_key_issued_without_redis_is_printed_and_pending(account, redis_away, capsys):
@@ -199,13 +202,16 @@ def test_a_change_is_pending_without_redis_and_published_when_repeated(issued, r
 
 
 def test_a_moved_account_is_published(account, redis_db):
-    assert run("move_account", "--account", "acme", "--plan", "pro") == "done: acme is on pro\n"
+    assert run("move_account", "--account", "acme", "--plan", "pro") == f"done: {account} is on pro\n"
     assert '"plan":"pro"' in redis_db.hget(names.account(account.public_id), "f")
 
 
 @pytest.mark.parametrize(
     ("name", "plan", "words"),
-    [("none", "pro", "There is no account 'none'."), ("acme", "none", "There is no plan 'none'. Known: free, pro.")],
+    [
+        ("none", "pro", "No account has the id or external id 'none'."),
+        ("acme", "none", "There is no plan 'none'. Known: free, pro."),
+    ],
 )
 def test_moving_what_is_not_there_is_refused(account, name, plan, words):
     assert str(refused("move_account", "--account", name, "--plan", plan)) == words

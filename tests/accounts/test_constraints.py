@@ -69,7 +69,7 @@ AMOUNT = [
     ("model", "changed"),
     [
         (Account, {"name": ""}),
-        (Account, {"name": "acme"}),
+        (Account, {"external_id": "acme"}),
         (Membership, {"role": "king"}),
         (accounts.AccountOverride, {"amount": 0}),
         (accounts.AccountOverride, {"limit_name": "minute"}),
@@ -257,5 +257,5 @@ def test_moving_to_the_same_plan_and_resuming_twice_change_nothing(account):
 def test_a_closed_account_is_not_suspended(account):
     stale = Account.objects.get()
     services.close_account(account, actor=ACTOR)
-    with pytest.raises(services.Refused, match="The account acme is closed"):
+    with pytest.raises(services.Refused, match=r"The account acme \(.{8}\) is closed: reopen it first."):
         services.suspend_account(stale, actor=ACTOR)

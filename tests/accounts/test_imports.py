@@ -46,12 +46,12 @@ REFUSED = {
     "acme,a space,01234567 89abcdef": "visible ASCII",
     'acme,a comma,"01234567,89abcdef"': "no comma",
     "acme,,0123456789abcdef": "A name has",
-    "acme,\x1b[2Jname,0123456789abcdef": "can be printed",
+    "acme,\x1b[2Jname,0123456789abcdef": "U+001B is none",
     "acme," + "n" * 201 + ",0123456789abcdef": "A name has",
     "acme,few": "3 cells",
     "acme,many,0123456789abcdef,x": "3 cells",
     'acme,"open,0123456789abcdef': "3 cells",
-    "nobody,name,0123456789abcdef": "no such account",
+    "nobody,name,0123456789abcdef": "No account has the id",
     ",name,0123456789abcdef": "Name the account",
     "shut,name,0123456789abcdef": "closed",
     "acme," + "x" * 9000 + ",y": "8192",
@@ -60,7 +60,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("row", REFUSED, ids=list(REFUSED.values()))
 def test_a_line_that_cannot_be_imported_says_why_and_the_others_are(account, row):
-    closed, _ = create_account("shut", account.plan, actor=ACTOR)
+    closed, _ = create_account("shut", account.plan, external_id="shut", actor=ACTOR)
     services.close_account(closed, actor=ACTOR)
     first, second, third = run(file_of(f"acme,one,{key_number(1)}", row, f"acme,two,{key_number(2)}"))
     assert (first.word, third.word) == ("imported", "imported")
@@ -77,7 +77,7 @@ OF_A_COLUMN = {
     ("expires_at", "9999-12-31T23:59:59-12:00"): "with its offset",
     ("models", "sm nothing"): "Unknown model nothing",
     ("start", "x" * 25): "24 characters",
-    ("account", "other"): "no such account",
+    ("account", "other"): "No account has the id",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from argparse import ArgumentParser
 from datetime import timedelta
@@ -12,7 +13,8 @@ from django.core.management.base import CommandError
 from django.db import transaction
 from django.utils import timezone
 
-from accounts.models import Account
+from accounts.models import EXTERNAL_ID, EXTERNAL_ID_WORDS, Account
+from accounts.reference import in_words, namesakes, resolve, unknown
 from accounts.services import Actor, Refused, create_account, issue_key
 from authsvc.commands import OperatorCommand, pending
 from authsvc.env import duration
@@ -25,7 +27,12 @@ class Command(OperatorCommand):
     help = "Issue a key and print it, alone, on stdout. It is shown once."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--account", required=True, metavar="NAME", help="created, with the plan, if it is missing")
+        parser.add_argument(
+            "--account",
+            required=True,
+            metavar="ID",
+            help="its id or external id; an account of this external id and name is made if there is none",
+        )
         parser.add_argument("--plan", metavar="PLAN", help="default: the account's, or default_plan for a new account")
         parser.add_argument("--name", required=True, metavar="TEXT", help="what the key is for")
         parser.add_argument("--model", action="append", metavar="M", help="narrow it to this model; may be repeated")
@@ -41,7 +48,7 @@ class Command(OperatorCommand):
         try:
             with transaction.atomic():  # a key that is refused leaves no account behind
                 issued = issue_key(
-                    _account(options["account"].strip(), options["plan"]), name=options["name"], actor=ACTOR,
+                    self._account(options["account"].strip(), options["plan"]), name=options["name"], actor=ACTOR,
                     models=options["model"], networks=options["allow_ip"], methods=options["allow_method"],
                     expires_at=timezone.now() + lifetime if lifetime else None,
                 )  # fmt: skip
@@ -53,17 +60,28 @@ class Command(OperatorCommand):
         if issued.publication.is_pending:
             raise pending("the key is saved")
 
+    def _account(self, reference: str, plan_name: str | None) -> Account:
+        account = resolve(reference)
+        if account is None:
+            return self._new_account(reference, plan_name)
+        if plan_name is not None and account.plan.name != plan_name:
+            raise CommandError(
+                f"The account {account} is on the plan {account.plan.name}. To move it: "
+                f"manage.py move_account --account {shlex.quote(reference)} --plan {shlex.quote(plan_name)}"
+            )
+        return account
 
-def _account(name: str, plan_name: str | None) -> Account:
-    account = Account.objects.select_related("plan").filter(name=name).first()
-    if account is None:
-        return create_account(name, _plan(plan_name), actor=ACTOR)[0]
-    if plan_name is not None and account.plan.name != plan_name:
-        raise CommandError(
-            f"The account {name} is on the plan {account.plan.name}. To move it: "
-            f"manage.py move_account --account {shlex.quote(name)} --plan {shlex.quote(plan_name)}"
-        )
-    return account
+    def _new_account(self, external_id: str, plan_name: str | None) -> Account:
+        """Whoever names a plan wants a new account. Without one, a name that others have is more likely a slip."""
+        others = namesakes(external_id)
+        if others and plan_name is None:
+            raise Refused(f"{unknown(external_id)} To make a new account of this external id, add --plan.")
+        if not re.match(EXTERNAL_ID, external_id):
+            raise Refused(f"{unknown(external_id)} None can be made with it, either: {EXTERNAL_ID_WORDS}")
+        account, _ = create_account(external_id, _plan(plan_name), external_id=external_id, actor=ACTOR)
+        if others:
+            self.stderr.write(f"Made {account}. Others with this name: {in_words(others)}.")
+        return account
 
 
 def _plan(name: str | None) -> Plan:

@@ -8,8 +8,8 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from accounts.management.commands.issue_key import find_plan
-from accounts.models import Account
-from accounts.services import Actor, move_account
+from accounts.reference import must_resolve
+from accounts.services import Actor, Refused, move_account
 from authsvc.commands import OperatorCommand, pending
 
 
@@ -17,14 +17,15 @@ class Command(OperatorCommand):
     help = "Put an account on another plan: when this says done, its next request is judged by it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--account", required=True, metavar="NAME")
+        parser.add_argument("--account", required=True, metavar="ID", help="its id or external id")
         parser.add_argument("--plan", required=True, metavar="PLAN")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        account = Account.objects.select_related("plan").filter(name=options["account"]).first()
-        if account is None:
-            raise CommandError(f"There is no account {options['account']!r}.")
+        try:
+            account = must_resolve(options["account"].strip())
+        except Refused as error:
+            raise CommandError(str(error)) from error
         plan = find_plan(options["plan"])
         if move_account(account, plan, actor=Actor.command("move_account")).is_pending:
             raise pending()
-        self.stdout.write(f"done: {account.name} is on {plan.name}")
+        self.stdout.write(f"done: {account} is on {plan.name}")

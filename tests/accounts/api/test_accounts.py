@@ -80,12 +80,6 @@ def test_a_suspended_account_is_refused_at_the_gate_and_comes_back(billing):
     assert ask_gate(key) == 200
 
 
-def test_a_closed_account_stays_closed(billing):
-    put(billing, status="closed")
-    assert put(billing, status="closed").status_code == 200
-    assert put(billing, status="active").status_code == 409
-
-
 def test_the_overrides_are_the_whole_map(billing):
     first = put(billing, overrides={"minute": {"amount": 5, "burst": 2}, "month": {"amount": 9}}).json()
     assert facts_of(first["id"])["overrides"] == {
@@ -136,9 +130,43 @@ def test_an_external_id_has_plain_characters(billing, external_id):
     assert billing.get(f"{API}/accounts/by-external-id/{external_id}").status_code == 404
 
 
-def test_a_name_that_another_account_has_is_refused(billing, account):
-    assert "name" in faults(put(billing, name=account.name))
-    assert put(billing, name="B").status_code == 201 and "name" in faults(put(billing, name=account.name))
+def test_two_accounts_may_have_one_name(billing, account):
+    assert put(billing, name=account.name).status_code == 201
+    assert put(billing, name="B").json()["name"] == "B" and put(billing, name=account.name).status_code == 200
+    assert Account.objects.filter(name=account.name).count() == 2
+
+
+@pytest.mark.parametrize("name", ["cus_1", "closed {id}", "{other}"])
+def test_no_name_of_a_tenant_stands_in_the_way_of_the_operator(billing, account, pro_account, name):
+    name = name.format(id=pro_account.public_id, other=pro_account.public_id)
+    owner = member_of(account, "owner")
+    renamed = owner.patch(f"{API}/accounts/{account.public_id}/", {"name": name}, content_type="application/json")
+    assert renamed.status_code == 200
+    assert put(billing).status_code == 201 and put(billing, plan="pro").json()["id"] != account.public_id
+    confirmed = {"confirm": pro_account.public_id}
+    closing = f"{API}/accounts/{pro_account.public_id}/close/"
+    assert billing.post(closing, confirmed, content_type="application/json").status_code == 204
+
+
+def test_no_external_id_is_the_id_of_another_account(billing, account):
+    told = put(billing, f"{API}/accounts/by-external-id/{account.public_id}", name="B", plan="pro")
+    assert told.status_code == 400 and "is the id of an account" in faults(told)["external_id"]
+    id = put(billing).json()["id"]
+    for external_id, status in ((account.public_id, 400), (id, 200)):  # its own id means nobody else
+        url = f"{API}/accounts/{id}/"
+        told = billing.patch(url, {"external_id": external_id}, content_type="application/json")
+        assert told.status_code == status
+    assert Account.objects.get(pk=account.pk).plan.name == "free"
+
+
+@pytest.mark.parametrize(
+    "name", ["a\nb", "a\rb", "\x1b[2Jacme", "a\u2028b", "\u202eacme", "a\u200bb", "a\x9bb", "\x7f"]
+)
+def test_a_name_is_one_printable_line(billing, account, name):
+    owner = member_of(account, "owner")
+    told = owner.patch(f"{API}/accounts/{account.public_id}/", {"name": name}, content_type="application/json")
+    assert told.status_code == 400 and "one line of printable characters" in faults(told)["name"]
+    assert "name" in faults(put(billing, name=name))
 
 
 def test_many_puts_at_once_make_one_account(billing):
@@ -336,18 +364,17 @@ def test_lists_take_the_same_queries_for_more_rows(billing, account):
         assert found == lists, number
 
 
-def test_a_late_webhook_brings_no_name_back_into_a_closed_account(billing):
+def test_a_late_webhook_brings_no_name_back_into_an_erased_account(billing):
     account = Account.objects.get(public_id=put(billing, name="Jane Doe Ltd").json()["id"])
     close_and_erase(account, actor=ACTOR)
-    assert put(billing, name="Jane Doe Ltd", status="closed").json()["name"] == f"closed {account.public_id}"
-    assert put(billing, name="Jane Doe Ltd").status_code == 409
-    account.refresh_from_db()
-    assert account.name == f"closed {account.public_id}"
+    told = put(billing, name="Jane Doe Ltd", status="closed")
+    assert (told.status_code, told.json()["name"]) == (200, f"closed {account.public_id}")
+    named = billing.patch(f"{API}/accounts/{account.public_id}/", {"name": "Jane"}, content_type="application/json")
+    assert named.status_code == 409 and Account.objects.get().name == f"closed {account.public_id}"
 
 
-def test_who_loses_a_race_for_a_name_is_told_to_try_again(billing, monkeypatch):
+def test_who_loses_a_race_for_an_external_id_is_told_to_try_again(billing, monkeypatch, account):
     id = put(billing).json()["id"]
-    create_account("taken", Plan.objects.get(name="free"), actor=ACTOR)
     monkeypatch.setattr(Account, "full_clean", lambda *args, **kwargs: None)  # as if it was taken right after this
-    answer = billing.patch(f"{API}/accounts/{id}/", {"name": "taken"}, content_type="application/json")
+    answer = billing.patch(f"{API}/accounts/{id}/", {"external_id": "acme"}, content_type="application/json")
     assert answer.status_code == 409 and answer["Content-Type"] == "application/problem+json"

@@ -231,7 +231,8 @@ def test_a_name_of_an_account_makes_no_second_header(account):
     account.name = "a\nBcc: x@example.org"
     account.save()
     invite(account, email="new@example.org", role="member", actor=ACTOR)
-    assert mail.outbox[0].subject == "You are invited to a Bcc: x@example.org"
+    assert mail.outbox[0].subject == "Invitation to an account at 127.0.0.1:8081"
+    assert '    Account:     "a Bcc: x[@]example[.]org", ' in mail.outbox[0].body
 
 
 def test_mails_are_counted_and_without_redis_none_goes_out(account, place, redis_away):

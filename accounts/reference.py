@@ -1,0 +1,51 @@
+"""How operators name an account: by its public id or its external id, which nobody else writes. Never by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.db.models import Q
+
+from accounts.models import Account
+from accounts.refused import Refused
+
+MOST_NAMESAKES = 10
+
+
+def resolve(reference: str) -> Account | None:
+    """The account with this id or external id: no external id is another account's id (`standing.call_by`)."""
+    return Account.objects.select_related("plan").filter(is_meant_by([reference])).first()
+
+
+def must_resolve(reference: str) -> Account:
+    """The account with this id or external id. Raises Refused, and lists the accounts that only have it as a name."""
+    account = resolve(reference)
+    if account is None:
+        raise Refused(unknown(reference))
+    return account
+
+
+def is_meant_by(references: Iterable[str]) -> Q:
+    """The condition on accounts that one of these references is theirs."""
+    wanted = list(references)
+    return Q(public_id__in=wanted) | Q(external_id__in=wanted)
+
+
+def unknown(reference: str) -> str:
+    """Why there is no such account, and which ones may be meant."""
+    told = f"No account has the id or external id {reference[:200]!r}."
+    found = namesakes(reference)
+    if not found:
+        return told
+    return f"{told} A name is no id: several accounts may have it. Named like this: {in_words(found)}."
+
+
+def namesakes(name: str) -> list[str]:
+    """The ids of accounts with this name, one more than are ever shown."""
+    rows = Account.objects.filter(name=name).order_by("pk")
+    return list(rows.values_list("public_id", flat=True)[: MOST_NAMESAKES + 1])
+
+
+def in_words(ids: list[str]) -> str:
+    more = " and others" if len(ids) > MOST_NAMESAKES else ""
+    return ", ".join(ids[:MOST_NAMESAKES]) + more

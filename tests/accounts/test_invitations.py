@@ -1,0 +1,138 @@
+"""Invitations: no mail of ours carries a tenant's bait, and nobody is mailed without end."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from django.core import mail
+from django.db import connection
+from django.utils import timezone
+
+from accounts.invitation_mail import LONGEST_LABEL, quoted
+from accounts.invitations import MOST_OPEN, accept, invite, resend, withdraw
+from accounts.models import Account, Invitation, User
+from accounts.publish import models_base
+from accounts.services import Actor, Refused
+from accounts.throttles import INVITATIONS, MAILS_TO, mailbox
+from tests.accounts.api.callers import member_of
+from tests.conftest import ACTOR
+
+JSON = "application/json"
+
+
+def invited(account, number):
+    return invite(account, email=f"guest{number}@example.org", role="member", actor=ACTOR)
+
+
+# What the mail says.
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"),
+    [
+        ("acme", '"acme"'),
+        ("Acme, Inc. & Sons: since 1990", '"Acme, Inc. & Sons: since 1990"'),
+        ("http://evil.example/login", '"http[:]//evil[.]example[/]login"'),
+        ("www.evil.example", '"www[.]evil[.]example"'),
+        ("evil.example/x", '"evil[.]example[/]x"'),
+        ("evil.приклад", '"evil[.]приклад"'),
+        ("evil。example", '"evil[。]example"'),
+        ("olga@evil.example", '"olga[@]evil[.]example"'),
+        ("mailto:olga", '"mailto[:]olga"'),
+        ("203.0.113.5", '"203[.]0[.]113[.]5"'),
+        ('Acme", by us', '"Acme\', by us"'),
+        ("a\nb\r\nc\u2028d", '"a b c d"'),
+        ("\x1b[2J\u202ea", '"\\x1b[2J\\u202ea"'),
+        ("x" * 200, '"' + "x" * (LONGEST_LABEL - 1) + '…"'),
+    ],
+)
+def test_a_label_is_quoted_on_one_line_and_is_no_link(label, shown):
+    assert quoted(label) == shown
+
+
+def test_the_one_link_in_a_mail_is_ours_and_the_subject_is_no_tenants(account):
+    bait = "Your account is locked!\r\n\r\nUnlock it: https://evil.example/login"
+    models_base(Account).update(name=bait)
+    account.refresh_from_db()
+    invite(account, email="new@example.org", role="member", actor=Actor("www.evil.example"))
+    (sent,) = mail.outbox
+    assert sent.subject == "Invitation to an account at 127.0.0.1:8081"
+    assert "evil.example" not in sent.body and account.public_id in sent.body
+    ours = "http://127.0.0.1:8081/invitations/"
+    assert [ours if line.startswith(ours) else line for line in sent.body.splitlines() if "http" in line] == [
+        f'    Account:     "Your account is locked! Unlock it: https[:]//evil[.]example[/]log…", {account.public_id}',
+        ours,
+    ]
+
+
+# How many.
+
+
+def test_an_account_has_ten_open_invitations_and_room_again_when_one_is_used_or_withdrawn(account):
+    rows = [invited(account, number) for number in range(MOST_OPEN)]
+    with pytest.raises(Refused, match="has 10 open invitations: withdraw one"):
+        invited(account, "x")
+    assert len(mail.outbox) == MOST_OPEN == Invitation.objects.count()
+    withdraw(rows[0], actor=ACTOR)
+    invited(account, "x")
+    accept(rows[1], User.objects.create_user("guest1"), actor=ACTOR)
+    invited(account, "y")
+    with pytest.raises(Refused):
+        invited(account, "z")
+
+
+def test_an_expired_invitation_takes_no_room_until_it_is_sent_again(account):
+    old = invited(account, "old")
+    Invitation.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    for number in range(MOST_OPEN):
+        invited(account, number)
+    with pytest.raises(Refused, match="10 open invitations"):
+        resend(old, actor=ACTOR)
+    resend(Invitation.objects.get(email="guest0@example.org"), actor=ACTOR)
+
+
+def test_of_many_at_once_ten_are_invited(account):
+    def ask(number):
+        try:
+            invited(Account.objects.get(), number)
+        except Refused:
+            pass
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(ask, range(MOST_OPEN + 6)))
+    assert Invitation.objects.count() == MOST_OPEN
+
+
+def test_withdrawing_and_sending_again_do_not_get_round_the_days_bound_of_an_account(account):
+    owner, place = member_of(account, "owner"), f"/api/v1/accounts/{account.public_id}/invitations/"
+    for number in range(INVITATIONS.calls):
+        answer = owner.post(place, {"email": f"guest{number}@example.org"}, content_type=JSON)
+        assert answer.status_code == 201
+        assert owner.delete(f"{place}{answer.json()['id']}/").status_code == 204
+    answer = owner.post(place, {"email": "one.more@example.org"}, content_type=JSON)
+    assert answer.status_code == 429 and 3000 < int(answer["Retry-After"]) <= 86_400 // INVITATIONS.calls
+    assert len(mail.outbox) == INVITATIONS.calls
+
+
+def test_nobody_is_mail_bombed_by_many_accounts_or_by_sending_again(account, pro_account):
+    answers = []
+    for one in (account, pro_account):
+        owner, place = member_of(one, "owner", one.name), f"/api/v1/accounts/{one.public_id}/invitations/"
+        answers.append(owner.post(place, {"email": "Victim+a@example.org"}, content_type=JSON))
+        for _ in range(MAILS_TO.calls):
+            answers.append(owner.post(f"{place}{answers[0].json()['id']}/resend/"))
+        answers.append(owner.post(place, {"email": "victim+b@EXAMPLE.org"}, content_type=JSON))
+    assert len(mail.outbox) == MAILS_TO.calls
+    assert {answer.status_code for answer in answers[MAILS_TO.calls :]} == {429, 404}
+
+
+def test_redis_keeps_no_address(account, redis_db):
+    owner, place = member_of(account, "owner"), f"/api/v1/accounts/{account.public_id}/invitations/"
+    owner.post(place, {"email": "victim@example.org"}, content_type=JSON)
+    kept = [key for key in redis_db.keys() if "mails_to" in key]  # noqa: SIM118  Redis is no dict
+    assert len(kept) == 1 and mailbox("VICTIM+x@example.org") in kept[0] and "victim" not in kept[0]
+    assert redis_db.ttl(kept[0]) > 0

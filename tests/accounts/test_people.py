@@ -1,0 +1,115 @@
+"""People: found by their user names in any case, of which no two differ in case alone."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.db import IntegrityError, transaction
+from django.test import Client
+
+from accounts.invitations import invite, link_to
+from accounts.models import Membership, User, caseless
+from accounts.people import fold_usernames
+from accounts.publish import models_base
+from accounts.worker import Worker
+from tests.accounts.api.callers import operator
+from tests.accounts.forms import complaints, posted, send
+from tests.conftest import ACTOR
+
+PASSWORD = "correct-horse-9"
+
+
+@pytest.fixture
+def olga(transactional_db):
+    return User.objects.create_user("olga@example.org", password=PASSWORD)
+
+
+@pytest.mark.parametrize("typed", ["olga@example.org", "Olga@Example.org", "OLGA@EXAMPLE.ORG", "ｏlga@example.org"])
+def test_who_types_the_name_in_another_case_signs_in(olga, typed):
+    client = Client()
+    send(client, "/login/", username=typed, password=PASSWORD)
+    assert client.session.get("_auth_user_id") == str(olga.pk)
+
+
+def test_case_beyond_ascii_is_case_too(transactional_db, client):
+    User.objects.create_user("Zoë.Ünal", password=PASSWORD)
+    assert client.login(username="zOË.üNAL", password=PASSWORD)
+    assert not client.login(username="zoe.unal", password=PASSWORD)
+
+
+def test_of_two_names_in_the_database_one_is_refused(olga):
+    with pytest.raises(IntegrityError), transaction.atomic():
+        User.objects.create_user("OLGA@example.org")
+    with pytest.raises(ValidationError, match="A user with that username already exists"):
+        User(username="OLGA@example.org", password="x").full_clean()
+    with pytest.raises(CommandError, match="already taken"):
+        call_command("createsuperuser", "--noinput", "--username", "OLGA@example.org", "--email", "o@example.org")
+    assert User.objects.count() == 1
+
+
+def test_the_admin_and_an_invitation_make_no_second_one(olga, admin_client, account):
+    page = send(
+        admin_client, "/admin/accounts/user/add/", username="Olga@Example.org", usable_password="true",
+        password1=PASSWORD, password2=PASSWORD,
+    )  # fmt: skip
+    assert complaints(page) == ["A user with that username already exists."]
+    path = link_to(invite(account, email="OLGA@example.org", role="member", actor=ACTOR)).partition("8081")[2]
+    page = Client().get(path)
+    answer = Client().post(path, posted(page, password1=PASSWORD, password2=PASSWORD))
+    assert complaints(answer) == ["A user with that username already exists."]
+    assert User.objects.filter(username__iexact="olga@example.org").count() == 1
+
+
+def test_a_renamed_user_is_found_by_the_new_name_alone(olga):
+    olga.username = "Otto"
+    olga.save(update_fields=["username"])
+    assert User.objects.get_by_natural_key("OTTO") == olga
+    with pytest.raises(User.DoesNotExist):
+        User.objects.get_by_natural_key("olga@example.org")
+    olga.username = "OTTO"  # another case of one's own name
+    olga.full_clean()
+    olga.save()
+    User.objects.create_user("olga@example.org")
+
+
+def test_an_operator_adds_somebody_by_a_name_in_another_case(olga, account):
+    answer = operator("accounts:write").post(
+        f"/api/v1/accounts/{account.public_id}/members/", {"username": "OLGA@example.org", "role": "viewer"},
+        content_type="application/json",
+    )  # fmt: skip
+    assert answer.status_code == 201 and Membership.objects.get().user == olga
+
+
+def test_users_that_the_version_before_makes_are_found_as_written_and_after_a_sweep_in_any_case(olga, catalogue):
+    models_base(User).bulk_create([User(username=name) for name in ("Otto", "OLGA@example.org")])
+    assert User.objects.get_by_natural_key("Otto")
+    with pytest.raises(User.DoesNotExist):
+        User.objects.get_by_natural_key("otto")
+    Worker().turn()
+    assert User.objects.get_by_natural_key("otto").username == "Otto"
+    # What differs from an older user in case alone stays itself, and takes nothing from that one.
+    assert User.objects.get_by_natural_key("OLGA@example.org").pk != olga.pk
+    assert User.objects.get_by_natural_key("olga@EXAMPLE.org") == olga
+    assert fold_usernames() == 0
+
+
+def test_a_user_that_the_version_before_renames_is_found_by_the_new_name(olga):
+    models_base(User).filter(pk=olga.pk).update(username="otto")
+    assert User.objects.get_by_natural_key("otto") == olga
+    with pytest.raises(User.DoesNotExist):
+        User.objects.get_by_natural_key("olga@example.org")
+
+
+def test_a_user_of_before_is_edited_though_another_differs_in_case_alone(olga, admin_client):
+    models_base(User).bulk_create([User(username="OLGA@example.org")])
+    second = User.objects.get(username="OLGA@example.org")
+    answer = send(admin_client, f"/admin/accounts/user/{second.pk}/change/", first_name="Olga")
+    assert answer.status_code == 302
+    second.refresh_from_db()
+    assert (second.first_name, second.folded_username) == ("Olga", None)
+
+
+def test_the_folded_name_of_the_longest_name_fits():
+    assert len(caseless("ΐ" * 150)) <= 600

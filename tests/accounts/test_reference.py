@@ -1,0 +1,123 @@
+"""Operators name an account by its id or its external id; a name that only tenants write leads nowhere."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from io import StringIO
+
+import pytest
+from django.apps import apps
+from django.core.management import call_command
+
+from accounts import keys, standing
+from accounts.imports import REFUSED, Line, Outcome, import_lines, read_lines
+from accounts.models import Account, ApiKey, User
+from accounts.publish import models_base
+from accounts.reference import MOST_NAMESAKES
+from accounts.services import create_account, rename_account
+from quotas.models import Plan
+from tests.accounts.test_commands import refused, run
+from tests.conftest import ACTOR
+
+mend = import_module("accounts.migrations.0007_mend_labels")
+
+
+def issue(reference, *more):
+    err = StringIO()
+    call_command("issue_key", "--account", reference, "--name", "k", *more, stdout=StringIO(), stderr=err)
+    return ApiKey.objects.select_related("account__plan").latest("pk").account, err.getvalue()
+
+
+def imported(*rows: str, account: Account | None = None) -> list[Outcome]:
+    lines = [line for line in read_lines(["account,name,key", *rows]) if isinstance(line, Line)]
+    return import_lines(lines, actor=ACTOR, account=account)[0]
+
+
+@pytest.fixture
+def impostor(account):
+    """A tenant on the plan free that has renamed itself like a customer that the operator is about to add."""
+    rename_account(account, "bigcorp", actor=ACTOR)
+    return account
+
+
+def test_the_operators_next_key_and_plan_are_not_the_impostors(impostor):
+    new, told = issue("bigcorp", "--plan", "pro")
+    assert new.pk != impostor.pk and (new.name, new.external_id, new.plan.name) == ("bigcorp", "bigcorp", "pro")
+    assert told == f"Made {new}. Others with this name: {impostor.public_id}.\n"
+    run("move_account", "--account", "bigcorp", "--plan", "free")
+    assert Account.objects.get(pk=new.pk).plan.name == "free"
+    assert issue("bigcorp", "--plan", "free")[0] == new == issue(new.public_id)[0]
+
+
+def test_a_name_alone_is_refused_with_the_ids_that_may_be_meant(impostor):
+    second, _ = create_account("bigcorp", impostor.plan, actor=ACTOR)
+    words = (
+        "No account has the id or external id 'bigcorp'. A name is no id: several accounts may have it. "
+        f"Named like this: {impostor.public_id}, {second.public_id}."
+    )
+    assert str(refused("move_account", "--account", "bigcorp", "--plan", "pro")) == words
+    told = refused("issue_key", "--account", "bigcorp", "--name", "k")
+    assert str(told) == f"{words} To make a new account of this external id, add --plan."
+    (line,) = imported("bigcorp,k,0123456789abcdef")
+    assert (line.word, line.why) == (REFUSED, words)
+    assert not ApiKey.objects.exists()
+
+
+def test_of_many_accounts_of_one_name_a_few_are_listed(account):
+    for _ in range(MOST_NAMESAKES + 2):
+        create_account("many", account.plan, actor=ACTOR)
+    told = str(refused("move_account", "--account", "many", "--plan", "pro"))
+    assert told.endswith(" and others.") and told.count(", ") == MOST_NAMESAKES - 1
+
+
+@pytest.mark.parametrize("field", ["public_id", "external_id"])
+def test_an_import_names_accounts_as_commands_do(account, pro_account, field):
+    value = getattr(account, field)
+    (line,) = imported(f"{value},k,0123456789abcdef")
+    assert line.key.startswith(account.public_id)
+
+
+def test_an_import_for_one_account_takes_its_name_for_no_reference(account):
+    rename_account(account, "pro-acme", actor=ACTOR)
+    first, second = imported("pro-acme,k,0123456789abcdef", "acme,k,0123456789abcdeF", account=account)
+    assert (first.word, second.word) == (REFUSED, "imported")
+
+
+def test_a_new_accounts_id_is_no_accounts_external_id(account, monkeypatch):
+    models_base(Account).filter(pk=account.pk).update(external_id="taken000")
+    ids = iter(["taken000", "free0000"])
+    monkeypatch.setattr(keys, "new_account_id", lambda: next(ids))
+    assert standing.new_account("x", account.plan).public_id == "free0000"
+
+
+# What the migration makes of what there was.
+
+
+def test_an_account_that_issue_key_made_is_found_as_before(account):
+    for name in ("made", "renamed", "free"):
+        made, _ = create_account(name, account.plan, actor=ACTOR.command("issue_key"))
+        if name == "renamed":
+            models_base(Account).filter(pk=made.pk).update(name="bigcorp")
+    create_account("acme", account.plan, actor=ACTOR.command("issue_key"))  # taken already, by the first one
+    mend.adopt_names_of_commands(apps, None)
+    adopted = Account.objects.exclude(external_id=None).values_list("name", "external_id")
+    assert set(adopted) == {("acme", "acme"), ("made", "made"), ("free", "free")}
+
+
+def test_an_account_that_was_erased_gives_up_its_external_id(account):
+    models_base(Account).update(closed_at=account.created_at, name=f"closed {account.public_id}")
+    mend.mark_erased_accounts(apps, None)
+    account.refresh_from_db()
+    assert (account.external_id, account.former_external_id) == (None, "acme")
+    assert account.erased_at == account.closed_at
+
+
+def test_of_two_users_of_before_each_is_still_found(transactional_db):
+    User.objects.bulk_create([User(username=name) for name in ("Olga", "olga", "Zoë")])
+    mend.fold_usernames(apps, None)
+    for typed, found in (("Olga", "Olga"), ("olga", "olga"), ("OLGA", "Olga"), ("zOË", "Zoë")):
+        assert User.objects.get_by_natural_key(typed).username == found
+
+
+def test_a_plan_is_named_by_a_name_that_only_operators_write(catalogue):
+    assert Plan._meta.get_field("name").unique

@@ -1,0 +1,279 @@
+"""What an account becomes: by commands, the admin, the API and billing systems by the same rules."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+
+from accounts import services
+from accounts.closing import close_and_erase
+from accounts.models import Account, AuditEvent, OutboxRow
+from accounts.provisioning import Override, Wanted, put_account, set_account
+from accounts.publish import models_base
+from accounts.refused import Refused
+from quotas import names, store
+from quotas.models import Plan
+from tests.accounts.api.callers import member_of, program_of
+from tests.accounts.api.test_accounts import ask_gate
+from tests.accounts.forms import send
+from tests.conftest import ACTOR
+
+
+def set_(account, **wanted):
+    set_account(account, Wanted(**wanted), actor=ACTOR)
+
+
+def move(account, plan):
+    services.move_account(account, Plan.objects.get(name=plan), actor=ACTOR)
+
+
+BOTH = pytest.mark.parametrize("move", [move, lambda account, plan: set_(account, plan=plan)], ids=["command", "API"])
+
+
+@pytest.fixture
+def of_long_ago(account):
+    moment = timezone.now() - timedelta(days=40)
+    models_base(Account).update(plan_since=moment)
+    account.refresh_from_db()
+    return moment
+
+
+@BOTH
+def test_another_plan_moves_plan_since_and_the_gate_is_told(account, of_long_ago, move):
+    before = timezone.now()
+    move(account, "pro")
+    account.refresh_from_db()
+    assert before <= account.plan_since <= timezone.now()
+    facts = json.loads(store.sync_client().hget(names.account(account.public_id), names.FACTS))
+    assert facts["plan_since"] == int(account.plan_since.timestamp() * 1_000_000) and facts["plan"] == "pro"
+
+
+@BOTH
+def test_the_same_plan_leaves_plan_since(account, of_long_ago, move):
+    move(account, "free")
+    account.refresh_from_db()
+    assert account.plan_since == of_long_ago
+
+
+def last_audit():
+    event = AuditEvent.objects.order_by("pk").last()
+    assert event is not None
+    return event
+
+
+@pytest.mark.parametrize(
+    ("wanted", "before", "after"),
+    [
+        ({"external_id": "cus_9"}, {"external_id": "acme"}, {"external_id": "cus_9"}),
+        ({"status": "suspended"}, {"state": "active"}, {"state": "suspended"}),
+        ({"status": "closed"}, {"state": "active"}, {"state": "closed"}),
+        ({"plan": "pro"}, {"plan": "free"}, {"plan": "pro"}),
+        ({"name": "New"}, {"name": "acme"}, {"name": "New"}),
+        ({"overrides": {"minute": Override(5, 5)}}, {"overrides": {}}, {"overrides": {"minute": {"amount": 5, "burst": 5}}}),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)  # fmt: skip
+def test_each_change_of_a_billing_system_is_written_down_once(account, wanted, before, after):
+    count = AuditEvent.objects.count()
+    set_(account, **wanted)
+    set_(account, **wanted)
+    event = last_audit()
+    assert AuditEvent.objects.count() == count + 1 and event.act == "account.set"
+    assert (event.before | before, event.after | after) == (event.before, event.after)
+
+
+def test_an_override_whose_burst_alone_changes_is_written_down(account):
+    set_(account, overrides={"minute": Override(5, 5)})
+    set_(account, overrides={"minute": Override(5, 4)})
+    assert last_audit().after["overrides"] == {"minute": {"amount": 5, "burst": 4}}
+    services.override_limit(account, "minute", 5, burst=3, actor=ACTOR)
+    assert last_audit().before["overrides"] == {"minute": {"amount": 5, "burst": 4}}
+    count = AuditEvent.objects.count()
+    services.override_limit(account, "minute", 5, burst=3, actor=ACTOR)
+    assert AuditEvent.objects.count() == count
+
+
+@pytest.mark.parametrize(("status", "field"), [("suspended", "suspended_at"), ("closed", "closed_at")])
+def test_what_is_said_twice_keeps_the_moment_of_the_first_time(account, status, field):
+    set_(account, status=status)
+    moment = getattr(account, field)
+    set_(account, status=status)
+    account.refresh_from_db()
+    assert getattr(account, field) == moment is not None
+
+
+def test_an_account_is_made_as_wanted_in_one_act(catalogue):
+    wanted = Wanted(status="suspended", plan="pro", overrides={"second": Override(5)})
+    account, was_made, _ = put_account("cus_1", wanted, actor=ACTOR)
+    account.refresh_from_db()
+    assert was_made and (account.state, account.plan.name) == ("suspended", "pro")
+    assert [event.act for event in AuditEvent.objects.exclude(act="catalogue.change")] == ["account.create"]
+    assert last_audit().after["state"] == "suspended" and last_audit().after["overrides"]["second"]["amount"] == 5
+
+
+def test_what_a_new_account_may_not_be_leaves_none_behind(catalogue):
+    with pytest.raises(ValidationError):
+        put_account("cus_1", Wanted(overrides={"nothing": Override(5)}), actor=ACTOR)
+    assert not Account.objects.exists() and not OutboxRow.objects.exists()
+
+
+# Reopening.
+
+
+def reopen(account):
+    services.reopen_account(account, actor=ACTOR)
+
+
+WAYS_BACK = pytest.mark.parametrize(
+    "reopen", [reopen, lambda account: set_(account, status="active")], ids=["admin", "API"]
+)
+
+
+@WAYS_BACK
+def test_a_customer_who_comes_back_finds_keys_people_and_plan(account, issued, reopen):
+    owner, program = member_of(account, "owner"), program_of(account, "keys:read")
+    revoked = services.issue_key(account, name="revoked", actor=ACTOR)
+    services.revoke_key(revoked.key, actor=ACTOR)
+    services.close_account(account, actor=ACTOR)
+    assert ask_gate(issued.text) == 403 and program.get("/api/v1/keys/").status_code == 401
+    reopen(account)
+    assert (ask_gate(issued.text), ask_gate(revoked.text)) == (200, 401)
+    assert program.get("/api/v1/keys/").status_code == 200
+    assert owner.get(f"/api/v1/accounts/{account.public_id}/").json()["status"] == "active"
+    assert last_audit().before["state"] == "closed" and last_audit().after["state"] == "active"
+
+
+@WAYS_BACK
+def test_reopening_publishes_the_account_and_all_its_keys_anew(account, issued, reopen):
+    keys = [issued.key] + [services.issue_key(account, name=f"{n}", actor=ACTOR).key for n in range(12)]
+    services.close_account(account, actor=ACTOR)
+    client, place = store.sync_client(), names.account(account.public_id)
+    for key in keys:  # as a version may do that keeps of a closed account no more than this
+        client.hdel(place, names.field("f", key.public_id))
+    versions = {key.public_id: key.version for key in keys}
+    reopen(account)
+    for key in keys:
+        key.refresh_from_db()
+        assert key.version == versions[key.public_id] + 1
+        assert client.hget(place, names.field("v", key.public_id)) == str(key.version)
+        assert client.hexists(place, names.field("f", key.public_id))
+    assert not OutboxRow.objects.exists() and ask_gate(issued.text) == 200
+
+
+def test_reopening_without_redis_is_pending_and_the_worker_publishes_the_keys(account, issued, redis_away):
+    services.close_account(account, actor=ACTOR)
+    with redis_away():
+        assert services.reopen_account(account, actor=ACTOR).is_pending
+    assert set(OutboxRow.objects.values_list("part", flat=True)) == {"account", "key"}
+    assert ask_gate(issued.text) == 403
+
+
+def test_reopening_what_is_open_changes_nothing(account, issued):
+    count, version = AuditEvent.objects.count(), issued.key.version
+    reopen(account)
+    issued.key.refresh_from_db()
+    assert (AuditEvent.objects.count(), issued.key.version, account.state) == (count, version, "active")
+
+
+def test_who_was_suspended_before_the_end_is_suspended_after_reopening(account):
+    services.suspend_account(account, actor=ACTOR)
+    services.close_account(account, actor=ACTOR)
+    with pytest.raises(Refused, match="is closed: reopen it first"):
+        services.resume_account(account, actor=ACTOR)
+    reopen(account)
+    assert account.state == "suspended"
+    set_(account, status="closed")
+    set_(account, status="active")
+    assert account.state == "active" and account.suspended_at is None
+
+
+def test_no_tenant_reopens_an_account(account):
+    owner = member_of(account, "owner")
+    services.close_account(account, actor=ACTOR)
+    url = f"/api/v1/accounts/{account.public_id}/"
+    assert owner.patch(url, {"status": "active"}, content_type="application/json").status_code == 403
+    account.refresh_from_db()
+    assert account.state == "closed"
+
+
+def test_the_admin_reopens_what_was_closed_and_not_erased(admin_client, account, pro_account):
+    services.close_account(account, actor=ACTOR)
+    page = f"/admin/accounts/account/{account.pk}/"
+    assert "reopen/" in admin_client.get(f"{page}change/").content.decode()
+    assert send(admin_client, f"{page}reopen/").status_code == 302
+    account.refresh_from_db()
+    assert account.state == "active" and last_audit().act == "account.reopen"
+    close_and_erase(pro_account, actor=ACTOR)
+    assert "reopen/" not in admin_client.get(f"/admin/accounts/account/{pro_account.pk}/change/").content.decode()
+
+
+def test_staff_write_the_external_id_in_the_admin(admin_client, account):
+    page = f"/admin/accounts/account/{account.pk}/change/"
+    assert send(admin_client, page, external_id="cus_7").status_code == 302
+    assert last_audit().act == "account.external_id" and last_audit().after["external_id"] == "cus_7"
+    send(admin_client, page, external_id="")
+    account.refresh_from_db()
+    assert account.external_id is None
+    send(admin_client, "/admin/accounts/account/add/", name="acme", external_id="cus_8", plan=str(account.plan_id))
+    assert Account.objects.get(external_id="cus_8").name == "acme"
+
+
+# An account that was erased.
+
+
+@WAYS_BACK
+def test_an_erased_account_stays_closed(account, reopen):
+    close_and_erase(account, actor=ACTOR)
+    with pytest.raises(Refused, match="closed and erased, which cannot be undone: make a new one"):
+        reopen(account)
+    account.refresh_from_db()
+    assert account.state == "closed"
+
+
+def test_erasing_gives_up_the_external_id_at_once(account, pro_account):
+    close_and_erase(account, actor=ACTOR)
+    close_and_erase(account, actor=ACTOR)
+    account.refresh_from_db()
+    assert (account.external_id, account.former_external_id) == (None, "acme") and account.erased_at
+    set_(pro_account, external_id="acme")
+
+
+@pytest.mark.parametrize("by", ["this version", "the version before"])
+def test_whoever_comes_back_after_erasing_gets_a_new_account(account, by):
+    if by == "this version":
+        close_and_erase(account, actor=ACTOR)
+    else:
+        models_base(Account).update(closed_at=timezone.now(), name=f"closed {account.public_id}")
+    gone, was_made, _ = put_account("acme", Wanted(name="Acme", status="closed"), actor=ACTOR)
+    assert gone.pk == account.pk and gone.state == "closed" and not was_made
+    back, was_made, _ = put_account("acme", Wanted(name="Acme", status="active"), actor=ACTOR)
+    assert was_made and back.pk != account.pk and (back.external_id, back.state) == ("acme", "active")
+    account.refresh_from_db()
+    assert (account.external_id, account.former_external_id) == (None, "acme")
+    assert account.name == f"closed {account.public_id}"
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda account: services.rename_account(account, "Jane Doe", actor=ACTOR),
+        lambda account: set_(account, name="Jane Doe"),
+        lambda account: set_(account, name="Jane Doe", status="active"),
+        lambda account: services.call_account_by(account, "jane", actor=ACTOR),
+        lambda account: set_(account, external_id="jane"),
+    ],
+)
+def test_no_name_comes_back_into_an_erased_account(account, act):
+    close_and_erase(account, actor=ACTOR)
+    with pytest.raises(Refused):
+        act(account)
+    assert "ane" not in str(Account.objects.values_list("name", "external_id"))
+
+
+def test_nobody_takes_the_name_of_an_erased_account(account):
+    with pytest.raises(ValidationError, match="Accounts that were erased are called like this"):
+        services.rename_account(account, f"closed {account.public_id}", actor=ACTOR)
