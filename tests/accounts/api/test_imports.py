@@ -306,7 +306,9 @@ def test_the_bound_is_for_a_day(program, stolen, monkeypatch):
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_each_import_ends_in_the_audit_log_with_its_counts(account, stolen, dry_run, caplog):
     owner = member_of(account, "owner")
-    job = upload(owner, f"name,key\na,{stolen[0]}\nb,{key_number(1)}\nc,short\n", f"?dry_run={str(dry_run).lower()}").json()
+    job = upload(
+        owner, f"name,key\na,{stolen[0]}\nb,{key_number(1)}\nc,short\n", f"?dry_run={str(dry_run).lower()}"
+    ).json()
     turn()
     event = AuditEvent.objects.get(act="import.end", subject=job["id"])
     assert (event.actor, event.account, event.address) == ("owner", account.public_id, "192.0.2.7")
