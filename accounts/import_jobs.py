@@ -14,13 +14,14 @@ from itertools import islice
 from time import monotonic
 
 from django.db import InterfaceError, OperationalError, transaction
-from django.db.models import F
+from django.db.models import F, Sum
 from django.utils import timezone
 
 from accounts import keys
 from accounts.imports import (
     ALREADY_THERE,
     BATCH,
+    FOREIGN,
     IMPORTED,
     REFUSED,
     Line,
@@ -32,22 +33,30 @@ from accounts.imports import (
     to_json,
 )
 from accounts.models import Account, ImportJob, ImportLine
-from accounts.services import Actor
+from accounts.services import Actor, record_act
 
 log = logging.getLogger(__name__)
 
 State = ImportJob.State
 KEPT = timedelta(days=30)  # reports
+MOST_FOREIGN = 100  # lines that an account's imports are refused in a day because another account has the key
+FOREIGN_KEPT = timedelta(days=1)
 GIVEN_UP = timedelta(hours=1)  # uploads that never ended
 
 
 def receive(
-    lines: Iterable[str], *, actor: Actor, account: Account | None, dry_run: bool, most: int | None = None
+    lines: Iterable[str],
+    *,
+    actor: Actor,
+    account: Account | None,
+    dry_run: bool,
+    most: int | None = None,
+    by_operator: bool = False,
 ) -> ImportJob:
     """Digest an upload and keep it for the worker. Raises Unreadable, and then keeps nothing."""
     job = ImportJob.objects.create(
         public_id=keys.new_key_id(account.public_id if account else keys.new_account_id()), account=account,
-        actor=actor.name, address=actor.address, created_by=actor.user, is_dry_run=dry_run,
+        actor=actor.name, address=actor.address, created_by=actor.user, is_dry_run=dry_run, by_operator=by_operator,
     )  # fmt: skip
     try:
         for batch in _batches(read_lines(lines, most)):
@@ -108,6 +117,7 @@ def _work_on_a_batch() -> int:
         elif job.state != State.DONE:
             job.state, job.finished_at = State.DONE, timezone.now()
             job.save(update_fields=["state", "finished_at"])
+            _write_down(job)
     return max(len(rows), 1)
 
 
@@ -122,19 +132,50 @@ def _go_through(job: ImportJob, rows: list[ImportLine]) -> None:
     ImportJob.objects.filter(pk=job.pk).update(
         state=State.RUNNING, imported=F("imported") + count[IMPORTED],
         already_there=F("already_there") + count[ALREADY_THERE], refused=F("refused") + count[REFUSED],
+        foreign=F("foreign") + _foreign_among(outcomes),
     )  # fmt: skip
 
 
-def _import(job: ImportJob, lines: list[Line], actor: Actor) -> list[Outcome]:
+def _write_down(job: ImportJob) -> None:
+    """How it ended, also of a dry run. That keys are of other accounts is for the log: tenants read the audit."""
+    after = {
+        "dry_run": job.is_dry_run, "lines": job.lines, "imported": job.imported, "already_there": job.already_there,
+        "refused": job.refused,
+    }  # fmt: skip
+    record_act(Actor(job.actor, job.address), "import.end", job.public_id, account=job.account, after=after)
+    if job.foreign:
+        log.warning("%d lines of the import %s by %s are keys of other accounts", job.foreign, job.public_id, job.actor)
+
+
+def _foreign_left(account: Account | None) -> int:
+    """How many more lines the account's imports may be refused because another account has the key."""
+    since = timezone.now() - FOREIGN_KEPT
+    counted = ImportJob.objects.filter(account=account, by_operator=False, created_at__gt=since)
+    return MOST_FOREIGN - int(counted.aggregate(total=Sum("foreign"))["total"] or 0)
+
+
+def _foreign_among(outcomes: Iterable[Outcome]) -> int:
+    return sum(outcome.why is FOREIGN for outcome in outcomes)
+
+
+def _import(job: ImportJob, lines: list[Line], actor: Actor, spent: int = 0) -> list[Outcome]:
     """Import a batch. A line that nobody thought of must not stop the worker, which has more to do than this."""
+    account = job.account
+    is_tenants = account is not None and not job.by_operator
+    most_foreign = (lambda: _foreign_left(account) - spent) if is_tenants else None
     try:
-        promised = Counter({job.account.public_id: job.imported}) if job.account and job.is_dry_run else None
-        return import_lines(lines, actor=actor, account=job.account, dry_run=job.is_dry_run, promised=promised)[0]
+        promised = Counter({account.public_id: job.imported}) if account is not None and job.is_dry_run else None
+        return import_lines(
+            lines, actor=actor, account=account, dry_run=job.is_dry_run, promised=promised, most_foreign=most_foreign
+        )[0]  # fmt: skip
     except (OperationalError, InterfaceError):
         raise
     except Exception:
         if len(lines) > 1:
-            return [outcome for line in lines for outcome in _import(job, [line], actor)]
+            outcomes: list[Outcome] = []
+            for line in lines:
+                outcomes += _import(job, [line], actor, spent + _foreign_among(outcomes))
+            return outcomes
         log.exception("line %d of the import %s failed", lines[0].number, job.public_id)
         return [Outcome(lines[0].number, REFUSED, why="It could not be imported; the worker's log says why.")]
 

@@ -9,7 +9,7 @@ import csv
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ from django.utils.dateparse import parse_datetime
 from accounts import caps, keys
 from accounts.keys import Pepper, digest_of_hash
 from accounts.models import Account, ApiKey, AuditEvent, KeySecret
+from accounts.plan_models import models_of
 from accounts.publish import Publication, change
 from accounts.reference import is_meant_by, unknown
 from accounts.services import Actor, key_state, peppers
@@ -35,6 +36,8 @@ LONGEST_LINE = 8192
 BATCH = 500
 SHORTEST, LONGEST = 16, 512
 IMPORTED, ALREADY_THERE, REFUSED = "imported", "already_there", "refused"
+FOREIGN = "This key cannot be imported."  # another account has it, which is nobody's business
+TOO_MANY_FOREIGN = "Not looked at: too many lines of this account's imports could not be imported. Ask your operator."
 SWITCHED_OFF = "Gates refuse imported keys until AUTHSVC_IMPORTED_KEYS=1 is set for them."
 
 _KEY = re.compile(rf"[\x21-\x7e]{{{SHORTEST},{LONGEST}}}")
@@ -164,27 +167,38 @@ def import_lines(
     account: Account | None = None,
     dry_run: bool = False,
     promised: Counter[str] | None = None,
+    most_foreign: Callable[[], int] | None = None,
 ) -> tuple[list[Outcome], Publication]:
     """Import a batch in one transaction, and publish it together. A key that is there already is no fault.
 
     With an account all lines are of it; else each names its own. A line beyond the keys that its account may have is
     refused, so that a second upload of the same file imports what there is room for by then. `promised` counts what a
     dry run would have imported into each account by batches before this one.
+
+    An operator is told all. A tenant could test keys that it has stolen: it is told nothing of other accounts by a dry
+    run, and by an import only of `most_foreign()` lines, which is asked behind the account's lock.
     """
     try:
-        return _import_lines(lines, actor, account, dry_run, promised)
+        return _import_lines(lines, actor, account, dry_run, promised, most_foreign)
     except IntegrityError:  # somebody imports the same keys at the same time: now they are there
-        return _import_lines(lines, actor, account, dry_run, promised)
+        return _import_lines(lines, actor, account, dry_run, promised, most_foreign)
 
 
 def _import_lines(
-    lines: Sequence[Line], actor: Actor, account: Account | None, dry_run: bool, promised: Counter[str] | None
+    lines: Sequence[Line],
+    actor: Actor,
+    account: Account | None,
+    dry_run: bool,
+    promised: Counter[str] | None,
+    most_foreign: Callable[[], int] | None,
 ) -> tuple[list[Outcome], Publication]:
+    is_tenants = most_foreign is not None
     with change() as publication:
         accounts = _Accounts(lines, account, lock=not dry_run)
         room = _Room(promised or Counter())
-        there = _already_there(lines)
-        models = set(ServedModel.objects.values_list("slug", flat=True))
+        there = _already_there(lines, account if is_tenants and dry_run else None)
+        left = most_foreign() if most_foreign is not None and not dry_run else len(lines)
+        models = models_of(account.plan) if is_tenants and account is not None else _every_model()
         known = {pepper.id for pepper in peppers()}
         outcomes, made = [], []
         for line in lines:
@@ -192,9 +206,14 @@ def _import_lines(
                 of = accounts.of(line)
                 if line.pepper not in known:
                     raise _Refused("KEY_PEPPER was changed since this was uploaded: upload it again.")
+                if left <= 0:
+                    raise _Refused(TOO_MANY_FOREIGN)
                 found = next((there[digest] for digest in line.digests if digest in there), None)
                 if found is not None:
-                    outcomes.append(_known(line, of, *found))
+                    outcome = _known(line, of, *found)
+                    if is_tenants and not found[0].startswith(of.public_id):
+                        left, outcome = left - 1, outcome._replace(why=FOREIGN)
+                    outcomes.append(outcome)
                     continue
                 key = _key(line, of, models, actor)
                 room.take(of)
@@ -257,11 +276,18 @@ class _Room:
         self._left[account.pk] -= 1
 
 
-def _already_there(lines: Sequence[Line]) -> dict[str, tuple[str, bool]]:
-    """Digests that are stored → the key's id, and whether it is revoked."""
+def _every_model() -> set[str]:
+    return set(ServedModel.objects.values_list("slug", flat=True))
+
+
+def _already_there(lines: Sequence[Line], of_account: Account | None) -> dict[str, tuple[str, bool]]:
+    """Digests that are stored, anywhere or for one account → the key's id, and whether it is revoked."""
     digests = [digest for line in lines for digest in line.digests]
-    rows = KeySecret.objects.filter(digest__in=digests).values_list("digest", "key__public_id", "key__revoked_at")
-    return {digest: (key, revoked is not None) for digest, key, revoked in rows}
+    rows = KeySecret.objects.filter(digest__in=digests)
+    if of_account is not None:
+        rows = rows.filter(key__account=of_account)
+    found = rows.values_list("digest", "key__public_id", "key__revoked_at")
+    return {digest: (key, revoked is not None) for digest, key, revoked in found}
 
 
 def _known(line: Line, account: Account, key: str, is_revoked: bool) -> Outcome:

@@ -31,6 +31,7 @@ from accounts.models import (
     new_member_id,
 )
 from accounts.networks import HINT, read_networks
+from accounts.plan_models import in_words, listed
 from accounts.publish import Publication, change, models_base
 from accounts.refused import Refused as Refused  # noqa: PLC0414  doors know it from here
 from quotas import names, rules, store
@@ -526,14 +527,6 @@ def _set(key: ApiKey, **changes: Any) -> None:
         raise TypeError(f"a key has no {', '.join(changes)}")
 
 
-def _of_plan(plan: Plan | None) -> str:
-    """For a refusal: the models that the plan has. Others are no business of whoever is refused."""
-    if plan is None:
-        return ""  # a form's key, which is nobody's yet
-    slugs = plan.included().filter(enabled=True).values_list("slug", flat=True)
-    return f"; the plan {plan.name} has {', '.join(sorted(slugs)) or 'none'}"
-
-
 def _known_models(models: Sequence[str] | None, plan: Plan | None) -> list[str] | None:
     if models is None:
         return None
@@ -541,8 +534,8 @@ def _known_models(models: Sequence[str] | None, plan: Plan | None) -> list[str] 
     caps.at_most(caps.MOST_MODELS, len(wanted), "models")
     unknown = set(wanted) - set(ServedModel.objects.filter(slug__in=wanted).values_list("slug", flat=True))
     if unknown:
-        named = ", ".join(slug or "''" for slug in sorted(unknown))[:200]
-        raise ValidationError({"models": f"Unknown model {named}{_of_plan(plan)}."})
+        of_plan = listed(plan) if plan is not None else ""  # a form's key is nobody's yet
+        raise ValidationError({"models": f"Unknown model {in_words(unknown)}{of_plan}."})
     if not wanted:
         raise ValidationError({"models": "Name at least one model, or leave it out for all models of the plan."})
     return wanted

@@ -47,6 +47,7 @@ ERRORS_URL = env.text("AUTHSVC_ERRORS_URL", f"{CONSOLE_URL}/errors/")
 WHEN_REDIS_IS_DOWN = env.choice("AUTHSVC_WHEN_REDIS_IS_DOWN", "deny", "allow")
 LEASE_SECONDS = env.number("AUTHSVC_LEASE", 10, least=1, most=3600)
 LOG_DECISIONS = env.choice("AUTHSVC_LOG_DECISIONS", "refused", "all")
+WEBSOCKET_KEYS = env.flag("AUTHSVC_WEBSOCKET_KEYS", default=False)  # keys in Sec-WebSocket-Protocol
 IMPORTED_KEYS = env.flag("AUTHSVC_IMPORTED_KEYS", default=False)
 CACHED_KEYS = int(env.number("AUTHSVC_CACHED_KEYS", 20_000, least=16, most=10_000_000))  # facts held by one process
 TRUSTED_PROXIES = env.networks("AUTHSVC_TRUSTED_PROXIES", "")  # whose X-Forwarded-For and -Proto the console reads

@@ -95,7 +95,7 @@ def _asked(where: str, asked: list[str]) -> Iterator[Finding]:
         )  # fmt: skip
         return
     names = {name.lower() for name in asked}
-    if more := [name for name in asked if name.lower() not in _lower(headers.ASKED)]:
+    if more := [name for name in asked if name.lower() not in _lower([*headers.ASKED, headers.PROTOCOLS])]:
         yield Finding(
             Mistake.MORE_HEADERS_ASKED, where, f"The gate never reads {', '.join(more)}: it only gets to know them.",
             (_ASK,),
@@ -131,7 +131,9 @@ def _of_router(stack: Stack, router: Router) -> Iterator[Finding]:
             Mistake.FORGEABLE_HEADER, where,
             f"A client's own {', '.join(missing)} passes {first.name} to the model.", (_RELAY,),
         )  # fmt: skip
-    if missing := [name for name in headers.CREDENTIALS if name.lower() not in gone and not _matches(first, name)]:
+    asked_for = _lower(first.options.get("authRequestHeaders") or [])
+    kept_back = [*headers.CREDENTIALS, *([headers.PROTOCOLS] if headers.PROTOCOLS.lower() in asked_for else [])]
+    if missing := [name for name in kept_back if name.lower() not in gone and not _matches(first, name)]:
         yield Finding(
             Mistake.KEY_REACHES_MODEL, where,
             f"A key in {' or '.join(missing)} passes {first.name} to the model.", (_RELAY,),

@@ -5,6 +5,10 @@ from __future__ import annotations
 # What a client sends its key in. The model must never see it.
 CREDENTIALS = ("Authorization", "X-Api-Key")
 
+# What a browser's websocket offers its key in, where gates have AUTHSVC_WEBSOCKET_KEYS. It stands in both lists below
+# or in neither: the gate answers with what is left of it for the model.
+PROTOCOLS = "Sec-WebSocket-Protocol"
+
 # `authRequestHeaders`: what of a client's headers reaches the gate. Traefik's own X-Forwarded-* come on top.
 ASKED = (*CREDENTIALS, "Traceparent")
 

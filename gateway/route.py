@@ -29,6 +29,7 @@ class ModelRoute:
     strip_prefix: bool = False
     upload_limit: int | None = None  # bytes
     streaming: bool = False
+    websocket_keys: bool = False  # as AUTHSVC_WEBSOCKET_KEYS is set for the gates
     public: tuple[str, ...] = field(default=())  # below `path`; one that ends in a slash with all below it
 
     @property
@@ -78,13 +79,14 @@ def dynamic(route: ModelRoute) -> Dynamic:
 def _question(route: ModelRoute) -> dict[str, Any]:
     question = read_question(address := address_of(route.gate_url, route.name))
     # Nobody signed the certificate that Traefik shows itself, and on loopback nobody else can show one.
+    protocols = [headers.PROTOCOLS] if route.websocket_keys else []
     unsigned = question is not None and question.scheme == "https" and question.is_of_this_machine
     return {
         "address": address,
         **({"tls": {"insecureSkipVerify": True}} if unsigned else {}),
         "trustForwardHeader": False,
-        "authRequestHeaders": list(headers.ASKED),
-        "authResponseHeaders": list(headers.RELAYED),
+        "authRequestHeaders": [*headers.ASKED, *protocols],
+        "authResponseHeaders": [*headers.RELAYED, *protocols],
         "maxResponseBodySize": headers.LONGEST_ANSWER,
     }
 

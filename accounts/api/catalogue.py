@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Prefetch, QuerySet
+from django.db.models import F, Prefetch, Q, QuerySet
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -48,11 +48,15 @@ class Plans(View):
         """The plans of your accounts, with their limits."""
         query = query_of(request, CatalogueQuery)
         plans = plans_seen_by(self.caller, query.get("account"))
-        shown = PlanLimit.objects.select_related("model")
+        shown, models = PlanLimit.objects.select_related("model"), ServedModel.objects.all()
         if not self.caller.is_operator:
-            shown = shown.filter(shadow=False)  # a limit in shadow is the operator's rehearsal
+            models = models.filter(enabled=True)
+            # A limit in shadow is the operator's rehearsal, and one for a model outside of the plan names that model.
+            of_plan = Q(model__enabled=True) & (Q(plan__all_models=True) | Q(model__plans=F("plan")))
+            shown = shown.filter(Q(model=None) | of_plan, shadow=False).distinct()
         rows = Plan.objects.all() if plans is None else plans
-        rows = rows.prefetch_related("served_models", Prefetch("limits", queryset=shown.order_by("name")))
+        rows = rows.prefetch_related(Prefetch("served_models", queryset=models))
+        rows = rows.prefetch_related(Prefetch("limits", queryset=shown.order_by("name")))
         return self.page(rows, PlanOut, order_of(query, "id"))
 
 

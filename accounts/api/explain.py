@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from django.http import Http404
@@ -16,8 +17,9 @@ from accounts.api.limits import LimitLeft
 from accounts.api.resource import View, body_of, counted_for, take_from
 from accounts.models import ApiKey
 from accounts.throttles import EXPLANATIONS
-from authsvc.gate.explain import ANYWHERE, Call, Explanation, explain, in_words
+from authsvc.gate.explain import ANYWHERE, Call, Check, Explanation, explain, in_words
 from authsvc.gate.verdict import Verdict
+from quotas.limits import EVERY_MODEL
 
 
 class Explain(View):
@@ -33,7 +35,7 @@ class Explain(View):
         explained = explain(Call(key_id=key_id, text=string, **wanted))
         if string:
             _refuse_of_others(self.caller, explained)
-        return Response(in_words(explained))
+        return Response(in_words(explained if self.caller.is_operator else _of_the_plan(explained, wanted["model"])))
 
 
 def _find_key(caller: Caller, public_id: str) -> ApiKey:
@@ -46,6 +48,19 @@ def _refuse_of_others(caller: Caller, explained: Explanation) -> None:
         _find_key(caller, explained.known.key.public_id)
     elif explained.verdict is Verdict.UNKNOWN_KEY and not caller.is_operator:
         raise Http404
+
+
+def _of_the_plan(explained: Explanation, named: str) -> Explanation:
+    """Of a model that the key may not use, what the gate says and no more: not its cost, no limit of its own, not its
+    name where a path was asked for."""
+    outcomes = {check.name: check.outcome for check in explained.checks}
+    if outcomes.get(Verdict.MODEL_NOT_ALLOWED.word) != "refused":
+        return explained
+    untold = (Verdict.COST_OVER_BURST.word, Verdict.OVER_LIMIT.word)
+    checks = tuple(Check(one.name, "not_asked") if one.name in untold else one for one in explained.checks)
+    # What is left of the others is the key's own business; whether they refuse depends on what a call costs.
+    limits = tuple(state._replace(refuses=False) for state in explained.limits if state.limit.model == EVERY_MODEL)
+    return replace(explained, checks=checks, limits=limits, headers={}, wait=0, model=named)
 
 
 class ExplainIn(Strict):

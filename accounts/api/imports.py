@@ -72,6 +72,7 @@ class Imports(View):
             job = receive(
                 _lines(upload), actor=self.caller.actor, account=account, dry_run=query.get("dry_run", False),
                 most=self._most_lines(account),
+                by_operator=self.caller.is_operator,
             )  # fmt: skip
         except Unreadable as error:
             raise ValidationError({"file": str(error)}) from error
@@ -144,7 +145,10 @@ def _lines(upload: Any) -> Iterator[str]:
 
 class ImportQuery(Strict):
     account = Text(required=False, max_length=8, help_text="Of all lines; an operator may let each line say its own.")
-    dry_run = YesOrNo(required=False, help_text="Only say what would be imported.")
+    dry_run = YesOrNo(
+        required=False,
+        help_text="Only say what would be imported. Whether another account has a key is told to operators alone.",
+    )
 
 
 class ReportQuery(PageQuery):

@@ -22,6 +22,7 @@ from accounts.api.paging import PageQuery, Pages, order_of
 from accounts.api.resource import View, answer, body_of, count_new_secret, count_write, query_of
 from accounts.caps import MOST_LIMITS, MOST_MODELS, MOST_NETWORKS
 from accounts.models import Account, ApiKey
+from accounts.plan_models import refuse_foreign
 from accounts.services import (
     LONGEST_GRACE,
     METHODS,
@@ -61,6 +62,7 @@ class Keys(View):
 
         def make(secret: str | None) -> Made:
             count_new_secret(caller, account)
+            _refuse_foreign(caller, account, wanted)
             return _made(201, issue_key(account, actor=caller.actor, secret=secret, **wanted))
 
         return once(request, caller, settings.KEY_PREFIX, make)
@@ -76,6 +78,7 @@ class Key(View):
         key = key_to_change(self.caller, id)
         changes = body_of(request, KeyChange, partial=True)
         count_write(self.caller, key.account)
+        _refuse_foreign(self.caller, key.account, changes, key)
         publication = change_key(key, actor=self.caller.actor, **changes)
         return answer(publication, 200, shown(key))
 
@@ -126,6 +129,13 @@ def _made(status: int, issued: Issued) -> Made:
 def key_to_change(caller: Caller, id: str) -> ApiKey:
     rows = ApiKey.objects.select_related("account__plan")
     return find(caller, Action.CHANGE_KEY, rows, "account__", public_id=id)
+
+
+def _refuse_foreign(caller: Caller, account: Account, wanted: dict[str, Any], key: ApiKey | None = None) -> None:
+    """An operator may narrow a key to a model that the plan does not have yet; others do not know of it."""
+    if not caller.is_operator:
+        models, limits = wanted.get("models"), wanted.get("limits") or ()
+        refuse_foreign(account.plan, models=models, limits=limits, key=key)
 
 
 def account_to_act_for(caller: Caller, action: Action, public_id: str | None) -> Account:

@@ -7,10 +7,11 @@ from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api.access import Action, find
+from accounts.api.access import Action, Caller, find
 from accounts.api.fields import AnySerializer, Strict, Text
 from accounts.api.resource import View, counted_for, query_of, take_from
 from accounts.models import ApiKey
+from accounts.plan_models import models_of_key
 from accounts.throttles import LOOKS
 from authsvc.gate.answer import rate_limit
 from authsvc.gate.explain import Unanswered, limit_in_words, look_at_limits, states_of
@@ -27,16 +28,17 @@ class Limits(View):
     def get(self, request: Request) -> Response:
         """The gate's own numbers; nothing is taken. Limits in shadow are not shown, as in the gate's headers."""
         query = query_of(request, LimitsQuery)
-        rows = ApiKey.objects.select_related("account")
-        key = find(self.caller, Action.READ_USAGE, rows, "account__", public_id=query["key"])
+        keys = ApiKey.objects.select_related("account__plan")
+        key = find(self.caller, Action.READ_USAGE, keys, "account__", public_id=query["key"])
         take_from(LOOKS, counted_for(self.caller, key.account))
+        known = models_shown(self.caller, key)
         try:
-            look = look_at_limits(key.public_id, query["model"])
+            look = look_at_limits(key.public_id, query["model"]) if query["model"] in known else None
         except Unanswered as error:
             raise CannotTell from error
         if look is None:
-            known = ", ".join(ServedModel.objects.filter(enabled=True).values_list("slug", flat=True)[:100]) or "none"
-            raise ValidationError({"model": f"There is no such model; there are: {known}."})
+            there_are = ", ".join(sorted(known)[:100]) or "none"
+            raise ValidationError({"model": f"There is no such model; there are: {there_are}."})
         facts, terms, usage = look
         return Response(
             {
@@ -49,6 +51,13 @@ class Limits(View):
                 "headers": {name.decode(): value.decode() for name, value in rate_limit(terms, usage.meters)},
             }
         )
+
+
+def models_shown(caller: Caller, key: ApiKey) -> set[str]:
+    """Whose limits the caller may see: those that the key can call. An operator sees those of every model."""
+    if caller.is_operator:
+        return set(ServedModel.objects.filter(enabled=True).values_list("slug", flat=True))
+    return models_of_key(key)
 
 
 class LimitsQuery(Strict):

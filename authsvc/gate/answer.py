@@ -34,7 +34,9 @@ def answer(decision: Decision, request_id: bytes) -> Answer:
         headers = terms.auth_headers
         if headers is None:
             headers = terms.auth_headers = _auth_headers(terms)
-        return Answer(200, [*headers, (b"x-auth-request-id", request_id), *rate_limit(terms, meters)], b"")
+        # Traefik replaces the client's header by ours, which is how the key leaves the list on its way to the model.
+        offered = [(b"sec-websocket-protocol", decision.protocols)] if decision.protocols else []
+        return Answer(200, [*headers, (b"x-auth-request-id", request_id), *rate_limit(terms, meters), *offered], b"")
     return _refusal(decision, request_id)
 
 

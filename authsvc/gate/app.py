@@ -15,9 +15,17 @@ from accounts.keys import KeyReader, PresentedKey
 from accounts.lookup import FactsUnavailable, Lookup
 from accounts.services import peppers
 from authsvc.gate.answer import Answer, answer, head
-from authsvc.gate.credentials import ForeignKey, read_key
+from authsvc.gate.credentials import ForeignKey, read_key, without_keys
 from authsvc.gate.decision import decide
-from authsvc.gate.forwarded import ForwardedRequest, read_forwarded, read_headers, request_id
+from authsvc.gate.forwarded import (
+    PROTOCOLS,
+    WANTED,
+    WANTED_OF_BROWSERS,
+    ForwardedRequest,
+    read_forwarded,
+    read_headers,
+    request_id,
+)
 from authsvc.gate.log import DecisionLog
 from authsvc.gate.verdict import Decision, Verdict
 from authsvc.replica import count
@@ -43,6 +51,7 @@ class Gate:
         known = peppers()
         self._reader = KeyReader(settings.KEY_PREFIX, known)
         self.lookup = kind(link(), known)
+        self._wanted = WANTED_OF_BROWSERS if settings.WEBSOCKET_KEYS else WANTED
         self._imported = bool(settings.IMPORTED_KEYS)
         self._logs_all = settings.LOG_DECISIONS == "all"
         self._log = DecisionLog()
@@ -71,7 +80,7 @@ class Gate:
     async def decide(self, path: str, query: bytes, headers: list[tuple[bytes, bytes]]) -> tuple[Decision, bytes]:
         """Decide, count and log; the decision and the request's id."""
         began = monotonic()
-        found, twice = read_headers(headers)
+        found, twice = read_headers(headers, self._wanted)
         request = read_forwarded(found, twice, query) if path == PATH else Verdict.NOT_FORWARDED
         if isinstance(request, Verdict):
             decision = Decision(request)
@@ -83,6 +92,8 @@ class Gate:
             except Exception as error:  # a fault of ours is no verdict on the caller
                 log.exception("a decision failed")
                 decision = Decision(Verdict.CANNOT_DECIDE, why=type(error).__name__)
+        if PROTOCOLS in found:
+            decision.protocols = without_keys(found[PROTOCOLS])
         verdict, identity = decision.verdict, request_id(found)
         count(verdict.word)
         if verdict is not Verdict.ALLOWED or self._logs_all:
@@ -211,7 +222,11 @@ async def serve(gate: Gate, scope: Scope, send: Send) -> None:
     decision, identity = await gate.decide(scope["path"], scope["query_string"], scope["headers"])
     if decision.verdict is Verdict.ALLOWED and decision.terms is not None and decision.usage is not None:
         at_once = scope.get("extensions", {}).get("authsvc.answer_at_once")  # our worker class has it, others do not
-        if at_once is not None and at_once(head(decision.terms, decision.usage.meters, identity)):
+        if (
+            at_once is not None
+            and not decision.protocols
+            and at_once(head(decision.terms, decision.usage.meters, identity))
+        ):
             return
     status, headers, body = answer(decision, identity)
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 
 from accounts.keys import FORGED, KeyReader, PresentedKey
+from authsvc.gate.forwarded import PROTOCOLS
 from authsvc.gate.verdict import Verdict
+
+KEY_PROTOCOL = b"authsvc.key."  # in front of a key that is offered as a subprotocol
 
 _IMPORTED = re.compile(rb"[\x21-\x7e]{16,512}")
 _SCHEMES = (b"bearer", b"token")
@@ -25,7 +28,8 @@ class ForeignKey:
 def read_key(
     found: dict[bytes, bytes], reader: KeyReader, *, imported: bool, trust_crc: bool
 ) -> PresentedKey | ForeignKey | Verdict:
-    """The one key that was presented, or the verdict on what is none: Bearer or Token (RFC 6750, 2.1), or X-Api-Key.
+    """The one key that was presented, or the verdict on what is none: Bearer or Token (RFC 6750, 2.1), X-Api-Key, or
+    where they are read the subprotocols that a websocket offers.
 
     `Authorization` with another scheme is no key at all, and a place that is empty is as if it were not there.
     """
@@ -34,7 +38,12 @@ def read_key(
     if text is None and authorization is not None:
         scheme, _, text = authorization.partition(b" ")
         is_alone = scheme.lower() in _SCHEMES
-    if is_alone and text is not None and (text := text.strip(_BLANK)).startswith(reader.ours):
+    if (
+        is_alone
+        and text is not None
+        and PROTOCOLS not in found
+        and (text := text.strip(_BLANK)).startswith(reader.ours)
+    ):
         # The usual case. A string with the shape of ours has neither comma nor line break, so there is no second one.
         key = reader.read(text, trust_crc=trust_crc)
         if isinstance(key, PresentedKey):
@@ -62,7 +71,22 @@ def _read_one(
 
 def keys_in(found: dict[bytes, bytes]) -> list[bytes]:
     """All that stands where a key can. More than one is refused, whether or not they are the same."""
-    return [*_of_authorization(found.get(b"authorization", b"")), *_parts(found.get(b"x-api-key", b""))]
+    return [
+        *_of_authorization(found.get(b"authorization", b"")),
+        *_parts(found.get(b"x-api-key", b"")),
+        *(key for one in _parts(found.get(PROTOCOLS, b"")) if (key := _of_protocol(one))),
+    ]
+
+
+def without_keys(protocols: bytes) -> bytes:
+    """What of the offered subprotocols is for the model: all but keys, in their order."""
+    return b", ".join(one for one in _parts(protocols) if _of_protocol(one) is None)
+
+
+def _of_protocol(protocol: bytes) -> bytes | None:
+    """The key in it, None if it is an ordinary one. In any case: what looks like a key must not reach the model."""
+    is_key = protocol[: len(KEY_PROTOCOL)].lower() == KEY_PROTOCOL
+    return protocol[len(KEY_PROTOCOL) :] if is_key else None
 
 
 def _of_authorization(value: bytes) -> list[bytes]:

@@ -18,7 +18,10 @@ LONGEST_URI = 8192
 WANTED = frozenset(
     (b"x-forwarded-uri", b"x-forwarded-method", b"x-forwarded-for", b"authorization", b"x-api-key", b"traceparent")
 )
-_CREDENTIALS = frozenset((b"authorization", b"x-api-key"))
+# With AUTHSVC_WEBSOCKET_KEYS also this one: a browser's websocket can set no other.
+PROTOCOLS = b"sec-websocket-protocol"
+WANTED_OF_BROWSERS = WANTED | {PROTOCOLS}
+_CREDENTIALS = frozenset((b"authorization", b"x-api-key", PROTOCOLS))
 
 # What Traefik can emit in a clean path: RFC 3986 pchar without ";", and the brackets that Go leaves alone. No escape
 # of a control, # % . / ; ? or \ in either case. No empty segment, no "." and no "..".
@@ -42,12 +45,14 @@ class ForwardedRequest(NamedTuple):
     pin: str
 
 
-def read_headers(headers: list[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], bool]:
+def read_headers(
+    headers: list[tuple[bytes, bytes]], wanted: frozenset[bytes] = WANTED
+) -> tuple[dict[bytes, bytes], bool]:
     """The wanted headers, and whether one that must be alone came twice. Names are in lower case."""
     found: dict[bytes, bytes] = {}
     twice = False
     for name, value in headers:
-        if name in WANTED:
+        if name in wanted:
             if name not in found:
                 found[name] = value
             elif name in _CREDENTIALS:

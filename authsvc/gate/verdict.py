@@ -86,9 +86,10 @@ class Verdict(Enum):
 
 
 class Decision:
-    """A verdict with what it was made of. `why` is for the log alone."""
+    """A verdict with what it was made of. `why` is for the log alone; `protocols` are the subprotocols that a websocket
+    offers to the model."""
 
-    __slots__ = ("known", "model", "terms", "usage", "verdict", "why")
+    __slots__ = ("known", "model", "protocols", "terms", "usage", "verdict", "why")
 
     def __init__(
         self,
@@ -101,3 +102,4 @@ class Decision:
     ) -> None:
         self.verdict, self.known, self.model = verdict, known, model
         self.terms, self.usage, self.why = terms, usage, why
+        self.protocols = b""

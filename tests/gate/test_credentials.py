@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from accounts.keys import KeyReader, Pepper, PresentedKey, new_key
-from authsvc.gate.credentials import ForeignKey, read_key
-from authsvc.gate.forwarded import read_headers
+from authsvc.gate.app import close_gate
+from authsvc.gate.credentials import ForeignKey, read_key, without_keys
+from authsvc.gate.forwarded import WANTED_OF_BROWSERS, read_headers
 from authsvc.gate.verdict import Verdict
 
 PEPPER = Pepper.of("p" * 40)
@@ -108,3 +109,68 @@ def test_a_foreign_string_is_looked_up_only_where_imports_are_on():
     assert read((b"x-api-key", b"short"), imported=True) is Verdict.FOREIGN_KEY
     assert read((b"x-api-key", b"x" * 513), imported=True) is Verdict.FOREIGN_KEY
     assert read((b"x-api-key", KEY[:-1]), imported=True) is Verdict.INCOMPLETE_KEY
+
+
+WEBSOCKET = b"sec-websocket-protocol"
+
+
+def read_as_browsers(*headers: tuple[bytes, bytes]):
+    found, _ = read_headers(list(headers), WANTED_OF_BROWSERS)
+    return read_key(found, KeyReader("ask", [PEPPER]), imported=False, trust_crc=False)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(WEBSOCKET, b"authsvc.key." + KEY)],
+        [(WEBSOCKET, b"chat, authsvc.key." + KEY)],
+        [(WEBSOCKET, b"authsvc.key." + KEY + b",chat")],
+        [(WEBSOCKET, b"chat"), (WEBSOCKET, b"AUTHSVC.key." + KEY)],
+        [(WEBSOCKET, b"authsvc.key." + KEY), (b"authorization", b"Bearer"), (b"x-api-key", b"")],
+        [(WEBSOCKET, b"authsvc.key., authsvc.key." + KEY)],
+        [(WEBSOCKET, b"chat, chat.v2"), (b"authorization", b"Bearer " + KEY)],
+    ],
+)
+def test_a_key_may_be_a_subprotocol(headers):
+    assert isinstance(read_as_browsers(*headers), PresentedKey)
+
+
+@pytest.mark.parametrize(
+    ("headers", "verdict"),
+    [
+        ([(WEBSOCKET, b"authsvc.key." + KEY), (b"authorization", b"Bearer " + OTHER)], Verdict.SEVERAL_KEYS),
+        ([(WEBSOCKET, b"authsvc.key." + KEY), (b"x-api-key", KEY)], Verdict.SEVERAL_KEYS),
+        ([(WEBSOCKET, b"authsvc.key." + KEY + b", authsvc.key." + OTHER)], Verdict.SEVERAL_KEYS),
+        ([(WEBSOCKET, b"chat"), (WEBSOCKET, b"authsvc.key." + KEY), (WEBSOCKET, b"authsvc.key." + KEY)], Verdict.SEVERAL_KEYS),
+        ([(WEBSOCKET, b"authsvc.key." + KEY[:-1])], Verdict.INCOMPLETE_KEY),
+        ([(WEBSOCKET, b"authsvc.key.")], Verdict.NO_KEY),
+        ([(WEBSOCKET, KEY)], Verdict.NO_KEY),
+        ([(WEBSOCKET, b"chat")], Verdict.NO_KEY),
+    ],
+)  # fmt: skip
+def test_a_subprotocol_is_one_more_place_for_the_one_key(headers, verdict):
+    assert read_as_browsers(*headers) is verdict
+
+
+def test_by_default_a_subprotocol_is_no_place_for_a_key():
+    assert read((WEBSOCKET, b"authsvc.key." + KEY)) is Verdict.NO_KEY
+    assert isinstance(read((WEBSOCKET, b"authsvc.key." + OTHER), (b"x-api-key", KEY)), PresentedKey)
+
+
+def test_the_model_is_offered_what_is_no_key():
+    offered = b"chat,authsvc.key." + KEY + b"\nAuthSvc.Key." + KEY + b", chat.v2 ,authsvc.key.,authsvc"
+    assert without_keys(offered) == b"chat, chat.v2, authsvc"
+    assert without_keys(b"authsvc.key." + KEY) == b""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_answer_offers_the_model_the_other_subprotocols_where_the_setting_is_on(ask, issued, settings, on_a_loop):
+    offered = {"authorization": None, "sec_websocket_protocol": f"chat, authsvc.key.{issued.text}"}
+    assert ask(issued.text, **offered).status == 401
+    on_a_loop(close_gate())
+    settings.WEBSOCKET_KEYS = True
+    answer = ask(issued.text, **offered)
+    assert (answer.status, dict(answer.headers)[WEBSOCKET]) == (200, b"chat")
+    only = ask(issued.text, authorization=None, sec_websocket_protocol=f"authsvc.key.{issued.text}")
+    assert only.status == 200 and WEBSOCKET not in dict(only.headers)
+    assert WEBSOCKET not in dict(ask(issued.text).headers)

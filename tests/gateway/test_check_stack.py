@@ -160,6 +160,11 @@ def unpinned(dynamic):
     return "middleware ask-sm@file"
 
 
+def websocket_keys_kept(dynamic):
+    asks(dynamic)["authRequestHeaders"] = [*asks(dynamic)["authRequestHeaders"], "sec-websocket-protocol"]
+    return "router sm@file"
+
+
 def pinned_twice(dynamic):
     asks(dynamic)["address"] += "&model=lg"
     return "middleware ask-sm@file"
@@ -305,6 +310,7 @@ BROKEN = [
     (Mistake.FORGEABLE_HEADER, forgeable),
     (Mistake.KEY_REACHES_MODEL, key_kept),
     (Mistake.KEY_REACHES_MODEL, key_kept_on_a_public_path),
+    (Mistake.KEY_REACHES_MODEL, websocket_keys_kept),
     (Mistake.NO_PIN, unpinned),
     (Mistake.BAD_PIN, pinned_twice),
     (Mistake.BAD_PIN, pinned_in_capitals),

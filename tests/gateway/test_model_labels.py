@@ -17,6 +17,7 @@ OPTIONS = [
     ("--path", "/v1/llama", "--host", "models.test"),
     ("--host", ""),
     ("--strip-prefix", "--streaming"),
+    ("--websocket-keys", "--public", "/health"),
     ("--upload-limit", "10m"),
     ("--public", "/health", "--public", "/docs/", "--strip-prefix"),
     ("--before", "a@file,b@docker", "--after", "c"),
@@ -104,6 +105,13 @@ def test_a_route_that_is_kept_names_the_server():
 def test_the_network_is_named_for_the_provider(form, label):
     (service,) = printed("llama", "--network", "models", form=form)["services"].values()
     assert (service.get("deploy") or service)["labels"][label] == "models"
+
+
+def test_websocket_keys_are_asked_for_and_kept_from_the_model():
+    (question,) = [one["forwardAuth"] for one in route("llama", "--websocket-keys")["middlewares"].values()]
+    assert "Sec-WebSocket-Protocol" in question["authRequestHeaders"]
+    assert "Sec-WebSocket-Protocol" in question["authResponseHeaders"]
+    assert "Sec-WebSocket-Protocol" not in str(route("llama"))
 
 
 def test_an_upload_limit_has_its_page_around_it():

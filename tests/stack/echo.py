@@ -1,6 +1,8 @@
 """A model that tells what reached it: `python -m tests.stack.echo NAME PORT`.
 
 any method and path   200, JSON: who served it, the request line and every header as it came
+a websocket           a frame of JSON with the headers as they came, then each frame back; it speaks the first subprotocol that
+                      is offered, and below …/mute/ none
 …/events              two server-sent events; the second is made only after someone asked for …/release
 """
 
@@ -10,6 +12,8 @@ import json
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event
+
+from tests.stack import websocket
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -25,6 +29,9 @@ class Echo(BaseHTTPRequestHandler):
         raise AttributeError(attribute)
 
     def answer(self):
+        if self.headers.get("Upgrade", "").lower() == "websocket":
+            self.talk()
+            return
         body = self.read_body()
         if self.path.endswith("/events"):
             self.events()
@@ -64,6 +71,20 @@ class Echo(BaseHTTPRequestHandler):
         self.wfile.flush()
         made = self.released.wait(20)
         self.wfile.write(b"data: second\n\n" if made else b"data: nobody asked\n\n")
+
+    def talk(self):
+        offered = [one.strip() for one in self.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+        self.send_response(101)
+        self.send_header("Upgrade", "websocket")
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Sec-WebSocket-Accept", websocket.accept_of(self.headers["Sec-WebSocket-Key"]))
+        if offered[0] and "/mute" not in self.path:
+            self.send_header("Sec-WebSocket-Protocol", offered[0])
+        self.end_headers()
+        websocket.send(self.wfile, json.dumps(self.headers.items()).encode())
+        while (text := websocket.receive(self.rfile)) is not None:
+            websocket.send(self.wfile, text)
+        self.close_connection = True
 
     def log_message(self, format, *args):
         pass

@@ -48,6 +48,10 @@ class Command(OperatorCommand):
         )
         parser.add_argument("--strip-prefix", action="store_true", help="the model does not expect its path")
         parser.add_argument("--upload-limit", metavar="SIZE", help="the longest request body, such as 10m")
+        parser.add_argument(
+            "--websocket-keys", action="store_true",
+            help="a browser's websocket may bring its key as a subprotocol; gates need AUTHSVC_WEBSOCKET_KEYS=1",
+        )  # fmt: skip
         parser.add_argument("--streaming", action="store_true", help="the model streams: each piece goes out at once")
         parser.add_argument(
             "--public", action="append", default=[], metavar="PATH",
@@ -104,6 +108,7 @@ def _route(name: str, options: dict[str, Any]) -> ModelRoute:
         strip_prefix=options["strip_prefix"],
         upload_limit=_bytes(options["upload_limit"]),
         streaming=options["streaming"],
+        websocket_keys=options["websocket_keys"],
         public=tuple(
             _matching(path, _BELOW, "a path below the model's, such as /health") for path in options["public"]
         ),
