@@ -123,3 +123,10 @@ def test_the_page_makes_every_secret_and_says_how_to_renew_it():
     rows = rows_of(PAGE, "## Renewing a secret")
     renewed = {pair for row in rows for pair in zip(code_in(row[1]), code_in(row[0]), strict=True)}
     assert renewed == defaults
+
+
+def test_traefik_is_not_replaced_because_its_node_is_busy():
+    """Swarm ends a task that fails its health check, and with this one every client's way in."""
+    check = STACKS["stack.yml"]["services"]["traefik"]["healthcheck"]
+    assert int(check["timeout"].rstrip("s")) >= 10
+    assert check["retries"] * int(check["timeout"].rstrip("s")) >= 60
