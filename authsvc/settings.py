@@ -88,6 +88,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "authsvc.gate.view.GateFirst",  # before all others: no later middleware may answer a question from Traefik
     "authsvc.bodies.BoundedOverWsgi",  # before all that read a body
+    "authsvc.refusals.NoNuls",
     "authsvc.proxies.BehindProxies",  # before all that ask for the client's address or for https
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -133,6 +134,8 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         raise BadSetting(f"DATABASE_URL: its folder cannot be made: {error}.") from error
 elif DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
     DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+    # A pooler (PgBouncer, say) may give each transaction another session, and nobody tells us that it is there.
+    DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = True  # docs/decisions/0023
 else:
     raise BadSetting("DATABASE_URL names a database that authsvc does not know: write sqlite:////PATH or postgres://…")
 
