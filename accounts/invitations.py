@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
-from smtplib import SMTPException
 
 from django.conf import settings
 from django.core import signing
@@ -35,7 +34,9 @@ def invite(account: Account, *, email: str, role: str, actor: Actor) -> Invitati
         if account.memberships.filter(user__email__iexact=email).exists():
             raise Refused(f"{email} is a member already.")
         for old in account.invitations.filter(email__iexact=email, accepted_at=None, withdrawn_at=None):
-            if old.is_open(timezone.now()):
+            if (
+                old.is_open(timezone.now()) and old.sent_at
+            ):  # one whose mail failed is asked for again by the same request
                 raise Refused(f"{email} is invited already, by {old.public_id}: send that one again, or withdraw it.")
             old.withdrawn_at = old.expires_at
             old.save(update_fields=["withdrawn_at"])
@@ -134,8 +135,8 @@ def _send(row: Invitation) -> None:
     subject, text = in_words(row, link_to(row))
     try:
         EmailMessage(subject, text, to=[row.email]).send()
-    except (OSError, SMTPException) as error:
-        # A server's words may hold the address or more; the kind of error tells an operator where to look.
+    except Exception as error:
+        # Whatever servers, TLS and addresses make smtplib raise: what is saved is saved, and the answer says so. A
         log.error("the mail of invitation %s could not be sent (%s)", row.public_id, type(error).__name__)
         return
     row.sent_at = timezone.now()

@@ -7,7 +7,6 @@ never reads a body.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from io import BytesIO
@@ -21,11 +20,10 @@ from django.db import connections
 from django.http import HttpRequest, HttpResponse
 
 from accounts.api.imports import ADMITTED
-from accounts.api.problems import MEDIA_TYPE, RETRY_SECONDS, document, title_of
-from accounts.api.problems import WORDS as PROBLEMS
 from accounts.api.resource import MOST_BODY_BYTES
 from accounts.api.uploads import is_upload, refusal_of
 from authsvc.proxies import BehindProxies
+from authsvc.refusals import refusal
 from authsvc.uploads import MOST_BYTES as MOST_UPLOAD_BYTES
 from authsvc.uploads import memory_file
 
@@ -49,18 +47,10 @@ class Refusal(Exception):
 
     def __init__(self, word: str, detail: str, *, retry: bool = False) -> None:
         super().__init__(detail)
-        self.word, self.detail = word, detail
-        self.headers = {"Retry-After": str(RETRY_SECONDS)} if retry else {}
+        self.word, self.detail, self.retry = word, detail, retry
 
     def response(self, path: str) -> HttpResponse:
-        """A problem document for programs, one line for people."""
-        status = PROBLEMS[self.word][0]
-        if path.startswith("/api/"):
-            content, media_type = json.dumps(document(self.word, self.detail)), MEDIA_TYPE
-        else:
-            content, media_type = f"{status.value} {title_of(status)}\n{self.detail}\n", "text/plain; charset=utf-8"
-        headers = {"Cache-Control": "no-store", "Connection": "close", **self.headers}
-        return HttpResponse(content, media_type, status.value, headers=headers)
+        return refusal(path, self.word, self.detail, retry=self.retry)
 
 
 def too_large(most: int) -> Refusal:
@@ -137,8 +127,8 @@ class Console(ASGIHandler):
                 await self._take_upload(scope, receive, send)
             else:
                 await self._take(scope, receive, send, MOST_BODY_BYTES, BytesIO(), in_heap=True)
-        except Refusal as refusal:
-            await _refuse(refusal.response(scope["path"]), receive, send)
+        except Refusal as refused:
+            await _refuse(refused.response(scope["path"]), receive, send)
         except RequestAborted:
             pass
 
@@ -235,10 +225,8 @@ class BoundedOverWsgi:
             most = MOST_UPLOAD_BYTES if is_upload(request.method or "", request.path_info) else MOST_BODY_BYTES
             try:
                 _bound(request, most)
-            except Refusal as refusal:
-                response = refusal.response(request.path_info)
-                del response.headers["Connection"]  # a WSGI application may not say it
-                return response
+            except Refusal as refused:
+                return refused.response(request.path_info)
         return self._get_response(request)
 
 

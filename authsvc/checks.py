@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import ERROR, CheckMessage, Error, Tags, Warning, register
@@ -53,10 +52,6 @@ def check_settings(**_: Any) -> Iterable[CheckMessage]:
             hint='Use visible ASCII without " and \\.',
             id="authsvc.E005",
         )
-    for name in ("GATEWAY_URL", "CONSOLE_URL", "ERRORS_URL"):
-        if not _is_web_address(getattr(settings, name)):
-            variable = f"AUTHSVC_{name}" if name == "ERRORS_URL" else name
-            yield Error(f"{variable} is no http:// or https:// address.", hint="Write https://HOST.", id="authsvc.E006")
     if any("_" in host for host in settings.ALLOWED_HOSTS):
         yield Warning(
             "ALLOWED_HOSTS names a host with an underscore.",
@@ -120,12 +115,3 @@ REMEDY = "Set `maxmemory-policy noeviction` in redis.conf, or at your provider; 
 
 def wrong_policy(policy: str) -> str:
     return f"REDIS_URL: this Redis has the maxmemory-policy {policy} and would forget counters and revocations."
-
-
-def _is_web_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018  raises ValueError
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import secrets
+import unicodedata
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -41,13 +41,20 @@ def text(name: str, default: str | None = None) -> str:
         except UnicodeDecodeError as error:
             raise BadSetting(f"{name}_FILE names {file}, which is no text in UTF-8.") from error
     if value:
-        return value
+        return _one_line(name, value)
     if default is None:
         found = f"{name}_FILE names {file}, which is empty" if file else f"{name} is not set"
         raise Missing(
             f"{found}: set {name}, or {name}_FILE to a file that holds it (or DEBUG=1, just to try authsvc out)."
         )
     return default
+
+
+def _one_line(name: str, value: str) -> str:
+    """Nothing that is set here has lines or controls in it: a terminal, a header or a driver would stumble later."""
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value):
+        raise BadSetting(f"{name} has a line break, a control character or something that is no UTF-8 in it.")
+    return value
 
 
 def _stripped(name: str) -> str:
@@ -64,6 +71,14 @@ def number(name: str, default: float, *, least: float = 0, most: float = 1e12) -
     if not least <= value <= most:
         raise BadSetting(f"{name}={raw} is not between {least:g} and {most:g}.")
     return value
+
+
+def count(name: str, default: int, *, least: int, most: int) -> int:
+    """A whole number in a range."""
+    value = number(name, default, least=least, most=most)
+    if value != int(value):
+        raise BadSetting(f"{name}={value:g} is not a whole number.")
+    return int(value)
 
 
 def flag(name: str, *, default: bool) -> bool:
@@ -84,14 +99,8 @@ def choice(name: str, *allowed: str) -> str:
     return raw
 
 
-def address(name: str, default: str) -> str:
-    """A web address without a slash at its end and without the port that its scheme means, so that it is an origin."""
-    value = text(name, default).rstrip("/")
-    return re.sub(r"^(?:(http://[^/]+):80|(https://[^/]+):443)(?=/|$)", r"\1\2", value)
-
-
 def host_of(url: str) -> str:
-    """The host of a web address, as ALLOWED_HOSTS writes it; blank where there is none (a system check says so)."""
+    """The host of a web address, as ALLOWED_HOSTS writes it; blank where there is none."""
     try:
         host = urlsplit(url).hostname or ""
     except ValueError:
@@ -126,6 +135,11 @@ def secret(name: str, *, made_in: Path | None, least: int = 32) -> str:
     if len(value) < least:
         raise BadSetting(f"{name} has {len(value)} characters; it needs at least {least}.")
     return value
+
+
+def old_secret(name: str) -> str:
+    """A secret that was in use before, or blank."""
+    return secret(name, made_in=None) if text(name, "") else ""
 
 
 def _made_once(path: Path) -> str:

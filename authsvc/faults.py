@@ -54,9 +54,23 @@ def of_redis(error: Exception) -> str:
     return f"Redis cannot be reached ({type(error).__name__}): start it, or correct REDIS_URL."
 
 
+def is_read_only(error: BaseException) -> bool:
+    """Does the database take no changes: a replica, or a primary that has become one?"""
+    return getattr(error.__cause__, "sqlstate", None) == "25006"
+
+
+def is_database_away(error: BaseException) -> bool:
+    """Is it the database that cannot be asked now, rather than the question that is wrong?"""
+    from django.db import InterfaceError, OperationalError
+
+    return isinstance(error, OperationalError | InterfaceError) or is_read_only(error)
+
+
 def _of_the_database(error: Exception) -> str | None:
     from django.db import Error, OperationalError, ProgrammingError, connection
 
+    if is_read_only(error):
+        return "The database is read-only: it is a replica, or became one; DATABASE_URL must lead to the primary."
     first = next(iter(str(error).strip().splitlines()), type(error).__name__)
     if not isinstance(error, OperationalError | ProgrammingError):
         return None

@@ -5,10 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 
 from django.core.management import call_command
 from django.db import DatabaseError, connection
@@ -53,23 +54,26 @@ def require_current() -> None:
 
 def migrate() -> None:
     """Bring the schema up to date. A table that others do not let go of ends it, with nothing half done."""
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute(f"SET lock_timeout = '{STATEMENT_LOCK_SECONDS}s'")
-    try:
+    wrapped = connection.execute_wrapper(_with_patience) if connection.vendor == "postgresql" else nullcontext()
+    with wrapped:
         call_command("migrate", interactive=False, verbosity=1, skip_checks=False)
-    finally:
-        if connection.vendor == "postgresql":
-            with suppress(DatabaseError), connection.cursor() as cursor:
-                cursor.execute("RESET lock_timeout")
+
+
+def _with_patience(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
+    """Bound the wait for a lock by the transaction: a session's setting would stay in a pooler's session for others."""
+    if connection.in_atomic_block:
+        with connection.connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL lock_timeout = '{STATEMENT_LOCK_SECONDS}s'")
+    return execute(sql, params, many, context)
 
 
 @contextmanager
 def alone(seconds: float, say: Say) -> Iterator[None]:
     """No other process on this database is in this block meanwhile. Raises StillLocked.
 
-    PostgreSQL: a session's advisory lock, which ends with the connection that migrates, however it ends. SQLite: a lock
-    on a file beside the database, which ends with the process.
+    PostgreSQL: an advisory lock of a transaction on a connection of its own, which ends with that, however it ends; a
+    session's lock would stay behind in a pooler. SQLite: a lock on a file beside the database, which ends with the
+    process.
     """
     with (_advisory_lock if connection.vendor == "postgresql" else _file_lock)(seconds, say):
         yield
@@ -77,18 +81,22 @@ def alone(seconds: float, say: Say) -> Iterator[None]:
 
 @contextmanager
 def _advisory_lock(seconds: float, say: Say) -> Iterator[None]:
-    with connection.cursor() as cursor:
-
-        def taken() -> bool:
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
-            return bool(cursor.fetchone()[0])
-
-        _take(taken, seconds, say)
+    own = connection.copy()
     try:
+        own.connect()
+        own.set_autocommit(False)
+        with own.cursor() as cursor:
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+
+            def taken() -> bool:
+                cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
+                return bool(cursor.fetchone()[0])
+
+            _take(taken, seconds, say)
         yield
     finally:
-        with suppress(DatabaseError), connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+        with suppress(DatabaseError):
+            own.close()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import dj_database_url
 
-from authsvc import env, faults, mail
+from authsvc import env, faults, hosts, mail
 from authsvc.env import BadSetting, host_of
 
 faults.say_plainly()  # manage.py stays Django's own: what it cannot go on with is one sentence, not a traceback
@@ -21,14 +21,14 @@ _MADE_IN = BASE_DIR / ".dev" if DEBUG else None
 # What an operator must choose.
 SECRET_KEY = env.secret("SECRET_KEY", made_in=_MADE_IN)
 KEY_PEPPER = env.secret("KEY_PEPPER", made_in=_MADE_IN)  # to change it, keep the old one in KEY_PEPPER_OLD
-KEY_PEPPER_OLD = env.text("KEY_PEPPER_OLD", "")
+KEY_PEPPER_OLD = env.old_secret("KEY_PEPPER_OLD")
 DATABASE_URL = env.text("DATABASE_URL", f"sqlite:///{BASE_DIR / '.dev' / 'db.sqlite3'}" if DEBUG else None)
 REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0" if DEBUG else None)
-ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "*" if DEBUG else "localhost,127.0.0.1,[::1]")
+ALLOWED_HOSTS = hosts.host_names("ALLOWED_HOSTS", "*" if DEBUG else "localhost,127.0.0.1,[::1]")
 
 # Where people and clients find us.
-GATEWAY_URL = env.address("GATEWAY_URL", "http://127.0.0.1:8080")
-CONSOLE_URL = env.address("CONSOLE_URL", "http://127.0.0.1:8081")
+GATEWAY_URL = hosts.web_address("GATEWAY_URL", "http://127.0.0.1:8080", rest="path")
+CONSOLE_URL = hosts.web_address("CONSOLE_URL", "http://127.0.0.1:8081")  # its origin: browsers compare it
 
 # How invitations are sent.
 _MAIL = mail.server_at(env.text("EMAIL_URL", "console://" if DEBUG else ""))
@@ -36,20 +36,21 @@ EMAIL_BACKEND, EMAIL_HOST, EMAIL_PORT = _MAIL.backend, _MAIL.host, _MAIL.port
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _MAIL.user, _MAIL.password
 EMAIL_USE_TLS, EMAIL_USE_SSL = _MAIL.starts_tls, _MAIL.is_tls
 EMAIL_TIMEOUT = mail.SECONDS
-DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", "authsvc@localhost")
+DEFAULT_FROM_EMAIL = mail.sender(env.text("EMAIL_FROM", "authsvc@localhost"))
 
 # What an operator may choose.
 SERVES = env.words("AUTHSVC_SERVES", "gate,console")  # one image, two kinds of process
 REALM = env.text("AUTHSVC_REALM", "models")
 KEY_PREFIX = env.text("AUTHSVC_KEY_PREFIX", "ask")
 OVER_LIMIT_STATUS = int(env.choice("AUTHSVC_OVER_LIMIT_STATUS", "429", "403"))  # docs/decisions/0001
-ERRORS_URL = env.text("AUTHSVC_ERRORS_URL", f"{CONSOLE_URL}/errors/")
+ERRORS_URL = hosts.web_address("AUTHSVC_ERRORS_URL", f"{CONSOLE_URL}/errors/", rest="anything")
+ERRORS_URL += "" if "?" in ERRORS_URL or "#" in ERRORS_URL else "/"  # a word follows
 WHEN_REDIS_IS_DOWN = env.choice("AUTHSVC_WHEN_REDIS_IS_DOWN", "deny", "allow")
 LEASE_SECONDS = env.number("AUTHSVC_LEASE", 10, least=1, most=3600)
 LOG_DECISIONS = env.choice("AUTHSVC_LOG_DECISIONS", "refused", "all")
 WEBSOCKET_KEYS = env.flag("AUTHSVC_WEBSOCKET_KEYS", default=False)  # keys in Sec-WebSocket-Protocol
 IMPORTED_KEYS = env.flag("AUTHSVC_IMPORTED_KEYS", default=False)
-CACHED_KEYS = int(env.number("AUTHSVC_CACHED_KEYS", 20_000, least=16, most=10_000_000))  # facts held by one process
+CACHED_KEYS = env.count("AUTHSVC_CACHED_KEYS", 20_000, least=16, most=10_000_000)  # facts held by one process
 TRUSTED_PROXIES = env.networks("AUTHSVC_TRUSTED_PROXIES", "")  # whose X-Forwarded-For and -Proto the console reads
 CATALOGUE = BASE_DIR / env.text("AUTHSVC_CATALOGUE", "deploy/catalogue.toml")  # what set_up applies
 MANAGE = env.text("AUTHSVC_MANAGE", "manage.py")  # how manage.py is called here, for the hints that people copy
@@ -88,6 +89,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "authsvc.gate.view.GateFirst",  # before all others: no later middleware may answer a question from Traefik
     "authsvc.bodies.BoundedOverWsgi",  # before all that read a body
+    "authsvc.refusals.NoNuls",
     "authsvc.proxies.BehindProxies",  # before all that ask for the client's address or for https
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -133,6 +135,8 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         raise BadSetting(f"DATABASE_URL: its folder cannot be made: {error}.") from error
 elif DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
     DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+    # A pooler (PgBouncer, say) may give each transaction another session, and nobody tells us that it is there.
+    DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = True  # docs/decisions/0023
 else:
     raise BadSetting("DATABASE_URL names a database that authsvc does not know: write sqlite:////PATH or postgres://…")
 

@@ -12,6 +12,8 @@ from accounts.console.invitation import invitation
 from authsvc import pages
 from authsvc.gate.view import auth
 
+handler500 = "authsvc.refusals.broken"
+
 urlpatterns = [
     path("auth/", auth),  # GateFirst is faster; this is where `reverse` and the reader find it
     path("", RedirectView.as_view(url="/admin/")),

@@ -22,7 +22,7 @@ with faults.or_exit():
     GateWorker.drain_seconds = env.number("AUTHSVC_DRAIN", 5, most=300)
     # Two at least, so that one may die or be busy; four at most unless asked, because a container sees all cores of
     # its host, whatever its share of them is.
-    workers = int(env.number("WEB_CONCURRENCY", max(2, min(4, _cores)), least=1, most=256))
+    workers = env.count("WEB_CONCURRENCY", max(2, min(4, _cores)), least=1, most=256)
 
 backlog = 2048
 worker_class = "authsvc.worker.GateWorker"

@@ -141,6 +141,19 @@ def on_a_loop():
         runner.run(_leave())
 
 
+@pytest.fixture
+def unhurried(monkeypatch):
+    """A gate with time, where a test is about what it decides: on a busy machine it may need more than it has."""
+    from accounts import lookup
+    from authsvc.gate import app, decision, view
+    from quotas import buckets, link, pipe
+
+    for module in (lookup, app, decision, view, buckets, link, pipe):
+        for bound in ("BATCH_SECONDS", "DECISION_SECONDS", "CONNECT_SECONDS", "DATABASE_SECONDS", "_SECONDS"):
+            if hasattr(module, bound):
+                monkeypatch.setattr(module, bound, 20.0)
+
+
 async def _leave() -> None:
     from authsvc.gate.app import close_gate
 

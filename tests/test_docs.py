@@ -45,11 +45,13 @@ def code_in(cell: str) -> list[str]:
 
 
 def variables() -> dict[str, str]:
-    """Every variable that env.py's readers read, with its default as the README writes it."""
+    """Every variable that the readers of env, hosts and listening read, with its default as the README writes it."""
     found: dict[str, str] = {}
     for file in ("authsvc/settings.py", "deploy/gunicorn.conf.py"):
         for node in ast.walk(ast.parse(text_of(file))):
-            if isinstance(node, ast.Call) and re.fullmatch(r"env\.\w+", ast.unparse(node.func)):
+            if isinstance(node, ast.Call) and re.fullmatch(
+                r"env\.\w+|hosts\.(web_address|host_names)|listening\.addresses", ast.unparse(node.func)
+            ):
                 name = ast.literal_eval(node.args[0])
                 default = default_of(ast.unparse(node.func), node)
                 assert found.setdefault(name, default) == default, f"{name} has two defaults"
@@ -61,6 +63,8 @@ def default_of(reader: str, call: ast.Call) -> str:
         return "required"
     if reader == "env.flag":
         return str(int(next(ast.literal_eval(word.value) for word in call.keywords if word.arg == "default")))
+    if reader == "env.old_secret":
+        return "none"
     default = call.args[1]
     if isinstance(default, ast.IfExp):
         default = default.orelse  # without DEBUG

@@ -162,26 +162,6 @@ def test_words_are_separated_by_commas(say):
     assert env.words("X", "d") == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize(
-    ("written", "read"),
-    [
-        ("http://console.localhost:80", "http://console.localhost"),
-        ("https://console.example.org:443/", "https://console.example.org"),
-        ("http://console.localhost:8080", "http://console.localhost:8080"),
-        ("http://console.localhost:443", "http://console.localhost:443"),
-        ("https://[::1]:443/below", "https://[::1]/below"),
-    ],
-)
-def test_an_address_has_no_port_that_its_scheme_means_anyway(say, written, read):
-    say(written)
-    assert env.address("X", "http://default") == read
-
-
-def test_an_address_has_no_slash_at_its_end(say):
-    say("https://host:8443/")
-    assert env.address("X", "http://default") == "https://host:8443"
-
-
 def test_a_secret_is_long_enough(say):
     say("x" * 32)
     assert env.secret("X", made_in=None) == "x" * 32

