@@ -437,7 +437,7 @@ def import_key(account: Account, *, name: str, digest_of_text: bytes, start: str
     with change() as publication:
         _lock(account)
         if account.closed_at:
-            raise Refused(f"The account {account.name} is closed: it gets no new keys.")
+            raise Refused(f"The account {account} is closed: it gets no new keys.")
         caps.require_room_for_a_key(account)
         key = ApiKey(account=account, public_id=keys.new_key_id(account.public_id), created_by=actor.user)
         _set(key, name=name)

@@ -123,7 +123,9 @@ def test_the_same_key_twice_in_a_file_is_refused_and_in_a_second_run_is_there_al
 
 def test_a_key_of_another_account_or_a_revoked_one_is_not_imported_again(account, pro_account):
     (first,) = run(file_of(f"acme,one,{key_number(1)}"))
-    assert run(file_of(f"pro-acme,one,{key_number(1)}"))[0].why == "Another account has this key already."
+    assert (
+        run(file_of(f"{pro_account.public_id},one,{key_number(1)}"))[0].why == "Another account has this key already."
+    )
     services.revoke_key(ApiKey.objects.get(public_id=first.key), actor=ACTOR)
     assert "is revoked" in run(file_of(f"acme,one,{key_number(1)}"))[0].why
     assert ApiKey.objects.count() == 1

@@ -17,10 +17,16 @@ from accounts.publish import models_base
 from accounts.refused import Refused
 from quotas import names, store
 from quotas.models import Plan
+from tests.accounts.api import test_accounts
 from tests.accounts.api.callers import member_of, program_of
-from tests.accounts.api.test_accounts import ask_gate
 from tests.accounts.forms import send
 from tests.conftest import ACTOR
+
+
+def ask_gate(text):
+    """The gate's answer; a machine that is too busy has not judged."""
+    statuses = (test_accounts.ask_gate(text) for _ in range(50))
+    return next((status for status in statuses if status != 503), 503)
 
 
 def set_(account, **wanted):
@@ -154,7 +160,7 @@ def test_reopening_publishes_the_account_and_all_its_keys_anew(account, issued, 
     client, place = store.sync_client(), names.account(account.public_id)
     for key in keys:  # as a version may do that keeps of a closed account no more than this
         client.hdel(place, names.field("f", key.public_id))
-    versions = {key.public_id: key.version for key in keys}
+    versions = dict(account.keys.values_list("public_id", "version"))
     reopen(account)
     for key in keys:
         key.refresh_from_db()
