@@ -330,7 +330,7 @@ def _counters(part: snapshot.Part) -> list[str | int]:
     return [
         value
         for counter in part.counters
-        for value in (*counter.fields(), counter.window, counter.taken, counter.limit.since)
+        for value in (*counter.fields(), counter.window.number, counter.taken, counter.limit.since, counter.window.end)
     ]
 
 

@@ -12,13 +12,13 @@ from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import F, Q, Sum
-from django.utils import timezone
 
 from accounts.facts import account_from_json
 from accounts.models import Account, ApiKey, KeySecret
 from quotas import names
+from quotas.buckets import clock
 from quotas.facts import catalogue_from_json, limit_to_json
-from quotas.limits import CALENDAR, EVERY_MODEL, SECOND, UNITS, Limit, calendar_window, hour_of
+from quotas.limits import CALENDAR, EVERY_MODEL, SECOND, UNITS, CalendarWindow, Limit, calendar_window
 from quotas.models import Catalogue, Plan, ServedModel, UsageHour
 from quotas.terms import limits_in_force
 
@@ -29,7 +29,7 @@ class Counter:
 
     subject: str
     limit: Limit
-    window: int
+    window: CalendarWindow
     taken: int
 
     def fields(self) -> tuple[str, str, str]:
@@ -211,19 +211,19 @@ _parsed = lru_cache(4)(catalogue_from_json)  # one catalogue for the many keys o
 
 
 def _counters(subject: str, whose: Q, limits: Iterable[Limit], *, was_used: bool = True) -> Iterator[Counter]:
-    hour = hour_of(timezone.now())
+    hour = clock.hour()  # Redis's, in a gate that has asked it: the script says which window it misses
     for limit in limits:
         if limit.is_smoothed:
             continue
         window = calendar_window(limit.window, hour)
         if not was_used:
-            yield Counter(subject, limit, window.number, 0)
+            yield Counter(subject, limit, window, 0)
             continue
         rows = UsageHour.objects.filter(whose, hour__gte=datetime.fromtimestamp(window.start, UTC))
         if limit.model != EVERY_MODEL:
             rows = rows.filter(model=limit.model)
         taken = rows.aggregate(sum=Sum("units" if limit.unit == "units" else "allowed"))["sum"] or 0
-        yield Counter(subject, limit, window.number, taken)
+        yield Counter(subject, limit, window, taken)
 
 
 def _dump(value: Any) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import mark_safe
 
 from accounts.admin_acts import FollowsParent, GateAdmin, ReadOnlyAdmin, become, outcome_of, say
 from accounts.publish import models_base
@@ -17,7 +18,7 @@ from accounts.services import Actor, change_catalogue
 from quotas import rules
 from quotas.catalogue import ModelEntry, PlanEntry, apply_default_plan, apply_model, apply_plan, include_in_every
 from quotas.forms import LimitForm, LimitFormSet, RowForm
-from quotas.limits import EVERY_MODEL
+from quotas.limits import EVERY_MODEL, Limit
 from quotas.models import NEW, Catalogue, Plan, PlanLimit, ServedModel, UsageHour
 
 
@@ -123,9 +124,14 @@ class PlanForm(RowForm):
         help_texts = {"served_models": "The models of the plan; every model, if that is ticked above."}
 
 
+class PlanLimitForm(LimitForm):
+    class Meta:
+        help_texts = {"scope": "Per key, it multiplies with an account's keys: add a limit per account beside it."}
+
+
 class PlanLimitInline(FollowsParent):
     model = PlanLimit
-    form = LimitForm
+    form = PlanLimitForm
     formset = LimitFormSet
     fields = ("name", "scope", "model", "amount", "window", "unit", "burst", "shadow")
 
@@ -145,7 +151,14 @@ class PlanAdmin(CatalogueEdits):
         return counted
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return ("name",) if obj is not None else ()
+        return ("name", "warnings") if obj is not None else ()
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return (*self.fields, "warnings") if obj is not None and self.warnings(obj) else self.fields
+
+    @admin.display
+    def warnings(self, plan: Plan) -> str:
+        return format_html_join(mark_safe("<br>"), "{}.", _warnings(limit.value() for limit in plan.limits.all()))
 
     @admin.display(description="models")
     def models_of_it(self, plan: Plan) -> str:
@@ -175,7 +188,14 @@ class PlanAdmin(CatalogueEdits):
         limits = tuple(limit for formset in formsets for limit in formset.values())
         entry = PlanEntry(plan.name, cleaned["title"], named, limits, cleaned["auto_include"], cleaned["max_keys"])
         self.note_change(request, lambda: apply_plan(entry))
+        for (text,) in _warnings(limits):
+            self.message_user(request, f"Plan {entry.name}: {text}.", messages.WARNING)
         become(plan, Plan.objects.get(name=entry.name))
+
+
+def _warnings(limits: Iterable[Limit]) -> list[tuple[str]]:
+    """A row for each, as format_html_join wants them."""
+    return [(text,) for _, text in rules.multiplied(limits)]
 
 
 @admin.register(Catalogue)

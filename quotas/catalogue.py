@@ -109,6 +109,12 @@ class CatalogueFile:
     plans: Mapping[str, PlanEntry]
     source: Source
 
+    def warnings(self) -> Iterator[str]:
+        """What is no fault, and may not be meant."""
+        for plan in self.plans.values():
+            for limit, text in rules.multiplied(plan.limits):
+                yield self.source.fault(f"plans.{plan.name}", text, limit.name)
+
 
 def read_catalogue_file(path: Path) -> CatalogueFile:
     """Parse and check a catalogue file. Raises BadCatalogue with every fault found, OSError if it cannot be read."""

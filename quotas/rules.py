@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from quotas import limits
-from quotas.limits import Limit
+from quotas.limits import EVERY_MODEL, Limit
 
 
 def conflicting_paths(paths: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
@@ -60,3 +60,31 @@ def out_of_range(limit: Limit) -> Iterator[tuple[str, str]]:
         yield "burst", f"A {limit.window} is a quota and has no burst: leave it out."
     elif not 1 <= limit.burst <= limits.MOST_BURST:
         yield "burst", f"A burst is a whole number between 1 and {limits.MOST_BURST}."
+
+
+def multiplied(found: Iterable[Limit]) -> Iterator[tuple[Limit, str]]:
+    """Limits per key that no limit per account bounds, so that more keys let more calls pass, and what to do.
+
+    No fault: an operator may mean it. A quota of an account bounds how much passes in all, not how much at once.
+    """
+    enforced = [limit for limit in found if not limit.shadow]
+    accounts = [limit for limit in enforced if limit.scope == "account"]
+    for limit in enforced:
+        if limit.scope == "key" and not any(_bounds(account, limit) for account in accounts):
+            over = " over a second, minute or hour" if limit.is_smoothed else ""
+            of = "" if limit.model == EVERY_MODEL else f" (for {limit.model}, or for every model)"
+            yield (
+                limit,
+                f"the limit {limit.name} multiplies with an account's keys, and no limit per account bounds it: "
+                f"with 10 keys an account gets 10 times {limit.amount} {limit.unit} a {limit.window}. "
+                f"Add a limit per account{over}{of}, or make this one per account",
+            )
+
+
+def _bounds(account: Limit, key: Limit) -> bool:
+    """Whether a limit per account bounds what all of its keys take from one per key. A call costs at least a unit."""
+    return (
+        account.model in (EVERY_MODEL, key.model)
+        and account.unit in ("units", key.unit)
+        and (account.is_smoothed or not key.is_smoothed)
+    )

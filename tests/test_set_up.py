@@ -148,6 +148,15 @@ def test_another_catalogue_is_named_by_option_or_environment(environment, tmp_pa
     assert "model two: new" in run("set_up", "--catalogue", str(tmp_path / "two.toml"), env=by_environment).stdout
 
 
+def test_a_warning_of_the_catalogue_is_told_and_does_not_end_it(environment, tmp_path):
+    limit = '{ name = "minute", per = "key", amount = 60, window = "minute" }'
+    (tmp_path / "loose.toml").write_text(f"[plans.free]\nlimits = [{limit}]\n")
+    done = run("set_up", "--catalogue", str(tmp_path / "loose.toml"), env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "loose.toml:2: [plans.free] the limit minute multiplies with an account's keys" in done.stderr
+    assert "Warning" not in run("set_up", env=environment).stderr  # what is shipped
+
+
 def test_a_fault_in_the_catalogue_ends_it(environment, tmp_path):
     (tmp_path / "bad.toml").write_text("[modles]\n")
     done = run("set_up", "--catalogue", str(tmp_path / "bad.toml"), env=environment)

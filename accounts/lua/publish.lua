@@ -3,8 +3,8 @@
 -- KEYS[1]   the hash that holds the part: an account's (also for its keys), or the catalogue's
 -- ARGV[1-3] the fields of the version, of the facts, and of the load ('' where nothing is loaded)
 -- ARGV[4-5] the version and the facts
--- then six for each calendar counter: its three fields (taken, window, loaded for), the window's number, what was taken
--- in it by the ledger, and the microsecond at which its limit came into force
+-- then seven for each calendar counter: its three fields (taken, window, loaded for), the window's number, what was taken
+-- in it by the ledger, the microsecond at which its limit came into force, and the second at which the window ends
 --
 -- returns {1 if it was stored, 0 if it was there already, -1 if something else is there; the version that is there now}
 --
@@ -12,8 +12,10 @@
 -- it took over), so its versions mean nothing here until they are raised above those in Redis.
 --
 -- The only writer of facts, for those who change them and for gates that refill Redis alike, so an older copy can
--- never replace a newer one, but for bury.lua, which stores those of a part that is over. Counters are written where they are absent, and raised where the ledger knows more, as
--- after an old copy of Redis was restored; they are never lowered: what the take script has counted since stays.
+-- never replace a newer one, but for bury.lua, which stores those of a part that is over. Counters are written where
+-- they are absent, and raised where the ledger knows more, as after an old copy of Redis was restored; they are never
+-- lowered: what the take script has counted since stays. A counter of a window that has yet to begin is left from a
+-- clock that jumped and is replaced, but not in the hour before, in which the take script may count on in it.
 
 local there = redis.call('HMGET', KEYS[1], ARGV[1], ARGV[2])
 local stored = tonumber(there[1] or 0)
@@ -33,11 +35,13 @@ local is_over = string.find(now, '"secrets":[]', 1, true) or string.find(now, '"
 if ARGV[3] ~= '' and not is_over then
   local clock = redis.call('TIME')
   redis.call('HSETNX', KEYS[1], ARGV[3], clock[1] .. string.format('%06d', tonumber(clock[2])))
-  for i = 6, #ARGV, 6 do
+  for i = 6, #ARGV, 7 do
     local window = tonumber(redis.call('HGET', KEYS[1], ARGV[i + 1]) or -1)
     local taken = tonumber(redis.call('HGET', KEYS[1], ARGV[i]) or 0)
     local this, ledger = tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4])
-    if window < this or (window == this and taken < ledger) then
+    local left = tonumber(ARGV[i + 6]) - tonumber(clock[1])
+    local is_ahead = window > this and left > 0 and (window > this + 1 or left > 3600)
+    if window < this or (window == this and taken < ledger) or is_ahead then
       redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 4], ARGV[i + 1], ARGV[i + 3])
     end
     if tonumber(redis.call('HGET', KEYS[1], ARGV[i + 2]) or 0) < tonumber(ARGV[i + 5]) then

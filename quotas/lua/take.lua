@@ -47,6 +47,15 @@ local function write(buckets, now)
   end
 end
 
+-- When the day or month after this one ends. For a clock that fell back over midnight and counts on in the next window.
+local function end_of_the_next(this, begins, ends)
+  if ends - begins == 86400 then return ends + 86400 end
+  local year, month = math.floor((this + 1) / 12), (this + 1) % 12 + 1  -- months are counted from the year 0
+  local days = ({31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31})[month]
+  if month == 2 and year % 4 == 0 and (year % 100 ~= 0 or year % 400 == 0) then days = 29 end
+  return ends + days * 86400
+end
+
 local clock = redis.call('TIME')
 local seconds = tonumber(clock[1])
 local now = seconds * 1000000 + tonumber(clock[2])
@@ -111,8 +120,11 @@ for i = last_field + 1, #ARGV, 8 do
     local window, used = tonumber(fields[next_counter + 1] or -1), 0
     if ARGV[i + 7] ~= '0' and (window < this or tonumber(fields[next_counter + 2] or 0) < tonumber(ARGV[i + 7])) then
       return {-3}  -- the limit came, or came back, in this window: what passed before it is in the ledger alone
+    elseif window > this and (window > this + 1 or ends - seconds > 3600) then
+      return {-3}  -- the clock was set back by more than an hour: what was used in this window is in the ledger alone
     elseif window >= this then
       used = tonumber(fields[next_counter])
+      if window > this then ends = end_of_the_next(this, tonumber(ARGV[i + 5]) / 1000000, ends) end
     else
       -- No counter yet: nothing was taken in this window if all of it was counted here.
       local loaded = fields[kind == 'a' and 3 or 4]
@@ -122,9 +134,8 @@ for i = last_field + 1, #ARGV, 8 do
       window = this
     end
     left, left_after, whole, whole_after = math.max(amount - used, 0), amount - used - cost, ends - seconds, ends - seconds
-    if left_after < 0 then
-      short = ends * 1000000 - now
-    else
+    if left_after < 0 then short = ends * 1000000 - now end
+    if left_after >= 0 or ARGV[i + 1] == '1' then  -- in shadow all that passes is counted, as usage counts it
       local name = next_counter + 8  -- fields[n] was asked for by ARGV[n + 8]
       counters[#counters + 1] = ARGV[name]
       counters[#counters + 1] = string.format('%.0f', used + cost)

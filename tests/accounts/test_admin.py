@@ -378,6 +378,16 @@ def test_a_new_plan_is_published_with_its_limits(operator, catalogue):
     assert plan["models"] == ["lg"] and plan["limits"][0]["amount"] == 9
 
 
+def test_a_plan_whose_limit_per_key_nothing_bounds_says_so_when_saved_and_on_its_page(operator, catalogue):
+    plan = Plan.objects.get(name="free")
+    told = said(send(operator, page_of(plan), **{"limits-0-amount": 30}), operator)
+    assert "warning: Plan free: the limit minute multiplies with an account's keys" in told
+    assert "success: Done" in told
+    assert "10 times 30 requests a minute" in operator.get(page_of(plan)).content.decode()
+    assert "10 times" not in said(send(operator, page_of(plan), **{"limits-0-scope": "account"}), operator)
+    assert "10 times" not in operator.get(page_of(plan)).content.decode()
+
+
 @pytest.mark.parametrize(
     ("filled", "complaint"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -20,11 +21,12 @@ from quotas.models import Catalogue, Plan
 from tests.conftest import ACTOR
 
 PART = "{zz}:part"
+PAST = 86_400  # the second at which a window has ended long ago
 
 
 @pytest.fixture
 def store_part(redis_db):
-    """Run publish.lua: version, facts, then counters of six each."""
+    """Run publish.lua: version, facts, then counters of seven each."""
 
     def run(version: int, facts: str, *counters: object, loaded: str = "l"):
         return redis_db.eval(PUBLISH.source, 1, PART, "v", "f", loaded, version, facts, *counters)
@@ -72,35 +74,53 @@ def test_versions_are_compared_as_numbers(store_part):
 
 
 def test_counters_are_loaded_where_they_are_absent(store_part, redis_db):
-    store_part(1, "x", "n:a", "w:a", "s:a", 20_000, 7, 5)
+    store_part(1, "x", "n:a", "w:a", "s:a", 20_000, 7, 5, PAST)
     assert redis_db.hmget(PART, "n:a", "w:a", "s:a") == ["7", "20000", "5"]
     assert int(redis_db.hget(PART, "l")) > 10**15  # microseconds
 
 
 def test_what_was_counted_since_is_never_overwritten(store_part, redis_db):
-    store_part(1, "x", "n:a", "w:a", "s:a", 20_000, 7, 5)
+    store_part(1, "x", "n:a", "w:a", "s:a", 20_000, 7, 5, PAST)
     redis_db.hincrby(PART, "n:a", 5)
     loaded = redis_db.hget(PART, "l")
-    store_part(2, "y", "n:a", "w:a", "s:a", 20_000, 7, 5)
-    store_part(3, "z", "n:a", "w:a", "s:a", 19_999, 100, 5)
+    store_part(2, "y", "n:a", "w:a", "s:a", 20_000, 7, 5, PAST)
+    store_part(3, "z", "n:a", "w:a", "s:a", 19_999, 100, 5, PAST)
     assert redis_db.hmget(PART, "n:a", "w:a", "l") == ["12", "20000", loaded]
 
 
 def test_a_ledger_that_knows_more_raises_the_counter(store_part, redis_db):
-    store_part(1, "x", "n:a", "w:a", "s:a", 20_000, 7, 5)
-    store_part(1, "x", "n:a", "w:a", "s:a", 20_000, 9, 5)
+    store_part(1, "x", "n:a", "w:a", "s:a", 20_000, 7, 5, PAST)
+    store_part(1, "x", "n:a", "w:a", "s:a", 20_000, 9, 5, PAST)
     assert redis_db.hmget(PART, "n:a", "w:a") == ["9", "20000"]
 
 
 def test_a_new_window_takes_the_place_of_the_old(store_part, redis_db):
-    store_part(1, "x", "n:a", "w:a", "s:a", 20_000, 7, 5)
-    store_part(1, "x", "n:a", "w:a", "s:a", 20_001, 2, 5)
+    store_part(1, "x", "n:a", "w:a", "s:a", 20_000, 7, 5, PAST)
+    store_part(1, "x", "n:a", "w:a", "s:a", 20_001, 2, 5, PAST)
     assert redis_db.hmget(PART, "n:a", "w:a") == ["2", "20001"]
+
+
+@pytest.mark.parametrize(
+    ("window", "seconds_left", "is_replaced"),
+    [
+        (20_002, 60, True),  # no clock that fell back a little counts in the window after the next
+        (20_001, 7200, True),
+        (20_001, 3000, False),  # one that fell back over midnight does count in the next
+        (20_001, -60, False),  # it is whoever publishes whose clock is behind
+        (20_002, -60, False),
+    ],
+)
+def test_a_counter_of_a_window_to_come_is_replaced_unless_it_is_counted_in(
+    store_part, redis_db, window, seconds_left, is_replaced
+):
+    store_part(1, "x", "n:a", "w:a", "s:a", window, 99, 5, PAST)
+    store_part(1, "x", "n:a", "w:a", "s:a", 20_000, 7, 5, int(time.time()) + seconds_left)
+    assert redis_db.hmget(PART, "n:a", "w:a") == (["7", "20000"] if is_replaced else ["99", str(window)])
 
 
 def test_an_older_copy_loads_counters_all_the_same(store_part, redis_db):
     store_part(2, "new")
-    assert store_part(1, "old", "n:a", "w:a", "s:a", 20_000, 7, 5) == [-1, 2]
+    assert store_part(1, "old", "n:a", "w:a", "s:a", 20_000, 7, 5, PAST) == [-1, 2]
     assert redis_db.hmget(PART, "f", "n:a") == ["new", "7"]
 
 

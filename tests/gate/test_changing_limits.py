@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from time import time
 
 import pytest
 
-from accounts import services
+from accounts import lookup, services
 from accounts.models import Account
+from authsvc.gate import decision
+from authsvc.gate import explain as explain_module
 from authsvc.gate.explain import Call, explain, look_at_limits
-from quotas.limits import Limit
+from quotas import buckets, names, pipe
+from quotas.buckets import clock
+from quotas.ledger import copy_usage
+from quotas.limits import Limit, calendar_window
 from quotas.models import Plan
 from tests.conftest import ACTOR
 from tests.gate.test_decision import left
@@ -28,6 +34,16 @@ HOURLY = """
     limits = [{ name = "hour", per = "key", amount = 120, window = "hour" }]
 """
 OWN = Limit(name="own", scope="key", amount=6, window="hour")
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch):
+    """Bounds in time that a busy machine does not reach."""
+    for module in (pipe, buckets, decision):
+        monkeypatch.setattr(module, "DECISION_SECONDS", 20)
+    monkeypatch.setattr(pipe, "BATCH_SECONDS", 20)
+    monkeypatch.setattr(lookup, "DATABASE_SECONDS", 20)
+    monkeypatch.setattr(explain_module, "PATIENCE_SECONDS", 20.0)
 
 
 @pytest.fixture
@@ -96,3 +112,54 @@ def test_after_a_change_a_look_an_explanation_and_a_refusal_say_the_same(ask, ho
         assert 3500 < whole_in <= 3600
     for wait in (look[2].wait, explanation.wait, retry_after(refused)):
         assert 1700 < wait <= 1800
+
+
+DAILY = """
+    default_plan = "free"
+    [models.sm]
+    [plans.free]
+    models = ["sm"]
+    limits = [
+      { name = "day", per = "account", amount = 12, window = "day" },
+      { name = "month", per = "key", amount = 20, window = "month", unit = "units" },
+    ]
+"""
+
+
+@pytest.mark.parametrize("ahead", [2, 500])
+def test_quotas_that_a_clock_left_used_up_in_windows_to_come_are_counted_from_usage(
+    ask, catalogue, issued, redis_db, ahead
+):
+    catalogue(DAILY)
+    key = issued.key.public_id
+    for _ in range(3):
+        assert ask(issued.text).status == 200
+    copy_usage([key[:2]])
+    account = names.account(key[:8])
+    for subject, unit, window in ((key[:8], "requests", "day"), (key[8:], "units", "month")):
+        number, its_window, _ = names.counter(subject, "*", unit, window)
+        redis_db.hset(account, mapping={number: 99, its_window: int(redis_db.hget(account, its_window)) + ahead})
+    assert left(ask(issued.text)) == [8, 16]
+    assert left(ask(issued.text)) == [7, 15]
+
+
+def test_a_quota_in_shadow_has_used_what_passed_once_it_is_enforced(ask, catalogue, issued):
+    catalogue(DAILY.replace('amount = 12, window = "day"', 'amount = 2, window = "day", shadow = true'))
+    for _ in range(4):
+        assert ask(issued.text).status == 200
+    catalogue(DAILY.replace("amount = 12", "amount = 5"))
+    assert left(ask(issued.text)) == [0, 15]
+    assert ask(issued.text).status == 429
+
+
+def test_a_lowered_quota_is_used_up_until_its_window_ends(ask, catalogue, issued):
+    catalogue(DAILY)
+    for _ in range(4):
+        ask(issued.text)
+    catalogue(DAILY.replace("amount = 12", "amount = 3"))
+    refused = ask(issued.text)
+    assert (refused.status, left(refused)) == (429, [0, 16])
+    ends = calendar_window("day", clock.hour()).end
+    assert abs(retry_after(refused) - (ends - time())) < 30
+    catalogue(DAILY)
+    assert left(ask(issued.text)) == [7, 15]

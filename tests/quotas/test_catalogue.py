@@ -17,6 +17,7 @@ from quotas.catalogue import BadCatalogue, read_catalogue_file
 from quotas.limits import Limit
 from quotas.models import Catalogue, Plan, PlanLimit, ServedModel
 from tests.conftest import CATALOGUE
+from tests.servers import ROOT
 
 GOOD = '[models.sm]\n[plans.free]\nmodels = ["sm"]\n'
 
@@ -429,3 +430,64 @@ def test_the_same_values_can_be_written_in_full(file):
     assert read_catalogue_file(file(text)).plans["free"].limits == (
         Limit(name="a", scope="key", amount=5, window="minute", unit="units", model="sm", burst=7, shadow=True),
     )
+
+
+KEY_MINUTE = '{ name = "minute", per = "key", amount = 60, window = "minute", burst = 10 }'
+
+
+def plan_of(*limits: str) -> str:
+    return GOOD + "limits = [\n  " + ",\n  ".join(limits) + ",\n]\n"
+
+
+@pytest.mark.parametrize("options", [{}, {"dry_run": True}])
+def test_a_limit_per_key_that_no_limit_per_account_bounds_is_warned_of(apply, options):
+    err = StringIO()
+    out = apply(plan_of(KEY_MINUTE), stderr=err, **options)
+    assert "limit minute" in out or "plan free" in out
+    (line,) = err.getvalue().splitlines()
+    assert re.match(
+        r"Warning: .*file\.toml:5: \[plans\.free\] the limit minute multiplies with an account's keys", line
+    )
+    assert "10 times 60 requests a minute" in line
+
+
+def test_it_is_warned_of_each_time_and_never_fails(apply):
+    for _ in range(2):
+        err = StringIO()
+        out = apply(plan_of(KEY_MINUTE), stderr=err)
+        assert err.getvalue().count("Warning") == 1
+    assert "Nothing to change." in out
+
+
+@pytest.mark.parametrize(
+    ("key", "account", "is_bounded"),
+    [
+        ({}, {}, True),
+        ({}, {"window": "second"}, True),
+        ({}, {"unit": "units"}, True),
+        ({}, {"window": "month"}, False),  # it bounds how much passes in all, not how much at once
+        ({}, {"window": "month", "unit": "units"}, False),
+        ({}, {"model": "sm"}, False),
+        ({}, {"shadow": True}, False),
+        ({"unit": "units"}, {}, False),
+        ({"unit": "units"}, {"unit": "units"}, True),
+        ({"model": "sm"}, {}, True),
+        ({"model": "sm"}, {"model": "sm"}, True),
+        ({"model": "sm"}, {"model": "lg"}, False),
+        ({"window": "month"}, {"window": "month"}, True),
+        ({"window": "month"}, {"window": "day"}, True),
+        ({"window": "month"}, {"window": "hour"}, True),
+        ({"window": "month"}, None, False),
+        ({"shadow": True}, None, True),
+    ],
+)
+def test_a_limit_per_account_bounds_one_per_key_that_it_covers(key, account, is_bounded):
+    fields = {"amount": 5, "window": "minute"}
+    limits = [Limit(**{"name": "k", "scope": "key", **fields, **key})]
+    if account is not None:
+        limits.append(Limit(**{"name": "a", "scope": "account", **fields, **account}))
+    assert [limit.name for limit, _ in rules.multiplied(limits)] == ([] if is_bounded else ["k"])
+
+
+def test_the_catalogue_that_is_shipped_is_warned_of_nowhere():
+    assert list(read_catalogue_file(ROOT / "deploy" / "catalogue.toml").warnings()) == []

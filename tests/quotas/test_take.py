@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
 from fractions import Fraction
 from time import time
 
@@ -113,7 +115,15 @@ def test_a_shadow_limit_refuses_nothing_and_is_counted(take, redis):
     assert all(outcome.granted for outcome in outcomes)
     assert all(len(outcome.meters) == 2 for outcome in outcomes)
     assert usage(redis) == {"a": 4, "s": 2}
-    assert taken_of(redis, shadow) == 2
+    assert taken_of(redis, shadow) == 4  # as usage says: what passed has been used
+
+
+def test_a_quota_that_leaves_the_shadow_has_all_used_that_passed_in_it(take):
+    shadow = Limit(name="s", scope="key", amount=2, window="day", shadow=True)
+    for _ in range(4):
+        take(shadow)
+    assert take(replace(shadow, shadow=False)).meters[0] == 0
+    assert take(replace(shadow, shadow=False, amount=6)).meters[0] == 1
 
 
 def test_a_shadow_limit_takes_nothing_from_a_call_that_another_refuses(take, redis):
@@ -167,11 +177,36 @@ def test_a_new_window_begins_at_zero_without_a_question(take, redis):
     assert redis.hget(HASH, number) == "1"
 
 
-def test_a_clock_that_fell_back_over_midnight_goes_on_counting_in_the_later_window(take, redis):
-    take(DAY)
-    _, window, _ = names.counter(ACCOUNT, "*", "requests", "day")
-    redis.hset(HASH, window, int(redis.hget(HASH, window)) + 1)
-    assert take(DAY).meters[0] == 3
+def end_of(window: str, hour: int) -> int:
+    return calendar_window(window, hour).end
+
+
+@pytest.mark.parametrize("window", ["day", "month"])
+@pytest.mark.parametrize("month", range(1, 13))
+@pytest.mark.parametrize("year", [2027, 2028, 2100])
+def test_a_clock_that_fell_back_over_midnight_goes_on_counting_in_the_later_window(stopped, take, window, month, year):
+    quota = Limit(name="q", scope="account", amount=2, window=window)
+    midnight = int(datetime(year, month, 1, tzinfo=UTC).timestamp())
+    stopped.now = midnight * SECOND
+    assert take(quota).granted
+    stopped.now -= 600 * SECOND
+    assert take(quota).meters == (0, end_of(window, midnight // 3600) - midnight + 600)
+    refused = take(quota)
+    assert not refused.granted
+    stopped.later(refused.wait - 1)
+    assert not take(quota).granted
+    stopped.later(1)
+    assert take(quota).meters[0] == 1
+
+
+@pytest.mark.parametrize(("window", "days"), [("day", 2), ("day", 4000), ("month", 63), ("month", 4000)])
+def test_a_clock_that_jumped_ahead_and_came_back_asks_the_ledger(take, later, window, days):
+    quota = replace(DAY, window=window)
+    take(quota)
+    later(days * 86400)
+    assert take(quota).meters[0] == 4
+    later(-days * 86400)
+    assert take(quota) == Unloaded()
 
 
 def test_a_plan_s_change_keeps_what_was_used(take):

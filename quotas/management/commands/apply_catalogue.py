@@ -19,7 +19,7 @@ class _DryRun(Exception):
 
 
 class Command(OperatorCommand):
-    help = "Make models and plans like a catalogue file. Idempotent; prints what changed."
+    help = "Make models and plans like a catalogue file. Idempotent; prints what changed, and warns on stderr."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path, metavar="FILE.toml")
@@ -28,6 +28,8 @@ class Command(OperatorCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             file = _read(options["file"])
+            for line in file.warnings():
+                self.stderr.write(f"Warning: {line}", self.style.WARNING if self.stderr.isatty() else str)
             if options["dry_run"]:
                 self._show(_would_change(file), "would change")
                 return
