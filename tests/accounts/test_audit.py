@@ -110,6 +110,18 @@ SERVICES: dict[str, Row] = {
         of_account,
         of_account,
     ),
+    "services.reopen_account": Row(
+        lambda w: services.reopen_account(w.account, actor=OLGA),
+        "account.reopen",
+        of_account,
+        of_account,
+    ),
+    "services.call_account_by": Row(
+        lambda w: services.call_account_by(w.account, "cus_9", actor=OLGA),
+        "account.external_id",
+        of_account,
+        of_account,
+    ),
     "services.cap_keys": Row(
         lambda w: services.cap_keys(w.account, 7, actor=OLGA),
         "account.cap_keys",
@@ -285,6 +297,7 @@ SERVICES: dict[str, Row] = {
 # They act through one that is in the table, or write down what somebody else has done.
 OTHERS = {
     "acts.record_act",
+    "services.change_account",
     "outgrown.settle",
     "authority.check_role",
     "authority.check_scopes",
@@ -320,6 +333,8 @@ def test_a_service_writes_exactly_one_row_that_says_who_from_where_what_and_of_w
     row, world = SERVICES[name], World(account, issued.key)
     if name == "services.resume_account":
         services.suspend_account(account, actor=TESTS)
+    if name == "services.reopen_account":
+        services.close_account(account, actor=TESTS)
     before = list(AuditEvent.objects.values_list("pk", flat=True))
     made = row.call(world)
     (event,) = AuditEvent.objects.exclude(pk__in=before)
