@@ -13,6 +13,15 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
 from accounts.admin_acts import ReadOnlyAdmin
+from accounts.authority import (
+    NOBODY,
+    Action,
+    Authority,
+    Beyond,
+    check_scopes,
+    operator_scopes,
+    scopes_to_give,
+)
 from accounts.credentials import (
     MANAGEMENT_SCOPES,
     OPERATOR_SCOPES,
@@ -20,11 +29,12 @@ from accounts.credentials import (
     make_operator_token,
     revoke_credential,
 )
-from accounts.models import Account, Credential, ManagementKey, OperatorToken
+from accounts.models import Account, Credential, ManagementKey, OperatorToken, User
 from accounts.services import Actor, Refused
 
 TIMES = ("created_at", "expires_at", "revoked_at", "last_used_at")
-SHOWN = ("name", "public_id", "start", "scopes", "created_by", "created_at", "expires_at", "revoked_at", "last_used_at")
+MAKER = ("created_by", "made_with")
+SHOWN = ("name", "public_id", "start", "scopes", *MAKER, *TIMES)
 
 
 class TokenForm(forms.Form):
@@ -56,7 +66,8 @@ class CredentialAdmin(ReadOnlyAdmin):
 
     form_for_new: type[TokenForm] = TokenForm
     change_form_template = "admin/accounts/credential.html"
-    list_display: Any = ("name", "public_id", "scopes", *TIMES)
+    list_display: Any = ("name", "public_id", "scopes", *MAKER, *TIMES)
+    list_select_related: ClassVar[Any] = ("created_by",)
     search_fields: ClassVar[Any] = ("=public_id", "name")
     fields: ClassVar[Any] = SHOWN
 
@@ -65,6 +76,12 @@ class CredentialAdmin(ReadOnlyAdmin):
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(request.user.is_active and getattr(request.user, "is_superuser", False))
+
+    def may_revoke(self, request: HttpRequest, row: Any) -> bool:
+        return self.has_add_permission(request)
+
+    def new_form(self, request: HttpRequest) -> TokenForm:
+        return self.form_for_new(request.POST if request.method == "POST" else None)
 
     def get_urls(self) -> list[URLPattern]:
         name = f"{self.opts.app_label}_{self.opts.model_name}_revoke"
@@ -76,7 +93,7 @@ class CredentialAdmin(ReadOnlyAdmin):
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         if not self.has_add_permission(request):
             raise PermissionDenied
-        form = self.form_for_new(request.POST if request.method == "POST" else None)
+        form = self.new_form(request)
         if request.method == "POST" and form.is_valid():
             try:
                 row, text = self.make(form.cleaned_data, Actor.person(request))
@@ -99,8 +116,12 @@ class CredentialAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         if row is None:
             raise Http404
+        if not self.may_revoke(request, row):
+            raise PermissionDenied
         revoke_credential(row, actor=Actor.person(request))
         messages.success(request, f"Done: {row} is revoked.")
+        if living := [str(key) for key in ManagementKey.objects.filter(made_with=row.public_id, revoked_at=None)[:100]]:
+            messages.warning(request, f"Management keys that were made with it go on working: {', '.join(living)}.")
         opts = self.opts
         return HttpResponseRedirect(
             reverse(f"{self.admin_site.name}:{opts.app_label}_{opts.model_name}_change", args=(row.pk,))
@@ -110,7 +131,12 @@ class CredentialAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         row = self.get_object(request, object_id)
-        may_revoke = row is not None and row.revoked_at is None and self.has_add_permission(request)
+        may_revoke = (
+            row is not None
+            and row.revoked_at is None
+            and self.has_add_permission(request)
+            and self.may_revoke(request, row)
+        )
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), "may_revoke": may_revoke})
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
@@ -142,13 +168,33 @@ class OperatorTokenAdmin(CredentialAdmin):
 @admin.register(ManagementKey)
 class ManagementKeyAdmin(CredentialAdmin):
     form_for_new = ManagementKeyForm
-    list_display = ("name", "public_id", "account", "scopes", *TIMES)
-    list_select_related = ("account",)
+    list_display = ("name", "public_id", "account", "scopes", *MAKER, *TIMES)
+    list_select_related = ("account", "created_by")
     search_fields = ("=public_id", "name", "account__name", "=account__public_id")
     fields = ("account", *SHOWN)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("accounts.change_account")
+        return self._authority(request).may(Action.WRITE_MANAGEMENT_KEYS)
+
+    def may_revoke(self, request: HttpRequest, row: Any) -> bool:
+        try:
+            check_scopes(Actor.person(request), row.account, row.scopes, verb="revoke")
+        except Beyond:
+            return False
+        return True
+
+    def new_form(self, request: HttpRequest) -> TokenForm:
+        """Offers the scopes that this person may give, and no others."""
+        form = super().new_form(request)
+        scopes = form.fields["scopes"]
+        assert isinstance(scopes, forms.MultipleChoiceField)
+        scopes.choices = [(scope, scope) for scope in scopes_to_give(self._authority(request))]
+        return form
+
+    def _authority(self, request: HttpRequest) -> Authority:
+        """As one of the operator's staff: here nobody acts by a role."""
+        user = request.user
+        return Authority("person", operator_scopes(user) if isinstance(user, User) and user.is_active else NOBODY)
 
     def make(self, cleaned: dict[str, Any], actor: Actor) -> tuple[Credential, str]:
         account = cleaned.pop("account")

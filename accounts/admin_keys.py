@@ -241,6 +241,7 @@ class ApiKeyAdmin(ActsAdmin):
             *wanted,
             "revoked_at",
             "created_by",
+            "made_with",
             "created_at",
             "last_used",
             "version",
@@ -249,7 +250,17 @@ class ApiKeyAdmin(ActsAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         if obj is None:
             return ()
-        return ("account", "public_id", "state", "revoked_at", "created_by", "created_at", "last_used", "version")
+        return (
+            "account",
+            "public_id",
+            "state",
+            "revoked_at",
+            "created_by",
+            "made_with",
+            "created_at",
+            "last_used",
+            "version",
+        )
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
         return (KeyLimitInline, SecretInline) if obj is not None else (KeyLimitInline,)

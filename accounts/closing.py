@@ -113,11 +113,14 @@ def _invitations(account: Account) -> Iterator[dict[str, Any]]:
 
 
 def _keys(account: Account) -> Iterator[dict[str, Any]]:
-    keys = ApiKey.objects.filter(account=account).order_by("pk").prefetch_related("secrets", "limits__model")
+    keys = ApiKey.objects.filter(account=account).order_by("pk").select_related("created_by")
+    keys = keys.prefetch_related("secrets", "limits__model")
     for key in keys.iterator(_ROWS):
         yield {
             "id": key.public_id,
             "name": key.name,
+            "created_by": key.created_by.get_username() if key.created_by else None,
+            "made_with": key.made_with,
             "models": key.narrowed_to,
             "networks": key.networks,
             "methods": key.methods,
@@ -140,9 +143,9 @@ def _keys(account: Account) -> Iterator[dict[str, Any]]:
 
 
 def _management_keys(account: Account) -> Iterator[dict[str, Any]]:
-    fields = ("public_id", "name", "scopes", "start", "created_at", "expires_at", "revoked_at", "last_used_at")
-    for row in account.management_keys.values(*fields).iterator(_ROWS):
-        yield {"id": row.pop("public_id"), **row}
+    fields = ("name", "scopes", "start", "made_with", "created_at", "expires_at", "revoked_at", "last_used_at")
+    for row in account.management_keys.values("public_id", "created_by__username", *fields).iterator(_ROWS):
+        yield {"id": row.pop("public_id"), "created_by": row.pop("created_by__username"), **row}
 
 
 def _usage(account: Account) -> Iterator[dict[str, Any]]:

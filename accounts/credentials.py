@@ -18,12 +18,15 @@ from django.db.models import Model
 from django.utils import timezone
 
 from accounts import caps, keys
-from accounts.models import Account, Credential, ManagementKey, OperatorToken
-from accounts.services import Actor, Refused, peppers, record_act
+from accounts.acts import Actor, record_act
+from accounts.authority import MANAGEMENT_SCOPES as MANAGEMENT_SCOPES
+from accounts.authority import OPERATOR_SCOPES as OPERATOR_SCOPES
+from accounts.authority import Beyond, check_scopes
+from accounts.models import Account, Credential, ManagementKey, OperatorToken, User
+from accounts.peppers import peppers
+from accounts.refused import Refused
 
 MANAGEMENT, OPERATOR = "mgmt", "oper"
-MANAGEMENT_SCOPES = ("keys:read", "keys:write", "usage:read", "members:write")
-OPERATOR_SCOPES = ("accounts:write", "plans:assign", "keys:write", "usage:read")
 USE_IS_NOTED_EVERY = timedelta(minutes=1)
 
 
@@ -40,9 +43,11 @@ def make_management_key(
     expires_at: datetime | None = None,
     secret: str | None = None,
 ) -> tuple[ManagementKey, str]:
-    """Make a management key of the account; its text is shown once."""
+    """Make a management key of the account; its text is shown once. It may do no more than its maker, and ends with
+    the credential that it is made with at the latest."""
     with transaction.atomic():
         account.refresh_from_db(from_queryset=Account.objects.select_for_update())
+        check_scopes(actor, account, set(scopes) & set(MANAGEMENT_SCOPES))
         if account.closed_at:
             raise Refused(f"The account {account} is closed: it gets no new keys.")
         caps.require_room_for_a_management_key(account)
@@ -58,6 +63,7 @@ def make_operator_token(
 ) -> tuple[OperatorToken, str]:
     """Make a token for a system of the operator's own; its text is shown once."""
     with transaction.atomic():
+        _check_superuser(actor)
         caps.require_room_for_an_operator_token()
         row = OperatorToken(public_id=keys.new_key_id(keys.new_account_id()))
         text = _mint(row, OPERATOR, name, scopes, OPERATOR_SCOPES, expires_at, actor, None)
@@ -102,6 +108,14 @@ def _find(text: str, kind: str, now: datetime) -> ManagementKey | OperatorToken 
     return row
 
 
+def credential_named(public_id: str | None) -> ManagementKey | OperatorToken | None:
+    """The credential with this id, whether or not it is still good: what was made with it says so."""
+    if public_id is None:
+        return None
+    key = ManagementKey.objects.filter(public_id=public_id).first()
+    return key or OperatorToken.objects.filter(public_id=public_id).first()
+
+
 def _matches(row: Credential, presented: keys.PresentedKey, known: Sequence[keys.Pepper]) -> bool:
     pepper = next((pepper for pepper in known if pepper.id == row.pepper), None)
     return pepper is not None and compare_digest(presented.digest_with(pepper), bytes.fromhex(row.digest))
@@ -134,12 +148,34 @@ def _mint(
         raise ValidationError({"scopes": f"Name at least one of: {', '.join(known)}."})
     if expires_at is not None and expires_at <= timezone.now():
         raise ValidationError({"expires_at": "This time has passed."})
+    expires_at = _last_moment(actor, expires_at)
     new = keys.new_key(row.public_id, prefix_of(kind), peppers()[0], secret)
     row.name, row.scopes, row.expires_at = name.strip(), [one for one in known if one in scopes], expires_at
-    row.digest, row.pepper, row.start, row.created_by = new.digest, new.pepper, new.start, actor.user
+    row.digest, row.pepper, row.start = new.digest, new.pepper, new.start
+    row.created_by, row.made_with = actor.user, actor.made_with
     row.full_clean()
     row.save(force_insert=True)
     return new.text
+
+
+def _check_superuser(actor: Actor) -> None:
+    """A token may do more than most of the staff."""
+    if actor.user is None and actor.credential is None:
+        return  # a command
+    rights = {"is_active": True, "is_superuser": True}
+    if actor.user is None or not User.objects.filter(pk=actor.user.pk, **rights).exists():
+        raise Beyond("Operator tokens are made by superusers.")
+
+
+def _last_moment(actor: Actor, wanted: datetime | None) -> datetime | None:
+    """When it expires. What a credential makes must not outlive it: who had it for a day would have it for good."""
+    end = actor.credential.expires_at if actor.credential else None
+    if end is None or wanted is None:
+        return wanted or end
+    if wanted > end:
+        latest = end.strftime("%Y-%m-%dT%H:%M:%SZ")
+        raise ValidationError({"expires_at": f"Not after {latest}, when the credential expires that makes it."})
+    return wanted
 
 
 def _write_down(row: Credential, act: str, actor: Actor, account: Account | None) -> None:

@@ -18,6 +18,7 @@ from django.db.models import F, Sum
 from django.utils import timezone
 
 from accounts import keys
+from accounts.credentials import credential_named
 from accounts.imports import (
     ALREADY_THERE,
     BATCH,
@@ -56,7 +57,8 @@ def receive(
     """Digest an upload and keep it for the worker. Raises Unreadable, and then keeps nothing."""
     job = ImportJob.objects.create(
         public_id=keys.new_key_id(account.public_id if account else keys.new_account_id()), account=account,
-        actor=actor.name, address=actor.address, created_by=actor.user, is_dry_run=dry_run, by_operator=by_operator,
+        actor=actor.name, address=actor.address, created_by=actor.user, made_with=actor.made_with, is_dry_run=dry_run,
+        by_operator=by_operator,
     )  # fmt: skip
     try:
         for batch in _batches(read_lines(lines, most)):
@@ -66,8 +68,11 @@ def receive(
     except BaseException:
         job.delete()
         raise
-    job.state = State.WAITING
-    job.save(update_fields=["state"])
+    with transaction.atomic():
+        job.state = State.WAITING
+        job.save(update_fields=["state"])
+        after = {"lines": job.lines, "dry_run": dry_run}
+        record_act(actor, "import.receive", job.public_id, account=account, after=after)
     return job
 
 
@@ -122,7 +127,7 @@ def _work_on_a_batch() -> int:
 
 
 def _go_through(job: ImportJob, rows: list[ImportLine]) -> None:
-    actor = Actor(job.actor, job.address, job.created_by)
+    actor = Actor(job.actor, job.address, job.created_by, credential_named(job.made_with))
     outcomes = _import(job, [from_json(row.says or {}) for row in rows], actor)
     count = {IMPORTED: 0, ALREADY_THERE: 0, REFUSED: 0}
     for row, outcome in zip(rows, outcomes, strict=True):

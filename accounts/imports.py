@@ -307,7 +307,7 @@ def _key(line: Line, account: Account, models: set[str], actor: Actor) -> ApiKey
         raise _Refused("The time in expires_at has passed.")
     key = ApiKey(
         account=account, public_id=keys.new_key_id(account.public_id), name=line.name, expires_at=expires_at,
-        narrowed_to=list(line.models) or None, created_by=actor.user,
+        narrowed_to=list(line.models) or None, created_by=actor.user, made_with=actor.made_with,
     )  # fmt: skip
     try:
         key.clean_fields(exclude=["account", "created_by"])

@@ -13,8 +13,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts import keys
+from accounts.authority import check_role
 from accounts.invitation_mail import in_words
 from accounts.models import Account, Invitation, Membership, User
+from accounts.publish import models_base
 from accounts.services import Actor, Refused, record_act, set_role
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,7 @@ def invite(account: Account, *, email: str, role: str, actor: Actor) -> Invitati
         account.refresh_from_db(from_queryset=Account._base_manager.select_for_update())
         if account.closed_at:
             raise Refused(f"The account {account} is closed: nobody can join it.")
+        check_role(actor, account, None, role)
         if account.memberships.filter(user__email__iexact=email).exists():
             raise Refused(f"{email} is a member already.")
         for old in account.invitations.filter(email__iexact=email, accepted_at=None, withdrawn_at=None):
@@ -43,7 +46,8 @@ def invite(account: Account, *, email: str, role: str, actor: Actor) -> Invitati
         _keep_few_open(account)
         row = Invitation(
             public_id=keys.new_key_id(account.public_id), account=account, email=email, role=role,
-            invited_by=actor.name, expires_at=timezone.now() + GOOD_FOR,
+            invited_by=actor.name, created_by=actor.user, made_with=actor.made_with,
+            expires_at=timezone.now() + GOOD_FOR,
         )  # fmt: skip
         row.full_clean()
         row.save()
@@ -53,15 +57,21 @@ def invite(account: Account, *, email: str, role: str, actor: Actor) -> Invitati
 
 
 def resend(row: Invitation, *, actor: Actor) -> None:
-    """Send another mail, good for another week; the link of the one before is good no more."""
+    """Send another mail, good for another week; the link of the one before is good no more.
+
+    It is whoever sent the last mail that gives the role, and whose leaving withdraws the invitation.
+    """
     with transaction.atomic():
+        _lock_account(row)
         _lock_open(row, or_expired=True)
+        check_role(actor, row.account, None, row.role)
         if not row.is_open(timezone.now()):  # it is about to be open again
             row.account.refresh_from_db(from_queryset=Account._base_manager.select_for_update())
             _keep_few_open(row.account)
         row.sendings += 1
         row.sent_at, row.expires_at = None, timezone.now() + GOOD_FOR
-        row.save(update_fields=["sendings", "sent_at", "expires_at"])
+        row.invited_by, row.created_by, row.made_with = actor.name, actor.user, actor.made_with
+        row.save(update_fields=["sendings", "sent_at", "expires_at", "invited_by", "created_by", "made_with"])
         _write_down(row, "invitation.resend", actor)
     _send(row)
 
@@ -69,7 +79,9 @@ def resend(row: Invitation, *, actor: Actor) -> None:
 def withdraw(row: Invitation, *, actor: Actor) -> None:
     """Take the invitation back: its link is good no more. Twice is no error."""
     with transaction.atomic():
+        _lock_account(row)
         _lock(row)
+        check_role(actor, row.account, row.role, None)
         if row.accepted_at:
             raise Refused(f"{row.email} has joined already: remove the member instead.")
         if row.withdrawn_at is None:
@@ -81,8 +93,7 @@ def withdraw(row: Invitation, *, actor: Actor) -> None:
 def accept(row: Invitation, user: User, *, actor: Actor) -> None:
     """Make the person a member. Who is one already keeps the role."""
     with transaction.atomic():
-        # The account first, as whoever invites or closes it does: else two of them wait for each other.
-        list(Account._base_manager.select_for_update().filter(pk=row.account_id).values_list("pk"))
+        _lock_account(row)
         _lock_open(row, or_expired=False)
         if not Membership.objects.filter(account=row.account, user=user).exists():
             set_role(row.account, user, row.role, actor=actor)
@@ -106,6 +117,11 @@ def behind(token: str) -> Invitation | None:
     if row is None or not row.is_open(timezone.now()) or row.account.closed_at:
         return None
     return row
+
+
+def _lock_account(row: Invitation) -> None:
+    """Before the invitation, as everybody does: who takes somebody's role away withdraws their invitations, too."""
+    models_base(Account).select_for_update().get(pk=row.account_id)
 
 
 def _lock(row: Invitation) -> None:

@@ -60,6 +60,15 @@ class People(UserManager["User"]):
         return row
 
 
+def made_with() -> models.CharField[str | None, str | None]:
+    """The credential that something was made with. By its id, since it may be of either kind; empty: by a person who
+    was signed in, or by a command."""
+    return models.CharField(
+        max_length=16, null=True, blank=True, editable=False,
+        help_text="The id of the management key or operator token it was made with.",
+    )  # fmt: skip
+
+
 class User(AbstractUser):
     """A person who signs in."""
 
@@ -240,6 +249,7 @@ class ApiKey(models.Model):
     created_by = models.ForeignKey(
         User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", editable=False
     )
+    made_with = made_with()
     narrowed_to = models.JSONField(
         null=True, blank=True, help_text="Slugs it is narrowed to; null: every model of the account's plan."
     )
@@ -322,6 +332,7 @@ class Credential(models.Model):
     created_by = models.ForeignKey(
         User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", editable=False
     )
+    made_with = made_with()
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -356,6 +367,10 @@ class Invitation(models.Model):
     email = models.EmailField(max_length=254, validators=[one_line])
     role = models.CharField(max_length=6, choices=Membership.Role.choices, default=Membership.Role.MEMBER)
     invited_by = models.CharField(max_length=200)
+    created_by = models.ForeignKey(
+        User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", editable=False
+    )
+    made_with = made_with()
     created_at = models.DateTimeField(auto_now_add=True)
     sent_at = models.DateTimeField(
         null=True, blank=True, help_text="When the last mail went out; empty: it could not be sent."
@@ -470,6 +485,7 @@ class ImportJob(models.Model):
     actor = models.CharField(max_length=200)
     address = models.CharField(max_length=45, blank=True)
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    made_with = made_with()
     is_dry_run = models.BooleanField()
     by_operator = models.BooleanField(default=False, db_default=False)
     foreign = models.PositiveIntegerField(

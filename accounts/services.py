@@ -12,15 +12,16 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 from django.db.models import Count, F, Q
-from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts import caps, keys, standing
+from accounts.acts import Actor as Actor
+from accounts.acts import record_act as record_act
+from accounts.authority import is_lower
 from accounts.models import (
     Account,
     AccountOverride,
     ApiKey,
-    AuditEvent,
     KeptAnswer,
     KeyLimit,
     KeySecret,
@@ -31,9 +32,11 @@ from accounts.models import (
     new_member_id,
 )
 from accounts.networks import HINT, read_networks
+from accounts.outgrown import LeftBehind, settle
+from accounts.peppers import peppers as peppers
 from accounts.plan_models import in_words, listed
 from accounts.publish import Publication, change, models_base
-from accounts.refused import Refused as Refused  # noqa: PLC0414  doors know it from here
+from accounts.refused import Refused as Refused
 from quotas import names, rules, store
 from quotas.limits import EVERY_MODEL, Limit
 from quotas.models import Catalogue, Plan, ServedModel
@@ -45,42 +48,12 @@ _ON_A_SWEEP = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Actor:
-    """Who does it, and from where: for the audit log."""
-
-    name: str
-    address: str = ""
-    user: User | None = None
-
-    @classmethod
-    def command(cls, name: str) -> Actor:
-        return cls(f"command {name}")
-
-    @classmethod
-    def person(cls, request: HttpRequest) -> Actor:
-        """The signed-in user of a request."""
-        user = request.user
-        assert isinstance(user, User)
-        return cls(user.get_username(), cls.address_of(request), user)
-
-    @staticmethod
-    def address_of(request: HttpRequest) -> str:
-        """The client's, which `authsvc.proxies` has found behind trusted proxies."""
-        return str(request.META.get("REMOTE_ADDR") or "")[:45]
-
-
-@dataclass(frozen=True, slots=True)
 class Issued:
     """A key with its text, which is shown once and cannot be read again."""
 
     key: ApiKey
     text: str = field(repr=False)
     publication: Publication
-
-
-def peppers() -> list[keys.Pepper]:
-    """The current pepper first, then the old one if it still stands beside it."""
-    return [keys.Pepper.of(text) for text in (settings.KEY_PEPPER, settings.KEY_PEPPER_OLD) if text]
 
 
 def needed_peppers() -> dict[str, int]:
@@ -228,12 +201,20 @@ def override_limit(
     return publication
 
 
-def set_role(account: Account, user: User, role: str | None, *, actor: Actor) -> None:
-    """Give a person a role in the account; None takes the membership away. The gate knows nothing of people."""
+def set_role(
+    account: Account, user: User, role: str | None, *, actor: Actor, keep_management_keys: bool = False
+) -> LeftBehind:
+    """Give a person a role in the account; None takes the membership away. The gate knows nothing of people.
+
+    Who has less than before loses the management keys that they could not make any more, unless those are kept.
+    `members.py` asks first whether the actor may do this.
+    """
     with transaction.atomic():
-        models_base(Account).select_for_update().get(pk=account.pk)  # so that two cannot pass the cap at once
+        # So that two cannot pass the cap at once, and nobody makes a management key by a role that is being taken away.
+        models_base(Account).select_for_update().get(pk=account.pk)
         existing = account.memberships.filter(user=user).first()
-        before = {"user": user.get_username(), "role": existing.role} if existing else None
+        old = existing.role if existing else None
+        before = {"user": user.get_username(), "role": old} if old else None
         if role is None:
             if existing is not None:
                 existing.delete()
@@ -245,28 +226,12 @@ def set_role(account: Account, user: User, role: str | None, *, actor: Actor) ->
             member.full_clean()
             member.save()
         after = {"user": user.get_username(), "role": role} if role else None
-        if before != after:
-            _record(actor, "account.member", account, account.public_id, before, after)
-
-
-def change_member(member: Membership, role: str | None, *, actor: Actor) -> None:
-    """Give a member another role, or none at all; but an account that has an owner keeps one."""
-    with transaction.atomic():
-        account = (
-            models_base(Account).select_for_update().get(pk=member.account_id)
-        )  # so that two owners cannot go at once
-        owners = account.memberships.filter(role=Membership.Role.OWNER)
-        is_owner = owners.filter(pk=member.pk).exists()
-        if is_owner and role != Membership.Role.OWNER and not owners.exclude(pk=member.pk).exists():
-            raise Refused(f"{member.user.get_username()} is the last owner: make somebody else an owner first.")
-        set_role(account, member.user, role, actor=actor)
-
-
-def record_act(
-    actor: Actor, act: str, subject: str, *, account: Account | None = None, before: Any = None, after: Any = None
-) -> None:
-    """Write down an act that the gate need not know, such as a change of a user."""
-    _record(actor, act, account, subject, before, after)
+        if before == after:
+            return LeftBehind()
+        _record(actor, "account.member", account, account.public_id, before, after)
+        if not is_lower(role, old):
+            return LeftBehind()
+        return settle(user, actor=actor, account=account, keep=keep_management_keys)
 
 
 def create_first_operator(*, username: str, email: str, password: str, address: str) -> User:
@@ -316,7 +281,7 @@ def issue_key(
         if ApiKey.objects.filter(public_id=public_id).exists():
             raise Refused(f"The key {public_id} was issued already, and its secret was shown then.")
         caps.require_room_for_a_key(account)
-        key = ApiKey(account=account, public_id=public_id, created_by=actor.user)
+        key = ApiKey(account=account, public_id=public_id, created_by=actor.user, made_with=actor.made_with)
         _set(
             key,
             name=name,
@@ -439,7 +404,10 @@ def import_key(account: Account, *, name: str, digest_of_text: bytes, start: str
         if account.closed_at:
             raise Refused(f"The account {account} is closed: it gets no new keys.")
         caps.require_room_for_a_key(account)
-        key = ApiKey(account=account, public_id=keys.new_key_id(account.public_id), created_by=actor.user)
+        key = ApiKey(
+            account=account, public_id=keys.new_key_id(account.public_id), created_by=actor.user,
+            made_with=actor.made_with,
+        )  # fmt: skip
         _set(key, name=name)
         key.full_clean(exclude=["public_id"])
         key.save()
@@ -611,10 +579,7 @@ def _forget_old_secrets(key: ApiKey) -> None:
 
 
 def _record(actor: Actor, act: str, account: Account | None, subject: str, before: Any, after: Any) -> None:
-    AuditEvent.objects.create(
-        actor=actor.name, address=actor.address, act=act, subject=subject,
-        account=account.public_id if account else "", before=before, after=after,
-    )  # fmt: skip
+    record_act(actor, act, subject, account=account, before=before, after=after)
 
 
 def account_state(account: Account) -> dict[str, Any]:

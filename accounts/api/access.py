@@ -1,9 +1,8 @@
-"""Who asks, and what they may do: one table of actions by role and scope, which docs and tests read too."""
+"""Who asks, and what they may do here: by the table of actions in `accounts/authority.py`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Literal, TypeVar
 
 from django.core.exceptions import PermissionDenied
@@ -11,53 +10,15 @@ from django.db.models import F, FilteredRelation, Model, Q, QuerySet, Value
 from django.http import Http404
 from rest_framework.exceptions import APIException
 
-from accounts.models import Account, Membership, User
-from accounts.services import Actor
+from accounts.acts import Actor
+from accounts.authority import ANY as ANY
+from accounts.authority import EVERY_ROLE as EVERY_ROLE
+from accounts.authority import NEVER as NEVER
+from accounts.authority import NOBODY
+from accounts.authority import Action as Action
+from accounts.models import Account, User
 
-Role = Membership.Role
 Row = TypeVar("Row", bound=Model)
-
-EVERY_ROLE = frozenset(Role.values)
-ISSUERS = frozenset({Role.OWNER.value, Role.ADMIN.value, Role.MEMBER.value})
-MASTERS = frozenset({Role.OWNER.value, Role.ADMIN.value})
-OWNERS = frozenset({Role.OWNER.value})
-MEMBERS = frozenset({Role.MEMBER.value})
-NOBODY: frozenset[str] = frozenset()
-
-ANY = "any"  # every credential of this kind, whatever its scopes
-NEVER = ""
-_IMPLIED = {"keys:write": "keys:read"}  # who may change a key may see it
-
-
-class Action(Enum):
-    """What can be done: its words, the roles that may, the scope of a management key, the scope of an operator, and
-    the roles that may with what they made themselves."""
-
-    READ_SELF = ("see who one is", EVERY_ROLE, ANY, ANY)
-    READ_CATALOGUE = ("see models and plans", EVERY_ROLE, ANY, ANY)
-    READ_ACCOUNT = ("see the account", EVERY_ROLE, ANY, ANY)
-    RENAME_ACCOUNT = ("rename the account", MASTERS, NEVER, "accounts:write")
-    EXPORT_ACCOUNT = ("export the account", OWNERS, NEVER, "accounts:write")
-    CLOSE_ACCOUNT = ("close the account", OWNERS, NEVER, "accounts:write")
-    PROVISION_ACCOUNT = ("make and set accounts", NOBODY, NEVER, "accounts:write")
-    ASSIGN_PLAN = ("put accounts on plans and override limits", NOBODY, NEVER, "plans:assign")
-    READ_MEMBERS = ("see members and invitations", EVERY_ROLE, "members:write", "accounts:write")
-    WRITE_MEMBERS = ("invite, change and remove members", MASTERS, "members:write", "accounts:write")
-    MAKE_OWNERS = ("make, change and remove owners", OWNERS, NEVER, "accounts:write")
-    READ_KEYS = ("see keys", EVERY_ROLE, "keys:read", "keys:write")
-    ISSUE_KEY = ("issue keys", ISSUERS, "keys:write", "keys:write")
-    CHANGE_KEY = ("change, rotate and revoke keys", MASTERS, "keys:write", "keys:write", MEMBERS)
-    IMPORT_KEYS = ("import keys of another system", MASTERS, "keys:write", "keys:write")
-    READ_MANAGEMENT_KEYS = ("see management keys", MASTERS, NEVER, "keys:write")
-    WRITE_MANAGEMENT_KEYS = ("make and revoke management keys", MASTERS, NEVER, "keys:write")
-    READ_USAGE = ("see usage and limits", EVERY_ROLE, "usage:read", "usage:read")
-    EXPLAIN = ("have a decision explained", OWNERS, NEVER, "usage:read")
-    READ_AUDIT = ("read the audit log", MASTERS, NEVER, "accounts:write")
-
-    def __init__(
-        self, words: str, roles: frozenset[str], management: str, operator: str, own: frozenset[str] = NOBODY
-    ) -> None:
-        self.words, self.roles, self.management, self.operator, self.own = words, roles, management, operator, own
 
 
 class ScopeMissing(APIException):
@@ -110,11 +71,6 @@ class Caller:
         if wanted == ANY:
             return self.kind == "management_key" or self.is_operator
         return wanted in self.scopes
-
-
-def with_implied(scopes: Any) -> frozenset[str]:
-    """The scopes with those that they include."""
-    return frozenset(scopes) | {_IMPLIED[scope] for scope in scopes if scope in _IMPLIED}
 
 
 def seen_by(caller: Caller, rows: Any, to_account: str = "") -> Any:

@@ -7,20 +7,14 @@ from rest_framework.authentication import BaseAuthentication, SessionAuthenticat
 from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.request import Request
 
-from accounts.api.access import Caller, with_implied
-from accounts.credentials import OPERATOR_SCOPES, find_credential
+from accounts.acts import Actor
+from accounts.api.access import Caller
+from accounts.authority import operator_scopes, with_implied
+from accounts.credentials import find_credential
 from accounts.models import ManagementKey, OperatorToken, User
-from accounts.services import Actor
 from accounts.throttles import GUESSES, network_of
 
 REALM = 'Bearer realm="authsvc"'
-# What Django's permissions let somebody do in the admin, they may do here.
-_PERMISSIONS = {
-    "accounts:write": "accounts.change_account",
-    "plans:assign": "accounts.change_account",
-    "keys:write": "accounts.change_apikey",
-    "usage:read": "quotas.view_usagehour",
-}
 
 
 class NotValid(AuthenticationFailed):
@@ -71,22 +65,15 @@ class Nobody:
     pk = None
 
 
-def operator_scopes(user: User) -> frozenset[str]:
-    """Superusers are operators; staff as far as their permissions in the admin go; nobody else is."""
-    if not user.is_staff and not user.is_superuser:
-        return frozenset()
-    return with_implied(scope for scope in OPERATOR_SCOPES if user.has_perm(_PERMISSIONS[scope]))
-
-
 def address_of(request: Request) -> str:
     return str(request.META.get("REMOTE_ADDR") or "")[:45]
 
 
 def _by_management_key(key: ManagementKey, address: str) -> Caller:
-    actor = Actor(f"management key {key.public_id}", address)
+    actor = Actor(f"management key {key.public_id}", address, credential=key)
     return Caller("management_key", key.public_id, actor, with_implied(key.scopes), account_pk=key.account_id)
 
 
 def _by_operator_token(token: OperatorToken, address: str) -> Caller:
-    actor = Actor(f"operator token {token.public_id}", address)
+    actor = Actor(f"operator token {token.public_id}", address, credential=token)
     return Caller("operator_token", token.public_id, actor, with_implied(token.scopes))

@@ -43,6 +43,8 @@ _KEY = {
     "limits": [_LIMIT],
     "expires_at": "2031-01-31T12:00:00Z",
     "revoked_at": None,
+    "created_by": "ada",
+    "made_with": None,
     "created_at": "2030-11-23T06:20:00Z",
     "last_used_at": None,
     "metadata": {"team": "nlp"},
@@ -63,6 +65,8 @@ _MANAGEMENT_KEY = {
     "name": "deploy job",
     "scopes": ["keys:read", "keys:write"],
     "start": "ask_mgmt_T5c6tKxK8sFQbN2w",
+    "created_by": "ada",
+    "made_with": None,
     "created_at": "2030-11-23T06:20:00Z",
     "expires_at": None,
     "revoked_at": None,
@@ -93,6 +97,11 @@ _INVITATION = {
     "expires_at": "2030-11-30T06:20:00Z",
     "accepted_at": None,
     "withdrawn_at": None,
+}
+_LEFT_BEHIND = {
+    "management_keys": [{"id": _MANAGEMENT_KEY["id"], "name": "deploy job", "revoked": True}],
+    "keys": [{"id": KEY_ID, "name": "laptop", "revoked": False}],
+    "invitations": [{"id": _INVITATION["id"], "email": "grace@example.org"}],
 }
 _PLAN_LIMIT = {
     "name": "month", "per": "account", "amount": 10000, "window": "month", "unit": "units", "model": "*", "burst": None,
@@ -128,7 +137,7 @@ BODIES: Mapping[type, Any] = {
     },
     closing.CloseIn: {"confirm": ACCOUNT_ID},
     explain.ExplainIn: {"key": KEY_ID, "path": "/en_core_web_sm/ner", "method": "POST", "address": "203.0.113.7"},
-    members.MemberIn: {"username": "grace", "role": "admin"},
+    members.MemberIn: {"username": "grace", "role": "member"},
     members.RoleIn: {"role": "viewer"},
     members.InvitationIn: {"email": "grace@example.org", "role": "member"},
 }
@@ -210,6 +219,8 @@ ANSWERS: Mapping[type, Any] = {
         "why": None,
     },
     members.MemberOut: _MEMBER,
+    members.MemberChangedOut: {**_MEMBER, "role": "viewer", **_LEFT_BEHIND},
+    members.RemovedOut: {"id": _MEMBER["id"], **_LEFT_BEHIND},
     members.InvitationOut: _INVITATION,
     catalogue.ModelOut: {
         "id": "en_core_web_sm",

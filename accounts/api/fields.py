@@ -83,6 +83,25 @@ class Moment(serializers.DateTimeField):
         return super().enforce_timezone(value)
 
 
+class MadeBy(serializers.CharField):
+    """The name of the person who made something. The row's `created_by` is fetched with it."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        words = "The person who made it; null: a program (`made_with`), a command, or somebody who is gone."
+        super().__init__(source="created_by.username", allow_null=True, read_only=True, help_text=words, **kwargs)
+
+    def get_attribute(self, instance: Any) -> Any:
+        return instance.created_by.get_username() if instance.created_by else None
+
+
+class MadeWith(serializers.CharField):
+    """The credential that something was made with."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        words = "The id of the management key or operator token that it was made with."
+        super().__init__(allow_null=True, read_only=True, help_text=words, **kwargs)
+
+
 class Metadata(serializers.JSONField):
     """An object of at most 8 KB that every database can keep."""
 

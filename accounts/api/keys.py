@@ -16,7 +16,18 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.access import Action, Caller, allowed_to, find, find_account, role_in, seen_by
-from accounts.api.fields import AnySerializer, Metadata, Moment, Strict, Text, TextList, Whole, YesOrNo
+from accounts.api.fields import (
+    AnySerializer,
+    MadeBy,
+    MadeWith,
+    Metadata,
+    Moment,
+    Strict,
+    Text,
+    TextList,
+    Whole,
+    YesOrNo,
+)
 from accounts.api.idempotency import Made, once
 from accounts.api.paging import PageQuery, Pages, order_of
 from accounts.api.resource import View, answer, body_of, count_new_secret, count_write, query_of
@@ -114,7 +125,7 @@ class EndRotation(View):
 
 def keys_shown() -> QuerySet[ApiKey]:
     """Keys with all that KeyOut shows, in a number of queries that does not grow with theirs."""
-    return ApiKey.objects.select_related("account").prefetch_related("secrets", "limits__model")
+    return ApiKey.objects.select_related("account", "created_by").prefetch_related("secrets", "limits__model")
 
 
 def shown(key: ApiKey) -> dict[str, Any]:
@@ -241,6 +252,8 @@ class KeyOut(AnySerializer):
     limits = LimitOut(many=True, source="limits.all", help_text="Its own, beside those of the plan.")
     expires_at = Moment(allow_null=True)
     revoked_at = Moment(allow_null=True)
+    created_by = MadeBy()
+    made_with = MadeWith()
     created_at = Moment()
     last_used_at = serializers.SerializerMethodField(help_text="To within some seconds.")
     metadata = Metadata()

@@ -10,11 +10,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.access import Action, allowed_to, find, find_account
-from accounts.api.fields import AnySerializer, Moment, Strict, Text, YesOrNo
+from accounts.api.fields import AnySerializer, MadeBy, MadeWith, Moment, Strict, Text, YesOrNo
 from accounts.api.idempotency import Made, once
 from accounts.api.keys import account_to_act_for
 from accounts.api.paging import PageQuery, Pages, order_of
 from accounts.api.resource import View, body_of, count_new_secret, count_write, query_of
+from accounts.authority import check_scopes
 from accounts.credentials import MANAGEMENT, MANAGEMENT_SCOPES, make_management_key, prefix_of, revoke_credential
 from accounts.models import ManagementKey
 
@@ -38,11 +39,13 @@ class ManagementKeys(View):
         return self.page(rows, ManagementKeyOut, order_of(query))
 
     def post(self, request: Request) -> Response:
-        """Make a management key. Its text is in this answer and can never be read again."""
+        """Make a management key, with no more scopes than you have. Its text is in this answer and can never be read
+        again. One that a program makes expires with the program's credential at the latest."""
         caller = self.caller
         caller.require(Action.WRITE_MANAGEMENT_KEYS)
         wanted = body_of(request, ManagementKeyIn)
         account = account_to_act_for(caller, Action.WRITE_MANAGEMENT_KEYS, wanted.pop("account", None))
+        check_scopes(caller.actor, account, wanted["scopes"])  # also before an answer is given again
 
         def make(secret: str | None) -> Made:
             count_new_secret(caller, account)
@@ -59,15 +62,16 @@ class OneManagementKey(View):
         return Response(ManagementKeyOut(row).data)
 
     def delete(self, request: Request, id: str) -> Response:
-        """Revoke a management key: its next request is refused."""
+        """Revoke a management key that may do no more than you: its next request is refused."""
         row = find(self.caller, Action.WRITE_MANAGEMENT_KEYS, _rows(), "account__", public_id=id)
+        check_scopes(self.caller.actor, row.account, row.scopes, verb="revoke")
         count_write(self.caller, row.account)
         revoke_credential(row, actor=self.caller.actor)
         return Response(status=204)
 
 
 def _rows() -> QuerySet[ManagementKey]:
-    return ManagementKey.objects.select_related("account")
+    return ManagementKey.objects.select_related("account", "created_by")
 
 
 def _shown(row: ManagementKey) -> dict[str, Any]:
@@ -95,6 +99,8 @@ class ManagementKeyOut(AnySerializer):
     name = serializers.CharField()
     scopes = serializers.ListField(child=serializers.ChoiceField(choices=MANAGEMENT_SCOPES))
     start = serializers.CharField()
+    created_by = MadeBy()
+    made_with = MadeWith()
     created_at = Moment()
     expires_at = Moment(allow_null=True)
     revoked_at = Moment(allow_null=True)

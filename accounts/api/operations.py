@@ -113,6 +113,7 @@ _OF_A_KEY = {
     "get_key": "id", "change_key": "id", "rotate_key": "id", "end_rotation": "id", "revoke_key": "id",
 }  # fmt: skip
 _SETTING_AN_ACCOUNT = (Action.RENAME_ACCOUNT, Action.ASSIGN_PLAN, Action.PROVISION_ACCOUNT)
+_CHANGING_MEMBERS = (Action.WRITE_MEMBERS, Action.CHANGE_ADMINS, Action.CHANGE_OWNERS)
 _PROVISIONING = (Action.PROVISION_ACCOUNT, *_SETTING_AN_ACCOUNT[:2])
 
 OPERATIONS: Mapping[Callable[..., Any], Operation] = {
@@ -217,30 +218,31 @@ OPERATIONS: Mapping[Callable[..., Any], Operation] = {
         id="get_member", tag="members", who=(Action.READ_MEMBERS,), answer=members.MemberOut
     ),
     members.Member.patch: Operation(
-        id="change_member", tag="members", who=(Action.WRITE_MEMBERS, Action.MAKE_OWNERS), body=members.RoleIn,
-        answer=members.MemberOut, may_conflict=True,
+        id="change_member", tag="members", who=_CHANGING_MEMBERS, query=members.RoleQuery, body=members.RoleIn,
+        answer=members.MemberChangedOut, may_conflict=True,
     ),
     members.Member.delete: Operation(
-        id="remove_member", tag="members", who=(Action.WRITE_MEMBERS, Action.MAKE_OWNERS, Action.READ_MEMBERS),
-        status=204, may_conflict=True, notes="Who sees the members may leave.",
+        id="remove_member", tag="members", who=(*_CHANGING_MEMBERS, Action.READ_MEMBERS),
+        query=members.RemovalQuery, answer=members.RemovedOut, also={204: "Done: the person had made nothing here."},
+        may_be_pending=True, may_conflict=True, notes="Who sees the members may leave.",
     ),
     members.Invitations.get: Operation(
         id="list_invitations", tag="members", who=(Action.READ_MEMBERS,), query=members.InvitationQuery,
         answer=members.InvitationOut, is_list=True,
     ),
     members.Invitations.post: Operation(
-        id="invite", tag="members", who=(Action.WRITE_MEMBERS, Action.MAKE_OWNERS), body=members.InvitationIn,
+        id="invite", tag="members", who=_CHANGING_MEMBERS, body=members.InvitationIn,
         status=201, answer=members.InvitationOut, may_conflict=True,
     ),
     members.OneInvitation.get: Operation(
         id="get_invitation", tag="members", who=(Action.READ_MEMBERS,), answer=members.InvitationOut
     ),
     members.OneInvitation.delete: Operation(
-        id="withdraw_invitation", tag="members", who=(Action.WRITE_MEMBERS, Action.MAKE_OWNERS), status=204,
+        id="withdraw_invitation", tag="members", who=_CHANGING_MEMBERS, status=204,
         may_conflict=True,
     ),
     members.Resend.post: Operation(
-        id="resend_invitation", tag="members", who=(Action.WRITE_MEMBERS, Action.MAKE_OWNERS),
+        id="resend_invitation", tag="members", who=_CHANGING_MEMBERS,
         answer=members.InvitationOut,
         may_conflict=True,
     ),

@@ -15,7 +15,8 @@ from rest_framework import exceptions as rest
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from accounts.services import Refused
+from accounts.authority import Beyond
+from accounts.refused import Refused
 from accounts.throttles import ThrottleUnavailable
 from authsvc.faults import is_database_away
 
@@ -80,6 +81,8 @@ def problem_of(error: Exception, context: dict[str, Any]) -> Response:
             return _answer("invalid", "The request is not valid.", _model_faults(error))
         case ThrottleUnavailable():
             return _away("This is counted in Redis, which cannot be reached now: try it again in a moment.")
+        case Beyond():
+            return _answer("forbidden", str(error), headers=_challenge(error))
         case Refused():
             return _answer("conflict", str(error))
         case IntegrityError():  # what is looked for before it is written was written by somebody else meanwhile
@@ -96,6 +99,13 @@ def problem_of(error: Exception, context: dict[str, Any]) -> Response:
             return _of_rest(error)
     log.error("an error of ours", exc_info=error)
     return _answer("internal", "Something is broken on our side.")
+
+
+def _challenge(error: Beyond) -> dict[str, str]:
+    """RFC 6750, 3.1: the scope that a credential lacks."""
+    if not error.scope:
+        return {}
+    return {"WWW-Authenticate": f'Bearer realm="authsvc", error="insufficient_scope", scope="{error.scope}"'}
 
 
 def _away(detail: str) -> Response:

@@ -136,7 +136,7 @@ class Schema(AutoSchema):
         one = self.operation
         answers: Json = {str(one.status): self._answer(one, one.status)}
         for status, words in (one.also or {}).items():
-            answers[str(status)] = {**self._answer(one, status), "description": words}
+            answers[str(status)] = {**({} if status == 204 else self._answer(one, status)), "description": words}
         if one.may_be_pending:
             answers["202"] = self._pending(one)
         for status, name in errors_of(one, self.method, has_path=bool(re.search(r"<\w", self.path_regex))).items():

@@ -255,7 +255,7 @@ def test_a_listed_key_has_all_its_fields_and_no_secret(owner, issued):
     key = owner.get(KEYS).json()["results"][0]
     assert set(key) == {
         "id", "account", "name", "start", "models", "networks", "methods", "limits", "expires_at", "revoked_at",
-        "created_at", "last_used_at", "metadata",
+        "created_by", "made_with", "created_at", "last_used_at", "metadata",
     }  # fmt: skip
     assert key["last_used_at"] == used.isoformat().replace("+00:00", "Z") and rotated.text.startswith(key["start"])
     assert key["limits"] == [

@@ -119,9 +119,9 @@ def test_an_admin_makes_nobody_an_owner(owner, account, place):
 def test_an_operator_adds_somebody_who_has_a_user(account, place):
     User.objects.create_user("nina")
     client = operator("accounts:write")
-    made = client.post(f"{place}/members/", {"username": "nina", "role": "owner"}, content_type=JSON)
-    missing = client.post(f"{place}/members/", {"username": "nobody", "role": "owner"}, content_type=JSON)
-    assert made.status_code == 201 and made.json()["role"] == "owner"
+    made = client.post(f"{place}/members/", {"username": "nina", "role": "member"}, content_type=JSON)
+    missing = client.post(f"{place}/members/", {"username": "nobody", "role": "member"}, content_type=JSON)
+    assert made.status_code == 201 and made.json()["role"] == "member"
     assert missing.status_code == 400 and missing.json()["errors"][0]["field"] == "username"
 
 

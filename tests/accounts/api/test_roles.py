@@ -46,17 +46,26 @@ GET    accounts/{account}/export/                   ! ---+ 0 0-+ ---- - ! +--- !
 POST   accounts/{account}/close/                    ! ---+ 0 0-+ ---- - ! +--- !
 GET    accounts/{account}/members/                  ! ++++ 0 0-+ ---+ 0 ! +--- !
 POST   accounts/{account}/members/                  ! ---- - --+ ---- - ! +--- !
+POST   accounts/{account}/members/ admin            ! ---- - --+ ---- - ! ---- !
+POST   accounts/{account}/members/ owner            ! ---- - --+ ---- - ! ---- !
 GET    accounts/{account}/members/{member}/         ! ++++ 0 0-+ ---+ 0 ! +--- !
 PATCH  accounts/{account}/members/{member}/         ! --++ 0 0-+ ---+ 0 ! +--- !
 DELETE accounts/{account}/members/{member}/         ! --++ 0 0-+ ---+ 0 ! +--- !
+PATCH  accounts/{account}/members/{member}/ admin   ! --++ 0 0-+ ---- 0 ! ---- !
+PATCH  accounts/{account}/members/{member}/ owner   ! ---+ 0 0-+ ---- 0 ! ---- !
+PATCH  accounts/{account}/members/{an_admin}/       ! --++ 0 0-+ ---- 0 ! +--- !
+DELETE accounts/{account}/members/{an_admin}/       ! --++ 0 0-+ ---- 0 ! +--- !
 PATCH  accounts/{account}/members/{an_owner}/       ! ---+ 0 0-+ ---- 0 ! +--- !
 DELETE accounts/{account}/members/{an_owner}/       ! ---+ 0 0-+ ---- 0 ! +--- !
 GET    accounts/{account}/invitations/              ! ++++ 0 0-+ ---+ 0 ! +--- !
 POST   accounts/{account}/invitations/              ! --++ 0 0-+ ---+ 0 ! +--- !
-POST   accounts/{account}/invitations/ owner        ! ---+ 0 0-+ ---- 0 ! +--- !
+POST   accounts/{account}/invitations/ admin        ! --++ 0 0-+ ---- 0 ! ---- !
+POST   accounts/{account}/invitations/ owner        ! ---+ 0 0-+ ---- 0 ! ---- !
 GET    accounts/{account}/invitations/{invitation}/ ! ++++ 0 0-+ ---+ 0 ! +--- !
 DELETE accounts/{account}/invitations/{invitation}/ ! --++ 0 0-+ ---+ 0 ! +--- !
 POST   accounts/{account}/invitations/{invitation}/resend/ ! --++ 0 0-+ ---+ 0 ! +--- !
+DELETE accounts/{account}/invitations/{to_an_admin}/ ! --++ 0 0-+ ---- 0 ! +--- !
+POST   accounts/{account}/invitations/{to_an_admin}/resend/ ! --++ 0 0-+ ---- 0 ! ---- !
 GET    keys/                                        ! ++++ . .++ ++-- . ! --+- !
 GET    keys/?account={account}                      ! ++++ 0 0++ ++-- 0 ! --+- !
 POST   keys/                                        ! -+++ 0 0++ -+-- 0 ! --+- !
@@ -72,8 +81,12 @@ POST   keys/{members_key}/end-rotation/             ! -+++ 0 0++ -+-- 0 ! --+- !
 GET    management-keys/                             ! ..++ . .++ ---- - ! --+- !
 GET    management-keys/?account={account}           ! --++ 0 0++ ---- - ! --+- !
 POST   management-keys/                             ! --++ 0 0++ ---- - ! --+- !
+POST   management-keys/ keys:write                  ! --++ 0 0++ ---- - ! --+- !
+POST   management-keys/ usage:read                  ! --++ 0 0-+ ---- - ! ---- !
+POST   management-keys/ members:write               ! --++ 0 0-+ ---- - ! ---- !
 GET    management-keys/{management_key}/            ! --++ 0 0++ ---- - ! --+- !
 DELETE management-keys/{management_key}/            ! --++ 0 0++ ---- - ! --+- !
+DELETE management-keys/{stronger_key}/              ! --++ 0 0-+ ---- - ! ---- !
 GET    models/?account={account}                    ! ++++ 0 0++ ++++ 0 ! ++++ !
 GET    plans/?account={account}                     ! ++++ 0 0++ ++++ 0 ! ++++ !
 GET    models/                                      ! ++++ + +++ ++++ + ! ++++ !
@@ -99,7 +112,13 @@ BODIES: dict[str, dict[str, object]] = {
     "POST accounts/{account}/close/": {"confirm": "{account}"},
     "POST accounts/{account}/members/": {"username": "clerk", "role": "viewer"},
     "PATCH accounts/{account}/members/{member}/": {"role": "viewer"},
+    "PATCH accounts/{account}/members/{member}/ admin": {"role": "admin"},
+    "PATCH accounts/{account}/members/{member}/ owner": {"role": "owner"},
+    "PATCH accounts/{account}/members/{an_admin}/": {"role": "viewer"},
     "PATCH accounts/{account}/members/{an_owner}/": {"role": "viewer"},
+    "POST accounts/{account}/members/ admin": {"username": "clerk", "role": "admin"},
+    "POST accounts/{account}/members/ owner": {"username": "clerk", "role": "owner"},
+    "POST accounts/{account}/invitations/ admin": {"email": "new@example.org", "role": "admin"},
     "POST accounts/{account}/invitations/": {"email": "new@example.org"},
     "POST accounts/{account}/invitations/ owner": {"email": "new@example.org", "role": "owner"},
     "POST keys/": {"name": "new", "account": "{account}"},
@@ -107,6 +126,10 @@ BODIES: dict[str, dict[str, object]] = {
     "PATCH keys/{members_key}/": {"name": "new"},
     "POST explain/": {"key": "{key}", "model": "sm"},
     "POST management-keys/": {"name": "new", "account": "{account}", "scopes": ["keys:read"]},
+    **{
+        f"POST management-keys/ {scope}": {"name": "new", "account": "{account}", "scopes": [scope]}
+        for scope in ("keys:write", "usage:read", "members:write")
+    },
 }
 FILES = {"POST imports/?account={account}": "name,key\nnew,of-another-system-01\n"}
 STATUS = {"-": 403, "0": 404, "!": 401, "?": 400}
@@ -149,6 +172,7 @@ def places(account, pro_account, issued):
     """What stands in for the names in braces."""
     member_of(account, "owner", "second owner")
     member_of(account, "member", "second member")
+    member_of(account, "admin", "second admin")
     asking = everybody(account, pro_account)
     of = {membership.user.username: membership for membership in account.memberships.select_related("user")}
     members_key = asking["member"].post("/api/v1/keys/", {"name": "mine"}, content_type="application/json").json()["id"]
@@ -161,6 +185,9 @@ def places(account, pro_account, issued):
         "members_key": members_key,
         "member": of["second member"].public_id,
         "an_owner": of["second owner"].public_id,
+        "an_admin": of["second admin"].public_id,
+        "to_an_admin": invite(account, email="boss@example.org", role="admin", actor=ACTOR).public_id,
+        "stronger_key": make_management_key(account, name="s", scopes=["members:write"], actor=ACTOR)[0].public_id,
         "invitation": invite(account, email="guest@example.org", role="member", actor=ACTOR).public_id,
         "management_key": make_management_key(account, name="m", scopes=["keys:read"], actor=ACTOR)[0].public_id,
     }
@@ -230,7 +257,19 @@ def test_no_address_or_method_is_missing_from_the_table():
     for method, path in documented:
         concrete = path.format(
             **dict.fromkeys(
-                ("key", "members_key", "member", "an_owner", "invitation", "management_key", "import_"), "0" * 16
+                (
+                    "key",
+                    "members_key",
+                    "member",
+                    "an_owner",
+                    "an_admin",
+                    "invitation",
+                    "to_an_admin",
+                    "management_key",
+                    "stronger_key",
+                    "import_",
+                ),
+                "0" * 16,
             ),
             account="0" * 8,
             external="x",

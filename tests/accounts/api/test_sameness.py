@@ -15,7 +15,21 @@ from tests.conftest import ACTOR
 
 MISSING = {
     "account": "0" * 8,
-    **dict.fromkeys(("key", "members_key", "member", "an_owner", "invitation", "management_key", "import_"), "0" * 16),
+    **dict.fromkeys(
+        (
+            "key",
+            "members_key",
+            "member",
+            "an_owner",
+            "an_admin",
+            "invitation",
+            "to_an_admin",
+            "management_key",
+            "stronger_key",
+            "import_",
+        ),
+        "0" * 16,
+    ),
 }
 OBJECTS = [row for row in rows() if "{" in row.path and "external" not in row.path and row.expected["stranger"] == "0"]
 
@@ -29,6 +43,9 @@ def places(account, issued, pro_account):
         "members_key": issued.key.public_id,
         "member": account.memberships.get().public_id,
         "an_owner": account.memberships.get().public_id,
+        "an_admin": account.memberships.get().public_id,
+        "to_an_admin": invite(account, email="b@example.org", role="admin", actor=ACTOR).public_id,
+        "stronger_key": make_management_key(account, name="s", scopes=["members:write"], actor=ACTOR)[0].public_id,
         "invitation": invite(account, email="a@example.org", role="member", actor=ACTOR).public_id,
         "management_key": make_management_key(account, name="m", scopes=["keys:read"], actor=ACTOR)[0].public_id,
         "import_": imported(account),

@@ -1,0 +1,12 @@
+"""The peppers that digests are made with, as the settings name them."""
+
+from __future__ import annotations
+
+from django.conf import settings
+
+from accounts import keys
+
+
+def peppers() -> list[keys.Pepper]:
+    """The current pepper first, then the old one if it still stands beside it."""
+    return [keys.Pepper.of(text) for text in (settings.KEY_PEPPER, settings.KEY_PEPPER_OLD) if text]

@@ -1,0 +1,351 @@
+"""Every service writes exactly one row of the audit log: who, from where, what, to what, of which account."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import pytest
+
+import accounts
+from accounts import credentials, imports, invitations, members, provisioning, services
+from accounts.acts import Actor
+from accounts.closing import close_and_erase
+from accounts.import_jobs import receive
+from accounts.models import Account, ApiKey, AuditEvent, User
+from accounts.provisioning import Wanted
+from accounts.publish import models_base
+from quotas.models import Plan, ServedModel
+from tests.conftest import ACTOR as TESTS
+
+OLGA = Actor("olga", "192.0.2.7")
+
+
+class World:
+    """What an act is done to: an account with a key, people, credentials and an invitation."""
+
+    def __init__(self, account: Account, key: ApiKey) -> None:
+        self.account, self.key = account, key
+        self.pro = Plan.objects.get(name="pro")
+        self.user = User.objects.create_user("mara", email="mara@example.org")
+        self.somebody = User.objects.create_user("nina")
+        services.set_role(account, self.somebody, "viewer", actor=TESTS)
+        self.member = account.memberships.get()
+        self.management_key = credentials.make_management_key(account, name="m", scopes=["keys:read"], actor=TESTS)[0]
+        self.token = credentials.make_operator_token(name="o", scopes=["keys:write"], actor=TESTS)[0]
+        self.invitation = invitations.invite(account, email="guest@example.org", role="member", actor=TESTS)
+        services.rotate_key(key, grace=timedelta(days=1), actor=TESTS)
+        provisioning.put_account("cus_1", Wanted(), actor=TESTS)
+
+
+class Row(NamedTuple):
+    """A service: how it is called, the act that is written down, of what and in which account. What the service
+    returned is handed on as `made`."""
+
+    call: Callable[[World], Any]
+    act: str
+    subject: Callable[[World, Any], str]
+    account: Callable[[World, Any], str]
+
+
+def of_account(world: World, made: Any) -> str:
+    return str(world.account.public_id)
+
+
+def of_none(world: World, made: Any) -> str:
+    return ""
+
+
+def of_key(world: World, made: Any) -> str:
+    return world.key.public_id
+
+
+def of_invitation(world: World, made: Any) -> str:
+    return world.invitation.public_id
+
+
+def made_first(world: World, made: Any) -> str:
+    return str(made[0].public_id)
+
+
+def change_title() -> list[str]:
+    models_base(ServedModel).filter(slug="sm").update(title="new")
+    return ["model sm: title"]
+
+
+LINES = ["name,key\n", "old,of-another-system-00\n"]
+
+SERVICES: dict[str, Row] = {
+    "services.create_account": Row(
+        lambda w: services.create_account("new", w.pro, actor=OLGA),
+        "account.create",
+        made_first,
+        made_first,
+    ),
+    "services.move_account": Row(
+        lambda w: services.move_account(w.account, w.pro, actor=OLGA),
+        "account.move",
+        of_account,
+        of_account,
+    ),
+    "services.suspend_account": Row(
+        lambda w: services.suspend_account(w.account, actor=OLGA),
+        "account.suspend",
+        of_account,
+        of_account,
+    ),
+    "services.resume_account": Row(
+        lambda w: services.resume_account(w.account, actor=OLGA),
+        "account.resume",
+        of_account,
+        of_account,
+    ),
+    "services.close_account": Row(
+        lambda w: services.close_account(w.account, actor=OLGA),
+        "account.close",
+        of_account,
+        of_account,
+    ),
+    "services.reopen_account": Row(
+        lambda w: services.reopen_account(w.account, actor=OLGA),
+        "account.reopen",
+        of_account,
+        of_account,
+    ),
+    "services.call_account_by": Row(
+        lambda w: services.call_account_by(w.account, "cus_9", actor=OLGA),
+        "account.external_id",
+        of_account,
+        of_account,
+    ),
+    "services.cap_keys": Row(
+        lambda w: services.cap_keys(w.account, 7, actor=OLGA),
+        "account.cap_keys",
+        of_account,
+        of_account,
+    ),
+    "services.rename_account": Row(
+        lambda w: services.rename_account(w.account, "other", actor=OLGA),
+        "account.rename",
+        of_account,
+        of_account,
+    ),
+    "services.override_limit": Row(
+        lambda w: services.override_limit(w.account, "month", 7, actor=OLGA),
+        "account.override",
+        of_account,
+        of_account,
+    ),
+    "services.set_role": Row(
+        lambda w: services.set_role(w.account, w.user, "member", actor=OLGA),
+        "account.member",
+        of_account,
+        of_account,
+    ),
+    "services.create_first_operator": Row(
+        lambda w: services.create_first_operator(
+            username="olga", email="o@example.org", password="x", address="192.0.2.7"
+        ),
+        "user.first_operator",
+        lambda w, made: "olga",
+        of_none,
+    ),
+    "services.issue_key": Row(
+        lambda w: services.issue_key(w.account, name="k", actor=OLGA),
+        "key.issue",
+        lambda w, made: made.key.public_id,
+        of_account,
+    ),
+    "services.change_key": Row(
+        lambda w: services.change_key(w.key, name="k", actor=OLGA),
+        "key.change",
+        of_key,
+        of_account,
+    ),
+    "services.rotate_key": Row(
+        lambda w: services.rotate_key(w.key, grace=timedelta(0), actor=OLGA),
+        "key.rotate",
+        of_key,
+        of_account,
+    ),
+    "services.end_rotation": Row(
+        lambda w: services.end_rotation(w.key, actor=OLGA),
+        "key.end_rotation",
+        of_key,
+        of_account,
+    ),
+    "services.revoke_key": Row(
+        lambda w: services.revoke_key(w.key, actor=OLGA),
+        "key.revoke",
+        of_key,
+        of_account,
+    ),
+    "services.change_catalogue": Row(
+        lambda w: services.change_catalogue(change_title, actor=OLGA),
+        "catalogue.change",
+        lambda w, made: "catalogue",
+        of_none,
+    ),
+    "services.import_key": Row(
+        lambda w: services.import_key(w.account, name="k", digest_of_text=b"x" * 32, start="x", actor=OLGA),
+        "key.import",
+        lambda w, made: made.key.public_id,
+        of_account,
+    ),
+    "members.change_member": Row(
+        lambda w: members.change_member(w.member, "admin", actor=OLGA),
+        "account.member",
+        of_account,
+        of_account,
+    ),
+    "members.put_member": Row(
+        lambda w: members.put_member(w.account, w.user, "owner", actor=OLGA),
+        "account.member",
+        of_account,
+        of_account,
+    ),
+    "credentials.make_management_key": Row(
+        lambda w: credentials.make_management_key(w.account, name="m", scopes=["keys:read"], actor=OLGA),
+        "management_key.issue",
+        made_first,
+        of_account,
+    ),
+    "credentials.make_operator_token": Row(
+        lambda w: credentials.make_operator_token(name="o", scopes=["keys:write"], actor=OLGA),
+        "operator_token.issue",
+        made_first,
+        of_none,
+    ),
+    "credentials.revoke_credential": Row(
+        lambda w: credentials.revoke_credential(w.management_key, actor=OLGA),
+        "management_key.revoke",
+        lambda w, made: w.management_key.public_id,
+        of_account,
+    ),
+    "credentials.revoke_credential (a token)": Row(
+        lambda w: credentials.revoke_credential(w.token, actor=OLGA),
+        "operator_token.revoke",
+        lambda w, made: w.token.public_id,
+        of_none,
+    ),
+    "invitations.invite": Row(
+        lambda w: invitations.invite(w.account, email="new@example.org", role="member", actor=OLGA),
+        "invitation.create",
+        lambda w, made: made.public_id,
+        of_account,
+    ),
+    "invitations.resend": Row(
+        lambda w: invitations.resend(w.invitation, actor=OLGA),
+        "invitation.resend",
+        of_invitation,
+        of_account,
+    ),
+    "invitations.withdraw": Row(
+        lambda w: invitations.withdraw(w.invitation, actor=OLGA),
+        "invitation.withdraw",
+        of_invitation,
+        of_account,
+    ),
+    "invitations.accept": Row(
+        lambda w: invitations.accept(w.invitation, w.somebody, actor=OLGA),
+        "invitation.accept",
+        of_invitation,
+        of_account,
+    ),
+    "closing.close_and_erase": Row(
+        lambda w: close_and_erase(w.account, actor=OLGA),
+        "account.close",
+        of_account,
+        of_account,
+    ),
+    "provisioning.put_account": Row(
+        lambda w: provisioning.put_account("cus_2", Wanted(), actor=OLGA),
+        "account.create",
+        made_first,
+        made_first,
+    ),
+    "provisioning.put_account (again)": Row(
+        lambda w: provisioning.put_account("cus_1", Wanted(plan="pro"), actor=OLGA),
+        "account.set",
+        made_first,
+        made_first,
+    ),
+    "provisioning.set_account": Row(
+        lambda w: provisioning.set_account(w.account, Wanted(status="suspended"), actor=OLGA),
+        "account.set",
+        of_account,
+        of_account,
+    ),
+    "imports.import_lines": Row(
+        lambda w: imports.import_lines(list(imports.read_lines(LINES)), actor=OLGA, account=w.account),  # type: ignore[arg-type]
+        "key.import",
+        lambda w, made: made[0][0].key,
+        of_account,
+    ),
+    "import_jobs.receive": Row(
+        lambda w: receive(LINES, actor=OLGA, account=w.account, dry_run=False),
+        "import.receive",
+        lambda w, made: made.public_id,
+        of_account,
+    ),
+}
+
+# They act through one that is in the table, or write down what somebody else has done.
+OTHERS = {
+    "acts.record_act",
+    "services.change_account",
+    "outgrown.settle",
+    "authority.check_role",
+    "authority.check_scopes",
+    "authority.authority_of",
+}
+
+
+def is_told_who(parameters: Mapping[str, inspect.Parameter]) -> bool:
+    """By an actor, or for want of one (the first operator is nobody yet) by a name and an address."""
+    return "actor" in parameters or {"username", "address"} <= set(parameters)
+
+
+def services_of_the_code() -> set[str]:
+    """Every public function of ours that is told who does it."""
+    found = set()
+    for module in pkgutil.iter_modules(accounts.__path__):
+        if module.ispkg or module.name.startswith("admin"):
+            continue
+        loaded = importlib.import_module(f"accounts.{module.name}")
+        for name, function in inspect.getmembers(loaded, inspect.isfunction):
+            is_ours = function.__module__ == loaded.__name__ and not name.startswith("_")
+            if is_ours and is_told_who(inspect.signature(function).parameters):
+                found.add(f"{module.name}.{name}")
+    return found
+
+
+def test_the_table_has_every_service():
+    assert services_of_the_code() - OTHERS == {name.partition(" ")[0] for name in SERVICES}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_writes_exactly_one_row_that_says_who_from_where_what_and_of_whom(account, issued, name):
+    row, world = SERVICES[name], World(account, issued.key)
+    if name == "services.resume_account":
+        services.suspend_account(account, actor=TESTS)
+    if name == "services.reopen_account":
+        services.close_account(account, actor=TESTS)
+    before = list(AuditEvent.objects.values_list("pk", flat=True))
+    made = row.call(world)
+    (event,) = AuditEvent.objects.exclude(pk__in=before)
+    assert (event.actor, event.address, event.act) == ("olga", "192.0.2.7", row.act)
+    assert (event.subject, event.account) == (row.subject(world, made), row.account(world, made))
+
+
+@pytest.mark.parametrize("name", ["closing.close_and_erase", "services.revoke_key", "credentials.revoke_credential"])
+def test_doing_it_twice_is_written_down_once(account, issued, name):
+    row, world = SERVICES[name], World(account, issued.key)
+    row.call(world)
+    count = AuditEvent.objects.count()
+    row.call(world)
+    assert AuditEvent.objects.count() == count
