@@ -10,13 +10,14 @@ from django.db import OperationalError, connection
 from accounts.models import AuditEvent
 
 MOST_BYTES = 4096  # of what a row says of before, and of after
+_WHOSE = {"user"}  # of a member's row, whose subject is the account
 _CUT = "… left out: too long"
 
 
 def changes(before: Any, after: Any) -> tuple[Any, Any]:
     """The two states without what is the same in both, each cut to a bounded size."""
     if isinstance(before, dict) and isinstance(after, dict):
-        same = {name for name in before.keys() & after.keys() if before[name] == after[name]}
+        same = {name for name in before.keys() & after.keys() if before[name] == after[name]} - _WHOSE
         before, after = ({name: one[name] for name in one if name not in same} for one in (before, after))
     return bounded(before), bounded(after)
 
