@@ -52,7 +52,7 @@ WEBSOCKET_KEYS = env.flag("AUTHSVC_WEBSOCKET_KEYS", default=False)  # keys in Se
 IMPORTED_KEYS = env.flag("AUTHSVC_IMPORTED_KEYS", default=False)
 CACHE_BYTES = env.count("AUTHSVC_CACHE_MB", 64, least=1, most=1_000_000) * 1024 * 1024  # facts of one process
 TRUSTED_PROXIES = env.networks("AUTHSVC_TRUSTED_PROXIES", "")  # whose X-Forwarded-For and -Proto the console reads
-AUDIT_KEEP_DAYS = env.number("AUTHSVC_AUDIT_KEEP", 0, most=36_500)  # 0: for ever
+AUDIT_KEEP_DAYS = env.count("AUTHSVC_AUDIT_KEEP", 0, least=0, most=36_500)  # 0: for ever
 CATALOGUE = BASE_DIR / env.text("AUTHSVC_CATALOGUE", "deploy/catalogue.toml")  # what set_up applies
 MANAGE = env.text("AUTHSVC_MANAGE", "manage.py")  # how manage.py is called here, for the hints that people copy
 DRAIN_SECONDS = env.number("AUTHSVC_DRAIN", 5, most=300)  # here to be checked; deploy/gunicorn.conf.py uses it
