@@ -7,6 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from accounts.audit import changes
 from accounts.models import Account, AuditEvent, ManagementKey, OperatorToken, User
 
 
@@ -45,6 +46,7 @@ def record_act(
     actor: Actor, act: str, subject: str, *, account: Account | None = None, before: Any = None, after: Any = None
 ) -> None:
     """Write down what was done. Services of keys and accounts do so in the transaction that tells the gate."""
+    before, after = changes(before, after)
     AuditEvent.objects.create(
         actor=actor.name, address=actor.address, act=act, subject=subject,
         account=account.public_id if account else "", before=before, after=after,

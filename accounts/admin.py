@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -26,6 +28,7 @@ from accounts.admin_acts import (
     plainly,
 )
 from accounts.admin_people import tell
+from accounts.audit import table_bytes
 from accounts.members import put_member
 from accounts.models import (
     Account,
@@ -263,6 +266,12 @@ class AuditEventAdmin(ReadOnlyAdmin):
     search_fields = ("actor", "act", "=account", "=subject", "=address")
     date_hierarchy = "at"
     show_full_result_count = False
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        size, days = table_bytes(), settings.AUDIT_KEEP_DAYS
+        words = "Its size is not known" if size is None else f"The table takes up {filesizeformat(size)}"
+        kept = f"rows are kept for {days:g} days" if days else "rows are kept for ever (AUTHSVC_AUDIT_KEEP)"
+        return super().changelist_view(request, {"subtitle": f"{words}; {kept}.", **(extra_context or {})})
 
 
 @admin.register(Invitation)

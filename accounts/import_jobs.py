@@ -39,10 +39,8 @@ from accounts.services import Actor, record_act
 log = logging.getLogger(__name__)
 
 State = ImportJob.State
-KEPT = timedelta(days=30)  # reports
 MOST_FOREIGN = 100  # lines that an account's imports are refused in a day because another account has the key
 FOREIGN_KEPT = timedelta(days=1)
-GIVEN_UP = timedelta(hours=1)  # uploads that never ended
 
 
 def receive(
@@ -183,10 +181,3 @@ def _import(job: ImportJob, lines: list[Line], actor: Actor, spent: int = 0) -> 
             return outcomes
         log.exception("line %d of the import %s failed", lines[0].number, job.public_id)
         return [Outcome(lines[0].number, REFUSED, why="It could not be imported; the worker's log says why.")]
-
-
-def sweep_imports() -> None:
-    """Forget reports of long ago, and uploads that never ended."""
-    now = timezone.now()
-    ImportJob.objects.filter(state=State.DONE, finished_at__lt=now - KEPT).delete()
-    ImportJob.objects.filter(state=State.RECEIVING, created_at__lt=now - GIVEN_UP).delete()

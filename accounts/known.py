@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from accounts.cache import Cache
 from accounts.facts import AccountFacts, KeyFacts
 from quotas.buckets import Versions, Wanted
 from quotas.facts import CatalogueFacts, ModelFacts
 from quotas.limits import Limit
 from quotas.terms import limits_in_force
+
+# Bytes that each part takes up, as tracemalloc counts them on CPython 3.11, rounded up (tests/accounts/test_cache.py).
+_OF_A_KEY, _OF_A_SECRET, _OF_A_NETWORK, _OF_ITS_LIMIT = 1700, 250, 510, 420
+_OF_A_LIMIT, _OF_AN_OVERRIDE, _OF_A_MODEL, _OF_A_METHOD = 140, 180, 110, 60
+_OF_TERMS, _OF_A_LIMIT_THERE, _OF_COUNTING = 1350, 290, 1000
 
 NO_MODEL = ModelFacts("-", "/", 1, False)  # what refusals are counted under when there is no such model
 
@@ -35,10 +41,13 @@ class Terms:
 class KnownKey:
     """Frozen facts; a change of any part makes a new KnownKey."""
 
-    __slots__ = ("_counting", "_fits", "_limits", "_terms", "account", "catalogue", "confirmed", "key", "versions")
+    __slots__ = (
+        "_counting", "_fits", "_limits", "_terms", "account", "cache", "catalogue", "confirmed", "key", "versions",
+    )  # fmt: skip
 
     def __init__(self, key: KeyFacts, account: AccountFacts, catalogue: CatalogueFacts) -> None:
         self.key, self.account, self.catalogue = key, account, catalogue
+        self.cache: Cache[str, KnownKey] | None = None  # which is told what is made for a model
         self.versions = Versions(catalogue.version, account.version, key.version)
         self.confirmed = 0.0  # monotonic seconds: when Redis last said that these versions are in force
         is_over = key.is_over or account.state == "closed"  # nothing is taken, and no counter is kept
@@ -49,6 +58,24 @@ class KnownKey:
         self._terms: dict[tuple[str, int], Terms] = {}
         self._fits: dict[str, bool] = {}
         self._counting: dict[str, Wanted] = {}
+
+    def size(self) -> int:
+        """About how many bytes it takes up before it is asked about any model. The catalogue is everybody's."""
+        key = self.key
+        return (
+            _OF_A_KEY
+            + _OF_A_SECRET * len(key.secrets)
+            + _OF_A_NETWORK * len(key.networks)
+            + _OF_ITS_LIMIT * len(key.limits)
+            + _OF_A_LIMIT * len(self._limits)
+            + _OF_AN_OVERRIDE * len(self.account.overrides)
+            + _OF_A_MODEL * len(key.models or ())
+            + _OF_A_METHOD * len(key.methods)
+        )
+
+    def _grew(self, more: int) -> None:
+        if self.cache is not None:
+            self.cache.grow(self.key.public_id, self, more)
 
     def may_use(self, model: ModelFacts) -> bool:
         """Whether the account's plan includes the model and the key is not narrowed away from it."""
@@ -69,6 +96,7 @@ class KnownKey:
         if terms is None:
             limits = tuple(limit for limit in self._limits if limit.applies_to(model.slug))
             terms = self._terms[model.slug, secret] = Terms(self, model, limits, secret)
+            self._grew(_OF_TERMS + _OF_A_LIMIT_THERE * len(limits))
         return terms
 
     def counting(self, model: ModelFacts) -> Wanted:
@@ -76,4 +104,5 @@ class KnownKey:
         wanted = self._counting.get(model.slug)
         if wanted is None:
             wanted = self._counting[model.slug] = Wanted(self.key.public_id, model.slug, 0, (), self.versions)
+            self._grew(_OF_COUNTING)
         return wanted

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,6 +17,7 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections
 
 from accounts import snapshot
+from accounts.cache import Cache
 from accounts.facts import AccountFacts, KeyFacts, SecretFacts, account_from_json, key_from_json
 from accounts.keys import Pepper, PresentedKey, digest_imported
 from accounts.known import KnownKey
@@ -34,6 +34,8 @@ DATABASE_THREADS = 4
 DATABASE_SECONDS = 0.200
 MOST_WAITING = 64
 UNKNOWN_SECONDS = 60
+_SHARE_OF_IMPORTED = 8  # an eighth of the cache leads from imported strings to their keys
+_OF_IMPORTED = 400  # bytes of such an entry
 
 _LUA = Path(__file__).parent / "lua"
 PUBLISH = Script(script(_LUA / "publish.lua"))
@@ -61,11 +63,13 @@ class Lookup:
         self.peppers = {pepper.id: pepper for pepper in peppers}
         link.knows(TAKE, REPAY, PUBLISH, RAISE, BURY)
         self.catalogue: CatalogueFacts | None = None
-        self._known: OrderedDict[str, KnownKey] = OrderedDict()
-        self._imported: OrderedDict[bytes, str] = OrderedDict()  # digest → public id
+        most = int(settings.CACHE_BYTES)
+        self.cache: Cache[str, KnownKey] = Cache(most - most // _SHARE_OF_IMPORTED)
+        self._known = self.cache.entries
+        self._imported: Cache[bytes, str] = Cache(most // _SHARE_OF_IMPORTED)  # digest → public id
         self.owed = Owed()
         self._redigested: set[int] = set()
-        self._most = int(settings.CACHED_KEYS)
+        self._most_redigested = most // _SHARE_OF_IMPORTED // _OF_IMPORTED
         self._running: dict[str, asyncio.Task[KnownKey | None]] = {}
         self._threads = ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="facts")
         self._in_database = 0
@@ -103,15 +107,14 @@ class Lookup:
         """The key that this string of another system was imported as. In Redis only: a stranger costs no query."""
         for pepper in self.peppers.values():
             digest = digest_imported(text, pepper)
-            public_id = self._imported.get(digest)
+            public_id = self._imported.entries.get(digest)
             if public_id is None:
                 name = names.imported(digest.hex())
                 found = await self.link.ask(names.partition(digest.hex()), pack("GET", name))
                 if found is None:
                     continue
-                public_id = self._imported[digest] = found.decode()
-                if len(self._imported) > self._most:
-                    self._imported.popitem(last=False)
+                public_id = found.decode()
+            self._imported.keep(digest, public_id, _OF_IMPORTED)  # also when it was there: it is used
             return PresentedKey(public_id, text, pepper, digest, is_imported=True)
         await self._require_life()
         return None
@@ -134,7 +137,7 @@ class Lookup:
     def _kept_new_digest(self, secret_id: int, sent: asyncio.Future[Reply]) -> None:
         if not sent.cancelled() and sent.exception() is None and isinstance(sent.result(), int):
             self._redigested.add(secret_id)  # else the next use tries again
-            if len(self._redigested) > self._most:
+            if len(self._redigested) > self._most_redigested:
                 self._redigested.clear()
 
     def close(self) -> None:
@@ -208,10 +211,9 @@ class Lookup:
 
     def _keep(self, public_id: str, key: KeyFacts, account: AccountFacts) -> KnownKey:
         assert self.catalogue is not None
-        known = self._known[public_id] = KnownKey(key, account, self.catalogue)
-        self._known.move_to_end(public_id)
-        if len(self._known) > self._most:
-            self._known.popitem(last=False)
+        known = KnownKey(key, account, self.catalogue)
+        known.cache = self.cache
+        self.cache.keep(public_id, known, known.size())
         return known
 
     def _learn(self, catalogue: CatalogueFacts) -> None:

@@ -22,14 +22,12 @@ from accounts.models import (
     Account,
     AccountOverride,
     ApiKey,
-    KeptAnswer,
     KeyLimit,
     KeySecret,
     ManagementKey,
     Membership,
     OperatorToken,
     User,
-    new_member_id,
 )
 from accounts.networks import HINT, read_networks
 from accounts.outgrown import LeftBehind, settle
@@ -43,8 +41,6 @@ from quotas.models import Catalogue, Plan, ServedModel
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 LONGEST_GRACE = timedelta(days=7)
-KEPT_FOR = timedelta(hours=24)
-_ON_A_SWEEP = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +304,7 @@ def change_key(key: ApiKey, *, actor: Actor, **changes: Any) -> Publication:
         if "expires_at" in changes:
             _lock(key.account)  # an expired key that lives again counts; before the key's lock, as everybody does
         _lock(key)
-        before, was_living = key_state(key), caps.is_living(key)
+        before, was_living, metadata = key_state(key), caps.is_living(key), key.metadata
         limits = changes.pop("limits", None)
         had_name = key.name
         _set(key, **changes)
@@ -320,7 +316,10 @@ def change_key(key: ApiKey, *, actor: Actor, **changes: Any) -> Publication:
         if limits is not None:
             _narrow(key, limits)
         publication.of_key(key)
-        _record(actor, "key.change", key.account, key.public_id, before, key_state(key))
+        after = key_state(key)
+        if key.metadata != metadata:
+            after["metadata"] = "changed"  # its values are the account's own, and may have to be forgotten
+        _record(actor, "key.change", key.account, key.public_id, before, after)
     return publication
 
 
@@ -437,21 +436,6 @@ def store_new_digests(partitions: Iterable[str]) -> int:
             count += _store_new_digest(int(secret_id), pepper, digest)
             client.hdel(names.new_digests(part), secret_id)
     return count
-
-
-def sweep_kept_answers() -> int:
-    """Forget answers to requests with an Idempotency-Key that are older than a day; their number."""
-    old = KeptAnswer.objects.filter(created_at__lt=timezone.now() - KEPT_FOR).values_list("pk", flat=True)
-    ids = list(old[:_ON_A_SWEEP])
-    return KeptAnswer.objects.filter(pk__in=ids).delete()[0] if ids else 0
-
-
-def name_members() -> int:
-    """Give public ids to memberships that the version before has made beside this one; their number."""
-    unnamed = list(Membership.objects.filter(public_id=None)[:_ON_A_SWEEP])
-    for membership in unnamed:
-        Membership.objects.filter(pk=membership.pk, public_id=None).update(public_id=new_member_id())
-    return len(unnamed)
 
 
 def _store_new_digest(secret_id: int, pepper: str, digest: str) -> bool:

@@ -10,10 +10,11 @@ from typing import Any
 from django.utils import timezone
 
 from accounts import publish
-from accounts.import_jobs import sweep_imports, work_on_imports
+from accounts.import_jobs import work_on_imports
 from accounts.models import SeenStore
 from accounts.people import fold_usernames
-from accounts.services import name_members, note_last_uses, store_new_digests, sweep_kept_answers
+from accounts.services import note_last_uses, store_new_digests
+from accounts.sweeping import sweep
 from quotas import names, store
 from quotas.days import keep_days, mend_days
 from quotas.ledger import begin_new_births, copy_usage
@@ -77,11 +78,9 @@ class Worker:
         keep_days(DAYS_SECONDS)
 
     def _sweep(self) -> None:
-        """Forget, every minute, what is kept for a day; and mend what the version before leaves out."""
+        """Delete, every minute, what is over; and mend what the version before leaves out."""
         if monotonic() - self._swept_at >= EVERY_SECONDS:
-            sweep_kept_answers()
-            sweep_imports()
-            name_members()
+            sweep()
             fold_usernames()
             self._swept_at = monotonic()
 

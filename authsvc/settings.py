@@ -50,8 +50,9 @@ LEASE_SECONDS = env.number("AUTHSVC_LEASE", 10, least=1, most=3600)
 LOG_DECISIONS = env.choice("AUTHSVC_LOG_DECISIONS", "refused", "all")
 WEBSOCKET_KEYS = env.flag("AUTHSVC_WEBSOCKET_KEYS", default=False)  # keys in Sec-WebSocket-Protocol
 IMPORTED_KEYS = env.flag("AUTHSVC_IMPORTED_KEYS", default=False)
-CACHED_KEYS = env.count("AUTHSVC_CACHED_KEYS", 20_000, least=16, most=10_000_000)  # facts held by one process
+CACHE_BYTES = env.count("AUTHSVC_CACHE_MB", 64, least=1, most=1_000_000) * 1024 * 1024  # facts of one process
 TRUSTED_PROXIES = env.networks("AUTHSVC_TRUSTED_PROXIES", "")  # whose X-Forwarded-For and -Proto the console reads
+AUDIT_KEEP_DAYS = env.count("AUTHSVC_AUDIT_KEEP", 0, least=0, most=36_500)  # 0: for ever
 CATALOGUE = BASE_DIR / env.text("AUTHSVC_CATALOGUE", "deploy/catalogue.toml")  # what set_up applies
 MANAGE = env.text("AUTHSVC_MANAGE", "manage.py")  # how manage.py is called here, for the hints that people copy
 DRAIN_SECONDS = env.number("AUTHSVC_DRAIN", 5, most=300)  # here to be checked; deploy/gunicorn.conf.py uses it

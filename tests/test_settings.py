@@ -53,7 +53,8 @@ TAKEN: dict[str, set[str]] = {
     "AUTHSVC_LEASE": {"a fraction"},
     "AUTHSVC_LOG_DECISIONS": set(),
     "AUTHSVC_IMPORTED_KEYS": set(),
-    "AUTHSVC_CACHED_KEYS": set(),
+    "AUTHSVC_CACHE_MB": set(),
+    "AUTHSVC_AUDIT_KEEP": set(),
     "AUTHSVC_TRUSTED_PROXIES": {"a separator"},
     "AUTHSVC_CATALOGUE": set(BAD) - NEVER,  # set_up says what is wrong with the file
     "AUTHSVC_MANAGE": set(BAD) - NEVER,

@@ -16,6 +16,7 @@ from accounts.imports import Line, Outcome, Unreadable, import_lines, read_lines
 from accounts.models import Account, ApiKey, AuditEvent, ImportJob, ImportLine, KeySecret, OutboxRow
 from accounts.publish import models_base
 from accounts.services import create_account
+from accounts.sweeping import sweep_imports
 from tests.conftest import ACTOR
 from tests.gate.conftest import ask  # noqa: F401
 
@@ -313,10 +314,10 @@ def test_a_pepper_that_went_away_meanwhile_is_told(account, settings):
 def test_old_reports_and_uploads_that_never_ended_are_forgotten(account):
     job = job_of(file_of(f"acme,one,{key_number(1)}"))
     import_jobs.work_on_imports(60)
-    import_jobs.sweep_imports()
+    sweep_imports()
     assert ImportJob.objects.count() == 1
     ImportJob.objects.filter(pk=job.pk).update(finished_at="2020-01-01T00:00:00Z")
     ImportJob.objects.create(public_id="x" * 16, actor="a", is_dry_run=False)
     ImportJob.objects.filter(public_id="x" * 16).update(created_at="2020-01-01T00:00:00Z")
-    import_jobs.sweep_imports()
+    sweep_imports()
     assert ImportJob.objects.count() == 0

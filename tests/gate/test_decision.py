@@ -126,7 +126,7 @@ def test_the_mark_of_an_unknown_key_ends_within_a_minute(ask, account, redis_db)
 def test_unknown_keys_evict_no_good_facts(ask, issued, costs, settings):
     from accounts.keys import new_account_id, new_key, new_key_id
 
-    settings.CACHED_KEYS = 2
+    settings.CACHE_BYTES = 6000  # of a key and a half
     ask(issued.text)
     for _ in range(5):
         ask(new_key(new_key_id(new_account_id()), "ask", services.peppers()[0]).text)
@@ -138,14 +138,34 @@ def test_unknown_keys_evict_no_good_facts(ask, issued, costs, settings):
 def test_the_facts_of_a_process_are_bounded(ask, pro_account, on_a_loop, settings):
     from authsvc.gate.app import gate
 
-    settings.CACHED_KEYS = 3
-    for number in range(6):
-        assert ask(services.issue_key(pro_account, name=str(number), actor=ACTOR).text).status == 200
+    settings.CACHE_BYTES = 16_000
+    keys = [services.issue_key(pro_account, name=str(number), actor=ACTOR) for number in range(8)]
+    for issued in keys:
+        assert ask(issued.text).status == 200
 
-    async def known() -> int:
-        return len(gate().lookup._known)
+    async def known() -> tuple[list[str], int]:
+        cache = gate().lookup.cache
+        return list(cache.entries), cache.bytes
 
-    assert on_a_loop(known()) == 3
+    names_of_known, size = on_a_loop(known())
+    assert 2 <= len(names_of_known) <= 6 and size <= 14_000
+    assert names_of_known == [issued.key.public_id for issued in keys][-len(names_of_known) :]
+
+
+def test_a_key_that_calls_many_models_takes_up_more_of_the_cache(ask, catalogue, pro_account, on_a_loop):
+    from authsvc.gate.app import gate
+
+    catalogue(CATALOGUE + "".join(f"    [models.m{number}]\n" for number in range(20)))
+    text = services.issue_key(pro_account, name="k", actor=ACTOR).text
+    ask(text)
+
+    async def size() -> int:
+        return gate().lookup.cache.bytes
+
+    before = on_a_loop(size())
+    for number in range(20):
+        assert ask(text, query=f"model=m{number}", x_forwarded_uri=f"/m{number}/x").status == 200
+    assert on_a_loop(size()) >= before + 20 * 1350
 
 
 CHANGES = {

@@ -16,7 +16,8 @@ from accounts.api.keys import shown
 from accounts.credentials import make_management_key
 from accounts.models import ApiKey, KeptAnswer, OutboxRow
 from accounts.publish import models_base
-from accounts.services import issue_key, sweep_kept_answers
+from accounts.services import issue_key
+from accounts.sweeping import sweep_kept_answers
 from tests.conftest import ACTOR
 
 KEYS = "/api/v1/keys/"

@@ -1,0 +1,121 @@
+"""What leaves by itself, what stays, and that it goes in small batches."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.sessions.models import Session
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from accounts import audit, services, sweeping
+from accounts.invitations import invite
+from accounts.models import AuditEvent, ImportJob, ImportLine, Invitation, User
+from accounts.publish import models_base
+from tests.conftest import ACTOR
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NOW = timezone.now
+
+
+def test_audit_rows_are_kept_for_ever_unless_the_setting_says_for_how_long(account, settings):
+    models_base(AuditEvent).update(at=NOW() - timedelta(days=4000))
+    sweeping.sweep()
+    assert (kept := AuditEvent.objects.count())
+    settings.AUDIT_KEEP_DAYS = 4001
+    sweeping.sweep()
+    assert AuditEvent.objects.count() == kept
+    settings.AUDIT_KEEP_DAYS = 3999
+    services.suspend_account(account, actor=ACTOR)
+    sweeping.sweep()
+    assert [event.act for event in AuditEvent.objects.all()] == ["account.suspend"]
+
+
+def test_the_admins_own_log_goes_with_it(account, settings):
+    settings.AUDIT_KEEP_DAYS = 10
+    user = User.objects.create_user("root")
+    for days in (9, 11):
+        entry = LogEntry.objects.create(user=user, action_flag=1, object_repr="x")
+        LogEntry.objects.filter(pk=entry.pk).update(action_time=NOW() - timedelta(days=days))
+    sweeping.sweep()
+    assert LogEntry.objects.count() == 1
+
+
+def test_sessions_that_have_expired_go(db):
+    for key, hours in (("old", -1), ("new", 1)):
+        Session.objects.create(session_key=key, session_data="x", expire_date=NOW() + timedelta(hours=hours))
+    assert sweeping.sweep_sessions() == 1
+    assert Session.objects.get().session_key == "new"
+
+
+def test_invitations_that_were_over_long_ago_go_and_open_ones_stay(account):
+    open_one, old, withdrawn, lately = (
+        invite(account, email=f"{name}@example.org", role="member", actor=ACTOR) for name in ("a", "b", "c", "d")
+    )
+    long_ago = NOW() - timedelta(days=91)
+    Invitation.objects.filter(pk=old.pk).update(expires_at=long_ago)
+    Invitation.objects.filter(pk=withdrawn.pk).update(withdrawn_at=long_ago)
+    Invitation.objects.filter(pk=lately.pk).update(withdrawn_at=NOW())
+    assert sweeping.sweep_invitations() == 2
+    assert set(Invitation.objects.all()) == {open_one, lately}
+
+
+def test_a_report_goes_line_by_line_before_its_import(account, monkeypatch):
+    monkeypatch.setattr(sweeping, "BATCH", 2)
+    monkeypatch.setattr(sweeping, "MOST_BATCHES", 2)
+    job = ImportJob.objects.create(public_id="x" * 16, actor="a", is_dry_run=False, state="done")
+    ImportJob.objects.update(finished_at=NOW() - timedelta(days=31))
+    ImportLine.objects.bulk_create(ImportLine(job=job, number=number) for number in range(5))
+    assert sweeping.sweep_imports() == 4
+    assert (ImportJob.objects.count(), ImportLine.objects.count()) == (1, 1)
+    assert sweeping.sweep_imports() == 2
+    assert not ImportJob.objects.exists()
+
+
+def test_each_batch_is_bounded_and_a_transaction_of_its_own(db, monkeypatch):
+    monkeypatch.setattr(sweeping, "BATCH", 3)
+    old = NOW() - timedelta(hours=1)
+    Session.objects.bulk_create(Session(session_key=str(one), session_data="x", expire_date=old) for one in range(7))
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        assert sweeping.sweep_sessions() == 7
+    deletes = [query["sql"] for query in queries if query["sql"].startswith("DELETE")]
+    assert len(deletes) == 3
+
+
+# What a row of the log says
+
+
+def test_a_row_holds_what_changed_and_nothing_else(issued):
+    services.change_key(issued.key, name="other", methods=["GET"], actor=ACTOR)
+    event = AuditEvent.objects.latest("id")
+    assert event.before == {"name": "first", "methods": []}
+    assert event.after == {"name": "other", "methods": ["GET"]}
+
+
+def test_metadata_is_said_to_have_changed_and_not_repeated(issued):
+    services.change_key(issued.key, metadata={"note": "x" * 8000}, actor=ACTOR)
+    event = AuditEvent.objects.latest("id")
+    assert (event.before, event.after) == ({}, {"metadata": "changed"})
+
+
+def test_what_is_too_long_for_a_row_is_left_out_the_longest_first():
+    before, after = audit.changes({"a": "x" * 5000, "b": "short"}, {"a": "y" * 3000, "b": "other"})
+    assert (before["b"], after) == ("short", {"a": "y" * 3000, "b": "other"})
+    assert len(str(before)) < 100
+
+
+@pytest.mark.parametrize(("days", "words"), [(0, "kept for ever"), (30, "kept for 30 days")])
+def test_the_page_of_the_log_says_how_large_its_table_is(account, settings, days, words):
+    settings.AUDIT_KEEP_DAYS = days
+    client = Client()
+    client.force_login(User.objects.create_superuser("root"))
+    page = client.get("/admin/accounts/auditevent/").content.decode()
+    assert words in page
+    assert audit.table_bytes() is None or "The table takes up" in page
