@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from accounts.facts import AccountFacts, KeyFacts
+from accounts.facts import AccountFacts, KeyFacts, SecretFacts
 from accounts.known import KnownKey, Terms
 from authsvc.gate.answer import answer, head, rate_limit
 from authsvc.gate.verdict import Decision, Verdict
@@ -24,7 +24,7 @@ ID = b"0" * 32
 def terms_of(*limits: Limit) -> Terms:
     plan = PlanFacts("free", frozenset({"sm"}), limits)
     catalogue = CatalogueFacts(1, {"sm": MODEL}, {"free": plan}, False, {"/sm": (MODEL,)})
-    key = KeyFacts("A" * 16, 1, (), None, (), frozenset(), (), None, False)
+    key = KeyFacts("A" * 16, 1, (SecretFacts(1, b"", "", None),), None, (), frozenset(), (), None, False)
     return KnownKey(key, AccountFacts("A" * 8, 1, "active", "free", 0, {}), catalogue).terms(MODEL, 1)
 
 
