@@ -53,6 +53,7 @@ TAKEN: dict[str, set[str]] = {
     "AUTHSVC_LEASE": {"a fraction"},
     "AUTHSVC_LOG_DECISIONS": set(),
     "AUTHSVC_IMPORTED_KEYS": set(),
+    "AUTHSVC_WEBSOCKET_KEYS": set(),
     "AUTHSVC_CACHE_MB": set(),
     "AUTHSVC_AUDIT_KEEP": set(),
     "AUTHSVC_TRUSTED_PROXIES": {"a separator"},
