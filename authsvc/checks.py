@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from authsvc.env import BadSetting
 from quotas import store
+from quotas.address import BadAddress, read_address
 
 
 def stop_if_wrong() -> None:
@@ -27,13 +28,10 @@ def stop_if_wrong() -> None:
 @register()
 def check_settings(**_: Any) -> Iterable[CheckMessage]:
     """What the types of settings.py cannot say."""
-    if not store.can_be_read(settings.REDIS_URL):
-        schemes = ", ".join(f"{scheme}://" for scheme in store.SCHEMES)
-        yield Error(
-            "REDIS_URL cannot be read.",
-            hint=f"Begin it with one of: {schemes}; then host:port/0, the port and the database being numbers.",
-            id="authsvc.E001",
-        )
+    try:
+        read_address(settings.REDIS_URL)
+    except BadAddress as error:
+        yield Error(f"REDIS_URL cannot be used: {error}", hint=_OF_REDIS_URL, id="authsvc.E001")
     if not re.fullmatch(r"[A-Za-z0-9]{2,12}", settings.KEY_PREFIX):
         yield Error(
             "AUTHSVC_KEY_PREFIX is not 2 to 12 letters and digits.", hint="Leave it out for 'ask'.", id="authsvc.E002"
@@ -110,6 +108,7 @@ def check_redis(**_: Any) -> Iterable[CheckMessage]:
         yield Error(wrong_policy(policy), hint=REMEDY, id="authsvc.E008")
 
 
+_OF_REDIS_URL = "Write redis://USER:PASSWORD@HOST:6379/0, or see docs/operations.md for TLS, Sentinel and Cluster."
 REMEDY = "Set `maxmemory-policy noeviction` in redis.conf, or at your provider; then give it memory enough."
 
 
