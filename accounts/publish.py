@@ -13,7 +13,7 @@ from django.db import Error as DatabaseError
 from django.db import transaction
 from django.db.models import F, Model
 from django.utils import timezone
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 
 from accounts import snapshot
 from accounts.lookup import BURY, PUBLISH, RAISE, publish_account, publish_catalogue, publish_key
@@ -302,8 +302,13 @@ def _wait_for_replicas() -> None:
     client = store.sync_client()
     if store.is_cluster():
         return
-    if int(client.info("replication").get("connected_slaves", 0)) > 0:
+    (info,) = store.infos(client, "replication")
+    if not int(info.get("connected_slaves") or 0):
+        return
+    try:
         client.execute_command("WAIT", 1, _WAIT_MILLISECONDS)
+    except NoPermissionError:
+        log.warning("redis has replicas, and forbids WAIT: a failover may undo this change for up to a minute")
 
 
 def partitions_in_use() -> list[str]:

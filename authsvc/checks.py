@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from authsvc.env import BadSetting
 from quotas import store
 from quotas.address import BadAddress, read_address
+from quotas.condition import memory_warning, wrong_policies
 
 
 def stop_if_wrong() -> None:
@@ -96,7 +97,7 @@ def _encoding(connection: BaseDatabaseWrapper) -> str:
 def check_redis(**_: Any) -> Iterable[CheckMessage]:
     """What only Redis itself can tell: `manage.py check --deploy`, or `--deploy --tag redis` for this alone."""
     try:
-        policies = store.wrong_policies(store.sync_client())
+        found = store.conditions()
     except (RedisError, ValueError) as error:
         yield Error(
             f"REDIS_URL: Redis does not answer there ({type(error).__name__}).",
@@ -104,12 +105,19 @@ def check_redis(**_: Any) -> Iterable[CheckMessage]:
             id="authsvc.E007",
         )
         return
-    for policy in policies:
+    for policy in wrong_policies(found):
         yield Error(wrong_policy(policy), hint=REMEDY, id="authsvc.E008")
+    if not all(one.policy for one in found):
+        yield Warning(UNKNOWN_POLICY, hint=REMEDY, id="authsvc.W004")
+    if warning := memory_warning(found):
+        yield Warning(f"REDIS_URL: {warning}", id="authsvc.W005")
 
 
 _OF_REDIS_URL = "Write redis://USER:PASSWORD@HOST:6379/0, or see docs/operations.md for TLS, Sentinel and Cluster."
 REMEDY = "Set `maxmemory-policy noeviction` in redis.conf, or at your provider; then give it memory enough."
+
+
+UNKNOWN_POLICY = "REDIS_URL: this Redis does not say what its maxmemory-policy is; it must be noeviction."
 
 
 def wrong_policy(policy: str) -> str:

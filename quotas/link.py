@@ -9,7 +9,7 @@ from typing import Any
 import hiredis
 from django.conf import settings
 
-from quotas import store
+from quotas import names, store
 from quotas.address import read_address
 from quotas.dial import sign_in, to_master
 from quotas.masters import CANNOT_ASK, Masters
@@ -72,15 +72,13 @@ class Link:
 
     async def again(self, partition: str, command: bytes, error: hiredis.ReplyError) -> Reply:
         """Send a command that Redis says it has not executed once more. Raises StoreUnavailable for any other error."""
-        word = str(error).partition(" ")[0]
-        if word not in _NOT_EXECUTED:
-            raise StoreRefused(f"redis answered {word}")
+        word = _word(error)
         if word == "NOSCRIPT":
             # All that were in flight find the script gone at once: it is loaded once, and they go the usual way.
             reply = await self._with_its_script(partition, command)
             if not isinstance(reply, hiredis.ReplyError):
                 return reply
-            word = str(reply).partition(" ")[0]
+            word = _word(reply)
         if word == "READONLY":
             self._pipe_of(partition).drop()
         return await self._alone(word, unpack(command))
@@ -113,9 +111,14 @@ class Link:
             self._client = store.async_client(self._address, self._seconds, DECISION_SECONDS)
         return self._client
 
-    def pipes(self) -> list[Pipe]:
-        """To each master: those of a cluster that nobody has asked yet included. Raises StoreUnavailable."""
-        return [self._pipe] if self._masters is None else self._masters.all()
+    def partitions(self) -> list[str]:
+        """One for each master, through which it can be asked. Raises StoreUnavailable."""
+        return [names.CATALOGUE_PARTITION] if self._masters is None else self._masters.partitions()
+
+    @property
+    def trouble(self) -> str:
+        """Why there is no connection, where that is known."""
+        return self._pipe.trouble if self._masters is None else self._masters.trouble
 
     async def close(self) -> None:
         if self._masters is not None:
@@ -127,6 +130,14 @@ class Link:
 
     def _pipe_of(self, partition: str) -> Pipe:
         return self._pipe if self._masters is None else self._masters.pipe(partition)
+
+
+def _word(error: hiredis.ReplyError) -> str:
+    """How an error begins. Raises StoreRefused unless it means "not executed"."""
+    word = str(error).partition(" ")[0]
+    if word not in _NOT_EXECUTED:
+        raise StoreRefused(f"redis answered {word}")
+    return word
 
 
 _links: dict[asyncio.AbstractEventLoop, Link] = {}
@@ -141,6 +152,11 @@ def link() -> Link:
             del _links[ended]
         found = _links[loop] = Link(str(settings.REDIS_URL))
     return found
+
+
+def open_link() -> Link | None:
+    """This event loop's link, if somebody has made it."""
+    return _links.get(asyncio.get_running_loop())
 
 
 async def close_link() -> None:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from redis.asyncio.cluster import ClusterNode
 from redis.exceptions import RedisClusterException, RedisError
 
-from quotas import store
+from quotas import names, store
 from quotas.address import Address
 from quotas.dial import sign_in, to_host
 from quotas.pipe import DECISION_SECONDS, LONGEST_PAUSE_SECONDS, TICK_SECONDS, Pipe, shut
@@ -36,7 +36,7 @@ class Masters:
         self.client = store.async_client(address, seconds, seconds / len(address.nodes))
         self._pipes: dict[str, Pipe] = {}
         self._are_known = False
-        self._trouble = ""
+        self.trouble = ""
         self._looking: asyncio.Task[None] | None = None
         self._looked_at = float("-inf")
 
@@ -45,11 +45,11 @@ class Masters:
         if self._are_known:
             return
         self.look()
-        if self._looking is not None and not self._trouble:
+        if self._looking is not None and not self.trouble:
             await asyncio.wait([self._looking], timeout=DECISION_SECONDS)
         if not self._are_known:
-            self._trouble = self._trouble or "no node of the redis cluster answered in time"
-            raise StoreUnavailable(self._trouble)
+            self.trouble = self.trouble or "no node of the redis cluster answered in time"
+            raise StoreUnavailable(self.trouble)
 
     def look(self) -> None:
         """Begin to ask who they are, if nobody has."""
@@ -59,10 +59,7 @@ class Masters:
 
     def pipe(self, partition: str) -> Pipe:
         """The pipe to the partition's master. Raises StoreUnavailable."""
-        try:
-            node = self.client.nodes_manager.get_node_from_slot(crc_hqx(partition.encode(), 0) % _SLOTS)
-        except CANNOT_ASK as error:
-            raise StoreUnavailable("no node of the redis cluster has this partition") from error
+        node = self._node(partition)
         pipe = self._pipes.get(node.name)
         if pipe is None:
             return self._open(node)
@@ -70,11 +67,25 @@ class Masters:
             self.look()  # it may have a successor: nobody else would ever ask redis-py for a new slot map
         return pipe
 
-    def all(self) -> list[Pipe]:
-        """The pipes to all masters. Raises StoreUnavailable."""
+    def partitions(self) -> list[str]:
+        """One that each of them has. Raises StoreUnavailable."""
         if not self._are_known:
-            raise StoreUnavailable(self._trouble or "the masters of the redis cluster are not known yet")
-        return [self._pipes.get(node.name) or self._open(node) for node in self.client.get_primaries()]
+            raise StoreUnavailable(self.trouble or "the masters of the redis cluster are not known yet")
+        found: dict[str, str] = {}
+        masters = len(self.client.get_primaries())
+        for partition in names.ALL_PARTITIONS:
+            found.setdefault(self._node(partition).name, partition)
+            if len(found) == masters:
+                break
+        return list(found.values())
+
+    def _node(self, partition: str) -> ClusterNode:
+        slot = crc_hqx(partition.encode(), 0) % _SLOTS
+        try:
+            node: ClusterNode = self.client.nodes_manager.get_node_from_slot(slot)
+        except CANNOT_ASK as error:
+            raise StoreUnavailable("no node of the redis cluster has this partition") from error
+        return node
 
     async def close(self) -> None:
         if self._looking is not None:
@@ -105,11 +116,11 @@ class Masters:
                     await self.client.initialize()
         except CANNOT_ASK as error:
             trouble = f"no node of the redis cluster says who its masters are ({type(error).__name__})"
-            if trouble != self._trouble:
+            if trouble != self.trouble:
                 log.error("%s", trouble)
-            self._trouble = trouble
+            self.trouble = trouble
             return self._are_known  # who has a map goes on by it, and asks again when a pipe is broken
-        self._are_known, self._trouble = True, ""
+        self._are_known, self.trouble = True, ""
         masters = {node.name for node in self.client.get_primaries()}
         for name in [name for name in self._pipes if name not in masters]:
             self._pipes.pop(name).close()

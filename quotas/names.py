@@ -53,6 +53,11 @@ def repaid(part: str, debt: str) -> str:
     return f"{{{part}}}:repaid:{debt}"
 
 
+def probe(part: str) -> str:
+    """Written by who wants to know whether Redis takes writes."""
+    return f"{{{part}}}:probe"
+
+
 def throttle(name: str, who: str) -> str:
     """How much somebody has made of a sensitive call of the API."""
     return f"authsvc:throttle:{name}:{who}"

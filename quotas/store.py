@@ -21,6 +21,7 @@ from redis.retry import Retry
 
 from quotas import keepalive
 from quotas.address import Address, read_address
+from quotas.condition import Condition, read_condition
 from quotas.keepalive import PING_SECONDS
 from quotas.sentinels import async_sentinels, sentinels
 
@@ -69,10 +70,8 @@ def minds_slots() -> bool:
     Redis. Raises RedisError."""
     if is_cluster():
         return True
-    try:
-        return bool(sync_client().info("cluster")["cluster_enabled"])
-    except (KeyError, TypeError, NoPermissionError):
-        return True  # nobody may know: one slot for each command is right everywhere, if slower
+    (info,) = infos(sync_client(), "cluster")
+    return bool(info.get("cluster_enabled", True))  # who cannot know uses one: that is right everywhere, if slower
 
 
 @cache
@@ -134,18 +133,20 @@ def send_all(commands: Iterable[Sequence[Any]]) -> list[Any]:
     return replies
 
 
-def wrong_policies(client: Any) -> list[str]:
-    """The eviction policies, other than noeviction, that its masters have. Raises RedisError.
-
-    A store that evicts would forget counters and revocations. CONFIG is forbidden at many providers, INFO is not.
-    """
-    return sorted(eviction_policies(client.info("memory")) - {"noeviction"})
+def conditions() -> list[Condition]:
+    """What each master tells of its memory. Raises RedisError; a master that may not tell is no error."""
+    return [read_condition(info) for info in infos(sync_client(), "memory")]
 
 
-def eviction_policies(info: dict[str, Any]) -> set[str]:
-    """The policy INFO tells; a cluster's client tells it node by node."""
-    nodes = [info] if "maxmemory_policy" in info else info.values()
-    return {str(node["maxmemory_policy"]) for node in nodes}
+def infos(client: Any, section: str) -> list[dict[str, Any]]:
+    """A section of INFO from each master, in an order that stays; empty where it is not allowed. Raises RedisError."""
+    try:
+        info = client.info(section, target_nodes="primaries") if is_cluster() else client.info(section)
+    except NoPermissionError:
+        client.ping()  # it is there, and that is all it may say
+        return [{}]
+    by_node = bool(info) and all(isinstance(value, dict) for value in info.values())
+    return [info[node] for node in sorted(info)] if by_node and is_cluster() else [info]
 
 
 def script(path: Path) -> str:

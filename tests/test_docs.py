@@ -175,6 +175,7 @@ def key_names() -> set[str]:
         names.imported("DIGEST"),
         names.new_digests("P"),
         names.repaid("P", "DEBT"),
+        names.probe("P"),
         names.throttle("NAME", "WHO"),
     ]
     return {re.sub(r"^\{\w\w?\}", "{P}", name) for name in made}

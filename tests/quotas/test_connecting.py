@@ -70,7 +70,7 @@ def test_pauses_between_vain_attempts_grow_and_never_exceed_a_second(on_a_loop, 
                 enough.set()
             raise OSError("nobody listens")
 
-        monkeypatch.setattr(pipe.asyncio, "sleep", note)
+        monkeypatch.setattr(asyncio, "sleep", note)
         pipe_ = Pipe(connect, [])
         pipe_.open()
         await enough.wait()
@@ -102,7 +102,7 @@ def test_after_a_readonly_answer_the_next_command_goes_through_a_new_connection(
         await link.ask("", pack("REPLICAOF", "127.0.0.1", 1))
         with pytest.raises(StoreUnavailable):
             await link.ask("", pack("SET", "a", "b"))
-        assert await answer(link.pipes()[0], pack("CLIENT", "ID")) != first
+        assert await answer(link._pipe, pack("CLIENT", "ID")) != first
         await link.close()
 
     with redis_server(tmp_path) as path:
@@ -146,7 +146,7 @@ def test_a_network_that_takes_250_ms_to_begin_is_waited_for(on_a_loop, redis_soc
     async def run(port: int) -> None:
         with proxy(port, seconds=0.25) as slow:
             link = Link(f"redis://127.0.0.1:{slow.port}")
-            assert await answer(link.pipes()[0], pack("ECHO", "there")) == b"there"
+            assert await answer(link._pipe, pack("ECHO", "there")) == b"there"
             assert slow.accepted == 1
             await link.close()
 
@@ -163,7 +163,7 @@ def test_connecting_has_a_bound_that_is_a_setting(on_a_loop, settings, tmp_path)
             link = Link(f"redis://127.0.0.1:{stuck.port}")
             link.open()
             await until(lambda: stuck.accepted >= 2)
-            assert link.pipes()[0].trouble == "no answer within 0.1 s"
+            assert link.trouble == "no answer within 0.1 s"
             await link.close()
 
     port = free_port()
@@ -241,6 +241,7 @@ def test_the_kernel_probes_a_quiet_connection(on_a_loop, never_away):
         async with Fake(echo) as server:
             pipe_ = Pipe(to_host("127.0.0.1", server.port), [])
             await pipe_.ask(pack("GET", "a"))
+            assert pipe_._connection is not None and pipe_._connection.transport is not None
             connected = pipe_._connection.transport.get_extra_info("socket")
             assert connected.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
             for option, value in keepalive.OPTIONS.items():
@@ -251,7 +252,7 @@ def test_the_kernel_probes_a_quiet_connection(on_a_loop, never_away):
 
 
 def test_a_pipe_pings_within_a_minute_of_quiet():
-    assert pipe.PING_SECONDS < 60
+    assert keepalive.PING_SECONDS < 60
 
 
 def test_a_network_that_forgets_a_quiet_connection_is_noticed_before_a_decision_needs_it(
@@ -262,10 +263,10 @@ def test_a_network_that_forgets_a_quiet_connection_is_noticed_before_a_decision_
     async def run(port: int) -> None:
         with proxy(port) as network:
             link = Link(f"redis://127.0.0.1:{network.port}")
-            first = await answer(link.pipes()[0], pack("CLIENT", "ID"))
+            first = await answer(link._pipe, pack("CLIENT", "ID"))
             network.forget()
-            await until(lambda: network.accepted >= 2 and not link.pipes()[0].is_broken)  # nobody asks meanwhile
-            assert await answer(link.pipes()[0], pack("CLIENT", "ID")) != first
+            await until(lambda: network.accepted >= 2 and not link._pipe.is_broken)  # nobody asks meanwhile
+            assert await answer(link._pipe, pack("CLIENT", "ID")) != first
             await link.close()
 
     port = free_port()
@@ -289,7 +290,7 @@ def test_a_busy_pipe_sends_no_ping_and_keeps_one_timer(on_a_loop, never_away, mo
             monkeypatch.setattr(loop, "call_later", watch)
             for _ in range(100):
                 await pipe_.ask(pack("GET", "a"))
-            assert timers == [pipe.PING_SECONDS]
+            assert timers == [keepalive.PING_SECONDS]
             monkeypatch.undo()
             await shut([pipe_])
 
@@ -301,7 +302,7 @@ def test_why_a_pipe_has_no_connection_is_known(on_a_loop, tmp_path):
         link = Link(f"unix://gate:wrong@{path}")
         with pytest.raises(StoreUnavailable):
             await link.ask("", pack("PING"))
-        trouble = link.pipes()[0].trouble
+        trouble = link.trouble
         await link.close()
         return trouble
 

@@ -20,10 +20,11 @@ from django.db import OperationalError, connections
 from accounts.first_operator import new_link
 from accounts.services import needed_peppers, peppers
 from authsvc import __version__, schema
-from authsvc.checks import REMEDY, wrong_policy
+from authsvc.checks import REMEDY, UNKNOWN_POLICY, wrong_policy
 from authsvc.commands import OperatorCommand
 from authsvc.waiting import Away, wait_until, why_no_database, why_no_redis
-from quotas.store import sync_client, wrong_policies
+from quotas.condition import wrong_policies
+from quotas.store import conditions
 
 
 class Command(OperatorCommand):
@@ -67,8 +68,11 @@ class Command(OperatorCommand):
                 self._alone(options, with_catalogue=False)
             return
         wait_until(why_no_redis, seconds=options["wait"], say=self._say)
-        for policy in wrong_policies(sync_client()):
+        found = conditions()
+        for policy in wrong_policies(found):
             raise CommandError(f"{wrong_policy(policy)} {REMEDY}")
+        if not all(one.policy for one in found):
+            self._say(UNKNOWN_POLICY)
         self._alone(options, with_catalogue=True)
         self._warn_of_peppers()
         self._announce()

@@ -17,7 +17,8 @@ from accounts.worker import Worker
 from authsvc.checks import REMEDY, wrong_policy
 from authsvc.commands import PENDING, OperatorCommand
 from authsvc.faults import in_words, of_redis
-from quotas.store import sync_client, wrong_policies
+from quotas.condition import wrong_policies
+from quotas.store import conditions
 
 PAUSE_SECONDS = 0.5
 
@@ -49,7 +50,7 @@ class Command(OperatorCommand):
 
 def _refuse_eviction() -> None:
     """Stop where Redis may forget what it was told; one that cannot be reached yet is waited for."""
-    for policy in wrong_policies(sync_client()):
+    for policy in wrong_policies(conditions()):
         raise CommandError(f"{wrong_policy(policy)} {REMEDY}")
 
 
