@@ -15,7 +15,7 @@ from accounts.import_jobs import sweep_imports, work_on_imports
 from accounts.models import SeenStore
 from accounts.people import fold_usernames
 from accounts.services import name_members, note_last_uses, store_new_digests, sweep_kept_answers
-from quotas import names, store
+from quotas import deployment, names, store
 from quotas.condition import memory_warning
 from quotas.days import keep_days, mend_days
 from quotas.ledger import begin_new_births, copy_usage
@@ -65,6 +65,7 @@ class Worker:
     def turn(self) -> Turn:
         """Do what is due. Raises RedisError or DatabaseError; the next turn goes on from there."""
         turn = Turn()
+        deployment.claim()  # usage of another deployment's keys is not ours to copy
         turn.republished = self._mend()
         turn.published = publish.deliver_all()
         partitions = publish.partitions_in_use()

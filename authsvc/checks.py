@@ -8,6 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import ERROR, CheckMessage, Error, Tags, Warning, register
+from django.db import Error as DatabaseError
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
@@ -33,6 +34,12 @@ def check_settings(**_: Any) -> Iterable[CheckMessage]:
         read_address(settings.REDIS_URL)
     except BadAddress as error:
         yield Error(f"REDIS_URL cannot be used: {error}", hint=_OF_REDIS_URL, id="authsvc.E001")
+    if not re.fullmatch(r"[A-Za-z0-9._-]{0,32}", settings.REDIS_PREFIX):
+        yield Error(
+            "AUTHSVC_REDIS_PREFIX is not at most 32 letters, digits, dots, hyphens and underscores.",
+            hint="Write the deployment's name, such as staging. A colon is added.",
+            id="authsvc.E011",
+        )
     if not re.fullmatch(r"[A-Za-z0-9]{2,12}", settings.KEY_PREFIX):
         yield Error(
             "AUTHSVC_KEY_PREFIX is not 2 to 12 letters and digits.", hint="Leave it out for 'ask'.", id="authsvc.E002"
@@ -105,12 +112,24 @@ def check_redis(**_: Any) -> Iterable[CheckMessage]:
             id="authsvc.E007",
         )
         return
+    yield from _check_deployment()
     for policy in wrong_policies(found):
         yield Error(wrong_policy(policy), hint=REMEDY, id="authsvc.E008")
     if not all(one.policy for one in found):
         yield Warning(UNKNOWN_POLICY, hint=REMEDY, id="authsvc.W004")
     if warning := memory_warning(found):
         yield Warning(f"REDIS_URL: {warning}", id="authsvc.W005")
+
+
+def _check_deployment() -> Iterable[CheckMessage]:
+    from quotas import deployment  # needs models, and gunicorn's master checks settings without any
+
+    try:
+        deployment.refuse_another()
+    except deployment.AnotherDeployment as error:
+        yield Error(f"REDIS_URL: {error}", id="authsvc.E010")
+    except DatabaseError:
+        pass  # no table yet, or no database: set_up and the worker ask again
 
 
 _OF_REDIS_URL = "Write redis://USER:PASSWORD@HOST:6379/0, or see docs/operations.md for TLS, Sentinel and Cluster."

@@ -32,6 +32,8 @@ class Examination:
 
 async def by_link(link: Link) -> Examination:
     """For a gate."""
+    if link.refusal:
+        return Examination((link.refusal,))
     link.knows(PROBE)
     try:
         found = await asyncio.gather(*(_ask(link, partition) for partition in link.partitions()))

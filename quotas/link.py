@@ -40,6 +40,7 @@ class Link:
         self._scripts: dict[bytes, str] = {}
         self._loading: dict[tuple[str, bytes], asyncio.Future[Reply]] = {}
         self._masters: Masters | None = None
+        self.refusal = ""  # why what Redis holds must not be used, though it answers
         if self._address.kind == "cluster":
             self._masters = Masters(self._address, self._seconds)
         else:

@@ -16,13 +16,16 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import OperationalError, connections
+from redis.exceptions import RedisError
 
 from accounts.first_operator import new_link
 from accounts.services import needed_peppers, peppers
 from authsvc import __version__, schema
 from authsvc.checks import REMEDY, UNKNOWN_POLICY, wrong_policy
 from authsvc.commands import OperatorCommand
+from authsvc.faults import of_redis
 from authsvc.waiting import Away, wait_until, why_no_database, why_no_redis
+from quotas import deployment
 from quotas.condition import wrong_policies
 from quotas.store import conditions
 
@@ -82,9 +85,19 @@ class Command(OperatorCommand):
             with schema.alone(options["lock_wait"], self._say):
                 self._migrate()
                 if with_catalogue:
+                    self._claim()
                     call_command("apply_catalogue", options["catalogue"] or settings.CATALOGUE, stdout=self.stdout)
         except schema.StillLocked as error:
             raise CommandError(f"{error}: look at what it is doing, or say --lock-wait SECONDS.") from error
+
+    def _claim(self) -> None:
+        """Before the catalogue of this deployment rules the keys of another."""
+        try:
+            deployment.claim()
+        except deployment.AnotherDeployment as error:
+            raise CommandError(str(error)) from error
+        except RedisError as error:
+            self._say(of_redis(error))  # it was there a moment ago; what is applied now stays pending
 
     def _migrate(self) -> None:
         if not schema.missing():
