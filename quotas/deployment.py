@@ -41,6 +41,7 @@ def claim() -> None:
 
 def refuse_another() -> None:
     """As `claim`, and takes nothing: for a check."""
-    theirs, ours = store.sync_client().get(names.DEPLOYMENT), known()
-    if theirs is not None and ours is not None and theirs != ours:
+    theirs = store.sync_client().get(names.DEPLOYMENT)
+    ours = known() if theirs is not None else None
+    if ours is not None and theirs != ours:
         raise AnotherDeployment(theirs, ours)
