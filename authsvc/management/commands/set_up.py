@@ -86,7 +86,8 @@ class Command(OperatorCommand):
                 self._migrate()
                 if with_catalogue:
                     self._claim()
-                    call_command("apply_catalogue", options["catalogue"] or settings.CATALOGUE, stdout=self.stdout)
+                    path = options["catalogue"] or settings.CATALOGUE
+                    call_command("apply_catalogue", path, stdout=self.stdout, stderr=self.stderr)
         except schema.StillLocked as error:
             raise CommandError(f"{error}: look at what it is doing, or say --lock-wait SECONDS.") from error
 
