@@ -35,6 +35,11 @@ class Cache(Generic[Key, Value]):
             self.bytes += more
             self._make_room()
 
+    def clear(self) -> None:
+        self.entries.clear()
+        self._sizes.clear()
+        self.bytes = 0
+
     def _make_room(self) -> None:
         while self.bytes > self._most and len(self.entries) > 1:  # the newest stays, or it would be found in vain
             key, _ = self.entries.popitem(last=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -21,8 +22,9 @@ from accounts.cache import Cache
 from accounts.facts import AccountFacts, KeyFacts, SecretFacts, account_from_json, key_from_json
 from accounts.keys import Pepper, PresentedKey, digest_imported
 from accounts.known import KnownKey
+from accounts.whose import Whose
 from authsvc.schema import require_current
-from quotas import names
+from quotas import deployment, names
 from quotas.buckets import TAKE, Mode, Versions
 from quotas.facts import CatalogueFacts, catalogue_from_json
 from quotas.link import Link, Script
@@ -41,6 +43,8 @@ _LUA = Path(__file__).parent / "lua"
 PUBLISH = Script(script(_LUA / "publish.lua"))
 RAISE = Script(script(_LUA / "raise.lua"))
 BURY = Script(script(_LUA / "bury.lua"))
+
+log = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
 _LOOK_CATALOGUE = pack("HGET", names.CATALOGUE, names.FACTS)
@@ -67,12 +71,30 @@ class Lookup:
         self.cache: Cache[str, KnownKey] = Cache(most - most // _SHARE_OF_IMPORTED)
         self._known = self.cache.entries
         self._imported: Cache[bytes, str] = Cache(most // _SHARE_OF_IMPORTED)  # digest → public id
+        self._whose = Whose(link, self._read_ours, self._forget)
         self.owed = Owed()
         self._redigested: set[int] = set()
         self._most_redigested = most // _SHARE_OF_IMPORTED // _OF_IMPORTED
         self._running: dict[str, asyncio.Task[KnownKey | None]] = {}
         self._threads = ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="facts")
         self._in_database = 0
+
+    async def know_whose(self) -> asyncio.Task[None]:
+        """Learn which deployment this is, and look from now on whether Redis is its own."""
+        await self._whose.learn()
+        return asyncio.create_task(self._whose.watch())
+
+    async def _read_ours(self) -> str | None:
+        try:
+            return await self._database(deployment.known)
+        except FactsUnavailable as error:
+            log.warning("whether redis is this deployment's is not known yet: %s", error)
+            return None
+
+    def _forget(self) -> None:
+        self.catalogue = None
+        self.cache.clear()
+        self._imported.clear()
 
     def recall(self, public_id: str) -> KnownKey | None:
         """What this process knows already."""
@@ -100,11 +122,13 @@ class Lookup:
     async def learn_catalogue(self, seconds: float) -> None:
         """Know the catalogue, for the one question that comes before any key."""
         async with asyncio.timeout(seconds):
+            await self._whose.require_ours()
             text = await self.link.ask(names.CATALOGUE_PARTITION, _LOOK_CATALOGUE)
             self._learn(catalogue_from_json(text or (await self._database(snapshot.read_catalogue)).json))
 
     async def find_imported(self, text: bytes) -> PresentedKey | None:
         """The key that this string of another system was imported as. In Redis only: a stranger costs no query."""
+        await self._whose.require_ours()
         for pepper in self.peppers.values():
             digest = digest_imported(text, pepper)
             public_id = self._imported.entries.get(digest)
@@ -195,7 +219,7 @@ class Lookup:
         ]
         if with_catalogue:
             questions.append(self.link.ask(names.CATALOGUE_PARTITION, _LOOK_CATALOGUE))
-        (account, key), unknown, *rest = await asyncio.gather(*questions)
+        _, (account, key), unknown, *rest = await asyncio.gather(self._whose.require_ours(), *questions)
         if key is None and unknown is not None:
             return None
         return public_id, [key, account, *rest]
@@ -221,7 +245,8 @@ class Lookup:
             self.catalogue = catalogue
 
     async def _load(self, public_id: str) -> KnownKey | None:
-        found = await self._database(lambda: snapshot.read_all(public_id))
+        found, ours = await self._database(lambda: (snapshot.read_all(public_id), deployment.known()))
+        await self._whose.claim(ours)
         part = names.partition(public_id)
         if found.key is None or found.account is None:
             await self._mark_unknown(public_id)

@@ -13,12 +13,13 @@ from django.db import Error as DatabaseError
 from django.db import transaction
 from django.db.models import F, Model
 from django.utils import timezone
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 
 from accounts import snapshot
 from accounts.lookup import BURY, PUBLISH, RAISE, publish_account, publish_catalogue, publish_key
 from accounts.models import Account, ApiKey, OutboxRow
-from quotas import names, store
+from quotas import deployment, names, store
+from quotas.deployment import AnotherDeployment
 from quotas.models import Catalogue, UsageHour
 from quotas.pipe import unpack
 
@@ -137,6 +138,9 @@ def _publish_now(publication: Publication) -> None:
     except (RedisError, DatabaseError) as error:
         # Committed all the same: the outbox row stands, and whoever reported a failure would make it happen twice.
         publication.published = False
+        if isinstance(error, AnotherDeployment):
+            log.error("a change is pending: %s", error)
+            return
         log.warning("a change is pending: redis or the database cannot be reached (%s)", type(error).__name__)
     else:
         publication.published = True
@@ -144,6 +148,7 @@ def _publish_now(publication: Publication) -> None:
 
 def deliver(part: str, subject: str) -> None:
     """Publish a part as the database has it now, and take its outbox rows away. Raises RedisError."""
+    deployment.claim()
     for _ in range(_TRIES):
         version, calls = _READERS[part](subject)
         conflicts = _send(calls)
@@ -193,6 +198,7 @@ def deliver_parts(parts: Iterable[tuple[str, str]]) -> None:
 
 def _deliver_keys(public_ids: list[str]) -> None:
     """Some keys with their accounts, read at one moment and sent together. Where Redis has something else: alone."""
+    deployment.claim()
     versions, calls = _read_keys(public_ids)
     conflicts = _send(calls)
     _wait_for_replicas()
@@ -302,8 +308,13 @@ def _wait_for_replicas() -> None:
     client = store.sync_client()
     if store.is_cluster():
         return
-    if int(client.info("replication").get("connected_slaves", 0)) > 0:
+    (info,) = store.infos(client, "replication")
+    if not int(info.get("connected_slaves") or 0):
+        return
+    try:
         client.execute_command("WAIT", 1, _WAIT_MILLISECONDS)
+    except NoPermissionError:
+        log.warning("redis has replicas, and forbids WAIT: a failover may undo this change for up to a minute")
 
 
 def partitions_in_use() -> list[str]:
@@ -332,6 +343,7 @@ def publish_changed_since(moment: datetime) -> int:
 
 def _publish_accounts_with_keys(ids: list[int]) -> int:
     """Some accounts and all their keys, read at one moment and sent in batches."""
+    deployment.claim()
     calls: list[Call] = []
     conflicts: list[Conflict] = []
     count = 0

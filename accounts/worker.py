@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
@@ -15,7 +16,8 @@ from accounts.models import SeenStore
 from accounts.people import fold_usernames
 from accounts.services import note_last_uses, store_new_digests
 from accounts.sweeping import sweep
-from quotas import names, store
+from quotas import deployment, names, store
+from quotas.condition import memory_warning
 from quotas.days import keep_days, mend_days
 from quotas.ledger import begin_new_births, copy_usage
 
@@ -23,7 +25,11 @@ RECENT = timedelta(hours=1)
 EVERY_SECONDS = 60
 DAYS_EVERY_SECONDS = 3600
 IMPORT_SECONDS = 0.5  # of a turn
+WARN_EVERY_SECONDS = 3600
+UNKNOWN = "unknown"
 DAYS_SECONDS = 0.2  # of a turn, for days of before there were days
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -55,10 +61,12 @@ class Worker:
         self._server = ""
         self._republished_at = self._swept_at = -float(EVERY_SECONDS)
         self._mended_days_at = -float(DAYS_EVERY_SECONDS)
+        self._warned_at = float("-inf")
 
     def turn(self) -> Turn:
         """Do what is due. Raises RedisError or DatabaseError; the next turn goes on from there."""
         turn = Turn()
+        deployment.claim()  # usage of another deployment's keys is not ours to copy
         turn.republished = self._mend()
         turn.published = publish.deliver_all()
         partitions = publish.partitions_in_use()
@@ -80,9 +88,19 @@ class Worker:
     def _sweep(self) -> None:
         """Delete, every minute, what is over; and mend what the version before leaves out."""
         if monotonic() - self._swept_at >= EVERY_SECONDS:
+            self._watch_memory()
             sweep()
             fold_usernames()
             self._swept_at = monotonic()
+
+    def _watch_memory(self) -> None:
+        """Say that Redis fills up: at once, and again each hour for as long as it is so."""
+        warning = memory_warning(store.conditions())
+        if warning is None:
+            self._warned_at = float("-inf")
+        elif monotonic() - self._warned_at >= WARN_EVERY_SECONDS:
+            log.warning("%s", warning)
+            self._warned_at = monotonic()
 
     def _mend(self) -> int:
         """Publish again what an old replica, promoted, or an old copy, restored, may have undone."""
@@ -115,8 +133,6 @@ class Worker:
 
 
 def _identity(client: Any) -> str:
-    """Which Redis this is: its run_id, which changes with a restart and with another master."""
-    if store.is_cluster():
-        infos = client.info("server", target_nodes="primaries")
-        return ",".join(sorted(str(info["run_id"]) for info in infos.values()))
-    return str(client.info("server")["run_id"])
+    """Which Redis this is: its run_id, which changes with a restart and with another master. A Redis that does not say
+    looks the same after either; then what changed lately is published again each minute, and no more."""
+    return ",".join(sorted(str(info.get("run_id") or UNKNOWN) for info in store.infos(client, "server")))

@@ -67,6 +67,7 @@ async def _live(receive: Receive, send: Send) -> None:
     if _IS_GATE:
         _gate = gate()
         schema.of_this_code()
+        await _gate.know_whose()
         # What is loaded now stays. The collector would look at all of Django's heap again and again, which a decision
         # pays for; it goes on looking at what comes from here on.
         gc.collect()

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import ERROR, CheckMessage, Error, Tags, Warning, register
+from django.db import Error as DatabaseError
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
@@ -15,6 +16,8 @@ from redis.exceptions import RedisError
 
 from authsvc.env import BadSetting
 from quotas import store
+from quotas.address import BadAddress, read_address
+from quotas.condition import memory_warning, wrong_policies
 
 
 def stop_if_wrong() -> None:
@@ -27,12 +30,15 @@ def stop_if_wrong() -> None:
 @register()
 def check_settings(**_: Any) -> Iterable[CheckMessage]:
     """What the types of settings.py cannot say."""
-    if not store.can_be_read(settings.REDIS_URL):
-        schemes = ", ".join(f"{scheme}://" for scheme in store.SCHEMES)
+    try:
+        read_address(settings.REDIS_URL)
+    except BadAddress as error:
+        yield Error(f"REDIS_URL cannot be used: {error}", hint=_OF_REDIS_URL, id="authsvc.E001")
+    if not re.fullmatch(r"[A-Za-z0-9._-]{0,32}", settings.REDIS_PREFIX):
         yield Error(
-            "REDIS_URL cannot be read.",
-            hint=f"Begin it with one of: {schemes}; then host:port/0, the port and the database being numbers.",
-            id="authsvc.E001",
+            "AUTHSVC_REDIS_PREFIX is not at most 32 letters, digits, dots, hyphens and underscores.",
+            hint="Write the deployment's name, such as staging. A colon is added.",
+            id="authsvc.E011",
         )
     if not re.fullmatch(r"[A-Za-z0-9]{2,12}", settings.KEY_PREFIX):
         yield Error(
@@ -98,7 +104,7 @@ def _encoding(connection: BaseDatabaseWrapper) -> str:
 def check_redis(**_: Any) -> Iterable[CheckMessage]:
     """What only Redis itself can tell: `manage.py check --deploy`, or `--deploy --tag redis` for this alone."""
     try:
-        policies = store.wrong_policies(store.sync_client())
+        found = store.conditions()
     except (RedisError, ValueError) as error:
         yield Error(
             f"REDIS_URL: Redis does not answer there ({type(error).__name__}).",
@@ -106,11 +112,31 @@ def check_redis(**_: Any) -> Iterable[CheckMessage]:
             id="authsvc.E007",
         )
         return
-    for policy in policies:
+    yield from _check_deployment()
+    for policy in wrong_policies(found):
         yield Error(wrong_policy(policy), hint=REMEDY, id="authsvc.E008")
+    if not all(one.policy for one in found):
+        yield Warning(UNKNOWN_POLICY, hint=REMEDY, id="authsvc.W004")
+    if warning := memory_warning(found):
+        yield Warning(f"REDIS_URL: {warning}", id="authsvc.W005")
 
 
+def _check_deployment() -> Iterable[CheckMessage]:
+    from quotas import deployment  # needs models, and gunicorn's master checks settings without any
+
+    try:
+        deployment.refuse_another()
+    except deployment.AnotherDeployment as error:
+        yield Error(f"REDIS_URL: {error}", id="authsvc.E010")
+    except DatabaseError:
+        pass  # no table yet, or no database: set_up and the worker ask again
+
+
+_OF_REDIS_URL = "Write redis://USER:PASSWORD@HOST:6379/0, or see docs/operations.md for TLS, Sentinel and Cluster."
 REMEDY = "Set `maxmemory-policy noeviction` in redis.conf, or at your provider; then give it memory enough."
+
+
+UNKNOWN_POLICY = "REDIS_URL: this Redis does not say what its maxmemory-policy is; it must be noeviction."
 
 
 def wrong_policy(policy: str) -> str:

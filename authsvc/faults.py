@@ -51,6 +51,18 @@ def in_words(error: BaseException) -> str | None:
 
 def of_redis(error: Exception) -> str:
     """What an operator can do about an error of Redis."""
+    from redis.exceptions import AuthenticationError, NoPermissionError, OutOfMemoryError
+
+    from quotas.deployment import AnotherDeployment
+
+    if isinstance(error, AnotherDeployment):
+        return str(error)
+    if isinstance(error, AuthenticationError):
+        return "Redis refuses the user or the password in REDIS_URL."
+    if isinstance(error, NoPermissionError):
+        return f"Redis does not allow what authsvc needs ({error}): docs/operations.md lists the rights of its user."
+    if isinstance(error, OutOfMemoryError):
+        return "Redis is full and refuses to write: give it more memory."
     return f"Redis cannot be reached ({type(error).__name__}): start it, or correct REDIS_URL."
 
 

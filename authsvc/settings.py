@@ -46,6 +46,8 @@ OVER_LIMIT_STATUS = int(env.choice("AUTHSVC_OVER_LIMIT_STATUS", "429", "403"))  
 ERRORS_URL = hosts.web_address("AUTHSVC_ERRORS_URL", f"{CONSOLE_URL}/errors/", rest="anything")
 ERRORS_URL += "" if "?" in ERRORS_URL or "#" in ERRORS_URL else "/"  # a word follows
 WHEN_REDIS_IS_DOWN = env.choice("AUTHSVC_WHEN_REDIS_IS_DOWN", "deny", "allow")
+REDIS_PREFIX = env.text("AUTHSVC_REDIS_PREFIX", "")  # of every key's name; docs/decisions/0022
+REDIS_CONNECT_SECONDS = env.number("AUTHSVC_REDIS_CONNECT_SECONDS", 2, least=0.1, most=30)
 LEASE_SECONDS = env.number("AUTHSVC_LEASE", 10, least=1, most=3600)
 LOG_DECISIONS = env.choice("AUTHSVC_LOG_DECISIONS", "refused", "all")
 WEBSOCKET_KEYS = env.flag("AUTHSVC_WEBSOCKET_KEYS", default=False)  # keys in Sec-WebSocket-Protocol

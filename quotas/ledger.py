@@ -79,7 +79,7 @@ def begin_new_births() -> int:
     """
     client = store.sync_client()
     count = 0
-    for batch in _batches(filter(names.is_usage, client.scan_iter("*:u:*", count=_BATCH))):
+    for batch in _batches(filter(names.is_usage, client.scan_iter(names.EVERY_USAGE, count=_BATCH))):
         count += len(batch)
         left = batch
         for _ in range(_TRIES):

@@ -47,6 +47,18 @@ class Catalogue(models.Model):
         return f"catalogue, version {self.version}"
 
 
+class Deployment(models.Model):
+    """The one row that says which deployment this database is of. A copy of the database is the same deployment."""
+
+    identity = models.CharField(max_length=32)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(pk=1), name="deployment_is_one_row")]
+
+    def __str__(self) -> str:
+        return self.identity
+
+
 class ServedModel(models.Model):
     """A model behind the gate."""
 

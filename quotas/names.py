@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import re
 
+from django.conf import settings
+
+# Before the hash tag, which stays the first thing in braces: a prefix moves nothing to another slot.
+PREFIX = f"{settings.REDIS_PREFIX}:" if settings.REDIS_PREFIX else ""
+
 CATALOGUE_PARTITION = "authsvc"  # the one value for everybody has a slot of its own
-CATALOGUE = f"{{{CATALOGUE_PARTITION}}}:catalogue"
-LIFE = "authsvc:life"  # set when everything was published; missing after Redis lost its data
+CATALOGUE = f"{PREFIX}{{{CATALOGUE_PARTITION}}}:catalogue"
+DEPLOYMENT = f"{PREFIX}{{{CATALOGUE_PARTITION}}}:deployment"  # whose data this is
+LIFE = f"{PREFIX}authsvc:life"  # set when everything was published; missing after Redis lost its data
+EVERY_USAGE = f"{PREFIX}{{*}}:u:*"  # a pattern for SCAN
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 ALL_PARTITIONS = [high + low for high in _BASE62 for low in _BASE62]
@@ -21,41 +28,46 @@ def partition(public_id: str) -> str:
 
 def account(account_id: str) -> str:
     """One hash for an account: versions, facts and loads of the account and its keys, and the calendar counters."""
-    return f"{{{partition(account_id)}}}:a:{account_id}"
+    return f"{PREFIX}{{{partition(account_id)}}}:a:{account_id}"
 
 
 def catalogue_version(part: str) -> str:
-    return f"{{{part}}}:c"
+    return f"{PREFIX}{{{part}}}:c"
 
 
 def changed(part: str) -> str:
     """The names of usage hashes that the worker has not copied yet."""
-    return f"{{{part}}}:changed"
+    return f"{PREFIX}{{{part}}}:changed"
 
 
 def unknown(public_id: str) -> str:
     """Marks a key that the database did not know a minute ago."""
-    return f"{{{partition(public_id)}}}:unknown:{public_id}"
+    return f"{PREFIX}{{{partition(public_id)}}}:unknown:{public_id}"
 
 
 def imported(digest: str) -> str:
     """Leads from an imported key's digest to its public id; spread over partitions by the digest itself."""
-    return f"{{{partition(digest)}}}:imported:{digest}"
+    return f"{PREFIX}{{{partition(digest)}}}:imported:{digest}"
 
 
 def new_digests(part: str) -> str:
     """Secret → pepper:digest, made by gates when a key was used whose digest is under the old pepper."""
-    return f"{{{part}}}:new_digests"
+    return f"{PREFIX}{{{part}}}:new_digests"
 
 
 def repaid(part: str, debt: str) -> str:
     """Remembers that calls which passed without Redis have been counted."""
-    return f"{{{part}}}:repaid:{debt}"
+    return f"{PREFIX}{{{part}}}:repaid:{debt}"
+
+
+def probe(part: str) -> str:
+    """Written by who wants to know whether Redis takes writes."""
+    return f"{PREFIX}{{{part}}}:probe"
 
 
 def throttle(name: str, who: str) -> str:
     """How much somebody has made of a sensitive call of the API."""
-    return f"authsvc:throttle:{name}:{who}"
+    return f"{PREFIX}authsvc:throttle:{name}:{who}"
 
 
 def field(kind: str, key_id: str = "") -> str:
@@ -64,18 +76,18 @@ def field(kind: str, key_id: str = "") -> str:
 
 
 def usage(key_id: str, model: str, hour: int) -> str:
-    return f"{{{partition(key_id)}}}:u:{key_id}:{model}:{hour}"
+    return f"{PREFIX}{{{partition(key_id)}}}:u:{key_id}:{model}:{hour}"
 
 
 def read_usage(name: str) -> tuple[str, str, int]:
     """Key id, model and hour of a usage hash."""
-    _, _, key_id, model, hour = name.split(":")
+    _, _, key_id, model, hour = name.removeprefix(PREFIX).split(":")
     return key_id, model, int(hour)
 
 
 def is_usage(name: str) -> bool:
     """Whether a name is that of a usage hash."""
-    return re.fullmatch(r"\{(\w\w)\}:u:\1\w{14}:[\w.-]+:\d+", name) is not None
+    return re.fullmatch(re.escape(PREFIX) + r"\{(\w\w)\}:u:\1\w{14}:[\w.-]+:\d+", name) is not None
 
 
 def counter(subject: str, model: str, unit: str, window: str) -> tuple[str, str, str]:
@@ -87,4 +99,4 @@ def counter(subject: str, model: str, unit: str, window: str) -> tuple[str, str,
 
 def bucket(subject: str, model: str, unit: str, window: str) -> str:
     """The bucket of a smoothed limit. The subject is an account's id or a key's, which begins with it."""
-    return f"{{{partition(subject)}}}:g:{subject}:{model}:{unit}:{window}"
+    return f"{PREFIX}{{{partition(subject)}}}:g:{subject}:{model}:{unit}:{window}"

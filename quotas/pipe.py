@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any, cast
 
 import hiredis
 
+from quotas.keepalive import PING_SECONDS
 from quotas.store import StoreRefused, StoreUnavailable
 
 MOST_IN_FLIGHT = 256
@@ -24,11 +25,13 @@ MOST_WAITING = 4096
 BATCH_SECONDS = 0.150
 DECISION_SECONDS = 0.250
 TICK_SECONDS = 0.025
-CONNECT_SECONDS = 0.200
+CONNECT_SECONDS = 2.0  # for a name, its addresses, TLS and sign-in together; nobody waits for it
 LONGEST_PAUSE_SECONDS = 1.0
 
 Reply = Any  # what hiredis makes of a reply: int, bytes, list, None, or a ReplyError as a value
-Connect = Callable[[Callable[[], asyncio.Protocol]], Awaitable[tuple[asyncio.BaseTransport, asyncio.BaseProtocol]]]
+Factory = Callable[[], "_Connection"]
+Connected = tuple[asyncio.BaseTransport, Any]  # the second is what the factory made
+Connect = Callable[[Factory], Awaitable[Connected]]
 
 log = logging.getLogger(__name__)
 
@@ -49,12 +52,20 @@ def unpack(command: bytes) -> list[bytes]:
     return cast("list[bytes]", reader.gets())
 
 
+PING = pack("PING")
+NAME = pack("CLIENT", "SETNAME", "authsvc-gate")
+COSMETIC = frozenset({NAME})  # may be refused: an ACL need not allow what only a person looks at
+
+
 class _Connection(asyncio.Protocol):
     """Sends batches and hands replies to those who asked, strictly in order."""
 
-    def __init__(self, lost: Callable[[_Connection], None], drained: Callable[[], None]) -> None:
+    def __init__(
+        self, lost: Callable[[_Connection], None], drained: Callable[[], None], hello: Sequence[bytes] = ()
+    ) -> None:
         self._reader = hiredis.Reader()
-        self._lost, self._drained = lost, drained
+        self._lost, self._drained, self._hello = lost, drained, [*hello, PING]
+        self.is_greeted = False
         self.transport: asyncio.Transport | None = None
         self.in_flight: deque[tuple[asyncio.Future[Reply], float]] = deque()
         self.sent_at = 0.0
@@ -86,6 +97,23 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.close()
 
+    async def greet(self) -> None:
+        """Sign in and choose the database, once. The PING at its end is the breaker's probe.
+
+        Raises StoreUnavailable.
+        """
+        if self.is_greeted:
+            return
+        if self.transport is None:
+            raise StoreUnavailable("redis closed the connection")
+        loop = asyncio.get_running_loop()
+        futures = [loop.create_future() for _ in self._hello]
+        self.send(self._hello, [(future, 0.0) for future in futures], monotonic())
+        for command, reply in zip(self._hello, await asyncio.gather(*futures), strict=True):
+            if isinstance(reply, hiredis.ReplyError) and command not in COSMETIC:
+                raise StoreUnavailable(f"redis refused the connection: {reply}")
+        self.is_greeted = True
+
     def close(self) -> None:
         """For good: nobody is served on it again, and whatever waits on it fails."""
         if self.transport is not None:
@@ -101,8 +129,8 @@ class _Connection(asyncio.Protocol):
 class Pipe:
     """Asks one Redis master. Belongs to the event loop it was made in."""
 
-    def __init__(self, connect: Connect, hello: list[bytes]) -> None:
-        self._connect, self._hello = connect, [*hello, pack("PING")]
+    def __init__(self, connect: Connect, hello: Sequence[bytes], seconds: float = CONNECT_SECONDS) -> None:
+        self._connect, self._hello, self._seconds = connect, hello, seconds
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[tuple[bytes, asyncio.Future[Reply], float]] = deque()
         self._connection: _Connection | None = None
@@ -110,7 +138,9 @@ class Pipe:
         self._broken = False  # the breaker: no decision waits for a Redis that did not answer the last time
         self._flush_is_due = False
         self._ticker: asyncio.TimerHandle | None = None
+        self._watch: asyncio.TimerHandle | None = None
         self._closed = False
+        self.trouble = ""  # why it is broken
 
     def ask(self, command: bytes) -> asyncio.Future[Reply]:
         """The reply to a packed command, within the decision's time. Errors of Redis are values of hiredis.ReplyError.
@@ -149,8 +179,9 @@ class Pipe:
             self._opening.cancel()
         if self._connection is not None:
             self._connection.close()
-        if self._ticker is not None:
-            self._ticker.cancel()
+        for timer in (self._ticker, self._watch):
+            if timer is not None:
+                timer.cancel()
 
     def drop(self) -> None:
         """Close the connection, so that the master is looked for again."""
@@ -185,13 +216,18 @@ class Pipe:
         now, connection = monotonic(), self._connection
         if connection is not None and connection.in_flight:
             if now - connection.sent_at > BATCH_SECONDS:
-                log.error("redis did not answer a batch within %d ms; closing the connection", BATCH_SECONDS * 1000)
+                self.trouble = f"redis did not answer a batch within {BATCH_SECONDS * 1000:.0f} ms"
+                log.error("%s; closing the connection", self.trouble)
                 connection.close()
             else:
                 for future, deadline in connection.in_flight:
                     if deadline > now:
                         break
                     self._give_up(future)
+        if self._waiting and self._waiting[0][2] <= now and connection is None:
+            # Connecting takes longer than a decision may: from here on nobody waits for it.
+            self._broken, self.trouble = True, self.trouble or "still connecting"
+            self._fail_waiting()
         while self._waiting and self._waiting[0][2] <= now:
             self._give_up(self._waiting.popleft()[1])
         if self._waiting or (self._connection is not None and self._connection.in_flight):
@@ -211,47 +247,71 @@ class Pipe:
             return  # it never came into service: _open sees to that
         self._connection = None
         self._broken = True
+        self.trouble = self.trouble or "the connection was lost"
         self._fail_waiting()
         self.open()
 
     async def _open(self) -> None:
         pause = TICK_SECONDS
-        while True:
-            connection: _Connection | None = None
-            try:
-                async with asyncio.timeout(CONNECT_SECONDS):
-                    _, protocol = await self._connect(lambda: _Connection(self._on_lost, self._flush))
-                    connection = cast(_Connection, protocol)
-                    await self._greet(connection)
-                if connection.transport is None:  # it ended between its last reply and this line
-                    raise StoreUnavailable("redis closed the connection")
-            except (OSError, TimeoutError, StoreUnavailable) as error:
-                if not self._broken:
-                    log.error("redis cannot be reached: %s", str(error) or type(error).__name__)
-                self._broken = True
-                if connection is not None:
-                    connection.close()
-                self._fail_waiting()
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
-            except asyncio.CancelledError:
-                if connection is not None:
-                    connection.close()
-                raise
-            else:
-                break
+        while (connection := await self._try()) is None:
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
         if self._broken:
             log.warning("redis is back")
-        self._connection, self._opening, self._broken = connection, None, False
+        self._connection, self._opening, self._broken, self.trouble = connection, None, False, ""
+        self._watch_later(PING_SECONDS)
         self._flush()
 
-    async def _greet(self, connection: _Connection) -> None:
-        """Sign in and choose the database; the PING that ends it is the breaker's probe."""
-        futures = [self._loop.create_future() for _ in self._hello]
-        connection.send(self._hello, [(future, 0.0) for future in futures], monotonic())
-        for reply in await asyncio.gather(*futures):
-            if isinstance(reply, hiredis.ReplyError):
-                raise StoreUnavailable(f"redis refused the connection: {reply}")
+    async def _try(self) -> _Connection | None:
+        """A connection that has proved itself; None if there is none to be had now."""
+        connection: _Connection | None = None
+        try:
+            async with asyncio.timeout(self._seconds):
+                _, connection = await self._connect(lambda: _Connection(self._on_lost, self._flush, self._hello))
+                await connection.greet()
+            if connection.transport is None:  # it ended between its last reply and this line
+                raise StoreUnavailable("redis closed the connection")
+            return connection
+        except (OSError, TimeoutError, UnicodeError, StoreUnavailable) as error:
+            self._note(error)
+            if connection is not None:
+                connection.close()
+            self._fail_waiting()
+            return None
+        except asyncio.CancelledError:
+            if connection is not None:
+                connection.close()
+            raise
+
+    def _note(self, error: Exception) -> None:
+        trouble = str(error) or f"no answer within {self._seconds:g} s"
+        if trouble != self.trouble:  # once, and again when the reason is another
+            log.error("redis cannot be reached: %s", trouble)
+        self._broken, self.trouble = True, trouble
+
+    # A quiet connection: one timer for each pipe, and none for a request.
+
+    def _watch_later(self, seconds: float) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        self._watch = None if self._closed else self._loop.call_later(seconds, self._keep_alive)
+
+    def _keep_alive(self) -> None:
+        """Ask after PING_SECONDS of quiet. Without an answer the connection ends as after any batch, and is made anew
+        before a decision needs it."""
+        if self._connection is None:
+            return  # the next connection begins to watch for itself
+        quiet = monotonic() - self._connection.sent_at
+        if quiet >= PING_SECONDS:
+            with suppress(StoreUnavailable):
+                self.ask(PING).add_done_callback(_read)
+            quiet = 0.0
+        self._watch_later(PING_SECONDS - quiet)
+
+
+def _read(future: asyncio.Future[Reply]) -> None:
+    if not future.cancelled():
+        future.exception()  # nobody else waits for it
 
 
 async def shut(pipes: list[Pipe]) -> None:

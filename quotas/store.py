@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import redis
 import redis.asyncio
 from django.conf import settings
+from redis.asyncio.cluster import ClusterNode as AsyncNode
 from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
+from redis.exceptions import NoPermissionError, RedisClusterException
 from redis.retry import Retry
-from redis.sentinel import Sentinel
 
-SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
-CONNECT_SECONDS = 0.5
+from quotas import keepalive
+from quotas.address import Address, read_address
+from quotas.condition import Condition, read_condition
+from quotas.keepalive import PING_SECONDS
+from quotas.sentinels import async_sentinels, sentinels
+
 READ_SECONDS = 2.0
 
 
@@ -31,92 +36,91 @@ class StoreRefused(StoreUnavailable):
     """Redis is there and answers, but not this question: too much waits, or it reported an error."""
 
 
-def kind(url: str) -> str:
-    """single, sentinel or cluster."""
-    scheme = urlsplit(url).scheme
-    return {"redis+sentinel": "sentinel", "redis+cluster": "cluster"}.get(scheme, "single")
+class Cluster(RedisCluster):
+    """redis-py's, with exceptions of its own turned into RedisError, which everyone here is ready for."""
+
+    def __init__(self, **options: Any) -> None:
+        with _as_redis_errors():
+            super().__init__(**options)
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        with _as_redis_errors():
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
 
-def can_be_read(url: str) -> bool:
-    """Is this an address that the clients below understand? Connects to nothing."""
+@contextmanager
+def _as_redis_errors() -> Iterator[None]:
     try:
-        if urlsplit(url).scheme not in SCHEMES:
-            return False
-        match kind(url):
-            case "sentinel":
-                sentinel_options(url)
-            case "cluster":
-                cluster_options(url)
-            case _:
-                redis.Redis.from_url(url)
-    except ValueError:
-        return False
-    return True
+        yield
+    except RedisClusterException as error:
+        raise redis.ConnectionError(str(error)) from error
+
+
+def address() -> Address:
+    """Where the settings say that Redis is. Raises BadAddress."""
+    return read_address(str(settings.REDIS_URL))
 
 
 def is_cluster() -> bool:
-    return kind(str(settings.REDIS_URL)) == "cluster"
+    return address().kind == "cluster"
 
 
 def minds_slots() -> bool:
     """Whether a command may touch keys of one slot only: a cluster, also one of a single shard that is named as a plain
     Redis. Raises RedisError."""
-    return is_cluster() or bool(sync_client().info("cluster").get("cluster_enabled"))
-
-
-def _nodes(url: str) -> list[tuple[str, int]]:
-    hosts = urlsplit(url).netloc.rpartition("@")[2]
-    return [(host, int(port or 6379)) for host, _, port in (part.partition(":") for part in hosts.split(","))]
-
-
-def _login(url: str) -> dict[str, Any]:
-    user, _, password = urlsplit(url).netloc.rpartition("@")[0].partition(":")
-    return {"username": unquote(user) or None, "password": unquote(password) or None}
-
-
-def sentinel_options(url: str) -> tuple[list[tuple[str, int]], str, dict[str, Any]]:
-    """redis+sentinel://user:password@host:26379,host2:26379/SERVICE/DB: sentinels, service, the master's options."""
-    service, _, db = urlsplit(url).path.lstrip("/").partition("/")
-    return _nodes(url), service or "mymaster", {**_login(url), "db": int(db or 0)}
-
-
-def cluster_options(url: str) -> tuple[list[tuple[str, int]], dict[str, Any]]:
-    """redis+cluster://user:password@host:6379,host2:6379?ssl=1: start-up nodes and options."""
-    query = parse_qs(urlsplit(url).query)
-    return _nodes(url), {**_login(url), "ssl": query.get("ssl", ["0"])[0] in ("1", "true")}
+    if is_cluster():
+        return True
+    (info,) = infos(sync_client(), "cluster")
+    return bool(info.get("cluster_enabled", True))  # who cannot know uses one: that is right everywhere, if slower
 
 
 @cache
 def sync_client() -> Any:
-    """The client of commands, pages and the worker."""
-    url = str(settings.REDIS_URL)
-    options: dict[str, Any] = {
-        "socket_connect_timeout": CONNECT_SECONDS,
-        "socket_timeout": READ_SECONDS,
-        "decode_responses": True,
-    }
-    if kind(url) == "sentinel":
-        sentinels, service, login = sentinel_options(url)
-        return Sentinel(sentinels, socket_timeout=CONNECT_SECONDS).master_for(service, **login, **options)
-    if kind(url) == "cluster":
-        nodes, login = cluster_options(url)
-        startup = [ClusterNode(host, port) for host, port in nodes]
-        return RedisCluster(startup_nodes=startup, **login, **options)
-    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 1), **options)
+    """The client of commands, pages and the worker. Raises RedisError where it cannot even be made."""
+    where, seconds = address(), float(settings.REDIS_CONNECT_SECONDS)
+    options = {**_options(where, seconds, READ_SECONDS), "decode_responses": True}
+    if where.kind == "cluster":
+        startup = [ClusterNode(host, port) for host, port in where.nodes]
+        options["socket_connect_timeout"] = seconds / len(startup)  # they are asked one after the other
+        return Cluster(startup_nodes=startup, retry=Retry(NoBackoff(), 3), **options)
+    retry: dict[str, Any] = {"retry": Retry(NoBackoff(), 1), "health_check_interval": PING_SECONDS}
+    if where.kind == "sentinel":
+        masters: Any = sentinels(where, seconds)
+        return masters.master_for(where.service, **options, **retry)
+    return redis.Redis(**_place(where), **options, **retry)
 
 
-def async_client(url: str, seconds: float) -> Any:
+def async_client(where: Address, connect_seconds: float, read_seconds: float) -> Any:
     """A client for what the pipe may not send itself; made once for each event loop."""
-    options: dict[str, Any] = {"socket_connect_timeout": seconds, "socket_timeout": seconds}
-    if kind(url) == "sentinel":
-        sentinels, service, login = sentinel_options(url)
-        sentinel = redis.asyncio.Sentinel(sentinels, socket_timeout=seconds)
-        return sentinel.master_for(service, **login, **options)
-    if kind(url) == "cluster":
-        nodes, login = cluster_options(url)
-        startup = [redis.asyncio.cluster.ClusterNode(host, port) for host, port in nodes]
-        return AsyncRedisCluster(startup_nodes=startup, **login, **options)
-    return redis.asyncio.Redis.from_url(url, retry=AsyncRetry(NoBackoff(), 0), **options)
+    options = _options(where, connect_seconds, read_seconds)
+    if where.kind == "cluster":
+        startup = [AsyncNode(host, port) for host, port in where.nodes]
+        options["socket_connect_timeout"] = connect_seconds / len(startup)
+        return AsyncRedisCluster(startup_nodes=startup, health_check_interval=PING_SECONDS, **options)
+    retry: dict[str, Any] = {"retry": AsyncRetry(NoBackoff(), 0), "health_check_interval": PING_SECONDS}
+    if where.kind == "sentinel":
+        return async_sentinels(where, connect_seconds).master_for(where.service, **options, **retry)
+    return redis.asyncio.Redis(**_place(where), **options, **retry)
+
+
+def _options(where: Address, connect_seconds: float, read_seconds: float) -> dict[str, Any]:
+    """What redis-py is told in every topology. RESP2 signs in by AUTH, which no ACL forbids; RESP3 needs HELLO."""
+    return {
+        **where.login.options(),
+        **({} if where.kind == "cluster" else {"db": where.db}),
+        **(where.tls.options() if where.tls else {}),
+        **({} if where.path else {"socket_keepalive": True, "socket_keepalive_options": keepalive.OPTIONS}),
+        "protocol": 2,
+        "socket_connect_timeout": connect_seconds,
+        "socket_timeout": read_seconds,
+    }
+
+
+def _place(where: Address) -> dict[str, Any]:
+    if where.path:
+        return {"unix_socket_path": where.path}
+    ((host, port),) = where.nodes
+    return {"host": host, "port": port}
 
 
 def send_all(commands: Iterable[Sequence[Any]]) -> list[Any]:
@@ -124,22 +128,25 @@ def send_all(commands: Iterable[Sequence[Any]]) -> list[Any]:
     pipeline = sync_client().pipeline(transaction=False)
     for command in commands:
         pipeline.execute_command(*command)
-    replies: list[Any] = pipeline.execute()
+    with _as_redis_errors():
+        replies: list[Any] = pipeline.execute()
     return replies
 
 
-def wrong_policies(client: Any) -> list[str]:
-    """The eviction policies, other than noeviction, that its masters have. Raises RedisError.
-
-    A store that evicts would forget counters and revocations. CONFIG is forbidden at many providers, INFO is not.
-    """
-    return sorted(eviction_policies(client.info("memory")) - {"noeviction"})
+def conditions() -> list[Condition]:
+    """What each master tells of its memory. Raises RedisError; a master that may not tell is no error."""
+    return [read_condition(info) for info in infos(sync_client(), "memory")]
 
 
-def eviction_policies(info: dict[str, Any]) -> set[str]:
-    """The policy INFO tells; a cluster's client tells it node by node."""
-    nodes = [info] if "maxmemory_policy" in info else info.values()
-    return {str(node["maxmemory_policy"]) for node in nodes}
+def infos(client: Any, section: str) -> list[dict[str, Any]]:
+    """A section of INFO from each master, in an order that stays; empty where it is not allowed. Raises RedisError."""
+    try:
+        info = client.info(section, target_nodes="primaries") if is_cluster() else client.info(section)
+    except NoPermissionError:
+        client.ping()  # it is there, and that is all it may say
+        return [{}]
+    by_node = bool(info) and all(isinstance(value, dict) for value in info.values())
+    return [info[node] for node in sorted(info)] if by_node and is_cluster() else [info]
 
 
 def script(path: Path) -> str:

@@ -68,7 +68,9 @@ def redis_binary() -> str:
 
 
 @contextmanager
-def redis_server(directory: Path, *, port: int = 0, more: tuple[str, ...] = ()) -> Iterator[Path]:
+def redis_server(
+    directory: Path, *, port: int = 0, more: tuple[str, ...] = (), password: str | None = None
+) -> Iterator[Path]:
     """A Redis of our own on a socket in `directory` (and on a port, if one is given). Yields the socket."""
     path = directory / "redis.sock"
     command = [
@@ -76,7 +78,7 @@ def redis_server(directory: Path, *, port: int = 0, more: tuple[str, ...] = ()) 
         "--maxmemory-policy", "noeviction", *more,
     ]  # fmt: skip
     with running(command, log=directory / "redis.log"):
-        client = redis.Redis(unix_socket_path=str(path))
+        client = redis.Redis(unix_socket_path=str(path), password=password)
         wait_until(lambda: _answers(client), "redis answering")
         client.close()
         yield path

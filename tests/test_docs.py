@@ -166,6 +166,7 @@ def key_names() -> set[str]:
     made = [
         names.CATALOGUE,
         names.LIFE,
+        names.DEPLOYMENT,
         names.catalogue_version("P"),
         names.account("ACCOUNT"),
         names.usage("KEY", "MODEL", 0).removesuffix("0") + "HOUR",
@@ -175,6 +176,7 @@ def key_names() -> set[str]:
         names.imported("DIGEST"),
         names.new_digests("P"),
         names.repaid("P", "DEBT"),
+        names.probe("P"),
         names.throttle("NAME", "WHO"),
     ]
     return {re.sub(r"^\{\w\w?\}", "{P}", name) for name in made}
@@ -183,7 +185,7 @@ def key_names() -> set[str]:
 def test_no_name_of_a_redis_key_is_left_out():
     others = {"partition", "field", "read_usage", "is_usage", "counter"}
     makers = {name for name, one in vars(names).items() if isinstance(one, FunctionType)} - others
-    assert len(key_names()) == len(makers) + len({names.CATALOGUE, names.LIFE})
+    assert len(key_names()) == len(makers) + len({names.CATALOGUE, names.LIFE, names.DEPLOYMENT})
 
 
 def test_the_names_of_redis_keys_are_those_of_the_code():

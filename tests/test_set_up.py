@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
+import redis
 
 from authsvc import schema
 from tests.servers import ROOT, accepts, free_port, redis_server, running, wait_until
@@ -46,6 +47,8 @@ def database(request, tmp_path) -> Iterator[str]:
 
 @pytest.fixture
 def environment(database, redis_socket):
+    with redis.Redis(unix_socket_path=str(redis_socket), db=7) as client:
+        client.flushdb()  # each database is another deployment, and would be refused
     return {
         **BARE, "SECRET_KEY": "s" * 40, "KEY_PEPPER": "p" * 40, "DATABASE_URL": database,
         "REDIS_URL": f"unix://{redis_socket}?db=7", "CONSOLE_URL": "http://console.localhost",

@@ -27,7 +27,8 @@ from uvicorn.config import Config
 
 from authsvc import health, replica
 from authsvc.worker import GateProtocol, State, has_unread_bytes, waiting_on
-from quotas.store import eviction_policies, sync_client
+from quotas.condition import read_condition, wrong_policies
+from quotas.store import sync_client
 from tests import worker_app
 from tests.servers import ROOT, free_port, redis_server, wait_until
 from tests.worker_app import HastyProtocol
@@ -670,8 +671,8 @@ def test_a_store_that_is_down_makes_it_unready_unless_the_operator_allows(ready,
 
 
 def test_the_policies_of_all_nodes_of_a_cluster_are_read():
-    info = {"a:1": {"maxmemory_policy": "noeviction"}, "b:1": {"maxmemory_policy": "allkeys-lfu"}}
-    assert eviction_policies(info) == {"noeviction", "allkeys-lfu"}
+    policies = ("noeviction", "allkeys-lfu", None)
+    assert wrong_policies(read_condition({"maxmemory_policy": policy}) for policy in policies) == ["allkeys-lfu"]
 
 
 _far_seats = itertools.count(200)

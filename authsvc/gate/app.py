@@ -57,6 +57,7 @@ class Gate:
         self._log = DecisionLog()
         self._queries_told: set[bytes] = set()
         self._repaying: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     def open(self) -> None:
         """Begin to connect, so that the first question need not wait for it."""
@@ -64,7 +65,13 @@ class Gate:
         if settings.WHEN_REDIS_IS_DOWN == "allow":
             self._repaying = asyncio.get_running_loop().create_task(self._repay())
 
+    async def know_whose(self) -> None:
+        """For a server, before its first question: the gate of another deployment must not read this one's facts."""
+        self._watching = await self.lookup.know_whose()
+
     async def close(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
         if self._repaying is not None:
             self._repaying.cancel()
             with suppress(StoreUnavailable):

@@ -16,14 +16,18 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import OperationalError, connections
+from redis.exceptions import RedisError
 
 from accounts.first_operator import new_link
 from accounts.services import needed_peppers, peppers
 from authsvc import __version__, schema
-from authsvc.checks import REMEDY, wrong_policy
+from authsvc.checks import REMEDY, UNKNOWN_POLICY, wrong_policy
 from authsvc.commands import OperatorCommand
+from authsvc.faults import of_redis
 from authsvc.waiting import Away, wait_until, why_no_database, why_no_redis
-from quotas.store import sync_client, wrong_policies
+from quotas import deployment
+from quotas.condition import wrong_policies
+from quotas.store import conditions
 
 
 class Command(OperatorCommand):
@@ -67,8 +71,11 @@ class Command(OperatorCommand):
                 self._alone(options, with_catalogue=False)
             return
         wait_until(why_no_redis, seconds=options["wait"], say=self._say)
-        for policy in wrong_policies(sync_client()):
+        found = conditions()
+        for policy in wrong_policies(found):
             raise CommandError(f"{wrong_policy(policy)} {REMEDY}")
+        if not all(one.policy for one in found):
+            self._say(UNKNOWN_POLICY)
         self._alone(options, with_catalogue=True)
         self._warn_of_peppers()
         self._announce()
@@ -78,10 +85,20 @@ class Command(OperatorCommand):
             with schema.alone(options["lock_wait"], self._say):
                 self._migrate()
                 if with_catalogue:
+                    self._claim()
                     path = options["catalogue"] or settings.CATALOGUE
                     call_command("apply_catalogue", path, stdout=self.stdout, stderr=self.stderr)
         except schema.StillLocked as error:
             raise CommandError(f"{error}: look at what it is doing, or say --lock-wait SECONDS.") from error
+
+    def _claim(self) -> None:
+        """Before the catalogue of this deployment rules the keys of another."""
+        try:
+            deployment.claim()
+        except deployment.AnotherDeployment as error:
+            raise CommandError(str(error)) from error
+        except RedisError as error:
+            self._say(of_redis(error))  # it was there a moment ago; what is applied now stays pending
 
     def _migrate(self) -> None:
         if not schema.missing():

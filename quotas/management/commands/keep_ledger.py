@@ -17,7 +17,9 @@ from accounts.worker import Worker
 from authsvc.checks import REMEDY, wrong_policy
 from authsvc.commands import PENDING, OperatorCommand
 from authsvc.faults import in_words, of_redis
-from quotas.store import sync_client, wrong_policies
+from quotas import deployment
+from quotas.condition import wrong_policies
+from quotas.store import conditions
 
 PAUSE_SECONDS = 0.5
 
@@ -35,22 +37,26 @@ class Command(OperatorCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["once"]:
             try:
-                _refuse_eviction()
+                _refuse_unfit()
                 self.stdout.write(str(Worker().turn()))
             except (RedisError, DatabaseError) as error:
                 raise CommandError(_in_words(error), returncode=PENDING) from error
             return
         try:
-            _refuse_eviction()
-        except RedisError as error:
+            _refuse_unfit()
+        except (RedisError, DatabaseError) as error:
             log.error("%s Trying again until it works.", _in_words(error))
         _keep_turning(Worker())
 
 
-def _refuse_eviction() -> None:
-    """Stop where Redis may forget what it was told; one that cannot be reached yet is waited for."""
-    for policy in wrong_policies(sync_client()):
+def _refuse_unfit() -> None:
+    """Stop where Redis may forget what it was told, or is another deployment's; one that is away yet is waited for."""
+    for policy in wrong_policies(conditions()):
         raise CommandError(f"{wrong_policy(policy)} {REMEDY}")
+    try:
+        deployment.claim()
+    except deployment.AnotherDeployment as error:
+        raise CommandError(str(error)) from error
 
 
 def _in_words(error: Exception) -> str:
