@@ -40,6 +40,8 @@ TAKEN: dict[str, set[str]] = {
     "DATABASE_URL": set(),
     "REDIS_URL": set(),
     "ALLOWED_HOSTS": {"no number", "infinite", "a separator", "-"},
+    "AUTHSVC_REDIS_CONNECT_SECONDS": {"a fraction"},
+    "AUTHSVC_REDIS_PREFIX": {"no number", "infinite", "negative", "a fraction"},
     "GATEWAY_URL": set(),
     "CONSOLE_URL": set(),
     "EMAIL_URL": set(),

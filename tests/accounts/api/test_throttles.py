@@ -66,8 +66,8 @@ def test_a_change_beyond_the_accounts_throttle_is_refused_and_changes_nothing(ac
 
 
 def test_every_change_is_counted_somewhere():
-    """A new one that is not would be found here."""
-    counting = ("count_write(", "count_new_secret(", "take_from(")
+    """A new one that is not would be found here. Some count in a method or function of their own."""
+    counting = ("count_write(", "count_new_secret(", "take_from(", "_take_a_mail(", "self.ask(")
     changes = [view for view in OPERATIONS if view.__name__.upper() not in SAFE]
     assert [view.__qualname__ for view in changes if not any(one in inspect.getsource(view) for one in counting)] == []
 
