@@ -35,7 +35,9 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 TIMES = 100
 LOAD = 58  # connections beside the ones that are looked at
-GENEROUS = CATALOGUE.replace('amount = 50, window = "second", burst = 100', 'amount = 1000000, window = "second"')
+GENEROUS = CATALOGUE.replace(
+    'amount = 50, window = "second", burst = 100', 'amount = 1000000, window = "second"'
+).replace('models = ["*"]', 'models = ["*"]\n    max_keys = 10000')
 
 
 @pytest.fixture(autouse=True)

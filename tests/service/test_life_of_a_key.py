@@ -23,8 +23,8 @@ from tests.service.test_fuzz import CHECKS
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
-SCENARIOS = 12 * int(os.environ.get("AUTHSVC_TEST_FUZZ", "1"))
-SEEDS = 4
+SCENARIOS = 40 * int(os.environ.get("AUTHSVC_TEST_FUZZ", "1"))
+SEEDS = 8
 CLOSE = 30  # seconds around the end of a grace in which either answer would be right
 
 
@@ -79,6 +79,12 @@ def test_whatever_is_done_to_a_key_the_gate_knows_it_on_the_next_request(service
             self.program = by_management_key(owner, "keys:write")
             self.lives: dict[str, Life] = {}
 
+        def before_call(self, case) -> None:
+            # What the schema's examples name is nobody's here: nearly every scenario would end with its first key.
+            if isinstance(case.body, dict):
+                for name in ("account", "models", "limits"):
+                    case.body.pop(name, None)
+
         def get_call_kwargs(self, case):
             return {"session": self.program, "base_url": service, "timeout": 60}
 
@@ -113,7 +119,7 @@ def test_whatever_is_done_to_a_key_the_gate_knows_it_on_the_next_request(service
                     life.text = response.json()["key"]
                 case "rotate_key" if life.text:
                     end = time.time() + case.body.get("grace_seconds", 86400)
-                    life.olds = {text: min(at, end) for text, at in life.olds.items()} | {life.text: end}
+                    life.olds = dict.fromkeys(life.olds, 0.0) | {life.text: end}  # the newest and one more
                     life.text = response.json()["key"]
                 case "end_rotation":
                     life.olds = dict.fromkeys(life.olds, 0.0)

@@ -30,7 +30,9 @@ class Shipped:
 
     def serve(self, dynamic: dict[str, object]) -> None:
         """A file beside the shipped ones: what labels say in the stacks."""
-        (self.dynamic / "labels.yml").write_text(json.dumps({"http": dynamic}))  # JSON is YAML
+        draft = self.dynamic.with_name("labels.yml")
+        draft.write_text(json.dumps({"http": dynamic} if dynamic else {}))  # JSON is YAML
+        draft.replace(self.dynamic / "labels.yml")  # at once: Traefik must not read half of it
 
 
 @contextmanager
