@@ -58,9 +58,10 @@ def _address(variable: str, word: str) -> Address:
     if found is None or not 1 <= int(found[3]) <= 65_535:
         raise BadSetting(f"{variable}={word!r} is no address to listen on: {FORMS}.")
     host, port = found[1] if found[1] is not None else found[2], int(found[3])
-    family = socket.AF_INET if found[1] is None else socket.AF_INET6
+    # In brackets stands an IPv6 address and no name, whatever the machine would find for it (RFC 3986, 3.2.2).
+    family, flags = (socket.AF_INET, 0) if found[1] is None else (socket.AF_INET6, socket.AI_NUMERICHOST)
     try:
-        name = socket.getaddrinfo(host or "0.0.0.0", port, family, socket.SOCK_STREAM)[0][4]  # noqa: S104 - asked for
+        name = socket.getaddrinfo(host or "0.0.0.0", port, family, socket.SOCK_STREAM, 0, flags)[0][4]  # noqa: S104 - asked for
     except (OSError, UnicodeError) as error:
         raise BadSetting(f"{variable}={word!r} names a host that this machine does not know: {FORMS}.") from error
     text = f"[{host}]:{port}" if found[1] is not None else f"{host or '0.0.0.0'}:{port}"  # noqa: S104

@@ -84,11 +84,15 @@ def test_who_may_not_change_uses_up_nobodys_throttle(account, issued, redis_db):
 def test_another_management_key_of_the_account_gets_no_more_secrets(account, issued, redis_db, throttle):
     first, second = program_of(account, "keys:write"), program_of(account, "keys:write")
     assert post(first, f"{V1}keys/", name="k").status_code == 201
-    fill(redis_db, throttle, account.public_id)
+
+    def is_refused(client, url, **body):
+        fill(redis_db, throttle, account.public_id)  # each time: on a slow machine a call's worth may have drained
+        return post(client, url, **body).status_code == 429
+
     for client in (first, second, member_of(account, "owner")):
-        assert post(client, f"{V1}keys/", name="k").status_code == 429
-        assert post(client, f"{V1}keys/{issued.key.public_id}/rotate/").status_code == 429
-    assert post(member_of(account, "admin"), f"{V1}management-keys/", name="k", scopes=["keys:read"]).status_code == 429
+        assert is_refused(client, f"{V1}keys/", name="k")
+        assert is_refused(client, f"{V1}keys/{issued.key.public_id}/rotate/")
+    assert is_refused(member_of(account, "admin"), f"{V1}management-keys/", name="k", scopes=["keys:read"])
     assert ApiKey.objects.count() == 2
 
 
@@ -115,11 +119,11 @@ def test_an_operators_changes_count_per_token(account, redis_db):
 
 
 def test_looks_explanations_and_uploads_count_per_account(account, issued, redis_db):
-    for throttle in (LOOKS, EXPLANATIONS, IMPORTS):
-        fill(redis_db, throttle, account.public_id)
     id = issued.key.public_id
     owner, program = member_of(account, "owner"), program_of(account, "usage:read", "keys:write")
     for client in (owner, program):
+        for throttle in (LOOKS, EXPLANATIONS, IMPORTS):
+            fill(redis_db, throttle, account.public_id)
         assert client.get(f"{V1}limits/?key={id}&model=sm").status_code == 429
         assert client.post(f"{V1}imports/", "name,key\n", content_type="text/csv").status_code == 429
     assert post(owner, f"{V1}explain/", key=id, model="sm").status_code == 429
