@@ -140,15 +140,23 @@ class Address:
 @lru_cache(8)
 def read_address(url: str) -> Address:
     """What the URL says. Raises BadAddress for anything that nobody here understands; connects to nothing."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:  # its text may quote the password
-        raise BadAddress(f"it is no URL: IPv6 goes into brackets. {_ESCAPE}") from None
+    parts = _split(url)
     if parts.scheme not in SCHEMES:
         raise BadAddress(f"it begins with none of {', '.join(f'{scheme}://' for scheme in SCHEMES)}.")
     if parts.fragment or "@" in parts.query or (parts.scheme != "unix" and "@" in parts.path):
         raise BadAddress(f"there is a # or @ where none can be. {_ESCAPE}")
     return _Reader(parts).address()
+
+
+def _split(url: str) -> SplitResult:
+    """What stands before the path is left out of it: newer Pythons refuse an IPv6 host in a list of hosts."""
+    scheme, separator, rest = url.partition("://")
+    netloc = re.match(r"[^/?#]*", rest)
+    assert netloc is not None  # it may be empty
+    try:
+        return urlsplit(f"{scheme}{separator}{rest[netloc.end() :]}")._replace(netloc=netloc[0])
+    except ValueError:  # its text may quote the password
+        raise BadAddress(f"it is no URL. {_ESCAPE}") from None
 
 
 class _Reader:
@@ -262,8 +270,10 @@ def _one_of(name: str, value: str, allowed: dict[str, Any]) -> str:
 def _nodes(hosts: str, port: int) -> Iterator[tuple[str, int]]:
     for part in hosts.split(","):
         found = re.fullmatch(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<name>[^\[\]:\s]*))(?::(?P<port>[0-9]{1,5}))?", part)
-        if found is None:
-            raise BadAddress(f"each host must be HOST or HOST:PORT, the port a number and IPv6 in brackets. {_ESCAPE}")
+        if found is None or not part.isascii():
+            raise BadAddress(
+                f"each host must be HOST or HOST:PORT in ASCII, the port a number and IPv6 in brackets. {_ESCAPE}"
+            )
         number = int(found["port"] or port)
         host = _v6(found["v6"]) if found["v6"] else unquote(found["name"])
         if not host or not 0 < number < 65536:
