@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.compose.engine import Stack, free_name, why_not
-from tests.servers import free_port
+from tests.servers import free_port, wait_until
 
 HERE = Path(__file__).parent
 
@@ -55,7 +55,10 @@ def site(stack):
 
 @pytest.fixture
 def console(stack):
+    """Once it answers: a test before may have replaced it, and Traefik asks no container that is still starting."""
     with stack.client("console") as client:
+        wait_until(lambda: client.get("/login/").status_code == 200, "the console", 60)
+        client.cookies.clear()
         yield client
 
 
