@@ -23,7 +23,11 @@ COPY manage.py ./
 COPY authsvc authsvc
 COPY accounts accounts
 COPY quotas quotas
-COPY gateway gateway
+COPY api api
+COPY console console
+COPY traefik traefik
+COPY runtime runtime
+COPY store store
 COPY deploy/gunicorn.conf.py deploy/catalogue.toml deploy/make_secrets.py deploy/
 
 # The values only let the settings load while the static files are gathered; they are in no layer's environment.

@@ -14,9 +14,9 @@ from typing import Literal
 from django.contrib.auth.models import Permission
 from django.db.models import Q
 
-from accounts.acts import Actor
 from accounts.models import Account, ManagementKey, Membership, OperatorToken, User
 from accounts.refused import Refused
+from accounts.services.acts import Actor
 
 Role = Membership.Role
 

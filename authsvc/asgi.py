@@ -15,9 +15,9 @@ from django.conf import settings
 from django.core.signals import request_finished
 from django.db import connections
 
-from authsvc import schema
 from authsvc.checks import stop_if_wrong
 from authsvc.gate.app import PATH, Gate, Receive, Scope, Send, close_gate, gate, is_for_the_gate, serve
+from runtime import migrating
 
 stop_if_wrong()
 
@@ -66,7 +66,7 @@ async def _live(receive: Receive, send: Send) -> None:
     await receive()
     if _IS_GATE:
         _gate = gate()
-        schema.of_this_code()
+        migrating.of_this_code()
         await _gate.know_whose()
         # What is loaded now stays. The collector would look at all of Django's heap again and again, which a decision
         # pays for; it goes on looking at what comes from here on.

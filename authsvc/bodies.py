@@ -19,13 +19,13 @@ from django.core.handlers.wsgi import LimitedStream, WSGIRequest
 from django.db import connections
 from django.http import HttpRequest, HttpResponse
 
-from accounts.api.imports import ADMITTED
-from accounts.api.resource import MOST_BODY_BYTES
-from accounts.api.uploads import is_upload, refusal_of
-from authsvc.proxies import BehindProxies
+from api.base.resource import MOST_BODY_BYTES
+from api.imports import ADMITTED
+from api.uploads import is_upload, refusal_of
 from authsvc.refusals import refusal
-from authsvc.uploads import MOST_BYTES as MOST_UPLOAD_BYTES
-from authsvc.uploads import memory_file
+from console.proxies import BehindProxies
+from runtime.uploads import MOST_BYTES as MOST_UPLOAD_BYTES
+from runtime.uploads import memory_file
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]

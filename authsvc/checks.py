@@ -14,10 +14,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 from redis.exceptions import RedisError
 
-from authsvc.env import BadSetting
-from quotas import store
-from quotas.address import BadAddress, read_address
-from quotas.condition import memory_warning, wrong_policies
+from runtime.env import BadSetting
+from store import clients
+from store.address import BadAddress, read_address
+from store.condition import REMEDY, UNKNOWN_POLICY, memory_warning, wrong_policies, wrong_policy
 
 
 def stop_if_wrong() -> None:
@@ -104,7 +104,7 @@ def _encoding(connection: BaseDatabaseWrapper) -> str:
 def check_redis(**_: Any) -> Iterable[CheckMessage]:
     """What only Redis itself can tell: `manage.py check --deploy`, or `--deploy --tag redis` for this alone."""
     try:
-        found = store.conditions()
+        found = clients.conditions()
     except (RedisError, ValueError) as error:
         yield Error(
             f"REDIS_URL: Redis does not answer there ({type(error).__name__}).",
@@ -133,11 +133,3 @@ def _check_deployment() -> Iterable[CheckMessage]:
 
 
 _OF_REDIS_URL = "Write redis://USER:PASSWORD@HOST:6379/0, or see docs/operations.md for TLS, Sentinel and Cluster."
-REMEDY = "Set `maxmemory-policy noeviction` in redis.conf, or at your provider; then give it memory enough."
-
-
-UNKNOWN_POLICY = "REDIS_URL: this Redis does not say what its maxmemory-policy is; it must be noeviction."
-
-
-def wrong_policy(policy: str) -> str:
-    return f"REDIS_URL: this Redis has the maxmemory-policy {policy} and would forget counters and revocations."

@@ -17,11 +17,10 @@ from io import StringIO
 from time import monotonic
 from typing import Any
 
-from authsvc import faults, replica
-from authsvc.env import BadSetting
+from runtime import faults, replica
+from runtime.env import BadSetting
 
 WRONG = 1
-COULD_NOT_START = 5  # a worker's exit status; gunicorn has meanings of its own for 3 and 4
 MOST_FAILED_STARTS = 3  # in a row, while nobody serves
 CHECK_SECONDS = 60.0
 LONGEST_REASON = 2000
@@ -67,19 +66,6 @@ def count_failed_start(master: Any, worker: Any) -> None:
         from gunicorn.errors import HaltServer
 
         raise HaltServer("No worker could start; the lines above say why.", WRONG)
-
-
-def is_plain(error: BaseException) -> bool:
-    """Does one sentence tell it all?"""
-    return isinstance(error, SystemExit) or faults.in_words(error) is not None
-
-
-def reason_of(error: BaseException) -> str:
-    """Why something cannot start, in one line."""
-    if isinstance(error, SystemExit):
-        return str(error.code) if isinstance(error.code, str) else f"exit status {error.code}"
-    first = next(iter(str(error).strip().splitlines()), "")
-    return faults.in_words(error) or f"{type(error).__name__}: {first}"
 
 
 # What the child does.
@@ -153,7 +139,7 @@ def _run_and_exit(check: Callable[[], None], writing: int) -> None:
         check()
         status = 0
     except BaseException as error:
-        os.write(writing, reason_of(error).encode("utf-8", "replace")[:LONGEST_REASON])
+        os.write(writing, faults.reason_of(error).encode("utf-8", "replace")[:LONGEST_REASON])
     finally:
         os._exit(status)
 

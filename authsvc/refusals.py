@@ -10,8 +10,8 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 from django.views.defaults import server_error
 
-from accounts.api.problems import MEDIA_TYPE, RETRY_SECONDS, WORDS, document, title_of
-from authsvc.faults import is_database_away
+from api.base.problems import MEDIA_TYPE, RETRY_SECONDS, WORDS, document, title_of
+from runtime.faults import is_database_away
 
 log = logging.getLogger(__name__)
 

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import dj_database_url
 
-from authsvc import env, faults, hosts, mail
-from authsvc.env import BadSetting, host_of
+from authsvc import __version__
+from runtime import env, faults, hosts, mail
+from runtime.env import BadSetting, host_of
 
 faults.say_plainly()  # manage.py stays Django's own: what it cannot go on with is one sentence, not a traceback
 
+VERSION = __version__
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 # DEBUG is the only switch: with it, secrets are made in .dev/ and everything below has a default.
@@ -74,9 +76,11 @@ APPEND_SLASH = False  # a redirect is never an answer to a question from Traefik
 
 INSTALLED_APPS = [
     "authsvc",
+    "console",
+    "api",
+    "traefik",
     "accounts",
     "quotas",
-    "gateway",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -93,7 +97,7 @@ MIDDLEWARE = [
     "authsvc.gate.view.GateFirst",  # before all others: no later middleware may answer a question from Traefik
     "authsvc.bodies.BoundedOverWsgi",  # before all that read a body
     "authsvc.refusals.NoNuls",
-    "authsvc.proxies.BehindProxies",  # before all that ask for the client's address or for https
+    "console.proxies.BehindProxies",  # before all that ask for the client's address or for https
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -181,7 +185,7 @@ CONTENT_SECURITY_POLICY = {
 }
 
 # authsvc.bodies bounds what is read, before Django sees it; uploads of keys stay in memory, for keys are for no disk.
-FILE_UPLOAD_HANDLERS = ["authsvc.uploads.InMemory"]
+FILE_UPLOAD_HANDLERS = ["runtime.uploads.InMemory"]
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
@@ -191,13 +195,13 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.CursorPagination",
     "PAGE_SIZE": 100,
-    "DEFAULT_SCHEMA_CLASS": "accounts.api.schema.Schema",
+    "DEFAULT_SCHEMA_CLASS": "api.base.schema.Schema",
 }
 
 SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "COMPONENT_SPLIT_REQUEST": True,  # what is asked for and what is shown are different forms
-    "POSTPROCESSING_HOOKS": ["accounts.api.schema.complete"],
+    "POSTPROCESSING_HOOKS": ["api.base.schema.complete"],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "ENABLE_DJANGO_DEPLOY_CHECK": False,  # a test checks the schema
@@ -207,7 +211,7 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "filters": {"without_links": {"()": "authsvc.logs.WithoutLinks"}},
+    "filters": {"without_links": {"()": "runtime.logs.WithoutLinks"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["without_links"]}},
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {"django.request": {"level": "ERROR"}},

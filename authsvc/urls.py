@@ -7,11 +7,11 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from accounts import first_operator
-from accounts.admin_people import own_password
-from accounts.console.invitation import invitation
-from authsvc import pages
+from accounts.admin.people import own_password
+from api.base.problems import WORDS
 from authsvc.gate.view import auth
+from console import first_operator, pages
+from console.invitation import invitation
 
 handler500 = "authsvc.refusals.broken"
 
@@ -25,6 +25,6 @@ urlpatterns = [
     path("first-operator/", first_operator.create, name="first_operator_form"),
     path("first-operator/<str:token>/", first_operator.enter, name="first_operator"),
     path("invitations/<str:token>/", invitation, name="invitation"),
-    path("errors/<slug:code>", pages.error, name="error"),
-    path("api/v1/", include("accounts.api.urls")),
+    path("errors/<slug:code>", pages.error, {"words_of_api": WORDS}, name="error"),
+    path("api/v1/", include("api.urls")),
 ]

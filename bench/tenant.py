@@ -36,17 +36,21 @@ def _measure() -> None:
     django.setup()
     from django.core.management import call_command
 
-    from accounts import caps, services
-    from accounts.services import Actor
-    from quotas import names, store
-    from quotas.catalogue import apply, read_catalogue_file
+    from accounts import caps
+    from accounts.services.accounts import close_account, create_account
+    from accounts.services.acts import Actor
+    from accounts.services.catalogue import change_catalogue
+    from accounts.services.keys import LONGEST_GRACE, issue_key, revoke_key, rotate_key
+    from quotas.catalogue.applying import apply
+    from quotas.catalogue.file import read_catalogue_file
     from quotas.limits import Limit
     from quotas.models import Plan
+    from store import clients, names
 
     call_command("migrate", verbosity=0)
     actor = Actor("bench")
-    services.change_catalogue(lambda: apply(read_catalogue_file(Path("deploy/catalogue.toml"))), actor=actor)
-    account, _ = services.create_account("worst", Plan.objects.get(name="pro"), actor=actor)
+    change_catalogue(lambda: apply(read_catalogue_file(Path("deploy/catalogue.toml"))), actor=actor)
+    account, _ = create_account("worst", Plan.objects.get(name="pro"), actor=actor)
     most_limits, most_networks = getattr(caps, "MOST_LIMITS", 10), getattr(caps, "MOST_NETWORKS", 20)
     kinds = [
         (window, unit, model)
@@ -59,7 +63,7 @@ def _measure() -> None:
         for number, (window, unit, model) in enumerate(kinds[:most_limits])
     ]
     networks = [f"2001:db8:{one:x}:ffff:ffff:ffff:ffff:fff0/124" for one in range(most_networks)]
-    client = store.sync_client()
+    client = clients.sync_client()
     where = names.account(account.public_id)
 
     def told(what: str) -> int:
@@ -67,20 +71,20 @@ def _measure() -> None:
         print(f"{what:<60} {size:>9,} bytes in Redis, {size // KEYS:>7,} a key")
         return size
 
-    issued = [services.issue_key(account, name="k", actor=actor, limits=limits, networks=networks) for _ in range(KEYS)]
+    issued = [issue_key(account, name="k", actor=actor, limits=limits, networks=networks) for _ in range(KEYS)]
     told(f"{KEYS} keys with {len(limits)} limits and {len(networks)} networks")
     print(f"{'their facts in a process of the gate':<60} {_in_a_process(issued):>9,} bytes, for each key")
     for one in issued:
         for _ in range(20):
-            services.rotate_key(one.key, grace=services.LONGEST_GRACE, actor=actor)
+            rotate_key(one.key, grace=LONGEST_GRACE, actor=actor)
     told("after 20 rotations of each")
     for one in issued[: KEYS // 2]:
-        services.revoke_key(one.key, actor=actor)
+        revoke_key(one.key, actor=actor)
     told("half of them revoked")
     for one in issued[KEYS // 2 :]:
-        services.revoke_key(one.key, actor=actor)
+        revoke_key(one.key, actor=actor)
     told("all of them revoked")
-    services.close_account(account, actor=actor)
+    close_account(account, actor=actor)
     told("the account closed")
 
 

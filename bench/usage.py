@@ -57,8 +57,8 @@ def _measure() -> None:
     from django.core.management import call_command
     from django.db import connection
 
-    from quotas import days
-    from quotas.usage import Question
+    from quotas.usage import days
+    from quotas.usage.reading import Question
 
     call_command("migrate", verbosity=0)
     with connection.cursor() as cursor:
@@ -93,10 +93,10 @@ def _measure() -> None:
 def _report(name: str, question: object) -> None:
     from django.db import connection
 
-    from quotas import usage
+    from quotas.usage import reading
 
-    times = [_seconds(lambda: usage.read_usage(question, most=1000)) for _ in range(5)]  # type: ignore[arg-type]
-    statement, values = usage._statement(question, list(usage._parts(question)), None)  # type: ignore[arg-type]
+    times = [_seconds(lambda: reading.read_usage(question, most=1000)) for _ in range(5)]  # type: ignore[arg-type]
+    statement, values = reading._statement(question, list(reading._parts(question)), None)  # type: ignore[arg-type]
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN {statement} LIMIT 1000", values)
         plan = [line for (line,) in cursor.fetchall()]

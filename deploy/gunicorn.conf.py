@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from authsvc import env, faults, listening, preflight, replica
-from authsvc.worker import GateWorker
+from authsvc import preflight
+from runtime import env, faults, listening, replica
+from runtime.worker_class import GateWorker
 
 _cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -25,7 +26,7 @@ with faults.or_exit():
     workers = env.count("WEB_CONCURRENCY", max(2, min(4, _cores)), least=1, most=256)
 
 backlog = 2048
-worker_class = "authsvc.worker.GateWorker"
+worker_class = "runtime.worker_class.GateWorker"
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a heartbeat must not wait for a disk
 
 # A reload must renew code and settings, and no socket or thread of the application may cross a fork.
@@ -48,7 +49,7 @@ header_map = "drop"
 secure_scheme_headers: dict[str, str] = {}
 proxy_protocol = "off"
 proxy_allow_ips = ""
-# limit_request_* are for gunicorn's own parsers; ours are in authsvc.worker.GateProtocol.
+# limit_request_* are for gunicorn's own parsers; ours are in runtime.worker_class.GateProtocol.
 
 accesslog = None  # the gate writes its own line, without secrets
 errorlog = "-"

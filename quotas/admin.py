@@ -12,12 +12,14 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import mark_safe
 
-from accounts.admin_acts import FollowsParent, GateAdmin, ReadOnlyAdmin, become, outcome_of, say
-from accounts.publish import models_base
-from accounts.services import Actor, change_catalogue
+from accounts.admin.acts import FollowsParent, GateAdmin, ReadOnlyAdmin, become, outcome_of, say
+from accounts.facts.publish import models_base
+from accounts.services.acts import Actor
+from accounts.services.catalogue import change_catalogue
 from quotas import rules
-from quotas.catalogue import ModelEntry, PlanEntry, apply_default_plan, apply_model, apply_plan, include_in_every
-from quotas.forms import LimitForm, LimitFormSet, RowForm
+from quotas.catalogue.applying import apply_default_plan, apply_model, apply_plan, include_in_every
+from quotas.catalogue.file import ModelEntry, PlanEntry
+from quotas.catalogue.forms import LimitForm, LimitFormSet, RowForm
 from quotas.limits import EVERY_MODEL, Limit
 from quotas.models import NEW, Catalogue, Plan, PlanLimit, ServedModel, UsageHour
 

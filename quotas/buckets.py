@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from time import monotonic, time
 from typing import Any, Literal, NamedTuple
 
-from quotas import names
 from quotas.limits import SECOND, SMOOTHED, Limit, calendar_window
-from quotas.link import Link, Script
-from quotas.pipe import DECISION_SECONDS, Reply, unpack
-from quotas.store import LUA, StoreUnavailable, script
+from store import names
+from store.clients import StoreUnavailable, script
+from store.link import Link, Script
+from store.pipe import DECISION_SECONDS, Reply, unpack
 
-TAKE = Script(script(LUA / "take.lua"))
+TAKE = Script(script(Path(__file__).parent / "lua" / "take.lua"))
 STALE, HOUR, UNLOADED = -1, -2, -3
 
 Mode = Literal["take", "refuse", "peek"]

@@ -1,24 +1,14 @@
-"""Whose data Redis holds: two deployments on one Redis would rule each other's keys by their catalogues."""
+"""Which deployment this is: an identity in the database, with which it claims its Redis."""
 
 from __future__ import annotations
 
 from secrets import token_hex
 
-from redis.exceptions import RedisError
-
-from quotas import names, store
 from quotas.models import Deployment
+from store import ownership
+from store.ownership import AnotherDeployment
 
-
-class AnotherDeployment(RedisError):
-    """This Redis is in use by another deployment. The text says what to do."""
-
-    def __init__(self, theirs: str, ours: str) -> None:
-        super().__init__(
-            f"This Redis holds the data of another deployment ({theirs[:8]}…; this one is {ours[:8]}…): give this one "
-            "a Redis of its own, another database number in REDIS_URL, or an AUTHSVC_REDIS_PREFIX. If the other one "
-            "is gone, empty that database of Redis (FLUSHDB)."
-        )
+__all__ = ["AnotherDeployment", "claim", "known", "own", "refuse_another"]
 
 
 def known() -> str | None:
@@ -33,15 +23,12 @@ def own() -> str:
 
 def claim() -> None:
     """Take a Redis that is nobody's; one that is ours stays so. Raises AnotherDeployment, and other RedisErrors."""
-    ours = own()
-    theirs = store.sync_client().set(names.DEPLOYMENT, ours, nx=True, get=True)
-    if theirs not in (None, ours):
-        raise AnotherDeployment(theirs, ours)
+    ownership.claim(own())
 
 
 def refuse_another() -> None:
     """As `claim`, and takes nothing: for a check."""
-    theirs = store.sync_client().get(names.DEPLOYMENT)
+    theirs = ownership.owner()
     ours = known() if theirs is not None else None
-    if ours is not None and theirs != ours:
+    if theirs is not None and ours is not None and theirs != ours:
         raise AnotherDeployment(theirs, ours)

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from quotas import limits
 from quotas.guarded import GuardedManager
-from quotas.labels import one_line
+from runtime.labels import one_line
 
 MAX_KEYS = 100  # of an account, where its plan does not say
 MOST_MAX_KEYS = 1_000_000
@@ -257,7 +257,7 @@ class UsageHour(models.Model):
 
 
 class UsageDay(models.Model):
-    """The sum of a key's and model's hours of a UTC day; see quotas/days.py."""
+    """The sum of a key's and model's hours of a UTC day; see quotas/usage/days.py."""
 
     account = models.CharField(max_length=8)
     key = models.CharField(max_length=16)

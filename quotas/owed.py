@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from secrets import token_hex
 from time import time
 
-from quotas import names
 from quotas.buckets import Versions, Wanted, clock
 from quotas.limits import calendar_window
-from quotas.link import Link, Script
-from quotas.store import LUA, StoreRefused, script
+from store import names
+from store.clients import StoreRefused, script
+from store.link import Link, Script
 
-REPAY = Script(script(LUA / "repay.lua"))
+REPAY = Script(script(Path(__file__).parent / "lua" / "repay.lua"))
 MOST = 100_000  # keys × models × hours; beyond that calls pass uncounted, and are told so in the log
 
 log = logging.getLogger(__name__)

@@ -17,12 +17,16 @@ from django.core.management.color import no_style
 from django.db import connection, connections
 from django.test import TransactionTestCase
 
+from accounts.facts.publish import models_base
 from accounts.models import Account
-from accounts.publish import models_base
-from accounts.services import Actor, Issued, change_catalogue, create_account, issue_key
-from quotas import store
-from quotas.catalogue import apply, read_catalogue_file
+from accounts.services.accounts import create_account
+from accounts.services.acts import Actor
+from accounts.services.catalogue import change_catalogue
+from accounts.services.keys import Issued, issue_key
+from quotas.catalogue.applying import apply
+from quotas.catalogue.file import read_catalogue_file
 from quotas.models import Catalogue, Plan, ServedModel
+from store import clients
 from tests.servers import redis_server
 
 ACTOR = Actor("tests")
@@ -59,7 +63,7 @@ def redis_socket() -> Iterator[Path]:
 @pytest.fixture
 def redis_db(redis_socket):
     """The tests' own Redis, empty."""
-    client = store.sync_client()
+    client = clients.sync_client()
     client.flushdb()
     yield client
     client.flushdb()
@@ -72,12 +76,12 @@ def redis_away(settings):
     @contextmanager
     def away():
         url, settings.REDIS_URL = settings.REDIS_URL, "redis://127.0.0.1:1/0"
-        store.sync_client.cache_clear()
+        clients.sync_client.cache_clear()
         try:
             yield
         finally:
             settings.REDIS_URL = url
-            store.sync_client.cache_clear()
+            clients.sync_client.cache_clear()
 
     return away
 
@@ -144,9 +148,10 @@ def on_a_loop():
 @pytest.fixture
 def unhurried(monkeypatch):
     """A gate with time, where a test is about what it decides: on a busy machine it may need more than it has."""
-    from accounts import lookup
+    from accounts.facts import lookup
     from authsvc.gate import app, decision, view
-    from quotas import buckets, link, pipe
+    from quotas import buckets
+    from store import link, pipe
 
     for module in (lookup, app, decision, view, buckets, link, pipe):
         for bound in ("BATCH_SECONDS", "DECISION_SECONDS", "CONNECT_SECONDS", "DATABASE_SECONDS", "_SECONDS"):

@@ -20,9 +20,9 @@ from django.core.wsgi import get_wsgi_application
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accounts.closing import close_and_erase
-from accounts.credentials import OPERATOR_SCOPES, make_operator_token
 from accounts.models import Account
+from accounts.services.closing import close_and_erase
+from accounts.services.credentials import OPERATOR_SCOPES, make_operator_token
 from tests.conftest import ACTOR
 from tests.gate.conftest import question
 from tests.gate.test_fronts import environment

@@ -11,11 +11,11 @@ import requests
 from django.core.exceptions import RequestAborted
 from django.test import Client
 
-from accounts.api.resource import MOST_BODY_BYTES
+from api.base.resource import MOST_BODY_BYTES
 from authsvc import bodies
 from authsvc.bodies import Body, Refusal
-from authsvc.uploads import memory_file
-from tests.accounts.api.callers import program_of
+from runtime.uploads import memory_file
+from tests.api.callers import program_of
 from tests.gate.test_fronts import environment
 from tests.servers import gunicorn
 

@@ -15,7 +15,7 @@ from django.core.management.base import CommandError, SystemCheckError
 
 from authsvc import preflight
 from authsvc.checks import check_proxies, check_redis, check_settings
-from quotas import store
+from store import clients
 from tests.servers import ROOT, free_port
 
 NOWHERE = "127.0.0.1:1"
@@ -92,7 +92,7 @@ def test_https_that_nobody_may_tell_of_is_a_warning_at_deployment(settings, url,
 
 
 def test_redis_is_asked_only_at_deployment(redis_db, monkeypatch):
-    monkeypatch.setattr(store, "sync_client", _must_not_be_called)
+    monkeypatch.setattr(clients, "sync_client", _must_not_be_called)
     assert not [message for message in run_checks() if "authsvc." in str(message.id)]
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from authsvc.gate.forwarded import WANTED
 from authsvc.gate.verdict import Verdict
-from quotas import names
+from store import names
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -198,7 +198,7 @@ def test_the_names_of_redis_keys_are_those_of_the_code():
         assert f"`{field}`" in page
 
 
-# Dependencies and layers
+# Dependencies
 
 
 def test_every_dependency_has_its_reason():
@@ -208,12 +208,6 @@ def test_every_dependency_has_its_reason():
     page = text_of("docs/decisions/0002-dependencies.md")
     documented = {name for line in page.splitlines() if line.startswith("| `") for name in code_in(line.split("|")[1])}
     assert documented == packages
-
-
-def test_only_the_doors_of_quotas_know_accounts():
-    doors = {ROOT / "quotas" / "admin.py", *ROOT.glob("quotas/management/commands/*.py")}
-    for file in set(ROOT.glob("quotas/**/*.py")) - doors:
-        assert not re.search(r"^\s*(from|import) accounts\b", file.read_text(), re.M), file.name
 
 
 # Links and words
@@ -247,7 +241,10 @@ def test_every_decision_is_in_the_index_and_has_the_same_form():
 
 def test_files_that_pages_name_exist():
     for page in PAGES:
-        for name in re.findall(r"`((?:authsvc|accounts|quotas|deploy|tests|samples|docs)/[\w./-]+)`", page.read_text()):
+        for name in re.findall(
+            r"`((?:authsvc|console|api|traefik|accounts|quotas|runtime|store|deploy|tests|samples|docs)/[\w./-]+)`",
+            page.read_text(),
+        ):
             assert (ROOT / name).exists(), f"{page.name}: {name}"
 
 

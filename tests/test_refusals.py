@@ -10,7 +10,7 @@ from django.db import InterfaceError, InternalError, OperationalError
 from django.test import Client
 
 from accounts.models import User
-from authsvc.faults import in_words
+from runtime.faults import in_words
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -75,7 +75,7 @@ def read_only() -> InternalError:
     [
         ("/admin/", "django.contrib.sessions.backends.db.SessionStore.load"),
         ("/admin/accounts/user/", "django.contrib.admin.sites.AdminSite.each_context"),
-        ("/api/v1/me/", "accounts.api.me.Me.get"),
+        ("/api/v1/me/", "api.me.Me.get"),
     ],
 )
 def test_a_database_that_is_away_is_503_and_one_line_wherever_it_is_asked(

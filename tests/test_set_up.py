@@ -18,7 +18,7 @@ import psycopg
 import pytest
 import redis
 
-from authsvc import schema
+from runtime import migrating
 from tests.servers import ROOT, accepts, free_port, redis_server, running, wait_until
 
 pytestmark = pytest.mark.slow
@@ -87,7 +87,7 @@ def held(database: str) -> Iterator[None]:
     """Another start has the lock."""
     if database.startswith("postgres"):
         with psycopg.connect(database, autocommit=True) as other:
-            other.execute("SELECT pg_advisory_lock(%s)", [schema.LOCK])
+            other.execute("SELECT pg_advisory_lock(%s)", [migrating.LOCK])
             yield
         return
     path = Path(database.removeprefix("sqlite:///") + ".set-up")

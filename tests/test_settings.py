@@ -11,8 +11,8 @@ import pytest
 from django.test import override_settings
 
 from authsvc.checks import check_settings
-from authsvc.env import BadSetting
-from authsvc.worker import GateWorker
+from runtime.env import BadSetting
+from runtime.worker_class import GateWorker
 from tests.servers import ROOT
 
 BAD = {

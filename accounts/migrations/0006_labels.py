@@ -2,7 +2,7 @@
 
 import django.contrib.auth.validators
 import django.core.validators
-import quotas.labels
+import runtime.labels
 from django.db import migrations, models
 
 
@@ -64,17 +64,17 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name="account",
             name="name",
-            field=models.CharField(db_index=True, max_length=200, validators=[quotas.labels.one_line]),
+            field=models.CharField(db_index=True, max_length=200, validators=[runtime.labels.one_line]),
         ),
         migrations.AlterField(
             model_name="apikey",
             name="name",
-            field=models.CharField(max_length=200, validators=[quotas.labels.one_line]),
+            field=models.CharField(max_length=200, validators=[runtime.labels.one_line]),
         ),
         migrations.AlterField(
             model_name="invitation",
             name="email",
-            field=models.EmailField(max_length=254, validators=[quotas.labels.one_line]),
+            field=models.EmailField(max_length=254, validators=[runtime.labels.one_line]),
         ),
         migrations.AlterField(
             model_name="keysecret",
@@ -82,38 +82,38 @@ class Migration(migrations.Migration):
             field=models.CharField(
                 help_text="The first characters, for people to recognise it by.",
                 max_length=24,
-                validators=[quotas.labels.one_line],
+                validators=[runtime.labels.one_line],
             ),
         ),
         migrations.AlterField(
             model_name="managementkey",
             name="name",
-            field=models.CharField(max_length=200, validators=[quotas.labels.one_line]),
+            field=models.CharField(max_length=200, validators=[runtime.labels.one_line]),
         ),
         migrations.AlterField(
             model_name="operatortoken",
             name="name",
-            field=models.CharField(max_length=200, validators=[quotas.labels.one_line]),
+            field=models.CharField(max_length=200, validators=[runtime.labels.one_line]),
         ),
         migrations.AlterField(
             model_name="user",
             name="email",
             field=models.EmailField(
-                blank=True, max_length=254, validators=[quotas.labels.one_line], verbose_name="email address"
+                blank=True, max_length=254, validators=[runtime.labels.one_line], verbose_name="email address"
             ),
         ),
         migrations.AlterField(
             model_name="user",
             name="first_name",
             field=models.CharField(
-                blank=True, max_length=150, validators=[quotas.labels.one_line], verbose_name="first name"
+                blank=True, max_length=150, validators=[runtime.labels.one_line], verbose_name="first name"
             ),
         ),
         migrations.AlterField(
             model_name="user",
             name="last_name",
             field=models.CharField(
-                blank=True, max_length=150, validators=[quotas.labels.one_line], verbose_name="last name"
+                blank=True, max_length=150, validators=[runtime.labels.one_line], verbose_name="last name"
             ),
         ),
         migrations.AlterField(
@@ -124,7 +124,7 @@ class Migration(migrations.Migration):
                 help_text="Up to 150 letters, digits and @ . + - _; upper and lower case are the same.",
                 max_length=150,
                 unique=True,
-                validators=[django.contrib.auth.validators.UnicodeUsernameValidator(), quotas.labels.one_line],
+                validators=[django.contrib.auth.validators.UnicodeUsernameValidator(), runtime.labels.one_line],
             ),
         ),
     ]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from django.conf import settings
 
-from accounts.known import Terms
+from accounts.facts.known import Terms
 from authsvc.gate.verdict import Decision, Verdict
 from quotas.buckets import clock
 from quotas.limits import SECOND, SMOOTHED, Limit, calendar_window

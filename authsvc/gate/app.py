@@ -11,9 +11,9 @@ from typing import Any
 
 from django.conf import settings
 
+from accounts.facts.lookup import FactsUnavailable, Lookup
 from accounts.keys import KeyReader, PresentedKey
-from accounts.lookup import FactsUnavailable, Lookup
-from accounts.services import peppers
+from accounts.peppers import peppers
 from authsvc.gate.answer import Answer, answer, head
 from authsvc.gate.credentials import ForeignKey, read_key, without_keys
 from authsvc.gate.decision import decide
@@ -28,10 +28,10 @@ from authsvc.gate.forwarded import (
 )
 from authsvc.gate.log import DecisionLog
 from authsvc.gate.verdict import Decision, Verdict
-from authsvc.replica import count
-from quotas.link import close_link, link
-from quotas.pipe import DECISION_SECONDS
-from quotas.store import StoreUnavailable
+from runtime.replica import count
+from store.clients import StoreUnavailable
+from store.link import close_link, link
+from store.pipe import DECISION_SECONDS
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]

@@ -10,16 +10,16 @@ from typing import Literal
 
 from django.conf import settings
 
-from accounts.facts import SecretFacts
+from accounts.facts.facts import SecretFacts
+from accounts.facts.known import NO_MODEL, KnownKey, Terms
+from accounts.facts.lookup import FactsUnavailable, Lookup
 from accounts.keys import Pepper, PresentedKey
-from accounts.known import NO_MODEL, KnownKey, Terms
-from accounts.lookup import FactsUnavailable, Lookup
 from authsvc.gate.forwarded import ForwardedRequest
 from authsvc.gate.verdict import Decision, Verdict
 from quotas.buckets import Stale, Unloaded, Usage, take
 from quotas.facts import ModelFacts
-from quotas.pipe import DECISION_SECONDS
-from quotas.store import StoreRefused, StoreUnavailable
+from store.clients import StoreRefused, StoreUnavailable
+from store.pipe import DECISION_SECONDS
 
 TRIES = 3
 Judged = Decision | Stale | Unloaded

@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple
 
 from django.conf import settings
 
+from accounts.facts.known import KnownKey, Terms
+from accounts.facts.lookup import FactsUnavailable, Lookup, Onlooker
 from accounts.keys import PresentedKey
-from accounts.known import KnownKey, Terms
-from accounts.lookup import FactsUnavailable, Lookup, Onlooker
 from authsvc.gate.answer import rate_limit
 from authsvc.gate.app import Gate
 from authsvc.gate.decision import RULES, TRIES, decide, matching_secret
@@ -23,7 +23,7 @@ from authsvc.gate.verdict import Decision, Verdict
 from quotas.buckets import Stale, Usage, take
 from quotas.facts import ModelFacts
 from quotas.limits import Limit
-from quotas.store import StoreUnavailable
+from store.clients import StoreUnavailable
 
 Outcome = Literal["passed", "refused", "not_asked"]
 ANYWHERE = "127.0.0.1"

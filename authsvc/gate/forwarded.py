@@ -8,8 +8,8 @@ from itertools import count
 from secrets import token_hex
 from typing import NamedTuple
 
-from accounts.networks import read_address
 from authsvc.gate.verdict import Verdict
+from runtime.networks import read_address
 
 METHODS = {m.encode(): m for m in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 LONGEST_URI = 8192

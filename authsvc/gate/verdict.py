@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from accounts.known import KnownKey, Terms
+from accounts.facts.known import KnownKey, Terms
 from quotas.buckets import Usage
 
 _INVALID = "This API key is not valid."

@@ -1,6 +1,6 @@
 """Titles are one printable line."""
 
-import quotas.labels
+import runtime.labels
 from django.db import migrations, models
 
 
@@ -13,11 +13,11 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name="plan",
             name="title",
-            field=models.CharField(blank=True, max_length=200, validators=[quotas.labels.one_line]),
+            field=models.CharField(blank=True, max_length=200, validators=[runtime.labels.one_line]),
         ),
         migrations.AlterField(
             model_name="servedmodel",
             name="title",
-            field=models.CharField(blank=True, max_length=200, validators=[quotas.labels.one_line]),
+            field=models.CharField(blank=True, max_length=200, validators=[runtime.labels.one_line]),
         ),
     ]

@@ -13,7 +13,6 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.credentials import make_management_key, make_operator_token
 from accounts.models import (
     Account,
     ApiKey,
@@ -27,10 +26,14 @@ from accounts.models import (
     SeenStore,
     User,
 )
-from accounts.services import Actor, change_key, create_account, issue_key, rotate_key, set_role
-from quotas import names, store
+from accounts.services.accounts import create_account
+from accounts.services.acts import Actor
+from accounts.services.credentials import make_management_key, make_operator_token
+from accounts.services.keys import change_key, issue_key, rotate_key
+from accounts.services.roles import set_role
 from quotas.limits import Limit
 from quotas.models import Catalogue, Plan, PlanLimit, ServedModel, UsageHour
+from store import clients, names
 from tests.accounts.forms import complaints, posted, send
 
 ACTOR = Actor("tests")
@@ -64,7 +67,7 @@ def without_redis(settings):
 
 def _move_redis(settings, url):
     settings.REDIS_URL = url
-    store.sync_client.cache_clear()
+    clients.sync_client.cache_clear()
 
 
 def page_of(row, act="change"):
@@ -86,11 +89,11 @@ def list_of(model, act="changelist"):
 def published(row):
     """The facts that the gate reads, with their version beside them."""
     if isinstance(row, Catalogue):
-        version, facts = store.sync_client().hmget(names.CATALOGUE, names.VERSION, names.FACTS)
+        version, facts = clients.sync_client().hmget(names.CATALOGUE, names.VERSION, names.FACTS)
     else:
         key_id = row.public_id if isinstance(row, ApiKey) else ""
         fields = names.field(names.VERSION, key_id), names.field(names.FACTS, key_id)
-        version, facts = store.sync_client().hmget(names.account(row.public_id[:8]), *fields)
+        version, facts = clients.sync_client().hmget(names.account(row.public_id[:8]), *fields)
     facts = json.loads(facts)
     assert int(version) == facts["version"] == type(row).objects.get(pk=row.pk).version
     return facts

@@ -8,8 +8,8 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from accounts.credentials import make_operator_token
 from accounts.models import AuditEvent, ManagementKey, OperatorToken, User
+from accounts.services.credentials import make_operator_token
 from tests.accounts.forms import complaints, send
 from tests.conftest import ACTOR
 

@@ -8,8 +8,8 @@ import pytest
 from django.core import mail
 from django.test import Client
 
-from accounts.invitations import invite
 from accounts.models import Membership, User
+from accounts.services.invitations import invite
 from tests.accounts.forms import posted
 from tests.conftest import ACTOR
 

@@ -8,14 +8,16 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from accounts import publish, services, snapshot
-from accounts.closing import close_and_erase
-from accounts.lookup import publish_account, publish_key
+from accounts.facts import publish, snapshot
+from accounts.facts.lookup import publish_account, publish_key
+from accounts.facts.publish import change, models_base
+from accounts.ledger_worker import Worker
 from accounts.models import Account, ApiKey, OutboxRow
-from accounts.publish import change, models_base
-from accounts.worker import Worker
-from quotas import names
+from accounts.services.accounts import close_account
+from accounts.services.closing import close_and_erase
+from accounts.services.keys import change_key, issue_key, revoke_key
 from quotas.limits import Limit
+from store import names
 from tests.conftest import ACTOR
 from tests.gate.conftest import ask  # noqa: F401
 
@@ -30,9 +32,7 @@ LIMITS = [
 @pytest.fixture
 def used(account, ask):  # noqa: F811
     """A key with all that a key may have, and what a call of it leaves."""
-    issued = services.issue_key(
-        account, name="used", actor=ACTOR, limits=LIMITS, networks=[f"203.0.113.{n}" for n in range(20)]
-    )
+    issued = issue_key(account, name="used", actor=ACTOR, limits=LIMITS, networks=[f"203.0.113.{n}" for n in range(20)])
     assert ask(issued.text).status == 200
     return issued
 
@@ -58,7 +58,7 @@ def words(monkeypatch) -> list[str]:
 def test_a_revoked_key_shrinks_to_a_version_and_a_word(used, redis_db):
     before = fields_of(redis_db, used.key)
     assert {name[0] for name in before} == set("vflnws")
-    services.revoke_key(used.key, actor=ACTOR)
+    revoke_key(used.key, actor=ACTOR)
     after = fields_of(redis_db, used.key)
     assert {name[0] for name in after} == {"v", "f"}
     assert sum(map(len, after.values())) < 160 < sum(map(len, before.values()))
@@ -66,9 +66,9 @@ def test_a_revoked_key_shrinks_to_a_version_and_a_word(used, redis_db):
 
 
 def test_counters_of_limits_that_the_key_had_before_go_too(used, redis_db):
-    services.change_key(used.key, limits=[], actor=ACTOR)
+    change_key(used.key, limits=[], actor=ACTOR)
     assert {name[0] for name in fields_of(redis_db, used.key)} >= set("nws")
-    services.revoke_key(used.key, actor=ACTOR)
+    revoke_key(used.key, actor=ACTOR)
     assert {name[0] for name in fields_of(redis_db, used.key)} == {"v", "f"}
 
 
@@ -76,7 +76,7 @@ def test_counters_of_limits_that_the_key_had_before_go_too(used, redis_db):
 def test_the_gate_says_revoked_key_whatever_it_remembers(used, ask, redis_db, on_a_loop, words, cold):  # noqa: F811
     from authsvc.gate.app import close_gate
 
-    services.revoke_key(used.key, actor=ACTOR)
+    revoke_key(used.key, actor=ACTOR)
     if cold:
         on_a_loop(close_gate())
     assert (ask(used.text).status, words[-1]) == (401, "revoked_key")
@@ -84,12 +84,12 @@ def test_the_gate_says_revoked_key_whatever_it_remembers(used, ask, redis_db, on
     assert (ask(used.text).status, words[-1]) == (401, "revoked_key")
 
 
-CLOSINGS = {"status": services.close_account, "erase": close_and_erase}
+CLOSINGS = {"status": close_account, "erase": close_and_erase}
 
 
 @pytest.mark.parametrize("closing", CLOSINGS)
 def test_a_closed_account_shrinks_with_its_keys(used, ask, redis_db, words, closing):  # noqa: F811
-    expired = services.issue_key(used.key.account, name="old", actor=ACTOR)
+    expired = issue_key(used.key.account, name="old", actor=ACTOR)
     models_base(ApiKey).filter(pk=expired.key.pk).update(expires_at=timezone.now() - timedelta(days=1))
     account = Account.objects.get()
     CLOSINGS[closing](account, actor=ACTOR)
@@ -104,7 +104,7 @@ def test_a_closed_account_shrinks_with_its_keys(used, ask, redis_db, words, clos
 def test_the_words_of_explain_stay(used):
     from authsvc.gate.explain import Call, explain
 
-    services.revoke_key(used.key, actor=ACTOR)
+    revoke_key(used.key, actor=ACTOR)
     told = explain(Call(key_id=used.key.public_id, model="sm", path="", method="POST", address="203.0.113.1"))
     assert (told.verdict.word, told.known is not None) == ("revoked_key", True)
 
@@ -113,8 +113,8 @@ def test_a_reader_that_came_late_brings_nothing_back(used, account, redis_db, mo
     catalogue = snapshot.read_catalogue()
     late_account = snapshot.read_account(account, catalogue)
     late_key = snapshot.read_key(ApiKey.objects.select_related("account__plan").get(), late_account, catalogue)
-    services.revoke_key(used.key, actor=ACTOR)
-    services.close_account(account, actor=ACTOR)
+    revoke_key(used.key, actor=ACTOR)
+    close_account(account, actor=ACTOR)
     before = hash_of(redis_db, account)
     publish._send(
         [
@@ -137,8 +137,8 @@ def test_facts_that_are_not_the_ones_in_force_give_nothing_back(used, redis_db):
 
 
 def test_everything_published_again_is_as_small(used, account, redis_db):
-    other = services.issue_key(account, name="other", actor=ACTOR)
-    services.revoke_key(other.key, actor=ACTOR)
+    other = issue_key(account, name="other", actor=ACTOR)
+    revoke_key(other.key, actor=ACTOR)
     redis_db.flushdb()
     publish.publish_everything()
     assert {name[0] for name in fields_of(redis_db, other.key)} == {"v", "f"}
@@ -147,9 +147,9 @@ def test_everything_published_again_is_as_small(used, account, redis_db):
 
 def test_an_account_that_is_open_again_is_published_in_full(used, ask, redis_db, words):  # noqa: F811
     account = Account.objects.get()
-    revoked = services.issue_key(account, name="revoked", actor=ACTOR)
-    services.revoke_key(revoked.key, actor=ACTOR)
-    services.close_account(account, actor=ACTOR)
+    revoked = issue_key(account, name="revoked", actor=ACTOR)
+    revoke_key(revoked.key, actor=ACTOR)
+    close_account(account, actor=ACTOR)
     assert ask(used.text).status == 403
     with change() as publication:
         models_base(Account).filter(pk=account.pk).update(closed_at=None)
@@ -166,7 +166,7 @@ def test_an_account_that_is_open_again_is_published_in_full(used, ask, redis_db,
 def test_what_was_used_before_the_closing_is_used_after_it(used, ask, redis_db):  # noqa: F811
     Worker().turn()  # which copies usage
     account = Account.objects.get()
-    services.close_account(account, actor=ACTOR)
+    close_account(account, actor=ACTOR)
     with change() as publication:
         models_base(Account).filter(pk=account.pk).update(closed_at=None)
         account.refresh_from_db()
@@ -178,9 +178,9 @@ def test_what_was_used_before_the_closing_is_used_after_it(used, ask, redis_db):
 
 def test_the_keys_of_a_large_account_are_left_to_the_worker_and_refused_at_once(used, ask, redis_db, monkeypatch):  # noqa: F811
     monkeypatch.setattr(publish, "_BATCH", 1)
-    services.issue_key(used.key.account, name="other", actor=ACTOR)
+    issue_key(used.key.account, name="other", actor=ACTOR)
     account = Account.objects.get()
-    assert not services.close_account(account, actor=ACTOR).is_pending
+    assert not close_account(account, actor=ACTOR).is_pending
     assert OutboxRow.objects.count() == 2
     assert ask(used.text).status == 403
     Worker().turn()

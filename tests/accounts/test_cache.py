@@ -8,9 +8,9 @@ import tracemalloc
 
 import pytest
 
-from accounts.cache import Cache
-from accounts.facts import account_from_json, key_from_json
-from accounts.known import KnownKey
+from accounts.facts.cache import Cache
+from accounts.facts.facts import account_from_json, key_from_json
+from accounts.facts.known import KnownKey
 from authsvc.gate.answer import head
 from quotas.buckets import clock
 from quotas.facts import CatalogueFacts, catalogue_from_json

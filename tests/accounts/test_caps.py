@@ -12,15 +12,18 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 from django.utils import timezone
 
-from accounts import caps, services
-from accounts.credentials import make_management_key, make_operator_token
+from accounts import caps
+from accounts.facts.publish import models_base
 from accounts.models import Account, ApiKey, AuditEvent, KeySecret, User
-from accounts.publish import models_base
 from accounts.refused import Refused
-from quotas.catalogue import BadCatalogue
+from accounts.services.accounts import cap_keys, override_limit
+from accounts.services.credentials import make_management_key, make_operator_token
+from accounts.services.keys import change_key, end_rotation, import_key, issue_key, revoke_key, rotate_key
+from accounts.services.roles import set_role
+from quotas.catalogue.file import BadCatalogue
 from quotas.limits import Limit
 from quotas.models import Plan
-from tests.accounts.api.callers import operator, post, program_of
+from tests.api.callers import operator, post, program_of
 from tests.conftest import ACTOR, CATALOGUE
 from tests.gate.conftest import ask  # noqa: F401
 
@@ -30,13 +33,13 @@ ACCOUNTS, KEYS = "/api/v1/accounts/", "/api/v1/keys/"
 
 
 def issue(account, **more):
-    return services.issue_key(account, name="k", actor=ACTOR, **more)
+    return issue_key(account, name="k", actor=ACTOR, **more)
 
 
 @pytest.fixture
 def capped(account):
     """The account, with room for two keys."""
-    services.cap_keys(account, 2, actor=ACTOR)
+    cap_keys(account, 2, actor=ACTOR)
     return account
 
 
@@ -62,7 +65,7 @@ def test_an_account_gets_as_many_keys_as_its_plan_allows_and_is_told_what_to_do(
     issue(account)
     with pytest.raises(Refused, match=r"as many keys as the plan free allows: 2 .* Revoke .* higher max_keys"):
         issue(account)
-    services.cap_keys(account, 3, actor=ACTOR)
+    cap_keys(account, 3, actor=ACTOR)
     issue(account)
     with pytest.raises(Refused, match="as many keys as it may have: 3"):
         issue(account)
@@ -70,7 +73,7 @@ def test_an_account_gets_as_many_keys_as_its_plan_allows_and_is_told_what_to_do(
 
 def test_revoked_and_expired_keys_leave_room(capped):
     first, second = issue(capped).key, issue(capped).key
-    services.revoke_key(first, actor=ACTOR)
+    revoke_key(first, actor=ACTOR)
     models_base(ApiKey).filter(pk=second.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
     issue(capped)
     issue(capped)
@@ -85,14 +88,14 @@ def test_an_expired_key_that_would_live_again_needs_room(capped):
     other = issue(capped).key
     for ends in (None, timezone.now() + timedelta(days=1)):
         with pytest.raises(Refused, match="as many keys"):
-            services.change_key(ApiKey.objects.get(pk=expired.pk), expires_at=ends, actor=ACTOR)
-    services.change_key(other, expires_at=timezone.now() + timedelta(days=1), actor=ACTOR)
-    services.revoke_key(other, actor=ACTOR)
-    services.change_key(ApiKey.objects.get(pk=expired.pk), expires_at=None, actor=ACTOR)
+            change_key(ApiKey.objects.get(pk=expired.pk), expires_at=ends, actor=ACTOR)
+    change_key(other, expires_at=timezone.now() + timedelta(days=1), actor=ACTOR)
+    revoke_key(other, actor=ACTOR)
+    change_key(ApiKey.objects.get(pk=expired.pk), expires_at=None, actor=ACTOR)
 
 
 def test_those_who_issue_at_once_cannot_pass_the_cap(account):
-    services.cap_keys(account, 5, actor=ACTOR)
+    cap_keys(account, 5, actor=ACTOR)
 
     def try_to(_) -> bool:
         try:
@@ -126,7 +129,7 @@ def by_the_command(account):
 
 def by_import_key(account):
     with pytest.raises(Refused, match="max_keys"):
-        services.import_key(account, name="k", digest_of_text=b"x" * 32, start="x", actor=ACTOR)
+        import_key(account, name="k", digest_of_text=b"x" * 32, start="x", actor=ACTOR)
 
 
 @pytest.mark.parametrize("way", [by_operators_token, by_management_key, by_the_command, by_import_key])
@@ -158,7 +161,7 @@ def test_what_leaves_max_keys_out_leaves_it_as_it_is(account):
 
 
 def test_a_tenant_cannot_raise_its_own_cap(account):
-    from tests.accounts.api.callers import member_of
+    from tests.api.callers import member_of
 
     answer = member_of(account, "owner").patch(
         f"{ACCOUNTS}{account.public_id}/", {"max_keys": 500}, content_type="application/json"
@@ -187,7 +190,7 @@ TOO_MUCH = {
 def test_a_key_has_a_bounded_number_of_each_thing(account, issued, field):
     for act in (
         lambda **more: issue(account, **more),
-        lambda **more: services.change_key(issued.key, actor=ACTOR, **more),
+        lambda **more: change_key(issued.key, actor=ACTOR, **more),
     ):
         with pytest.raises(ValidationError, match=f"A key has at most .* {field}"):
             act(**{field: TOO_MUCH[field]})
@@ -200,7 +203,7 @@ def test_a_key_may_have_all_that_it_may_have(account):
 
 def test_an_older_key_with_more_may_still_be_renamed(issued):
     models_base(ApiKey).filter(pk=issued.key.pk).update(networks=NETWORKS)
-    services.change_key(ApiKey.objects.get(), name="other", actor=ACTOR)
+    change_key(ApiKey.objects.get(), name="other", actor=ACTOR)
     assert ApiKey.objects.get().networks == NETWORKS
 
 
@@ -212,7 +215,7 @@ def works(ask, *texts: str) -> list[bool]:  # noqa: F811
 
 
 def rotate(key, grace: timedelta) -> str:
-    return services.rotate_key(key, grace=grace, actor=ACTOR).text
+    return rotate_key(key, grace=grace, actor=ACTOR).text
 
 
 def test_after_seven_days_and_then_none_no_old_secret_works(issued, ask):  # noqa: F811
@@ -230,14 +233,14 @@ def test_after_many_rotations_the_newest_secret_and_the_one_before_work(issued, 
 
 def test_a_longer_grace_gives_the_one_before_no_more_than_its_own(issued):
     rotate(issued.key, timedelta(days=7))
-    services.end_rotation(issued.key, actor=ACTOR)
+    end_rotation(issued.key, actor=ACTOR)
     ended = KeySecret.objects.earliest("id").expires_at
     rotate(issued.key, timedelta(days=7))
     assert KeySecret.objects.earliest("id").expires_at == ended
 
 
 def test_the_row_of_an_imported_secret_outlives_its_rotations(account):
-    key = services.import_key(account, name="k", digest_of_text=b"x" * 32, start="x", actor=ACTOR).key
+    key = import_key(account, name="k", digest_of_text=b"x" * 32, start="x", actor=ACTOR).key
     for _ in range(6):
         rotate(key, timedelta(0))
     assert KeySecret.objects.filter(is_imported=True).count() == 1
@@ -248,7 +251,7 @@ def test_the_row_of_an_imported_secret_outlives_its_rotations(account):
 
 
 def test_an_account_has_a_bounded_number_of_management_keys_and_a_revoked_one_leaves_room(account, monkeypatch):
-    from accounts.credentials import revoke_credential
+    from accounts.services.credentials import revoke_credential
 
     monkeypatch.setattr(caps, "MOST_MANAGEMENT_KEYS", 2)
     first, _ = make_management_key(account, name="k", scopes=["keys:read"], actor=ACTOR)
@@ -269,15 +272,15 @@ def test_there_is_a_bounded_number_of_operator_tokens(account, monkeypatch):
 def test_an_account_has_a_bounded_number_of_members(account, monkeypatch):
     monkeypatch.setattr(caps, "MOST_MEMBERS", 1)
     first, second = User.objects.create_user("a"), User.objects.create_user("b")
-    services.set_role(account, first, "owner", actor=ACTOR)
+    set_role(account, first, "owner", actor=ACTOR)
     with pytest.raises(Refused, match="1 members"):
-        services.set_role(account, second, "viewer", actor=ACTOR)
-    services.set_role(account, first, "admin", actor=ACTOR)
+        set_role(account, second, "viewer", actor=ACTOR)
+    set_role(account, first, "admin", actor=ACTOR)
 
 
 def test_an_account_has_a_bounded_number_of_overrides(account, monkeypatch):
     monkeypatch.setattr(caps, "MOST_OVERRIDES", 1)
-    services.override_limit(account, "minute", 7, actor=ACTOR)
-    services.override_limit(account, "minute", 8, actor=ACTOR)
+    override_limit(account, "minute", 7, actor=ACTOR)
+    override_limit(account, "minute", 8, actor=ACTOR)
     with pytest.raises(Refused, match="1 overrides"):
-        services.override_limit(account, "month", 7, actor=ACTOR)
+        override_limit(account, "month", 7, actor=ACTOR)

@@ -12,11 +12,14 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from accounts import keys, services
+from accounts import keys
 from accounts.management.commands.check_pepper import STILL_NEEDED
 from accounts.models import Account, ApiKey, AuditEvent, KeySecret, OutboxRow
-from authsvc.commands import PENDING
-from quotas import names
+from accounts.peppers import peppers
+from accounts.services.accounts import close_account
+from accounts.services.keys import issue_key, revoke_key
+from runtime.commands import PENDING
+from store import names
 from tests.conftest import ACTOR
 
 KEY = re.compile(r"ask_[0-9A-Za-z]{16}_[0-9A-Za-z]{44}\n")
@@ -145,7 +148,7 @@ def test_what_makes_no_sense_is_refused_and_leaves_no_account(catalogue, more, w
 
 
 def test_a_closed_account_gets_no_key(account):
-    services.close_account(account, actor=ACTOR)
+    close_account(account, actor=ACTOR)
     assert issue_refused() == f"The account {account} is closed: it gets no new keys."
 
 
@@ -221,14 +224,12 @@ def test_moving_what_is_not_there_is_refused(account, name, plan, words):
 
 
 def test_one_pepper_alone_is_enough(issued):
-    assert run("check_pepper") == (
-        f"1 secrets need KEY_PEPPER ({services.peppers()[0].id})\nKEY_PEPPER_OLD is not needed.\n"
-    )
+    assert run("check_pepper") == (f"1 secrets need KEY_PEPPER ({peppers()[0].id})\nKEY_PEPPER_OLD is not needed.\n")
 
 
 def test_a_key_that_still_needs_the_old_pepper_is_counted(issued, account, settings, capsys):
     settings.KEY_PEPPER_OLD, settings.KEY_PEPPER = settings.KEY_PEPPER, "another-pepper-" + "y" * 40
-    services.issue_key(account, name="new", actor=ACTOR)
+    issue_key(account, name="new", actor=ACTOR)
     with pytest.raises(SystemExit) as ended:
         call_command("check_pepper")
     assert ended.value.code == STILL_NEEDED
@@ -246,7 +247,7 @@ def test_a_pepper_that_is_gone_is_told(issued, settings, capsys):
 
 def test_a_revoked_key_needs_no_pepper(issued, settings):
     settings.KEY_PEPPER_OLD, settings.KEY_PEPPER = settings.KEY_PEPPER, "another-pepper-" + "y" * 40
-    services.revoke_key(issued.key, actor=ACTOR)
+    revoke_key(issued.key, actor=ACTOR)
     assert run("check_pepper") == "KEY_PEPPER_OLD is not needed.\n"
 
 

@@ -11,9 +11,12 @@ from django.db.models import ProtectedError
 from django.utils import timezone
 
 from accounts import models as accounts
-from accounts import services
+from accounts.facts.publish import models_base
 from accounts.models import Account, ApiKey, AuditEvent, KeyLimit, KeySecret, Membership, User
-from accounts.publish import models_base
+from accounts.refused import Refused
+from accounts.services.accounts import close_account, move_account, override_limit, resume_account, suspend_account
+from accounts.services.acts import Actor
+from accounts.services.keys import issue_key
 from quotas.guarded import BulkChangeRefused
 from quotas.models import Catalogue, Plan, PlanLimit, ServedModel, UsageHour
 from tests.conftest import ACTOR
@@ -26,7 +29,7 @@ def one_of_each(issued, account, db):
     """Values for a row of every table, which stand beside a first row that has them too."""
     user = User.objects.create(username="ada")
     Membership.objects.create(account=account, user=user)
-    services.override_limit(account, "minute", 5, actor=ACTOR)
+    override_limit(account, "minute", 5, actor=ACTOR)
     plan, model, key = account.plan, ServedModel.objects.get(slug="sm"), issued.key
     amount = {"name": "n", "amount": 5, "window": "minute", "unit": "requests", "counted_since": timezone.now()}
     rows = {
@@ -191,7 +194,7 @@ def test_the_audit_log_is_append_only(account):
 
 def test_a_deleted_person_leaves_keys_and_log(account):
     ada = User.objects.create(username="ada")
-    key = services.issue_key(account, name="hers", actor=services.Actor("ada", user=ada)).key
+    key = issue_key(account, name="hers", actor=Actor("ada", user=ada)).key
     ada.delete()
     key.refresh_from_db()
     assert key.created_by is None
@@ -207,7 +210,7 @@ def nested(levels: int):
 
 @pytest.mark.parametrize("value", [{}, {"a": "x" * (8192 - len('{"a":""}'))}, {"a": "é" * 4000}, nested(20)])
 def test_metadata_up_to_8_kb_is_kept(account, value):
-    key = services.issue_key(account, name="k", metadata=value, actor=ACTOR).key
+    key = issue_key(account, name="k", metadata=value, actor=ACTOR).key
     key.refresh_from_db()
     assert key.metadata == value
 
@@ -226,16 +229,14 @@ def test_metadata_up_to_8_kb_is_kept(account, value):
 )
 def test_metadata_that_no_database_keeps_is_refused(account, value, words):
     with pytest.raises(ValidationError, match=words):
-        services.issue_key(account, name="k", metadata=value, actor=ACTOR)
+        issue_key(account, name="k", metadata=value, actor=ACTOR)
     assert not ApiKey.objects.exists()
 
 
 # Repeating
 
 
-@pytest.mark.parametrize(
-    ("act", "field"), [(services.close_account, "closed_at"), (services.suspend_account, "suspended_at")]
-)
+@pytest.mark.parametrize(("act", "field"), [(close_account, "closed_at"), (suspend_account, "suspended_at")])
 def test_a_second_time_keeps_the_first_ones_moment(account, act, field):
     act(account, actor=ACTOR)
     moment, events, version = getattr(account, field), AuditEvent.objects.count(), account.version
@@ -248,14 +249,14 @@ def test_a_second_time_keeps_the_first_ones_moment(account, act, field):
 
 def test_moving_to_the_same_plan_and_resuming_twice_change_nothing(account):
     since, events = account.plan_since, AuditEvent.objects.count()
-    services.move_account(account, account.plan, actor=ACTOR)
-    services.resume_account(account, actor=ACTOR)
+    move_account(account, account.plan, actor=ACTOR)
+    resume_account(account, actor=ACTOR)
     account.refresh_from_db()
     assert (account.plan_since, AuditEvent.objects.count()) == (since, events)
 
 
 def test_a_closed_account_is_not_suspended(account):
     stale = Account.objects.get()
-    services.close_account(account, actor=ACTOR)
-    with pytest.raises(services.Refused, match=r"The account acme \(.{8}\) is closed: reopen it first."):
-        services.suspend_account(stale, actor=ACTOR)
+    close_account(account, actor=ACTOR)
+    with pytest.raises(Refused, match=r"The account acme \(.{8}\) is closed: reopen it first."):
+        suspend_account(stale, actor=ACTOR)

@@ -11,12 +11,13 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections
 
-from accounts import import_jobs, imports, services
-from accounts.imports import Line, Outcome, Unreadable, import_lines, read_lines
+from accounts.facts.publish import models_base
+from accounts.imports import jobs, reading
+from accounts.imports.reading import Line, Outcome, Unreadable, import_lines, read_lines
 from accounts.models import Account, ApiKey, AuditEvent, ImportJob, ImportLine, KeySecret, OutboxRow
-from accounts.publish import models_base
-from accounts.services import create_account
-from accounts.sweeping import sweep_imports
+from accounts.services.accounts import cap_keys, close_account, create_account
+from accounts.services.keys import revoke_key
+from accounts.services.sweeping import sweep_imports
 from tests.conftest import ACTOR
 from tests.gate.conftest import ask  # noqa: F401
 
@@ -62,7 +63,7 @@ REFUSED = {
 @pytest.mark.parametrize("row", REFUSED, ids=list(REFUSED.values()))
 def test_a_line_that_cannot_be_imported_says_why_and_the_others_are(account, row):
     closed, _ = create_account("shut", account.plan, external_id="shut", actor=ACTOR)
-    services.close_account(closed, actor=ACTOR)
+    close_account(closed, actor=ACTOR)
     first, second, third = run(file_of(f"acme,one,{key_number(1)}", row, f"acme,two,{key_number(2)}"))
     assert (first.word, third.word) == ("imported", "imported")
     assert (second.number, second.word) == (3, "refused")
@@ -127,7 +128,7 @@ def test_a_key_of_another_account_or_a_revoked_one_is_not_imported_again(account
     assert (
         run(file_of(f"{pro_account.public_id},one,{key_number(1)}"))[0].why == "Another account has this key already."
     )
-    services.revoke_key(ApiKey.objects.get(public_id=first.key), actor=ACTOR)
+    revoke_key(ApiKey.objects.get(public_id=first.key), actor=ACTOR)
     assert "is revoked" in run(file_of(f"acme,one,{key_number(1)}"))[0].why
     assert ApiKey.objects.count() == 1
 
@@ -153,7 +154,7 @@ def test_keys_imported_before_the_pepper_changed_are_there_already(account, sett
 
 
 def test_two_that_import_the_same_file_at_once_import_each_key_once(account):
-    services.cap_keys(account, 1000, actor=ACTOR)
+    cap_keys(account, 1000, actor=ACTOR)
     lines = file_of(*(f"acme,n,{key_number(number)}" for number in range(200)))
 
     def both(_) -> int:
@@ -168,7 +169,7 @@ def test_two_that_import_the_same_file_at_once_import_each_key_once(account):
 
 
 def test_a_batch_costs_the_same_number_of_queries_however_many_keys_it_has(account, django_assert_max_num_queries):
-    services.cap_keys(account, 1000, actor=ACTOR)
+    cap_keys(account, 1000, actor=ACTOR)
     for size in (20, 400):
         lines = file_of(*(f"acme,n,{key_number(size * 1000 + number)}" for number in range(size)))
         with django_assert_max_num_queries(45):
@@ -222,7 +223,7 @@ def test_the_command_says_what_is_wrong_in_a_sentence(account, tmp_path, setting
 
 
 def job_of(lines: list[str], account: Account | None = None, *, dry_run: bool = False) -> ImportJob:
-    return import_jobs.receive(lines, actor=ACTOR, account=account, dry_run=dry_run)
+    return jobs.receive(lines, actor=ACTOR, account=account, dry_run=dry_run)
 
 
 def test_the_worker_goes_through_a_job_in_its_turns(account):
@@ -240,14 +241,14 @@ def test_nothing_that_is_kept_of_a_job_is_a_key(account):
     kept = str(list(ImportLine.objects.values())) + str(list(ImportJob.objects.values()))
     assert key_number(1) not in kept
     assert hashlib.sha256(key_number(1).encode()).hexdigest() not in kept
-    import_jobs.work_on_imports(60)
+    jobs.work_on_imports(60)
     assert ImportLine.objects.get(job=job).says is None
 
 
 def test_a_worker_that_dies_in_a_batch_loses_and_repeats_nothing(account, monkeypatch):
-    monkeypatch.setattr(import_jobs, "BATCH", 10)
+    monkeypatch.setattr(jobs, "BATCH", 10)
     job = job_of(file_of(*(f"acme,n,{key_number(number)}" for number in range(25))))
-    assert import_jobs._work_on_a_batch() == 10
+    assert jobs._work_on_a_batch() == 10
 
     def die(*_, **__):
         raise RuntimeError("killed")
@@ -255,48 +256,48 @@ def test_a_worker_that_dies_in_a_batch_loses_and_repeats_nothing(account, monkey
     with monkeypatch.context() as patch:
         patch.setattr(ImportLine.objects, "bulk_update", die)
         with pytest.raises(RuntimeError):
-            import_jobs.work_on_imports(60)
+            jobs.work_on_imports(60)
     assert ApiKey.objects.count() == 10
-    import_jobs.work_on_imports(60)
+    jobs.work_on_imports(60)
     job.refresh_from_db()
     assert (job.state, job.imported, job.already_there) == ("done", 25, 0)
 
 
 def test_a_line_that_nobody_thought_of_does_not_stop_the_others_nor_the_worker(account, monkeypatch):
-    import_key = imports._key
+    import_key = reading._key
 
     def fail_for_one(line, *rest):
         if line.number == 4:
             raise ZeroDivisionError
         return import_key(line, *rest)
 
-    monkeypatch.setattr(imports, "_key", fail_for_one)
+    monkeypatch.setattr(reading, "_key", fail_for_one)
     job = job_of(file_of(*(f"acme,n,{key_number(number)}" for number in range(5))))
-    import_jobs.work_on_imports(60)
+    jobs.work_on_imports(60)
     job.refresh_from_db()
     assert (job.state, job.imported, job.refused) == ("done", 4, 1)
     assert "worker's log" in job.rows.get(outcome="refused").why
 
 
 def test_two_workers_share_jobs(account, monkeypatch):
-    monkeypatch.setattr(import_jobs, "BATCH", 10)
-    jobs = [job_of(file_of(*(f"acme,n,{key_number(j * 100 + n)}" for n in range(45)))) for j in range(2)]
+    monkeypatch.setattr(jobs, "BATCH", 10)
+    two = [job_of(file_of(*(f"acme,n,{key_number(j * 100 + n)}" for n in range(45)))) for j in range(2)]
 
     def work(_) -> None:
         try:
-            import_jobs.work_on_imports(60)
+            jobs.work_on_imports(60)
         finally:
             connections.close_all()
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(work, range(3)))
-    for job in jobs:
+    for job in two:
         job.refresh_from_db()
         assert (job.state, job.imported, job.refused, job.already_there) == ("done", 45, 0, 0)
 
 
 def test_an_upload_that_cannot_be_read_leaves_nothing(account, monkeypatch):
-    monkeypatch.setattr(imports, "MOST_LINES", 5)
+    monkeypatch.setattr(reading, "MOST_LINES", 5)
     with pytest.raises(Unreadable, match="more than 5"):
         job_of(file_of(*(f"acme,n,{key_number(number)}" for number in range(6))))
     with pytest.raises(Unreadable, match="no lines"):
@@ -307,13 +308,13 @@ def test_an_upload_that_cannot_be_read_leaves_nothing(account, monkeypatch):
 def test_a_pepper_that_went_away_meanwhile_is_told(account, settings):
     job = job_of(file_of(f"acme,one,{key_number(1)}"))
     settings.KEY_PEPPER = "another-pepper-" + "y" * 40
-    import_jobs.work_on_imports(60)
+    jobs.work_on_imports(60)
     assert "KEY_PEPPER was changed" in job.rows.get().why
 
 
 def test_old_reports_and_uploads_that_never_ended_are_forgotten(account):
     job = job_of(file_of(f"acme,one,{key_number(1)}"))
-    import_jobs.work_on_imports(60)
+    jobs.work_on_imports(60)
     sweep_imports()
     assert ImportJob.objects.count() == 1
     ImportJob.objects.filter(pk=job.pk).update(finished_at="2020-01-01T00:00:00Z")

@@ -10,13 +10,14 @@ from django.core import mail
 from django.db import connection
 from django.utils import timezone
 
-from accounts.invitation_mail import LONGEST_LABEL, quoted
-from accounts.invitations import MOST_OPEN, accept, invite, resend, withdraw
+from accounts.facts.publish import models_base
 from accounts.models import Account, Invitation, User
-from accounts.publish import models_base
-from accounts.services import Actor, Refused
-from accounts.throttles import INVITATIONS, MAILS_TO, mailbox
-from tests.accounts.api.callers import member_of
+from accounts.refused import Refused
+from accounts.services.acts import Actor
+from accounts.services.invitation_mail import LONGEST_LABEL, quoted
+from accounts.services.invitations import MOST_OPEN, accept, invite, resend, withdraw
+from store.throttles import INVITATIONS, MAILS_TO, mailbox
+from tests.api.callers import member_of
 from tests.conftest import ACTOR
 
 JSON = "application/json"

@@ -121,6 +121,6 @@ def test_ids_do_not_repeat():
 
 
 def test_secrets_do_not_show_in_a_repr():
-    from accounts.services import Issued
+    from accounts.services.keys import Issued
 
     assert "ask_secret" not in repr(Issued(None, "ask_secret", None))  # type: ignore[arg-type]

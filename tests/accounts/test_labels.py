@@ -11,14 +11,15 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db.models import CharField, TextField
 
-from accounts.api.sheets import as_cell
-from accounts.credentials import make_management_key, make_operator_token
+from accounts.facts.publish import models_base
 from accounts.models import Account, ApiKey, AuditEvent, User
-from accounts.publish import models_base
-from accounts.services import change_key, close_account, issue_key, move_account, rotate_key
-from authsvc.commands import OperatorCommand
-from quotas.catalogue import BadCatalogue
+from accounts.services.accounts import close_account, move_account
+from accounts.services.credentials import make_management_key, make_operator_token
+from accounts.services.keys import change_key, issue_key, rotate_key
+from api.base.sheets import as_cell
+from quotas.catalogue.file import BadCatalogue
 from quotas.models import Plan
+from runtime.commands import OperatorCommand
 from tests.accounts.test_commands import refused, run
 from tests.conftest import ACTOR
 

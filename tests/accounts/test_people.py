@@ -9,13 +9,13 @@ from django.core.management.base import CommandError
 from django.db import IntegrityError, transaction
 from django.test import Client
 
-from accounts.invitations import invite, link_to
+from accounts.facts.publish import models_base
+from accounts.ledger_worker import Worker
 from accounts.models import Membership, User, caseless
 from accounts.people import fold_usernames
-from accounts.publish import models_base
-from accounts.worker import Worker
-from tests.accounts.api.callers import operator
+from accounts.services.invitations import invite, link_to
 from tests.accounts.forms import complaints, posted, send
+from tests.api.callers import operator
 from tests.conftest import ACTOR
 
 PASSWORD = "correct-horse-9"

@@ -11,13 +11,16 @@ import pytest
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
-from accounts import publish, services, snapshot
-from accounts.lookup import PUBLISH, RAISE
+from accounts.facts import publish, snapshot
+from accounts.facts.lookup import PUBLISH, RAISE
+from accounts.facts.publish import change
+from accounts.ledger_worker import Worker
 from accounts.models import Account, ApiKey, OutboxRow
-from accounts.publish import change
-from accounts.worker import Worker
-from quotas import names
+from accounts.services.accounts import move_account, rename_account, suspend_account
+from accounts.services.catalogue import change_catalogue
+from accounts.services.keys import change_key, issue_key, revoke_key
 from quotas.models import Catalogue, Plan
+from store import names
 from tests.conftest import ACTOR
 
 PART = "{zz}:part"
@@ -150,7 +153,7 @@ def test_of_two_partitions_the_first_ahead_its_version_is_answered(redis_db):
 
 
 def test_what_is_done_is_in_redis_and_out_of_the_outbox(key, redis_db):
-    assert not services.revoke_key(key, actor=ACTOR).is_pending
+    assert not revoke_key(key, actor=ACTOR).is_pending
     version, facts = stored(redis_db, key)
     assert (version, facts["revoked"]) == (ApiKey.objects.get().version, True)
     assert not OutboxRow.objects.exists()
@@ -169,7 +172,7 @@ def test_rows_go_only_up_to_the_published_version(key):
 
 def test_a_change_in_an_outer_transaction_is_published_at_its_end(key, redis_db):
     with transaction.atomic():
-        publication = services.revoke_key(key, actor=ACTOR)
+        publication = revoke_key(key, actor=ACTOR)
         assert publication.published is None and publication.is_pending
         assert stored(redis_db, key)[0] == 1
     assert publication.published
@@ -178,7 +181,7 @@ def test_a_change_in_an_outer_transaction_is_published_at_its_end(key, redis_db)
 
 def test_a_change_that_is_rolled_back_publishes_nothing(key, redis_db):
     with pytest.raises(RuntimeError), transaction.atomic():
-        publication = services.revoke_key(key, actor=ACTOR)
+        publication = revoke_key(key, actor=ACTOR)
         raise RuntimeError
     assert publication.is_pending
     assert stored(redis_db, key) == (1, stored(redis_db, key)[1])
@@ -201,8 +204,8 @@ def test_nothing_to_publish_is_published(catalogue):
 
 
 def test_every_change_raises_its_own_version_by_one(key, account):
-    services.change_key(key, name="other", actor=ACTOR)
-    services.rename_account(account, "other", actor=ACTOR)
+    change_key(key, name="other", actor=ACTOR)
+    rename_account(account, "other", actor=ACTOR)
     assert (ApiKey.objects.get().version, Account.objects.get().version) == (2, 2)
 
 
@@ -212,10 +215,10 @@ def test_every_change_raises_its_own_version_by_one(key, account):
 def test_a_change_without_redis_is_pending_and_delivered_when_it_is_back(key, account, redis_db, redis_away):
     before = Catalogue.objects.get().version
     with redis_away():
-        assert services.revoke_key(key, actor=ACTOR).is_pending
-        assert services.suspend_account(account, actor=ACTOR).is_pending
-        assert services.change_catalogue(lambda: ["a change"], actor=ACTOR)[1].is_pending
-        assert services.issue_key(account, name="new", actor=ACTOR).publication.is_pending
+        assert revoke_key(key, actor=ACTOR).is_pending
+        assert suspend_account(account, actor=ACTOR).is_pending
+        assert change_catalogue(lambda: ["a change"], actor=ACTOR)[1].is_pending
+        assert issue_key(account, name="new", actor=ACTOR).publication.is_pending
     assert OutboxRow.objects.count() == 4
     assert ApiKey.objects.get(pk=key.pk).revoked_at is not None
     assert not stored(redis_db, key)[1]["revoked"]
@@ -232,7 +235,7 @@ def test_the_worker_delivers(key, redis_db, redis_away):
     worker = Worker()
     worker.turn()
     with redis_away():
-        services.revoke_key(key, actor=ACTOR)
+        revoke_key(key, actor=ACTOR)
     assert worker.turn().published == 1
     assert stored(redis_db, key)[1]["revoked"]
     assert worker.turn().published == 0
@@ -241,7 +244,7 @@ def test_the_worker_delivers(key, redis_db, redis_away):
 def test_several_changes_of_a_part_are_delivered_as_one(key, redis_away):
     with redis_away():
         for name in "abc":
-            services.change_key(key, name=name, actor=ACTOR)
+            change_key(key, name=name, actor=ACTOR)
     assert OutboxRow.objects.count() == 3
     assert publish.deliver_all() == 1
     assert not OutboxRow.objects.exists()
@@ -249,8 +252,8 @@ def test_several_changes_of_a_part_are_delivered_as_one(key, redis_away):
 
 def test_repeating_a_pending_revocation_publishes_it(key, redis_db, redis_away):
     with redis_away():
-        services.revoke_key(key, actor=ACTOR)
-    assert not services.revoke_key(ApiKey.objects.get(), actor=ACTOR).is_pending
+        revoke_key(key, actor=ACTOR)
+    assert not revoke_key(ApiKey.objects.get(), actor=ACTOR).is_pending
     assert stored(redis_db, key)[1]["revoked"]
     assert not OutboxRow.objects.exists()
 
@@ -258,7 +261,7 @@ def test_repeating_a_pending_revocation_publishes_it(key, redis_db, redis_away):
 def test_a_database_that_fails_after_the_commit_leaves_the_change_pending(key, redis_db, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(snapshot, "read_all", _fails)
-        assert services.revoke_key(key, actor=ACTOR).is_pending
+        assert revoke_key(key, actor=ACTOR).is_pending
     assert ApiKey.objects.get().revoked_at is not None
     assert OutboxRow.objects.get().subject == key.public_id
     assert not stored(redis_db, key)[1]["revoked"]
@@ -280,7 +283,7 @@ def test_a_connection_that_dies_between_commit_and_publishing_leaves_the_change_
 
     with monkeypatch.context() as patched:
         patched.setattr(publish, "deliver", die_first)
-        assert services.revoke_key(key, actor=ACTOR).is_pending
+        assert revoke_key(key, actor=ACTOR).is_pending
     connection.close()
     assert ApiKey.objects.get().revoked_at is not None
     assert OutboxRow.objects.count() == 1
@@ -306,8 +309,8 @@ def _without_loads(row: dict[str, str]) -> dict[str, str]:
 
 def test_an_account_moved_in_another_transaction_is_published_as_the_database_has_it(account, redis_db):
     stale = Account.objects.get()
-    services.move_account(account, Plan.objects.get(name="pro"), actor=ACTOR)
-    services.rename_account(stale, "renamed", actor=ACTOR)
+    move_account(account, Plan.objects.get(name="pro"), actor=ACTOR)
+    rename_account(stale, "renamed", actor=ACTOR)
     version, facts = stored_account(redis_db, account)
     assert (version, facts["plan"]) == (3, "pro")
 
@@ -316,9 +319,9 @@ def test_an_account_moved_in_another_transaction_is_published_as_the_database_ha
 
 
 LATELY = {
-    "key": lambda key: services.change_key(key, name="other", actor=ACTOR),
-    "account": lambda key: services.suspend_account(key.account, actor=ACTOR),
-    "catalogue": lambda key: services.change_catalogue(lambda: ["a change"], actor=ACTOR),
+    "key": lambda key: change_key(key, name="other", actor=ACTOR),
+    "account": lambda key: suspend_account(key.account, actor=ACTOR),
+    "catalogue": lambda key: change_catalogue(lambda: ["a change"], actor=ACTOR),
 }
 
 

@@ -10,11 +10,11 @@ from django.apps import apps
 from django.core.management import call_command
 
 from accounts import keys, standing
-from accounts.imports import REFUSED, Line, Outcome, import_lines, read_lines
+from accounts.facts.publish import models_base
+from accounts.imports.reading import REFUSED, Line, Outcome, import_lines, read_lines
 from accounts.models import Account, ApiKey, User
-from accounts.publish import models_base
 from accounts.reference import MOST_NAMESAKES
-from accounts.services import create_account, rename_account
+from accounts.services.accounts import create_account, rename_account
 from quotas.models import Plan
 from tests.accounts.test_commands import refused, run
 from tests.conftest import ACTOR

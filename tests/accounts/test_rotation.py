@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import AuditEvent
-from accounts.services import end_rotation, rotate_key
+from accounts.services.keys import end_rotation, rotate_key
 from tests.conftest import ACTOR
 
 

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from accounts import services, snapshot
+from accounts.facts import snapshot
 from accounts.models import Account, ApiKey
+from accounts.services.keys import issue_key
 from quotas.limits import calendar_window, hour_of
 from quotas.models import UsageHour
 from tests.conftest import ACTOR
@@ -69,7 +70,7 @@ def test_usage_of_the_window_s_first_hour_is_in_the_counter_and_of_the_hour_befo
 def test_a_counter_has_what_is_counted_in_it_alone(quotas):
     """Its subject, its model, its unit."""
     key = quotas.public_id
-    other = services.issue_key(Account.objects.get(), name="other", actor=ACTOR).key.public_id
+    other = issue_key(Account.objects.get(), name="other", actor=ACTOR).key.public_id
     today = start_of("day")
     use(key, today, 1)
     use(key, today, 10, model="lg")

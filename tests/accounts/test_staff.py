@@ -8,9 +8,11 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.authority import outranks
-from accounts.credentials import make_management_key, make_operator_token
 from accounts.models import AuditEvent, Invitation, ManagementKey, Membership, OperatorToken, User
-from accounts.services import Actor, issue_key, set_role
+from accounts.services.acts import Actor
+from accounts.services.credentials import make_management_key, make_operator_token
+from accounts.services.keys import issue_key
+from accounts.services.roles import set_role
 from tests.accounts.forms import posted, send
 from tests.conftest import ACTOR
 

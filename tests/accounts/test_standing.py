@@ -9,17 +9,27 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from accounts import services
-from accounts.closing import close_and_erase
+from accounts.facts.publish import models_base
 from accounts.models import Account, AuditEvent, OutboxRow
-from accounts.provisioning import Override, Wanted, put_account, set_account
-from accounts.publish import models_base
 from accounts.refused import Refused
-from quotas import names, store
+from accounts.services.accounts import (
+    call_account_by,
+    close_account,
+    move_account,
+    override_limit,
+    rename_account,
+    reopen_account,
+    resume_account,
+    suspend_account,
+)
+from accounts.services.closing import close_and_erase
+from accounts.services.keys import issue_key, revoke_key
+from accounts.services.provisioning import Override, Wanted, put_account, set_account
 from quotas.models import Plan
-from tests.accounts.api import test_accounts
-from tests.accounts.api.callers import member_of, program_of
+from store import clients, names
 from tests.accounts.forms import send
+from tests.api import test_accounts
+from tests.api.callers import member_of, program_of
 from tests.conftest import ACTOR
 
 
@@ -34,7 +44,7 @@ def set_(account, **wanted):
 
 
 def move(account, plan):
-    services.move_account(account, Plan.objects.get(name=plan), actor=ACTOR)
+    move_account(account, Plan.objects.get(name=plan), actor=ACTOR)
 
 
 BOTH = pytest.mark.parametrize("move", [move, lambda account, plan: set_(account, plan=plan)], ids=["command", "API"])
@@ -54,7 +64,7 @@ def test_another_plan_moves_plan_since_and_the_gate_is_told(account, of_long_ago
     move(account, "pro")
     account.refresh_from_db()
     assert before <= account.plan_since <= timezone.now()
-    facts = json.loads(store.sync_client().hget(names.account(account.public_id), names.FACTS))
+    facts = json.loads(clients.sync_client().hget(names.account(account.public_id), names.FACTS))
     assert facts["plan_since"] == int(account.plan_since.timestamp() * 1_000_000) and facts["plan"] == "pro"
 
 
@@ -96,10 +106,10 @@ def test_an_override_whose_burst_alone_changes_is_written_down(account):
     set_(account, overrides={"minute": Override(5, 5)})
     set_(account, overrides={"minute": Override(5, 4)})
     assert last_audit().after["overrides"] == {"minute": {"amount": 5, "burst": 4}}
-    services.override_limit(account, "minute", 5, burst=3, actor=ACTOR)
+    override_limit(account, "minute", 5, burst=3, actor=ACTOR)
     assert last_audit().before["overrides"] == {"minute": {"amount": 5, "burst": 4}}
     count = AuditEvent.objects.count()
-    services.override_limit(account, "minute", 5, burst=3, actor=ACTOR)
+    override_limit(account, "minute", 5, burst=3, actor=ACTOR)
     assert AuditEvent.objects.count() == count
 
 
@@ -131,7 +141,7 @@ def test_what_a_new_account_may_not_be_leaves_none_behind(catalogue):
 
 
 def reopen(account):
-    services.reopen_account(account, actor=ACTOR)
+    reopen_account(account, actor=ACTOR)
 
 
 WAYS_BACK = pytest.mark.parametrize(
@@ -142,9 +152,9 @@ WAYS_BACK = pytest.mark.parametrize(
 @WAYS_BACK
 def test_a_customer_who_comes_back_finds_keys_people_and_plan(account, issued, reopen):
     owner, program = member_of(account, "owner"), program_of(account, "keys:read")
-    revoked = services.issue_key(account, name="revoked", actor=ACTOR)
-    services.revoke_key(revoked.key, actor=ACTOR)
-    services.close_account(account, actor=ACTOR)
+    revoked = issue_key(account, name="revoked", actor=ACTOR)
+    revoke_key(revoked.key, actor=ACTOR)
+    close_account(account, actor=ACTOR)
     assert ask_gate(issued.text) == 403 and program.get("/api/v1/keys/").status_code == 401
     reopen(account)
     assert (ask_gate(issued.text), ask_gate(revoked.text)) == (200, 401)
@@ -155,9 +165,9 @@ def test_a_customer_who_comes_back_finds_keys_people_and_plan(account, issued, r
 
 @WAYS_BACK
 def test_reopening_publishes_the_account_and_all_its_keys_anew(account, issued, reopen):
-    keys = [issued.key] + [services.issue_key(account, name=f"{n}", actor=ACTOR).key for n in range(12)]
-    services.close_account(account, actor=ACTOR)
-    client, place = store.sync_client(), names.account(account.public_id)
+    keys = [issued.key] + [issue_key(account, name=f"{n}", actor=ACTOR).key for n in range(12)]
+    close_account(account, actor=ACTOR)
+    client, place = clients.sync_client(), names.account(account.public_id)
     for key in keys:  # as a version may do that keeps of a closed account no more than this
         client.hdel(place, names.field("f", key.public_id))
     versions = dict(account.keys.values_list("public_id", "version"))
@@ -171,9 +181,9 @@ def test_reopening_publishes_the_account_and_all_its_keys_anew(account, issued, 
 
 
 def test_reopening_without_redis_is_pending_and_the_worker_publishes_the_keys(account, issued, redis_away):
-    services.close_account(account, actor=ACTOR)
+    close_account(account, actor=ACTOR)
     with redis_away():
-        assert services.reopen_account(account, actor=ACTOR).is_pending
+        assert reopen_account(account, actor=ACTOR).is_pending
     assert set(OutboxRow.objects.values_list("part", flat=True)) == {"account", "key"}
     assert ask_gate(issued.text) == 403
 
@@ -186,10 +196,10 @@ def test_reopening_what_is_open_changes_nothing(account, issued):
 
 
 def test_who_was_suspended_before_the_end_is_suspended_after_reopening(account):
-    services.suspend_account(account, actor=ACTOR)
-    services.close_account(account, actor=ACTOR)
+    suspend_account(account, actor=ACTOR)
+    close_account(account, actor=ACTOR)
     with pytest.raises(Refused, match="is closed: reopen it first"):
-        services.resume_account(account, actor=ACTOR)
+        resume_account(account, actor=ACTOR)
     reopen(account)
     assert account.state == "suspended"
     set_(account, status="closed")
@@ -199,7 +209,7 @@ def test_who_was_suspended_before_the_end_is_suspended_after_reopening(account):
 
 def test_no_tenant_reopens_an_account(account):
     owner = member_of(account, "owner")
-    services.close_account(account, actor=ACTOR)
+    close_account(account, actor=ACTOR)
     url = f"/api/v1/accounts/{account.public_id}/"
     assert owner.patch(url, {"status": "active"}, content_type="application/json").status_code == 403
     account.refresh_from_db()
@@ -207,7 +217,7 @@ def test_no_tenant_reopens_an_account(account):
 
 
 def test_the_admin_reopens_what_was_closed_and_not_erased(admin_client, account, pro_account):
-    services.close_account(account, actor=ACTOR)
+    close_account(account, actor=ACTOR)
     page = f"/admin/accounts/account/{account.pk}/"
     assert "reopen/" in admin_client.get(f"{page}change/").content.decode()
     assert send(admin_client, f"{page}reopen/").status_code == 302
@@ -266,10 +276,10 @@ def test_whoever_comes_back_after_erasing_gets_a_new_account(account, by):
 @pytest.mark.parametrize(
     "act",
     [
-        lambda account: services.rename_account(account, "Jane Doe", actor=ACTOR),
+        lambda account: rename_account(account, "Jane Doe", actor=ACTOR),
         lambda account: set_(account, name="Jane Doe"),
         lambda account: set_(account, name="Jane Doe", status="active"),
-        lambda account: services.call_account_by(account, "jane", actor=ACTOR),
+        lambda account: call_account_by(account, "jane", actor=ACTOR),
         lambda account: set_(account, external_id="jane"),
     ],
 )
@@ -282,4 +292,4 @@ def test_no_name_comes_back_into_an_erased_account(account, act):
 
 def test_nobody_takes_the_name_of_an_erased_account(account):
     with pytest.raises(ValidationError, match="Accounts that were erased are called like this"):
-        services.rename_account(account, f"closed {account.public_id}", actor=ACTOR)
+        rename_account(account, f"closed {account.public_id}", actor=ACTOR)

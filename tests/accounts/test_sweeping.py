@@ -12,10 +12,12 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts import audit, services, sweeping
-from accounts.invitations import invite
+from accounts.facts.publish import models_base
 from accounts.models import AuditEvent, ImportJob, ImportLine, Invitation, User
-from accounts.publish import models_base
+from accounts.services import audit, sweeping
+from accounts.services.accounts import suspend_account
+from accounts.services.invitations import invite
+from accounts.services.keys import change_key
 from tests.conftest import ACTOR
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -31,7 +33,7 @@ def test_audit_rows_are_kept_for_ever_unless_the_setting_says_for_how_long(accou
     sweeping.sweep()
     assert AuditEvent.objects.count() == kept
     settings.AUDIT_KEEP_DAYS = 3999
-    services.suspend_account(account, actor=ACTOR)
+    suspend_account(account, actor=ACTOR)
     sweeping.sweep()
     assert [event.act for event in AuditEvent.objects.all()] == ["account.suspend"]
 
@@ -93,14 +95,14 @@ def test_each_batch_is_bounded_and_a_transaction_of_its_own(db, monkeypatch):
 
 
 def test_a_row_holds_what_changed_and_nothing_else(issued):
-    services.change_key(issued.key, name="other", methods=["GET"], actor=ACTOR)
+    change_key(issued.key, name="other", methods=["GET"], actor=ACTOR)
     event = AuditEvent.objects.latest("id")
     assert event.before == {"name": "first", "methods": []}
     assert event.after == {"name": "other", "methods": ["GET"]}
 
 
 def test_metadata_is_said_to_have_changed_and_not_repeated(issued):
-    services.change_key(issued.key, metadata={"note": "x" * 8000}, actor=ACTOR)
+    change_key(issued.key, metadata={"note": "x" * 8000}, actor=ACTOR)
     event = AuditEvent.objects.latest("id")
     assert (event.before, event.after) == ({}, {"metadata": "changed"})
 

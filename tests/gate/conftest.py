@@ -11,7 +11,7 @@ from django.db.backends.utils import CursorWrapper
 
 from authsvc.gate.answer import Answer
 from authsvc.gate.app import gate
-from quotas import pipe
+from store import pipe
 
 FORWARDED = {"X-Forwarded-Uri": "/sm/ner", "X-Forwarded-Method": "POST", "X-Forwarded-For": "203.0.113.7"}
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from accounts.facts import AccountFacts, KeyFacts, SecretFacts
-from accounts.known import KnownKey, Terms
+from accounts.facts.facts import AccountFacts, KeyFacts, SecretFacts
+from accounts.facts.known import KnownKey, Terms
 from authsvc.gate.answer import answer, head, rate_limit
 from authsvc.gate.verdict import Decision, Verdict
 from quotas.buckets import Usage, clock

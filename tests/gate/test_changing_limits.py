@@ -7,16 +7,19 @@ from time import time
 
 import pytest
 
-from accounts import lookup, services
+from accounts.facts import lookup
 from accounts.models import Account
+from accounts.services.accounts import move_account, override_limit
+from accounts.services.keys import change_key
 from authsvc.gate import decision
 from authsvc.gate import explain as explain_module
 from authsvc.gate.explain import Call, explain, look_at_limits
-from quotas import buckets, names, pipe
+from quotas import buckets
 from quotas.buckets import clock
-from quotas.ledger import copy_usage
 from quotas.limits import Limit, calendar_window
 from quotas.models import Plan
+from quotas.usage.ledger import copy_usage
+from store import names, pipe
 from tests.conftest import ACTOR
 from tests.gate.test_decision import left
 
@@ -61,7 +64,7 @@ def retry_after(answer) -> int:
 
 
 def narrow(key, *limits: Limit) -> None:
-    services.change_key(key, limits=limits, actor=ACTOR)
+    change_key(key, limits=limits, actor=ACTOR)
 
 
 def test_a_key_that_is_narrowed_and_widened_again_gets_no_second_burst(ask, hourly):
@@ -83,20 +86,20 @@ def test_back_on_the_plan_the_wait_is_that_of_the_plan(ask, hourly, asked_betwee
 
 def test_a_better_plan_gives_its_room_at_once(ask, hourly, account):
     assert passing(ask, hourly.text) == 10
-    services.move_account(account, Plan.objects.get(name="pro"), actor=ACTOR)
+    move_account(account, Plan.objects.get(name="pro"), actor=ACTOR)
     assert passing(ask, hourly.text) == 110
-    services.move_account(account, Plan.objects.get(name="free"), actor=ACTOR)
+    move_account(account, Plan.objects.get(name="free"), actor=ACTOR)
     assert passing(ask, hourly.text) == 0
 
 
 def test_an_override_keeps_what_was_used(ask, hourly, account):
     for _ in range(4):
         ask(hourly.text)
-    services.override_limit(account, "hour", amount=100, burst=20, actor=ACTOR)
+    override_limit(account, "hour", amount=100, burst=20, actor=ACTOR)
     assert left(ask(hourly.text)) == [15]
-    services.override_limit(account, "hour", amount=100, burst=3, actor=ACTOR)
+    override_limit(account, "hour", amount=100, burst=3, actor=ACTOR)
     assert left(ask(hourly.text)) == [0]
-    services.override_limit(Account.objects.get(), "hour", amount=None, actor=ACTOR)
+    override_limit(Account.objects.get(), "hour", amount=None, actor=ACTOR)
     assert left(ask(hourly.text)) == [4]
 
 

@@ -10,13 +10,17 @@ import pytest
 from django.core.management import call_command
 from django.db import connections
 
-from accounts import services
+from accounts.facts.publish import models_base
 from accounts.models import Account, ApiKey, KeySecret
-from accounts.publish import models_base
-from accounts.services import Actor
+from accounts.peppers import peppers
+from accounts.services.accounts import close_account, move_account, override_limit, resume_account, suspend_account
+from accounts.services.acts import Actor
+from accounts.services.catalogue import change_catalogue
+from accounts.services.keys import change_key, end_rotation, import_key, issue_key, revoke_key, rotate_key
 from authsvc.gate.app import close_gate
-from quotas import buckets, names
+from quotas import buckets
 from quotas.models import Catalogue, Plan, PlanLimit
+from store import names
 from tests.conftest import ACTOR, CATALOGUE
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -105,7 +109,7 @@ def test_a_forged_key_with_a_right_checksum_costs_nothing(ask, issued, costs):
 
 def test_an_unknown_key_asks_the_database_once_a_minute_and_redis_each_time(ask, issued, costs):
     from accounts.keys import new_key
-    from accounts.services import peppers
+    from accounts.peppers import peppers
 
     stranger = new_key("Z" * 16, "ask", peppers()[0]).text
     assert ask(stranger).status == 401
@@ -116,7 +120,7 @@ def test_an_unknown_key_asks_the_database_once_a_minute_and_redis_each_time(ask,
 
 def test_the_mark_of_an_unknown_key_ends_within_a_minute(ask, account, redis_db):
     from accounts.keys import new_key
-    from accounts.services import peppers
+    from accounts.peppers import peppers
 
     stranger = account.public_id + "0" * 8
     ask(new_key(stranger, "ask", peppers()[0]).text)
@@ -129,7 +133,7 @@ def test_unknown_keys_evict_no_good_facts(ask, issued, costs, settings):
     settings.CACHE_BYTES = 6000  # of a key and a half
     ask(issued.text)
     for _ in range(5):
-        ask(new_key(new_key_id(new_account_id()), "ask", services.peppers()[0]).text)
+        ask(new_key(new_key_id(new_account_id()), "ask", peppers()[0]).text)
     with costs() as counted:
         ask(issued.text)
     assert dict(counted) == {"round trips": 1}
@@ -139,7 +143,7 @@ def test_the_facts_of_a_process_are_bounded(ask, pro_account, on_a_loop, setting
     from authsvc.gate.app import gate
 
     settings.CACHE_BYTES = 16_000
-    keys = [services.issue_key(pro_account, name=str(number), actor=ACTOR) for number in range(8)]
+    keys = [issue_key(pro_account, name=str(number), actor=ACTOR) for number in range(8)]
     for issued in keys:
         assert ask(issued.text).status == 200
 
@@ -156,7 +160,7 @@ def test_a_key_that_calls_many_models_takes_up_more_of_the_cache(ask, catalogue,
     from authsvc.gate.app import gate
 
     catalogue(CATALOGUE + "".join(f"    [models.m{number}]\n" for number in range(20)))
-    text = services.issue_key(pro_account, name="k", actor=ACTOR).text
+    text = issue_key(pro_account, name="k", actor=ACTOR).text
     ask(text)
 
     async def size() -> int:
@@ -169,14 +173,14 @@ def test_a_key_that_calls_many_models_takes_up_more_of_the_cache(ask, catalogue,
 
 
 CHANGES = {
-    "revoked": lambda key, account: services.revoke_key(key, actor=ACTOR),
-    "suspended": lambda key, account: services.suspend_account(account, actor=ACTOR),
-    "closed": lambda key, account: services.close_account(account, actor=ACTOR),
-    "another model": lambda key, account: services.change_key(key, models=["lg"], actor=ACTOR),
-    "another network": lambda key, account: services.change_key(key, networks=["10.0.0.0/8"], actor=ACTOR),
-    "another method": lambda key, account: services.change_key(key, methods=["GET"], actor=ACTOR),
-    "expired": lambda key, account: services.change_key(key, expires_at=datetime.now(UTC), actor=ACTOR),
-    "rotated": lambda key, account: services.rotate_key(key, grace=timedelta(0), actor=ACTOR),
+    "revoked": lambda key, account: revoke_key(key, actor=ACTOR),
+    "suspended": lambda key, account: suspend_account(account, actor=ACTOR),
+    "closed": lambda key, account: close_account(account, actor=ACTOR),
+    "another model": lambda key, account: change_key(key, models=["lg"], actor=ACTOR),
+    "another network": lambda key, account: change_key(key, networks=["10.0.0.0/8"], actor=ACTOR),
+    "another method": lambda key, account: change_key(key, methods=["GET"], actor=ACTOR),
+    "expired": lambda key, account: change_key(key, expires_at=datetime.now(UTC), actor=ACTOR),
+    "rotated": lambda key, account: rotate_key(key, grace=timedelta(0), actor=ACTOR),
 }
 
 
@@ -199,23 +203,23 @@ def test_a_disabled_model_and_an_edited_plan_hold_on_the_next_request(ask, issue
 def test_a_move_to_another_plan_holds_on_the_next_request_and_keeps_what_was_used(ask, issued, account):
     for _ in range(3):
         ask(issued.text)
-    services.move_account(account, Plan.objects.get(name="pro"), actor=ACTOR)
+    move_account(account, Plan.objects.get(name="pro"), actor=ACTOR)
     assert left(ask(issued.text)) == [99]
-    services.move_account(account, Plan.objects.get(name="free"), actor=ACTOR)
+    move_account(account, Plan.objects.get(name="free"), actor=ACTOR)
     assert left(ask(issued.text))[1] == 996
 
 
 def test_a_key_that_was_revoked_is_refused_in_the_same_words_as_an_unknown_one(ask, issued):
-    services.revoke_key(issued.key, actor=ACTOR)
+    revoke_key(issued.key, actor=ACTOR)
     revoked, junk = ask(issued.text), ask("ask_" + "0" * 30)
     assert json.loads(revoked.body)["detail"] == "This API key is not valid."
     assert revoked.status == junk.status == 401
 
 
 def test_both_secrets_work_until_the_grace_ends(ask, issued):
-    new = services.rotate_key(issued.key, grace=timedelta(days=1), actor=ACTOR)
+    new = rotate_key(issued.key, grace=timedelta(days=1), actor=ACTOR)
     assert ask(issued.text).status == ask(new.text).status == 200
-    services.end_rotation(issued.key, actor=ACTOR)
+    end_rotation(issued.key, actor=ACTOR)
     assert ask(issued.text).status == 401
     assert ask(new.text).status == 200
 
@@ -223,7 +227,7 @@ def test_both_secrets_work_until_the_grace_ends(ask, issued):
 def test_a_grace_ends_by_itself(ask, issued, monkeypatch):
     from authsvc.gate import app
 
-    new = services.rotate_key(issued.key, grace=timedelta(hours=1), actor=ACTOR)
+    new = rotate_key(issued.key, grace=timedelta(hours=1), actor=ACTOR)
     assert ask(issued.text).status == 200
     later = datetime.now(UTC).timestamp() + 3601
     monkeypatch.setattr(app, "time", lambda: later)
@@ -248,7 +252,7 @@ def test_they_go_on_over_midnight_and_a_month_s_end_with_the_database_stopped(
         )
     )
     _made_long_ago(pro_account)
-    key = services.issue_key(pro_account, name="k", actor=ACTOR).text
+    key = issue_key(pro_account, name="k", actor=ACTOR).text
     for _ in range(4):
         ask(key)
     assert left(ask(key)) == [4]
@@ -265,8 +269,8 @@ def _made_long_ago(account) -> None:
     long_ago = datetime(2020, 1, 1, tzinfo=UTC)
     models_base(PlanLimit).update(counted_since=long_ago)
     models_base(Account).filter(pk=account.pk).update(plan_since=long_ago)
-    services.change_catalogue(lambda: ["as if made long ago"], actor=ACTOR)
-    services.resume_account(account, actor=ACTOR)
+    change_catalogue(lambda: ["as if made long ago"], actor=ACTOR)
+    resume_account(account, actor=ACTOR)
 
 
 def test_an_emptied_redis_is_filled_from_the_database_and_the_ledger(ask, issued, redis_db):
@@ -290,7 +294,7 @@ def test_an_old_copy_in_redis_is_replaced_from_the_database(ask, issued, redis_d
     ask(issued.text)
     account = names.account(issued.key.public_id[:8])
     copy = redis_db.hgetall(account)
-    services.change_key(issued.key, methods=["POST", "GET"], actor=ACTOR)
+    change_key(issued.key, methods=["POST", "GET"], actor=ACTOR)
     assert ask(issued.text).status == 200
     redis_db.hset(account, mapping=copy)
     assert ask(issued.text).status == 200
@@ -312,7 +316,7 @@ def _with_versions_of_yesterday(command):
 
 
 def test_a_key_whose_cost_no_limit_can_hold_is_told_so(ask, pro_key, dearer):
-    services.change_key(
+    change_key(
         pro_key.key,
         limits=[_limit(name="tiny", amount=5, window="day", unit="units")],
         actor=ACTOR,
@@ -330,15 +334,15 @@ def _limit(**fields):
 
 def test_a_new_pepper_takes_over_as_keys_are_used(issued, redis_db, settings, on_a_loop):
     """Issue under one pepper, change it, use the key, let the worker store the digest, drop the old one."""
-    unused = services.issue_key(issued.key.account, name="unused", actor=ACTOR)
+    unused = issue_key(issued.key.account, name="unused", actor=ACTOR)
     settings.KEY_PEPPER_OLD, settings.KEY_PEPPER = settings.KEY_PEPPER, "another-pepper-" + "y" * 40
     assert on_a_loop(_once(issued.text)) == 200
     assert on_a_loop(_once(unused.text[:-1] + "_")) == 401
     with pytest.raises(SystemExit):
         call_command("check_pepper", stdout=StringIO())
     call_command("keep_ledger", once=True, stdout=StringIO())
-    assert KeySecret.objects.get(key=issued.key).pepper == services.peppers()[0].id
-    services.revoke_key(unused.key, actor=ACTOR)
+    assert KeySecret.objects.get(key=issued.key).pepper == peppers()[0].id
+    revoke_key(unused.key, actor=ACTOR)
     call_command("check_pepper", stdout=StringIO())
     settings.KEY_PEPPER_OLD = ""
     assert on_a_loop(_once(issued.text)) == 200
@@ -362,7 +366,7 @@ def test_an_imported_key_is_found_in_redis_alone(account, redis_db, settings, on
 
     text = "sk-of-another-system-0123456789"
     digest = hashlib.sha256(text.encode()).digest()
-    services.import_key(account, name="old", digest_of_text=digest, start=text[:6], actor=ACTOR)
+    import_key(account, name="old", digest_of_text=digest, start=text[:6], actor=ACTOR)
     assert on_a_loop(_once(text)) == 401
     settings.IMPORTED_KEYS = True
     assert on_a_loop(_once(text + "x")) == 503  # Redis may not have all keys yet: nobody can tell
@@ -371,14 +375,14 @@ def test_an_imported_key_is_found_in_redis_alone(account, redis_db, settings, on
         assert on_a_loop(_once(text)) == 200
         assert on_a_loop(_once(text + "x")) == 401
     assert counted["sql"] == 0
-    services.revoke_key(ApiKey.objects.get(name="old"), actor=ACTOR)
+    revoke_key(ApiKey.objects.get(name="old"), actor=ACTOR)
     assert on_a_loop(_once(text)) == 401
 
 
 def test_every_act_is_in_the_audit_log(issued, account):
     from accounts.models import AuditEvent
 
-    services.suspend_account(account, actor=Actor("alice", "203.0.113.9"))
+    suspend_account(account, actor=Actor("alice", "203.0.113.9"))
     event = AuditEvent.objects.latest("id")
     assert (event.actor, event.address, event.act, event.subject) == (
         "alice", "203.0.113.9", "account.suspend", account.public_id,
@@ -397,7 +401,7 @@ def test_strings_whose_check_nobody_can_verify_cost_the_database_nothing(ask, is
     from accounts.keys import Pepper, new_account_id, new_key, new_key_id
 
     models_base(KeySecret).update(minted_pepper="gone")
-    services.change_catalogue(lambda: ["a pepper is gone"], actor=ACTOR)
+    change_catalogue(lambda: ["a pepper is gone"], actor=ACTOR)
     call_command("keep_ledger", once=True, stdout=StringIO())
     assert ask(issued.text).status == 200
     with costs() as counted:
@@ -415,9 +419,9 @@ def test_what_changed_reaches_a_process_from_redis_and_costs_no_sql(ask, issued,
     if change == "catalogue":
         catalogue(CATALOGUE.replace("burst = 10", "burst = 9"))
     elif change == "account":
-        services.override_limit(account, "month", 500, actor=ACTOR)
+        override_limit(account, "month", 500, actor=ACTOR)
     else:
-        services.change_key(issued.key, methods=["POST"], actor=ACTOR)
+        change_key(issued.key, methods=["POST"], actor=ACTOR)
     with costs() as counted:
         assert ask(issued.text).status == 200
     assert dict(counted) == {"round trips": 3}  # told to be stale, read again, taken
@@ -425,14 +429,14 @@ def test_what_changed_reaches_a_process_from_redis_and_costs_no_sql(ask, issued,
 
 def test_a_limit_that_comes_back_counts_what_passed_without_it(ask, catalogue, pro_account, account):
     """Calls under another plan, or while the limit was out of the catalogue, are in usage alone: they still count."""
-    key = services.issue_key(account, name="k", actor=ACTOR).text
+    key = issue_key(account, name="k", actor=ACTOR).text
     for _ in range(3):
         ask(key)
-    services.move_account(account, Plan.objects.get(name="pro"), actor=ACTOR)
+    move_account(account, Plan.objects.get(name="pro"), actor=ACTOR)
     for _ in range(5):
         assert ask(key).status == 200
     call_command("keep_ledger", once=True, stdout=StringIO())
-    services.move_account(account, Plan.objects.get(name="free"), actor=ACTOR)
+    move_account(account, Plan.objects.get(name="free"), actor=ACTOR)
     assert left(ask(key))[1] == 1000 - 3 - 5 - 1
     month = '  { name = "month", per = "account", amount = 1000, window = "month", unit = "units" },'
     catalogue(CATALOGUE.replace(month, ""))
@@ -448,17 +452,17 @@ def test_a_change_of_a_database_that_is_behind_redis_is_done_all_the_same(
 ):
     """A backup was restored: its versions are lower than those in Redis, and what is changed now must win."""
     for number in range(3):
-        services.change_key(issued.key, name=f"later {number}", actor=ACTOR)
-        services.override_limit(account, "month", 900 + number, actor=ACTOR)
+        change_key(issued.key, name=f"later {number}", actor=ACTOR)
+        override_limit(account, "month", 900 + number, actor=ACTOR)
         catalogue(CATALOGUE.replace("burst = 10", f"burst = {11 + number}"))
     assert ask(issued.text).status == 200
     models_base(ApiKey).update(version=1)
     models_base(Account).update(version=1)
     models_base(Catalogue).update(version=1)
     if part == "key":
-        assert services.revoke_key(issued.key, actor=ACTOR).published
+        assert revoke_key(issued.key, actor=ACTOR).published
     elif part == "account":
-        assert services.suspend_account(account, actor=ACTOR).published
+        assert suspend_account(account, actor=ACTOR).published
     else:
         catalogue(CATALOGUE.replace('title = "small"', "enabled = false"))
     assert ask(issued.text).status == (401 if part == "key" else 403)
@@ -468,4 +472,4 @@ def test_a_gate_before_the_first_catalogue_cannot_decide(redis_db, transactional
     from accounts.keys import Pepper, new_key
 
     assert ask(new_key("Z" * 16, "ask", Pepper.of("s" * 40)).text).status == 503
-    assert ask(new_key("Z" * 16, "ask", services.peppers()[0]).text).status == 503
+    assert ask(new_key("Z" * 16, "ask", peppers()[0]).text).status == 503

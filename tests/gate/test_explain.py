@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from accounts import services
+from accounts.services.accounts import suspend_account
+from accounts.services.keys import import_key, revoke_key, rotate_key
 from authsvc.gate.decision import RULES
 from authsvc.gate.explain import Call, Explanation, explain, look_at_limits
 from authsvc.gate.verdict import Verdict
-from quotas import names
+from store import names
 from tests.conftest import ACTOR
 from tests.gate.test_decision import left
 from tests.gate.test_fronts import CASES, Case, keys  # noqa: F401
@@ -119,8 +120,8 @@ def test_the_checks_are_always_the_same_in_the_order_of_the_gate(issued):
 
 
 def test_all_that_stands_in_the_way_is_told_at_once(issued, account):
-    services.revoke_key(issued.key, actor=ACTOR)
-    services.suspend_account(account, actor=ACTOR)
+    revoke_key(issued.key, actor=ACTOR)
+    suspend_account(account, actor=ACTOR)
     explanation = explain(Call(key_id=issued.key.public_id, model="lg"))
     assert explanation.verdict is Verdict.REVOKED_KEY
     refused = {name for name, outcome in words(explanation).items() if outcome == "refused"}
@@ -137,7 +138,7 @@ def test_a_key_is_explained_by_its_id_as_by_its_string(issued):
     by_id = explain(Call(key_id=issued.key.public_id, model="sm"))
     assert by_id.verdict is Verdict.ALLOWED
     assert (by_id.checks, by_id.headers) == (explain(Call(text=issued.text, model="sm")).checks, by_id.headers)
-    services.rotate_key(issued.key, grace=timedelta(0), actor=ACTOR)
+    rotate_key(issued.key, grace=timedelta(0), actor=ACTOR)
     assert explain(Call(key_id=issued.key.public_id, model="sm")).verdict is Verdict.ALLOWED
     assert explain(Call(text=issued.text, model="sm")).verdict is Verdict.EXPIRED_KEY
 
@@ -187,7 +188,7 @@ def imported(account, settings) -> Iterator[str]:
 
     settings.IMPORTED_KEYS = True
     text = "sk-of-another-system-0123456789"
-    services.import_key(account, name="old", digest_of_text=hashlib.sha256(text.encode()).digest(), start="sk-", actor=ACTOR)  # fmt: skip
+    import_key(account, name="old", digest_of_text=hashlib.sha256(text.encode()).digest(), start="sk-", actor=ACTOR)  # fmt: skip
     yield text
 
 

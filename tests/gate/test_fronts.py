@@ -17,10 +17,12 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from accounts import services
+from accounts.facts.publish import models_base
 from accounts.keys import crc_of, new_key
 from accounts.models import ApiKey
-from accounts.publish import models_base
+from accounts.peppers import peppers
+from accounts.services.accounts import close_account, create_account, suspend_account
+from accounts.services.keys import change_key, issue_key, revoke_key
 from authsvc.gate.verdict import Verdict
 from tests.conftest import ACTOR
 from tests.gate.conftest import question
@@ -144,17 +146,17 @@ def keys(account, pro_account, issued, dearer) -> dict[str, str]:
     made = {"good": issued.text, "cut": issued.text[:-3]}
     body = (issued.text[:-12] + "AAAAAA").encode()
     made["forged"] = (body + crc_of(body)).decode()
-    made["unknown"] = new_key(account.public_id + "00000000", "ask", services.peppers()[0]).text
-    made["wrong"] = new_key(issued.key.public_id, "ask", services.peppers()[0]).text
+    made["unknown"] = new_key(account.public_id + "00000000", "ask", peppers()[0]).text
+    made["wrong"] = new_key(issued.key.public_id, "ask", peppers()[0]).text
 
     def issue(word: str, owner=account, **options) -> ApiKey:
-        new = services.issue_key(owner, name=word, actor=ACTOR, **options)
+        new = issue_key(owner, name=word, actor=ACTOR, **options)
         made[word] = new.text
         return new.key
 
-    services.revoke_key(issue("revoked"), actor=ACTOR)
+    revoke_key(issue("revoked"), actor=ACTOR)
     models_base(ApiKey).filter(pk=issue("expired").pk).update(expires_at=datetime.now(UTC) - timedelta(hours=1))
-    services.change_key(ApiKey.objects.get(name="expired"), name="expired", actor=ACTOR)
+    change_key(ApiKey.objects.get(name="expired"), name="expired", actor=ACTOR)
     issue("narrow", models=["lg"])
     issue("home", networks=["10.0.0.0/8", "2001:db8::/32"])
     issue("reader", methods=["GET"])
@@ -163,8 +165,8 @@ def keys(account, pro_account, issued, dearer) -> dict[str, str]:
     issue("tiny", pro_account, limits=[Limit(name="day", scope="key", amount=5, window="day", unit="units")])
     dearer("lg", 6)
     issue("spent", limits=[Limit(name="day", scope="key", amount=1, window="day")])
-    for word, act in (("suspended", services.suspend_account), ("closed", services.close_account)):
-        owner, _ = services.create_account(word, account.plan, actor=ACTOR)
+    for word, act in (("suspended", suspend_account), ("closed", close_account)):
+        owner, _ = create_account(word, account.plan, actor=ACTOR)
         issue(word, owner)
         act(owner, actor=ACTOR)
     return made

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from django.conf import settings as configured
 
-from authsvc.replica import decisions
+from runtime.replica import decisions
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

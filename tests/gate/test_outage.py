@@ -7,13 +7,13 @@ import time
 
 import pytest
 
-from accounts import services
+from accounts.services.keys import issue_key, revoke_key
 from authsvc.gate import app
 from authsvc.gate.app import close_gate, gate
-from quotas import names, store
 from quotas.buckets import clock
 from quotas.owed import Owed
-from quotas.store import StoreUnavailable
+from store import clients, names
+from store.clients import StoreUnavailable
 from tests.conftest import ACTOR
 from tests.gate.conftest import question, raw
 from tests.servers import redis_server
@@ -36,12 +36,12 @@ def outage(settings, tmp_path, transactional_db):
             self._server.__exit__(None, None, None)
 
     settings.REDIS_URL = f"unix://{tmp_path}/redis.sock"
-    store.sync_client.cache_clear()
+    clients.sync_client.cache_clear()
     server = Outage()
     server.start()
     yield server
     server.stop()
-    store.sync_client.cache_clear()
+    clients.sync_client.cache_clear()
 
 
 async def ask(key: str, **changes: str):
@@ -83,7 +83,7 @@ def test_allowing_enforces_keys_and_permissions_and_counts_once_later(
     outage, fresh_catalogue, issued, on_a_loop, settings
 ):
     settings.WHEN_REDIS_IS_DOWN = "allow"
-    other = services.issue_key(issued.key.account, name="other", actor=ACTOR)  # never asked before: from the database
+    other = issue_key(issued.key.account, name="other", actor=ACTOR)  # never asked before: from the database
 
     async def run() -> None:
         gate().open()
@@ -101,7 +101,7 @@ def test_allowing_enforces_keys_and_permissions_and_counts_once_later(
                 break
             await asyncio.sleep(0.05)
         await asyncio.sleep(0.1)
-        client = store.sync_client()
+        client = clients.sync_client()
         account = names.account(issued.key.public_id[:8])
         taken, _, _ = names.counter(issued.key.public_id[:8], "*", "units", "month")
         assert client.hget(account, taken) == str(1 + 20 + 2 + 1)
@@ -142,7 +142,7 @@ def test_debts_are_counted_after_an_outage_longer_than_one_try(
         await until(lambda: len(vain) >= 3)
         await asyncio.to_thread(outage.start)
         await until(lambda: not gate().lookup.owed)
-        assert store.sync_client().hget(names.usage(issued.key.public_id, "sm", clock.hour()), "a") == "6"
+        assert clients.sync_client().hget(names.usage(issued.key.public_id, "sm", clock.hour()), "a") == "6"
         await close_gate()
 
     on_a_loop(run())
@@ -170,7 +170,7 @@ def _revoke(key):
     from django.db import connection
 
     try:
-        return services.revoke_key(key, actor=ACTOR)
+        return revoke_key(key, actor=ACTOR)
     finally:
         connection.close()
 
@@ -198,7 +198,7 @@ def test_a_debt_whose_answer_was_lost_is_counted_once(outage, fresh_catalogue, i
         assert owed
         await owed.repay(lookup.link)
         assert not owed
-        assert store.sync_client().hget(names.usage(issued.key.public_id, "sm", clock.hour()), "a") == "4"
+        assert clients.sync_client().hget(names.usage(issued.key.public_id, "sm", clock.hour()), "a") == "4"
 
     on_a_loop(run())
 
@@ -210,7 +210,7 @@ def test_a_redis_that_is_there_and_says_no_does_not_switch_the_limits_off(
 
     async def run() -> None:
         assert await statuses(issued.text) == [200]
-        client = store.sync_client()
+        client = clients.sync_client()
         client.config_set("maxmemory", 1)
         assert await statuses(issued.text) == [503]
         client.config_set("maxmemory", 0)

@@ -13,7 +13,7 @@ from django.core.management.base import CommandError
 from django.db import connection, transaction
 from django.db.migrations.recorder import MigrationRecorder
 
-from authsvc import schema
+from runtime import migrating
 from tests.servers import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -24,12 +24,12 @@ NEW = ("accounts", "9999_of_this_code")
 @pytest.fixture
 def older(monkeypatch, transactional_db):
     """The code has one migration more than the database. The value: somebody migrates."""
-    ours = schema.of_this_code()
-    monkeypatch.setattr(schema, "of_this_code", lambda: (*ours, NEW))
-    schema.require_current.cache_clear()
+    ours = migrating.of_this_code()
+    monkeypatch.setattr(migrating, "of_this_code", lambda: (*ours, NEW))
+    migrating.require_current.cache_clear()
     yield lambda: MigrationRecorder(connection).record_applied(*NEW)
     MigrationRecorder(connection).record_unapplied(*NEW)
-    schema.require_current.cache_clear()
+    migrating.require_current.cache_clear()
 
 
 def passes(ask, issued) -> None:
@@ -60,19 +60,19 @@ def test_the_schema_is_looked_at_once_in_a_process_s_life(ask, issued, pro_key, 
     older()
     redis_db.flushdb()
     passes(ask, issued)
-    monkeypatch.setattr(schema, "missing", lambda: pytest.fail("it was asked again"))
+    monkeypatch.setattr(migrating, "missing", lambda: pytest.fail("it was asked again"))
     passes(ask, pro_key)
 
 
 def test_what_is_wrong_says_what_to_do(older):
-    with pytest.raises(schema.SchemaBehind, match=r"older than this code: manage\.py set_up brings it up to date"):
-        schema.require_current()
+    with pytest.raises(migrating.SchemaBehind, match=r"older than this code: manage\.py set_up brings it up to date"):
+        migrating.require_current()
 
 
 def test_a_later_schema_is_read(older):
     older()
-    schema.require_current()
-    assert schema.missing() == []
+    migrating.require_current()
+    assert migrating.missing() == []
 
 
 # A table in use, while somebody migrates
@@ -85,9 +85,9 @@ def test_a_migration_that_finds_a_table_in_use_ends_with_what_to_do(monkeypatch)
             cursor.execute("LOCK TABLE accounts_user IN ACCESS EXCLUSIVE MODE")
 
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # this process is not the command's
-    monkeypatch.setattr(schema, "call_command", alter)
-    monkeypatch.setattr(schema, "missing", lambda: ["accounts.9999_x"])
-    monkeypatch.setattr(schema, "STATEMENT_LOCK_SECONDS", 1)
+    monkeypatch.setattr(migrating, "call_command", alter)
+    monkeypatch.setattr(migrating, "missing", lambda: ["accounts.9999_x"])
+    monkeypatch.setattr(migrating, "STATEMENT_LOCK_SECONDS", 1)
     with _table_in_use(), pytest.raises(CommandError, match=r"A table was in use for more than 1 s.*pg_stat_activity"):
         call_command("set_up", only_schema=True)
     with connection.cursor() as cursor:

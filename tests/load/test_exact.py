@@ -11,7 +11,8 @@ import pytest
 from django.core.management import call_command
 from django.db.models import Sum
 
-from accounts import services
+from accounts.services.accounts import move_account
+from accounts.services.keys import change_key, issue_key
 from quotas.limits import SMOOTHED, Limit
 from quotas.models import Plan, UsageHour
 from tests.conftest import ACTOR, CATALOGUE
@@ -49,7 +50,7 @@ def judged(port: int, requests: list[bytes], number: int) -> Counter[int]:
 
 @pytest.fixture
 def keys(pro_account) -> list[str]:
-    return [services.issue_key(pro_account, name=str(n), actor=ACTOR).text for n in range(5)]
+    return [issue_key(pro_account, name=str(n), actor=ACTOR).text for n in range(5)]
 
 
 def test_of_5000_requests_over_several_keys_exactly_1000_pass(gate_port, catalogue, keys):
@@ -75,18 +76,16 @@ def test_a_refusal_by_one_of_three_limits_takes_nothing_from_the_other_two(gate_
         )
     )
     assert Plan.objects.get(name="pro").limits.count() == 3
-    key = services.issue_key(pro_account, name="k", actor=ACTOR)
+    key = issue_key(pro_account, name="k", actor=ACTOR)
     assert judged(gate_port, [packed(key.text)], 1500) == {200: 300, 429: 1200}
-    from quotas import names
+    from store import names
 
     account = names.account(pro_account.public_id)
     assert redis_db.hget(account, names.counter(pro_account.public_id, "*", "requests", "day")[0]) == "300"
     assert redis_db.hget(account, names.counter(pro_account.public_id, "*", "units", "month")[0]) == "300"
     # Of the smoothed one 400 are left, to the call.
-    services.move_account(pro_account, Plan.objects.get(name="free"), actor=ACTOR)
-    services.change_key(
-        key.key, limits=[Limit(name="hour", scope="key", amount=1, window="hour", burst=700)], actor=ACTOR
-    )
+    move_account(pro_account, Plan.objects.get(name="free"), actor=ACTOR)
+    change_key(key.key, limits=[Limit(name="hour", scope="key", amount=1, window="hour", burst=700)], actor=ACTOR)
     bucket = read_bucket(redis_db, names.bucket(key.key.public_id, "*", "requests", "hour"))
     assert bucket is not None
     assert (bucket.amount, bucket.burst) == (1, 700)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from accounts import services
 from accounts.models import ApiKey
+from accounts.services.accounts import cap_keys
+from accounts.services.keys import revoke_key
 from tests.conftest import ACTOR
 from tests.gate.conftest import ask  # noqa: F401
 from tests.gate.test_fronts import environment
@@ -47,7 +48,7 @@ def imported(path: Path) -> tuple[str, int]:
 
 def test_100000_keys_are_imported_in_bounded_memory_and_work(account, tmp_path, settings, ask):  # noqa: F811
     settings.IMPORTED_KEYS = True
-    services.cap_keys(account, KEYS, actor=ACTOR)
+    cap_keys(account, KEYS, actor=ACTOR)
     write(tmp_path / "few.csv", account.public_id, range(1000))
     _, for_few = imported(tmp_path / "few.csv")
     write(tmp_path / "many.csv", account.public_id, range(KEYS))
@@ -57,5 +58,5 @@ def test_100000_keys_are_imported_in_bounded_memory_and_work(account, tmp_path, 
     assert for_many - for_few < MOST_MORE_MEGABYTES
     for number in (0, KEYS - 1):
         assert ask(text_of(number)).status == 200
-    services.revoke_key(ApiKey.objects.get(name=f"customer {KEYS - 1}"), actor=ACTOR)
+    revoke_key(ApiKey.objects.get(name=f"customer {KEYS - 1}"), actor=ACTOR)
     assert ask(text_of(KEYS - 1)).status == 401

@@ -7,7 +7,7 @@ import http.client
 
 import pytest
 
-from accounts import services
+from accounts.services.keys import issue_key
 from authsvc.gate.explain import look_at_limits
 from tests.conftest import ACTOR, CATALOGUE
 from tests.gate.conftest import question
@@ -41,7 +41,7 @@ def by_the_api(key_id: str) -> list[int]:
 
 def test_limits_and_the_gates_headers_agree_under_load(gate_port, catalogue, pro_account):
     catalogue(CATALOGUE.replace(SECOND, QUOTAS))
-    key = services.issue_key(pro_account, name="k", actor=ACTOR)
+    key = issue_key(pro_account, name="k", actor=ACTOR)
 
     async def sample() -> int:
         async with Load(gate_port, [packed(key.text)], connections=8) as load:

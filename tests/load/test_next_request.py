@@ -18,13 +18,14 @@ from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
-from accounts import services
-from accounts.lookup import publish_account, publish_key
+from accounts.facts.lookup import publish_account, publish_key
+from accounts.facts.publish import Call, _send
+from accounts.facts.snapshot import read_all
 from accounts.models import Account, ApiKey, OutboxRow, User
-from accounts.publish import Call, _send
-from accounts.snapshot import read_all
-from quotas import store
+from accounts.services.accounts import move_account
+from accounts.services.keys import Issued, issue_key, revoke_key
 from quotas.models import Plan
+from store import clients
 from tests.accounts.forms import send
 from tests.conftest import ACTOR, CATALOGUE
 from tests.gate.test_fronts import environment
@@ -65,7 +66,7 @@ async def first_after(port: int, connections: list[Connection], change: Callable
     return list(await asyncio.gather(*(connection.judged(request) for connection in connections)))
 
 
-def under_load(port: int, noise: str, change: Callable[[ApiKey], Any], keys: list[services.Issued]) -> set[int]:
+def under_load(port: int, noise: str, change: Callable[[ApiKey], Any], keys: list[Issued]) -> set[int]:
     """All statuses seen on first requests after changes of these keys, one after another, with other traffic beside."""
 
     async def run() -> set[int]:
@@ -82,8 +83,8 @@ def under_load(port: int, noise: str, change: Callable[[ApiKey], Any], keys: lis
 
 
 @pytest.fixture
-def many(pro_account) -> list[services.Issued]:
-    return [services.issue_key(pro_account, name=str(n), actor=ACTOR) for n in range(TIMES)]
+def many(pro_account) -> list[Issued]:
+    return [issue_key(pro_account, name=str(n), actor=ACTOR) for n in range(TIMES)]
 
 
 @pytest.fixture
@@ -112,8 +113,8 @@ def test_narrowing_in_the_admin(gate_port, pro_key, many, operator):
 
 
 def test_suspending_and_resuming_in_the_admin(gate_port, pro_key, account, operator):
-    key = services.issue_key(account, name="k", actor=ACTOR)
-    services.move_account(account, Plan.objects.get(name="pro"), actor=ACTOR)
+    key = issue_key(account, name="k", actor=ACTOR)
+    move_account(account, Plan.objects.get(name="pro"), actor=ACTOR)
     assert back_and_forth(
         gate_port,
         pro_key.text,
@@ -124,16 +125,16 @@ def test_suspending_and_resuming_in_the_admin(gate_port, pro_key, account, opera
 
 
 def test_moving_the_account_s_plan(gate_port, pro_key, account):
-    key = services.issue_key(account, name="k", actor=ACTOR)
+    key = issue_key(account, name="k", actor=ACTOR)
     pro, free = Plan.objects.get(name="pro"), Plan.objects.get(name="free")
     large = packed(key.text, "/auth/?model=lg", x_forwarded_uri="/v1/large/x")
-    services.move_account(account, pro, actor=ACTOR)
+    move_account(account, pro, actor=ACTOR)
     assert back_and_forth(
         gate_port,
         pro_key.text,
         large,
-        lambda: services.move_account(account, free, actor=ACTOR),
-        lambda: services.move_account(account, pro, actor=ACTOR),
+        lambda: move_account(account, free, actor=ACTOR),
+        lambda: move_account(account, pro, actor=ACTOR),
     ) == ({403}, {200})
 
 
@@ -191,13 +192,11 @@ def test_revoking_while_the_key_is_refilled_a_thousand_times(gate_port, pro_key,
             connections = await hold(gate_port, [request], 4)
             refilling = asyncio.create_task(sync_to_async(refill, thread_sensitive=False)(issued.key.public_id))
             seen |= set(
-                await first_after(
-                    gate_port, connections, partial(services.revoke_key, issued.key, actor=ACTOR), request
-                )
+                await first_after(gate_port, connections, partial(revoke_key, issued.key, actor=ACTOR), request)
             )
             await refilling
             seen |= set(await asyncio.gather(*(connection.judged(request) for connection in connections)))
-            store.sync_client().delete(f"{{{issued.key.public_id[:2]}}}:a:{issued.key.public_id[:8]}")
+            clients.sync_client().delete(f"{{{issued.key.public_id[:2]}}}:a:{issued.key.public_id[:8]}")
             seen |= set(await asyncio.gather(*(connection.judged(request) for connection in connections)))
             await close_all(connections)
         return seen
@@ -212,7 +211,7 @@ from accounts import publish, services
 from accounts.models import ApiKey
 
 publish.deliver = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-services.revoke_key(ApiKey.objects.get(public_id=sys.argv[1]), actor=services.Actor("killed"))
+revoke_key(ApiKey.objects.get(public_id=sys.argv[1]), actor=Actor("killed"))
 """
 
 
@@ -242,9 +241,9 @@ def test_a_change_while_redis_is_away_is_pending_and_published_within_a_second_o
     directory = tmp_path / "r"
     directory.mkdir()
     settings.REDIS_URL = f"unix://{directory}/redis.sock"
-    store.sync_client.cache_clear()
+    clients.sync_client.cache_clear()
     try:
-        assert services.revoke_key(pro_key.key, actor=ACTOR).is_pending
+        assert revoke_key(pro_key.key, actor=ACTOR).is_pending
         assert OutboxRow.objects.count() == 1
         with redis_server(directory):
             env = {**os.environ, **environment(), "REDIS_URL": settings.REDIS_URL}
@@ -255,4 +254,4 @@ def test_a_change_while_redis_is_away_is_pending_and_published_within_a_second_o
                 worker.terminate()
                 assert worker.wait(10) == 0
     finally:
-        store.sync_client.cache_clear()
+        clients.sync_client.cache_clear()

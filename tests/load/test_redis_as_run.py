@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 import redis
 
-from accounts import services
+from accounts.services.accounts import create_account
+from accounts.services.keys import issue_key
 from authsvc.gate.app import close_gate
-from quotas import store
-from quotas.link import Link
 from quotas.models import Plan
-from quotas.pipe import pack
-from quotas.store import StoreUnavailable
+from store import clients
+from store.clients import StoreUnavailable
+from store.link import Link
+from store.pipe import pack
 from tests.conftest import ACTOR
 from tests.load.test_topologies import _cli, statuses, use
 from tests.servers import accepts, free_port, redis_server, running, wait_until
@@ -32,7 +33,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 def stack():
     with ExitStack() as stack:
         yield stack
-        store.sync_client.cache_clear()
+        clients.sync_client.cache_clear()
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def client_answers(url: str, settings) -> float:
     """The seconds until redis-py's client of commands and pages answers."""
     use(url, settings)
     began = time.monotonic()
-    assert store.sync_client().ping()
+    assert clients.sync_client().ping()
     return time.monotonic() - began
 
 
@@ -173,9 +174,9 @@ def test_a_sentinel_that_does_not_answer_holds_up_nobody(
     settings.REDIS_CONNECT_SECONDS = 10  # whoever waits for the first one, waits for longer than this test allows
     assert on_a_loop(link_answers(url)) < 5
     assert client_answers(url, settings) < 5
-    account, _ = services.create_account("acme", Plan.objects.get(name="pro"), actor=ACTOR)
+    account, _ = create_account("acme", Plan.objects.get(name="pro"), actor=ACTOR)
     began = time.monotonic()
-    key = services.issue_key(account, name="k", actor=ACTOR)
+    key = issue_key(account, name="k", actor=ACTOR)
     assert time.monotonic() - began < 10
 
     async def run() -> None:
@@ -234,7 +235,7 @@ def test_sentinels_with_a_password_and_a_master_by_tls_and_ipv6_in_the_list(
         url = f"{scheme}://:of-the-master@[::1]:{sentinel}/models/2?{options}{more_options}"
         on_a_loop(link_answers(url))
         client_answers(url, settings)
-        assert store.sync_client().client_info()["db"] == 2
+        assert clients.sync_client().client_info()["db"] == 2
 
 
 # Cluster
@@ -283,8 +284,8 @@ def test_the_whole_decision_over_a_network_that_takes_250_ms_to_begin(
 ):
     slow = stack.enter_context(proxy(master, seconds=0.25))
     use(f"redis://127.0.0.1:{slow.port}/0", settings)
-    account, _ = services.create_account("acme", Plan.objects.get(name="pro"), actor=ACTOR)
-    key = services.issue_key(account, name="k", actor=ACTOR)
+    account, _ = create_account("acme", Plan.objects.get(name="pro"), actor=ACTOR)
+    key = issue_key(account, name="k", actor=ACTOR)
 
     async def run() -> None:
         end = time.monotonic() + 20

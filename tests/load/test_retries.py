@@ -9,8 +9,8 @@ from http.client import HTTPConnection
 
 import pytest
 
-from accounts.credentials import make_management_key
 from accounts.models import ApiKey, KeptAnswer, OutboxRow
+from accounts.services.credentials import make_management_key
 from tests.conftest import ACTOR
 from tests.gate.test_fronts import environment
 from tests.servers import gunicorn

@@ -10,14 +10,15 @@ import pytest
 import redis
 from django.core.management import call_command
 
-from accounts import services
-from accounts.throttles import LOOKS
-from accounts.worker import Worker
+from accounts.ledger_worker import Worker
+from accounts.services.accounts import create_account
+from accounts.services.keys import issue_key, revoke_key
 from authsvc.gate.app import close_gate
-from authsvc.waiting import why_no_redis
-from quotas import examination, store
-from quotas.link import link
 from quotas.models import Plan, UsageHour
+from runtime.waiting import why_no_redis
+from store import clients, examination
+from store.link import link
+from store.throttles import LOOKS
 from tests.conftest import ACTOR
 from tests.load.test_topologies import statuses, use
 from tests.servers import redis_server
@@ -49,8 +50,8 @@ def test_the_rights_in_the_docs_are_enough(without, tmp_path, settings, request,
             _use_everything(request, on_a_loop)
             refused = [entry["object"] for entry in administrator.acl_log() if entry["username"] == "authsvc"]
         finally:
-            store.sync_client().close()
-            store.sync_client.cache_clear()
+            clients.sync_client().close()
+            clients.sync_client.cache_clear()
     optional = {right[1:] for right in without} | {"client|setinfo"}
     assert set(refused) <= optional
 
@@ -58,9 +59,9 @@ def test_the_rights_in_the_docs_are_enough(without, tmp_path, settings, request,
 def _use_everything(request, on_a_loop) -> None:
     request.getfixturevalue("catalogue")
     plan = Plan.objects.get(name="pro")
-    account, publication = services.create_account("acme", plan, actor=ACTOR)
+    account, publication = create_account("acme", plan, actor=ACTOR)
     assert publication.published
-    issued = services.issue_key(account, name="k", actor=ACTOR)
+    issued = issue_key(account, name="k", actor=ACTOR)
     assert issued.publication.published
 
     async def ask() -> None:
@@ -83,4 +84,4 @@ def _use_everything(request, on_a_loop) -> None:
     keeping.turn()  # as after an old copy was restored: all usage is copied and deleted
     call_command("keep_ledger", once=True, stdout=StringIO())
     assert UsageHour.objects.exists()
-    assert services.revoke_key(issued.key, actor=ACTOR).published
+    assert revoke_key(issued.key, actor=ACTOR).published

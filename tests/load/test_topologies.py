@@ -13,10 +13,12 @@ import pytest
 from django.core.management import call_command
 from django.db.models import Sum
 
-from accounts import services
+from accounts.services.accounts import create_account
+from accounts.services.catalogue import change_catalogue
+from accounts.services.keys import issue_key, revoke_key
 from authsvc.gate.app import close_gate, gate
-from quotas import names, store
 from quotas.models import Plan, UsageHour
+from store import clients, names
 from tests.conftest import ACTOR
 from tests.gate.conftest import question, raw
 from tests.servers import accepts, free_port, redis_server, running, wait_until
@@ -32,12 +34,12 @@ pytestmark = [
 def stack():
     with ExitStack() as stack:
         yield stack
-        store.sync_client.cache_clear()
+        clients.sync_client.cache_clear()
 
 
 def use(url: str, settings) -> None:
     settings.REDIS_URL = url
-    store.sync_client.cache_clear()
+    clients.sync_client.cache_clear()
 
 
 @pytest.fixture
@@ -75,15 +77,12 @@ def test_accounts_spread_over_a_cluster_are_decided_counted_and_revoked(
     cluster, redis_db_of_the_test, catalogue, on_a_loop
 ):
     plan = Plan.objects.get(name="free")
-    keys = [
-        services.issue_key(services.create_account(f"a{n}", plan, actor=ACTOR)[0], name="k", actor=ACTOR)
-        for n in range(12)
-    ]
+    keys = [issue_key(create_account(f"a{n}", plan, actor=ACTOR)[0], name="k", actor=ACTOR) for n in range(12)]
 
     async def run() -> None:
         assert await statuses(*[key.text for key in keys]) == [200] * 12
         assert await statuses(*[key.text for key in keys]) == [200] * 12
-        await asyncio.to_thread(_in_thread, services.revoke_key, keys[0].key)
+        await asyncio.to_thread(_in_thread, revoke_key, keys[0].key)
         assert await statuses(keys[0].text, keys[1].text) == [401, 200]
         await close_gate()
 
@@ -102,7 +101,7 @@ def test_a_cluster_of_one_that_is_named_as_a_plain_redis_learns_a_new_catalogue(
     _cli(port, "cluster", "addslotsrange", "0", "16383")
     wait_until(lambda: "cluster_state:ok" in _cli(port, "cluster", "info"), "the cluster")
     use(f"redis://127.0.0.1:{port}/0", settings)
-    assert services.change_catalogue(lambda: ["once more"], actor=ACTOR)[1].published
+    assert change_catalogue(lambda: ["once more"], actor=ACTOR)[1].published
     assert int(_cli(port, "dbsize")) == len(names.ALL_PARTITIONS) + 2  # the catalogue, and whose it is
 
 
@@ -147,8 +146,8 @@ def sentinel(stack, tmp_path, settings):
 
 
 def test_a_failover_is_followed(sentinel, redis_db_of_the_test, catalogue, on_a_loop):
-    account, _ = services.create_account("acme", Plan.objects.get(name="pro"), actor=ACTOR)
-    key = services.issue_key(account, name="k", actor=ACTOR)
+    account, _ = create_account("acme", Plan.objects.get(name="pro"), actor=ACTOR)
+    key = issue_key(account, name="k", actor=ACTOR)
 
     async def run() -> None:
         assert await statuses(key.text, key.text) == [200, 200]
@@ -166,13 +165,13 @@ def test_a_failover_is_followed(sentinel, redis_db_of_the_test, catalogue, on_a_
     on_a_loop(run())
     account_name = names.account(account.public_id)
     assert _cli(sentinel[1], "exists", account_name).strip() == "1"
-    assert services.revoke_key(key.key, actor=ACTOR).published
+    assert revoke_key(key.key, actor=ACTOR).published
 
 
 def test_the_successor_of_a_cluster_s_master_is_found(cluster, stack, tmp_path, settings, on_a_loop):
-    from quotas.link import Link
-    from quotas.pipe import pack
-    from quotas.store import StoreUnavailable
+    from store.clients import StoreUnavailable
+    from store.link import Link
+    from store.pipe import pack
 
     directory = tmp_path / "replica"
     directory.mkdir()

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import pytest
 
-from quotas import names
 from quotas.buckets import TAKE, Mode, Stale, Unloaded, Usage, Versions, Wanted, _outcome
 from quotas.limits import SECOND, Limit
-from quotas.pipe import unpack
+from store import names
+from store.pipe import unpack
 
 ONES = Versions(1, 1, 1)
 KEY = "AAAAAAAAkkkkkkkk"

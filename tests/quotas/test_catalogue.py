@@ -12,10 +12,11 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from accounts.models import AuditEvent
-from quotas import names, rules
-from quotas.catalogue import BadCatalogue, read_catalogue_file
+from quotas import rules
+from quotas.catalogue.file import BadCatalogue, read_catalogue_file
 from quotas.limits import Limit
 from quotas.models import Catalogue, Plan, PlanLimit, ServedModel
+from store import names
 from tests.conftest import CATALOGUE
 from tests.servers import ROOT
 

@@ -10,10 +10,10 @@ import pytest
 from django.db import connections
 from django.db.models import Sum
 
-from accounts.worker import Worker
-from quotas import days, ledger
+from accounts.ledger_worker import Worker
 from quotas.limits import hour_of
 from quotas.models import DaysKept, UsageDay, UsageHour
+from quotas.usage import days, ledger
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

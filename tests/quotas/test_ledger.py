@@ -12,13 +12,16 @@ from django.core.management.base import CommandError
 from django.db import connections
 from django.db.models import Sum
 
-from accounts import services
+from accounts.facts.publish import models_base
 from accounts.models import Account, ApiKey, KeySecret
-from accounts.publish import models_base
-from quotas import ledger, names, store
+from accounts.services.accounts import close_account
+from accounts.services.keys import revoke_key
+from accounts.services.secrets import note_last_uses
 from quotas.buckets import TAKE, Wanted, clock
 from quotas.models import UsageHour
-from quotas.pipe import unpack
+from quotas.usage import ledger
+from store import clients, names
+from store.pipe import unpack
 from tests.conftest import ACTOR
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -84,7 +87,7 @@ def test_two_workers_at_once_are_harmless(count, issued):
 
 def test_an_older_copy_never_takes_anything_away(count):
     count(3)
-    old = ledger._read([next(iter(store.sync_client().scan_iter("*:u:*")))])
+    old = ledger._read([next(iter(clients.sync_client().scan_iter("*:u:*")))])
     count(4)
     keep()
     ledger._store(old)
@@ -158,16 +161,16 @@ def test_a_missing_life_publishes_everything(redis_db, issued, pro_key):
 
 
 def test_another_redis_gets_what_changed_lately_again(redis_db, issued, monkeypatch):
-    from accounts import worker
+    from accounts import ledger_worker
 
-    watching = worker.Worker()
+    watching = ledger_worker.Worker()
     watching.turn()
     account = names.account(issued.key.public_id[:8])
     old = redis_db.hgetall(account)
-    services.revoke_key(issued.key, actor=ACTOR)
+    revoke_key(issued.key, actor=ACTOR)
     redis_db.hset(account, mapping=old)  # an old replica was promoted
     assert watching.turn().republished == 0
-    monkeypatch.setattr(worker, "_identity", lambda _: "another")
+    monkeypatch.setattr(ledger_worker, "_identity", lambda _: "another")
     assert watching.turn().republished > 0
     assert '"revoked":true' in redis_db.hget(account, names.field("f", issued.key.public_id))
 
@@ -177,25 +180,25 @@ def test_once_says_what_it_did_and_fails_clearly_without_redis(issued, settings,
     call_command("keep_ledger", once=True, stdout=out)
     assert "published" in out.getvalue()
     settings.REDIS_URL = f"unix://{tmp_path}/none.sock"
-    store.sync_client.cache_clear()
+    clients.sync_client.cache_clear()
     with pytest.raises(CommandError, match="Redis cannot be reached"):
         call_command("keep_ledger", once=True)
-    store.sync_client.cache_clear()
+    clients.sync_client.cache_clear()
 
 
 def test_usage_outlives_its_key_and_account(count, issued):
     count(2)
     keep()
-    services.close_account(issued.key.account, actor=ACTOR)
-    services.revoke_key(ApiKey.objects.get(), actor=ACTOR)
+    close_account(issued.key.account, actor=ACTOR)
+    revoke_key(ApiKey.objects.get(), actor=ACTOR)
     assert totals() == (2, 0, 2)
 
 
 def test_a_restored_old_copy_costs_no_counts(count, redis_db, issued, monkeypatch):
     """Counters and usage hashes of an hour ago, with the same births: what was counted since is in the ledger."""
-    from accounts import worker
+    from accounts import ledger_worker
 
-    watching = worker.Worker()
+    watching = ledger_worker.Worker()
     watching.turn()
     account = names.account(issued.key.public_id[:8])
     taken, window, _ = names.counter(issued.key.public_id[:8], "*", "units", "month")
@@ -208,7 +211,7 @@ def test_a_restored_old_copy_costs_no_counts(count, redis_db, issued, monkeypatc
     assert totals() == (9, 0, 9)
     redis_db.delete(usage)
     redis_db.hset(usage, mapping=old)
-    monkeypatch.setattr(worker, "_identity", lambda _: "another")
+    monkeypatch.setattr(ledger_worker, "_identity", lambda _: "another")
     watching.turn()
     assert redis_db.hget(account, taken) == "9"
     assert redis_db.hget(account, window)
@@ -219,16 +222,16 @@ def test_a_restored_old_copy_costs_no_counts(count, redis_db, issued, monkeypatc
 
 def test_a_worker_that_starts_beside_an_old_copy_notices_it(redis_db, issued, monkeypatch):
     """A host came back with yesterday's volume of Redis: the worker that starts there never saw the Redis before."""
-    from accounts import worker
+    from accounts import ledger_worker
 
-    worker.Worker().turn()
+    ledger_worker.Worker().turn()
     account = names.account(issued.key.public_id[:8])
     old = redis_db.hgetall(account)
-    services.revoke_key(issued.key, actor=ACTOR)
+    revoke_key(issued.key, actor=ACTOR)
     models_base(ApiKey).update(changed_at="2020-01-01T00:00:00Z")  # not lately
     redis_db.hset(account, mapping=old)
-    monkeypatch.setattr(worker, "_identity", lambda _: "another")
-    assert worker.Worker().turn().republished > 0
+    monkeypatch.setattr(ledger_worker, "_identity", lambda _: "another")
+    assert ledger_worker.Worker().turn().republished > 0
     assert '"revoked":true' in redis_db.hget(account, names.field("f", issued.key.public_id))
 
 
@@ -272,6 +275,6 @@ def test_the_later_use_of_a_secret_stays_whichever_hour_is_copied_first(
     order = [this_hour, earlier] if later_first else [earlier, this_hour]
     for names_copied in [order] if at_once else [[order[0]], [order[1]]]:
         monkeypatch.setattr(ledger, "_changed", lambda _, these=names_copied: iter(these))
-        services.note_last_uses(ledger.copy_usage([]).last_uses)
+        note_last_uses(ledger.copy_usage([]).last_uses)
     secret.refresh_from_db()
     assert secret.last_used_at == datetime.fromtimestamp(used_at, UTC)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from quotas import names
 from quotas.buckets import Wanted, clock
 from quotas.limits import Limit, calendar_window
 from quotas.owed import REPAY, Debt
-from quotas.pipe import unpack
+from store import names
+from store.pipe import unpack
 from tests.quotas.conftest import ACCOUNT, HASH, KEY, ONES
 
 DAY = Limit(name="day", scope="account", amount=5, window="day")

@@ -10,10 +10,10 @@ from time import time
 
 import pytest
 
-from quotas import names
 from quotas.buckets import TAKE, Stale, Unloaded, Usage, Versions, Wanted, clock, peek
 from quotas.limits import SECOND, SMOOTHED, Limit, calendar_window
-from quotas.pipe import unpack
+from store import names
+from store.pipe import unpack
 from tests.quotas.conftest import ACCOUNT, HASH, KEY, ONES
 
 MINUTE = Limit(name="minute", scope="key", amount=60, window="minute", burst=3)

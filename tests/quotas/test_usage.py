@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from quotas import days
 from quotas.models import DaysKept, UsageDay, UsageHour
-from quotas.usage import GROUPS, INTERVALS, Question, month_start, read_all, read_usage
+from quotas.usage import days
+from quotas.usage.reading import GROUPS, INTERVALS, Question, month_start, read_all, read_usage
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

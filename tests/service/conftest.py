@@ -8,9 +8,9 @@ import pytest
 import requests
 from django.test import Client
 
-from accounts.credentials import MANAGEMENT_SCOPES, OPERATOR_SCOPES, make_management_key, make_operator_token
 from accounts.models import Account, User
-from accounts.services import set_role
+from accounts.services.credentials import MANAGEMENT_SCOPES, OPERATOR_SCOPES, make_management_key, make_operator_token
+from accounts.services.roles import set_role
 from tests.conftest import ACTOR
 from tests.gate.conftest import question
 from tests.gate.test_fronts import environment

@@ -20,12 +20,15 @@ import httpx
 import pytest
 from django.core.management import call_command
 
-from accounts.api.operations import OPERATIONS
-from accounts.api.problems import WORDS
-from accounts.credentials import MANAGEMENT_SCOPES, OPERATOR_SCOPES, make_management_key, make_operator_token
 from accounts.models import User
-from accounts.services import change_catalogue, create_account, issue_key
-from quotas.catalogue import apply, read_catalogue_file
+from accounts.services.accounts import create_account
+from accounts.services.catalogue import change_catalogue
+from accounts.services.credentials import MANAGEMENT_SCOPES, OPERATOR_SCOPES, make_management_key, make_operator_token
+from accounts.services.keys import issue_key
+from api.base.operations import OPERATIONS
+from api.base.problems import WORDS
+from quotas.catalogue.applying import apply
+from quotas.catalogue.file import read_catalogue_file
 from quotas.models import Catalogue, Plan
 from tests.conftest import ACTOR
 from tests.gate.conftest import question

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from accounts.models import ApiKey, ImportJob
-from accounts.throttles import IMPORTS
+from store.throttles import IMPORTS
 from tests.gate.test_fronts import environment
 from tests.servers import gunicorn, wait_until
 from tests.service.conftest import by_management_key, by_session

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from accounts.api.operations import OPERATIONS
+from api.base.operations import OPERATIONS
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 

@@ -24,10 +24,10 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from accounts.api.operations import OPERATIONS
-from accounts.invitations import invite
 from accounts.models import Account
-from accounts.services import issue_key
+from accounts.services.invitations import invite
+from accounts.services.keys import issue_key
+from api.base.operations import OPERATIONS
 from tests.conftest import ACTOR
 from tests.service.conftest import by_management_key, by_operator_token, by_session
 

@@ -15,8 +15,8 @@ from hypothesis.errors import FlakyStrategyDefinition
 from schemathesis.core.failures import FailureGroup
 from schemathesis.core.transport import Response
 
-from accounts.api.operations import OPERATIONS
-from accounts.services import create_account
+from accounts.services.accounts import create_account
+from api.base.operations import OPERATIONS
 from tests.conftest import ACTOR
 from tests.service.conftest import asked_gate, by_management_key
 from tests.service.test_fuzz import CHECKS

@@ -14,8 +14,8 @@ import yaml
 
 from deploy.demo.place import CHECKOUT, plain_environment
 from deploy.demo.ports import free_ports
-from tests.gateway.conftest import traefik_binary
 from tests.servers import running, wait_until
+from tests.traefik.conftest import traefik_binary
 
 OF_COMPOSE = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())["services"]["traefik"]["environment"]
 OF_DOCKER = ("TRAEFIK_PROVIDERS_DOCKER", "TRAEFIK_PROVIDERS_DOCKER_EXPOSEDBYDEFAULT")

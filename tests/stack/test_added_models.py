@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from deploy.demo.place import CHECKOUT
-from gateway import headers
-from tests.gateway.conftest import start_traefik, traefik  # noqa: F401
-from tests.gateway.routes import route
 from tests.stack import wire
+from tests.traefik.conftest import start_traefik, traefik  # noqa: F401
+from tests.traefik.routes import route
+from traefik import headers
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ import pytest
 from deploy.demo.place import CHECKOUT, take_place
 from deploy.demo.ports import free_ports, is_free
 from deploy.demo.stack import Stack
-from tests.gateway.conftest import start_traefik, traefik, traefik_in  # noqa: F401
-from tests.gateway.routes import route
 from tests.servers import wait_until
 from tests.stack import wire
 from tests.stack.conftest import echo_model
+from tests.traefik.conftest import start_traefik, traefik, traefik_in  # noqa: F401
+from tests.traefik.routes import route
 
 pytestmark = pytest.mark.slow
 

@@ -23,12 +23,12 @@ from deploy.demo import gateway
 from deploy.demo.children import Children
 from deploy.demo.place import CHECKOUT, plain_environment, take_place, write_private
 from deploy.demo.service import Service
-from gateway.question import INTERNAL
 from tests.servers import redis_server
 from tests.stack.conftest import echo_model
 from tests.stack.namespaces import HERE as TRAEFIK
 from tests.stack.namespaces import THERE as GATE
 from tests.stack.namespaces import two_namespaces
+from traefik.question import INTERNAL
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from authsvc.secret_links import PREFIXES
+from runtime.secret_links import PREFIXES
 from tests.servers import wait_until
 from tests.stack.shipped_traefik import shipped_traefik
 

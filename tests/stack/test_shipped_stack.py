@@ -17,7 +17,7 @@ from deploy.demo.models import addresses
 from deploy.demo.obstacle import Obstacle
 from deploy.demo.place import CHECKOUT, plain_environment
 from deploy.demo.ports import free_ports
-from tests.gateway.conftest import traefik_binary
+from tests.traefik.conftest import traefik_binary
 
 FORWARD_AUTH = CHECKOUT / "docs" / "forward-auth.md"
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from accounts.services import needed_peppers, peppers
-from authsvc.commands import OperatorCommand
+from accounts.peppers import peppers
+from accounts.services.secrets import needed_peppers
+from runtime.commands import OperatorCommand
 
 STILL_NEEDED = 1
 

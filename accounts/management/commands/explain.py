@@ -10,8 +10,8 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from authsvc.commands import OperatorCommand
 from authsvc.gate.explain import ANYWHERE, Call, Explanation, explain, in_words
+from runtime.commands import OperatorCommand
 
 MARKS = {"passed": "  ok", "refused": "  NO", "not_asked": "   -"}
 LONGEST = 1024

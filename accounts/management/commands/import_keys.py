@@ -15,7 +15,7 @@ from typing import IO, Any
 from django.conf import settings
 from django.core.management.base import CommandError
 
-from accounts.imports import (
+from accounts.imports.reading import (
     ALREADY_THERE,
     BATCH,
     IMPORTED,
@@ -28,8 +28,8 @@ from accounts.imports import (
     import_lines,
     read_lines,
 )
-from accounts.services import Actor
-from authsvc.commands import OperatorCommand, pending
+from accounts.services.acts import Actor
+from runtime.commands import OperatorCommand, pending
 
 ACTOR = Actor.command("import_keys")
 TOLD_EVERY = 10_000

@@ -15,10 +15,13 @@ from django.utils import timezone
 
 from accounts.models import EXTERNAL_ID, EXTERNAL_ID_WORDS, Account
 from accounts.reference import in_words, namesakes, resolve, unknown
-from accounts.services import Actor, Refused, create_account, issue_key
-from authsvc.commands import OperatorCommand, pending
-from authsvc.env import duration
+from accounts.refused import Refused
+from accounts.services.accounts import create_account
+from accounts.services.acts import Actor
+from accounts.services.keys import issue_key
 from quotas.models import Catalogue, Plan
+from runtime.commands import OperatorCommand, pending
+from runtime.env import duration
 
 ACTOR = Actor.command("issue_key")
 

@@ -9,8 +9,10 @@ from django.core.management.base import CommandError
 
 from accounts.management.commands.issue_key import find_plan
 from accounts.reference import must_resolve
-from accounts.services import Actor, Refused, move_account
-from authsvc.commands import OperatorCommand, pending
+from accounts.refused import Refused
+from accounts.services.accounts import move_account
+from accounts.services.acts import Actor
+from runtime.commands import OperatorCommand, pending
 
 
 class Command(OperatorCommand):

@@ -8,8 +8,9 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from accounts.models import ApiKey
-from accounts.services import Actor, revoke_key
-from authsvc.commands import OperatorCommand, pending
+from accounts.services.acts import Actor
+from accounts.services.keys import revoke_key
+from runtime.commands import OperatorCommand, pending
 
 
 class Command(OperatorCommand):

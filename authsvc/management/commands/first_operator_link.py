@@ -7,8 +7,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError
 
-from accounts.first_operator import new_link
-from authsvc.commands import OperatorCommand
+from console.first_operator import new_link
+from runtime.commands import OperatorCommand
 
 
 class Command(OperatorCommand):

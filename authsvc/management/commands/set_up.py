@@ -18,16 +18,17 @@ from django.core.management.base import CommandError
 from django.db import OperationalError, connections
 from redis.exceptions import RedisError
 
-from accounts.first_operator import new_link
-from accounts.services import needed_peppers, peppers
-from authsvc import __version__, schema
-from authsvc.checks import REMEDY, UNKNOWN_POLICY, wrong_policy
-from authsvc.commands import OperatorCommand
-from authsvc.faults import of_redis
-from authsvc.waiting import Away, wait_until, why_no_database, why_no_redis
+from accounts.peppers import peppers
+from accounts.services.secrets import needed_peppers
+from authsvc import __version__
+from console.first_operator import new_link
 from quotas import deployment
-from quotas.condition import wrong_policies
-from quotas.store import conditions
+from runtime import migrating
+from runtime.commands import OperatorCommand
+from runtime.faults import of_redis
+from runtime.waiting import Away, wait_until, why_no_database, why_no_redis
+from store.clients import conditions
+from store.condition import REMEDY, UNKNOWN_POLICY, wrong_policies, wrong_policy
 
 
 class Command(OperatorCommand):
@@ -67,7 +68,7 @@ class Command(OperatorCommand):
     def _set_up(self, options: dict[str, Any]) -> None:
         wait_until(why_no_database, seconds=options["wait"], say=self._say)
         if options["only_schema"] or options["start_anyway"]:
-            if schema.missing():  # else there is nothing to wait for, whoever holds the lock
+            if migrating.missing():  # else there is nothing to wait for, whoever holds the lock
                 self._alone(options, with_catalogue=False)
             return
         wait_until(why_no_redis, seconds=options["wait"], say=self._say)
@@ -82,13 +83,13 @@ class Command(OperatorCommand):
 
     def _alone(self, options: dict[str, Any], *, with_catalogue: bool) -> None:
         try:
-            with schema.alone(options["lock_wait"], self._say):
+            with migrating.alone(options["lock_wait"], self._say):
                 self._migrate()
                 if with_catalogue:
                     self._claim()
                     path = options["catalogue"] or settings.CATALOGUE
                     call_command("apply_catalogue", path, stdout=self.stdout, stderr=self.stderr)
-        except schema.StillLocked as error:
+        except migrating.StillLocked as error:
             raise CommandError(f"{error}: look at what it is doing, or say --lock-wait SECONDS.") from error
 
     def _claim(self) -> None:
@@ -101,16 +102,16 @@ class Command(OperatorCommand):
             self._say(of_redis(error))  # it was there a moment ago; what is applied now stays pending
 
     def _migrate(self) -> None:
-        if not schema.missing():
+        if not migrating.missing():
             self._say("the database is up to date")
             return
         try:
-            schema.migrate()
+            migrating.migrate()
         except OperationalError as error:
             if getattr(error.__cause__, "sqlstate", None) != "55P03":  # lock_not_available
                 raise
             raise CommandError(
-                f"A table was in use for more than {schema.STATEMENT_LOCK_SECONDS} s, so the migration was given up, "
+                f"A table was in use for more than {migrating.STATEMENT_LOCK_SECONDS} s, so the migration was given up "
                 "with nothing of it done: end the long transaction (see pg_stat_activity), then start this again."
             ) from error
 

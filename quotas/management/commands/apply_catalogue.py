@@ -9,9 +9,11 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db import transaction
 
-from accounts.services import Actor, change_catalogue
-from authsvc.commands import OperatorCommand, pending
-from quotas.catalogue import BadCatalogue, CatalogueFile, apply, read_catalogue_file
+from accounts.services.acts import Actor
+from accounts.services.catalogue import change_catalogue
+from quotas.catalogue.applying import apply
+from quotas.catalogue.file import BadCatalogue, CatalogueFile, read_catalogue_file
+from runtime.commands import OperatorCommand, pending
 
 
 class _DryRun(Exception):

@@ -13,13 +13,12 @@ from django.db import Error as DatabaseError
 from django.db import connection
 from redis.exceptions import RedisError
 
-from accounts.worker import Worker
-from authsvc.checks import REMEDY, wrong_policy
-from authsvc.commands import PENDING, OperatorCommand
-from authsvc.faults import in_words, of_redis
+from accounts.ledger_worker import Worker
 from quotas import deployment
-from quotas.condition import wrong_policies
-from quotas.store import conditions
+from runtime.commands import PENDING, OperatorCommand
+from runtime.faults import in_words, of_redis
+from store.clients import conditions
+from store.condition import REMEDY, wrong_policies, wrong_policy
 
 PAUSE_SECONDS = 0.5
 

@@ -1,0 +1,331 @@
+"""Admin pages of keys: issued, rotated and revoked there, their secrets shown once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.admin.widgets import AutocompleteSelect
+from django.core import signing
+from django.core.exceptions import ValidationError
+from django.db.models import F, Max, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
+
+from accounts import keys
+from accounts.admin.acts import (
+    Act,
+    ActsAdmin,
+    AnyInline,
+    FollowsParent,
+    ReadOnlyAdmin,
+    become,
+    outcome_of,
+    plainly,
+    say,
+)
+from accounts.models import (
+    Account,
+    ApiKey,
+    KeyLimit,
+    KeySecret,
+)
+from accounts.services.acts import Actor
+from accounts.services.keys import (
+    LONGEST_GRACE,
+    METHODS,
+    Issued,
+    change_key,
+    check_key,
+    end_rotation,
+    issue_key,
+    revoke_key,
+    rotate_key,
+)
+from accounts.services.limits import costs_of
+from quotas.catalogue.forms import LimitForm, LimitFormSet, RowForm, TextLines
+from quotas.models import ServedModel
+
+
+class KeyStateFilter(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(state, state) for state in ("active", "expired", "revoked")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
+        has_expired = Q(expires_at__isnull=False, expires_at__lte=timezone.now())
+        match self.value():
+            case "active":
+                return queryset.filter(~has_expired, revoked_at=None)
+            case "expired":
+                return queryset.filter(has_expired, revoked_at=None)
+            case "revoked":
+                return queryset.filter(revoked_at__isnull=False)
+        return queryset
+
+
+class KeyForm(RowForm):
+    """What may be changed of a key."""
+
+    models = forms.MultipleChoiceField(
+        required=False, widget=forms.CheckboxSelectMultiple, help_text="None ticked: every model of the account's plan."
+    )
+    networks = TextLines(required=False, help_text="Client addresses or networks in CIDR, one a line. Empty: any.")
+    methods = forms.MultipleChoiceField(
+        required=False, widget=forms.CheckboxSelectMultiple, choices=[(method, method) for method in METHODS],
+        help_text="None ticked: any.",
+    )  # fmt: skip
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        models = self.fields.get("models")
+        if isinstance(models, forms.MultipleChoiceField):
+            models.choices = [(slug, slug) for slug in ServedModel.objects.values_list("slug", flat=True)]
+            self.initial.setdefault("models", self.instance.narrowed_to)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        checked = {"networks", "methods", "models"} & set(
+            self.changed_data
+        )  # an older key may have more than it may now
+        check_key(**{name: value for name, value in wishes(cleaned).items() if name in checked})
+        return cleaned
+
+
+class IssueForm(KeyForm):
+    """A new key. `once` holds the end of its id, so that sending the form twice issues one key."""
+
+    for_account = forms.ModelChoiceField(Account.objects.all(), label="Account")
+    once = forms.CharField(widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["once"] = signing.dumps(keys.new_key_id(""), salt=_ONCE)
+
+    def clean_once(self) -> str:
+        try:
+            return str(signing.loads(self.cleaned_data["once"], salt=_ONCE, max_age=timedelta(days=1)))
+        except signing.BadSignature as error:
+            raise ValidationError("This form is too old: open it again.") from error
+
+    def clean_expires_at(self) -> Any:
+        moment = self.cleaned_data["expires_at"]
+        if moment is not None and moment <= timezone.now():
+            raise ValidationError("This time has passed.")
+        return moment
+
+
+_ONCE = "accounts.admin.pages.IssueForm"
+
+
+def wishes(cleaned: dict[str, Any]) -> dict[str, Any]:
+    """What a form says of a key, as the services take it."""
+    names = ("name", "models", "networks", "methods", "expires_at", "metadata")
+    empty: dict[str, Any] = {"models": None, "metadata": {}}
+    return {name: cleaned[name] or empty.get(name, cleaned[name]) for name in names if name in cleaned}
+
+
+class RotateForm(forms.Form):
+    grace = forms.IntegerField(
+        label="Hours for which the old secret still works", initial=24, min_value=0,
+        max_value=int(LONGEST_GRACE.total_seconds()) // 3600, help_text="0 to 168, which is seven days.",
+    )  # fmt: skip
+    version = forms.IntegerField(widget=forms.HiddenInput)
+
+
+def _rotate(key: ApiKey, cleaned: dict[str, Any], actor: Actor) -> Issued:
+    return rotate_key(key, grace=timedelta(hours=cleaned["grace"]), version=cleaned["version"], actor=actor)
+
+
+def _is_rotating(key: ApiKey) -> bool:
+    return key.revoked_at is None and key.secrets.filter(expires_at__gt=timezone.now()).exists()
+
+
+class KeyLimitInline(FollowsParent):
+    model = KeyLimit
+    form = LimitForm
+    formset = LimitFormSet
+    fields = ("name", "model", "amount", "window", "unit", "burst")
+    verbose_name_plural = "limits that narrow it further than its plan"
+
+
+class SecretInline(AnyInline):
+    model = KeySecret
+    fields = readonly_fields = ("start", "pepper", "created_at", "expires_at", "last_used_at")
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return True  # who sees the key sees what its secrets look like
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ActsAdmin):
+    form = KeyForm
+    list_display = ("name", "public_id", "account", "state", "models", "expires_at", "last_used", "created_at")
+    list_filter = (KeyStateFilter, "account__plan")
+    list_select_related = ("account",)
+    search_fields = ("public_id", "name", "account__name", "account__public_id")
+    search_help_text = "Its name or public id, the shown beginning of its secret, or its account."
+    actions = ("revoke_selected",)
+    acts = (
+        Act(
+            name="rotate", title="Rotate", form=RotateForm, run=_rotate,
+            warning="The key gets a new secret, which is shown once. The old one works until the grace is over.",
+            is_offered=lambda key: key.revoked_at is None,
+        ),
+        Act(
+            name="end-rotation", title="End rotation", run=plainly(end_rotation), is_offered=_is_rotating,
+            warning="Secrets that only live on for a grace are refused from the next request on.",
+        ),
+        Act(
+            name="revoke", title="Revoke", run=plainly(revoke_key), is_offered=lambda key: key.revoked_at is None,
+            warning="The key is refused from the next request on, for good. This cannot be undone.",
+        ),
+    )  # fmt: skip
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(latest_use=Max("secrets__last_used_at"))
+        return rows
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        return lookup == "account__id__exact" or super().lookup_allowed(lookup, value, request)
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        words = [_public_id_in(word) for word in search_term.split()]
+        return super().get_search_results(request, queryset, " ".join(words))
+
+    @admin.display
+    def state(self, key: ApiKey) -> str:
+        if key.revoked_at:
+            return "revoked"
+        return "expired" if key.expires_at and key.expires_at <= timezone.now() else "active"
+
+    @admin.display
+    def models(self, key: ApiKey) -> str:
+        return "as the plan" if key.narrowed_to is None else ", ".join(key.narrowed_to)
+
+    @admin.display(description="last used", ordering=F("latest_use").desc(nulls_last=True))
+    def last_used(self, key: Any) -> Any:
+        return key.latest_use
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        if obj is not None:
+            return super().get_form(request, obj, change, **kwargs)
+        form = super().get_form(request, obj, change, form=IssueForm, **kwargs)
+        widget = AutocompleteSelect(ApiKey._meta.get_field("account"), self.admin_site)
+        form.base_fields["for_account"].widget = widget
+        return form
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        wanted = ("name", "models", "networks", "methods", "expires_at", "metadata")
+        if obj is None:
+            return ("for_account", *wanted, "once")
+        return (
+            "account",
+            "public_id",
+            "state",
+            *wanted,
+            "revoked_at",
+            "created_by",
+            "made_with",
+            "created_at",
+            "last_used",
+            "version",
+        )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        if obj is None:
+            return ()
+        return (
+            "account",
+            "public_id",
+            "state",
+            "revoked_at",
+            "created_by",
+            "made_with",
+            "created_at",
+            "last_used",
+            "version",
+        )
+
+    def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
+        return (KeyLimitInline, SecretInline) if obj is not None else (KeyLimitInline,)
+
+    def get_formset_kwargs(self, request: HttpRequest, obj: Any, inline: Any, prefix: str) -> dict[str, Any]:
+        kwargs = super().get_formset_kwargs(request, obj, inline, prefix)
+        if request.method == "POST" and inline.model is KeyLimit:
+            posted = request.POST.get("for_account", "")
+            pk = obj.account_id if obj.pk else int(posted) if posted.isascii() and posted.isdigit() else 0
+            account = Account.objects.select_related("plan").filter(pk=pk).first()
+            kwargs["costs"] = costs_of(account.plan, request.POST.getlist("models") or None) if account else {}
+        return kwargs
+
+    def apply(self, request: HttpRequest, form: Any, formsets: Sequence[Any], *, change: bool) -> None:
+        actor, outcome, cleaned = Actor.person(request), outcome_of(request), form.cleaned_data
+        limits = next((formset for formset in formsets if isinstance(formset, LimitFormSet)), None)
+        if not change:
+            outcome.issued = issue_key(
+                cleaned["for_account"], **wishes(cleaned), key_id=cleaned["once"], actor=actor,
+                limits=limits.values() if limits else (),
+            )  # fmt: skip
+            become(form.instance, outcome.issued.key)
+            return
+        wanted = {name: value for name, value in wishes(cleaned).items() if name in form.changed_data}
+        if limits is not None and limits.has_changed():
+            wanted["limits"] = limits.values()
+        if wanted:
+            outcome.note(change_key(form.instance, actor=actor, **wanted))
+
+    @admin.action(description="Revoke selected keys", permissions=["change"])
+    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
+        """Ask, then revoke each for itself: one that cannot be revoked does not keep the others alive."""
+        queryset = queryset.select_related("account")
+        if "confirmed" not in request.POST:
+            context = {
+                **self.admin_site.each_context(request),
+                "title": "Revoke keys",
+                "opts": self.opts,
+                "count": queryset.count(),
+                "shown": queryset[:100],
+                "selected": request.POST.getlist("_selected_action"),
+                "select_across": request.POST.get("select_across", "0"),
+            }
+            return TemplateResponse(request, "admin/accounts/revoke_selected.html", context)
+        actor = Actor.person(request)
+        publications = [revoke_key(key, actor=actor) for key in queryset.select_related("account__plan")]
+        is_pending = any(publication.is_pending for publication in publications)
+        say(request, f"{len(publications)} revoked.", is_pending=is_pending)
+        return None
+
+
+def _public_id_in(word: str) -> str:
+    """The public id, where a search is for the beginning of a key string; the secret is no part of any search."""
+    prefix = f"{settings.KEY_PREFIX}_"
+    return word[len(prefix) : len(prefix) + keys.ID_LENGTH] if word.startswith(prefix) else word
+
+
+@admin.register(KeySecret)
+class KeySecretAdmin(ReadOnlyAdmin):
+    fields = ("key", "start", "pepper", "minted_pepper", "created_at", "expires_at", "last_used_at")
+    list_display = ("start", "key", "pepper", "created_at", "expires_at", "last_used_at")
+    list_filter = ("pepper",)
+    list_select_related = ("key",)
+    search_fields = ("start", "key__public_id", "key__name")
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        # A filter in the URL would tell the digest character by character.
+        return not lookup.startswith("digest") and super().lookup_allowed(lookup, value, request)

@@ -1,0 +1,301 @@
+"""Admin pages of people, their groups and their roles. Nobody edits whom they do not outrank, only superusers give
+rights, and every change is written down without secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.forms import UserChangeForm
+from django.contrib.auth.models import Group
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+
+from accounts.admin.acts import AnyAdmin, become, outcome_of
+from accounts.authority import Beyond, check_role, outranks
+from accounts.models import Membership, User
+from accounts.refused import Refused
+from accounts.services.acts import Actor, record_act
+from accounts.services.members import put_member
+from accounts.services.outgrown import LeftBehind, settle
+
+if TYPE_CHECKING:  # generic in the stubs alone
+    _UserAdmin = UserAdmin[User]
+    _UserChangeForm = UserChangeForm[User]
+else:
+    _UserAdmin = UserAdmin
+    _UserChangeForm = UserChangeForm
+
+RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
+
+
+def tell(request: HttpRequest, left: LeftBehind) -> None:
+    """Say what became of what somebody had made who may do less from now on."""
+    if left:
+        messages.warning(request, f"Of what they had made: {left}.")
+
+
+def _is_superuser(request: HttpRequest) -> bool:
+    return bool(request.user.is_active and getattr(request.user, "is_superuser", False))
+
+
+# People.
+
+
+class PersonForm(_UserChangeForm):
+    keep_credentials = forms.BooleanField(
+        required=False, label="Keep credentials",
+        help_text="Management keys and operator tokens that the person made, and could not make any more after this "
+        "change, are revoked unless this is ticked.",
+    )  # fmt: skip
+
+
+@admin.register(User)
+class PersonAdmin(_UserAdmin):
+    """Django's pages; a person may always edit their own name and password, never their own rights."""
+
+    form = PersonForm
+    list_display = ("username", "email", "is_active", "is_staff", "is_superuser", "last_login")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None or not self.has_change_permission(request, obj):
+            return fieldsets
+        return [*fieldsets, ("Credentials that they made", {"fields": ("keep_credentials",)})]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        fixed = ("last_login", "date_joined")
+        return fixed if _is_superuser(request) else fixed + RIGHTS
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        is_self = obj is not None and obj.pk == request.user.pk
+        return super().has_change_permission(request, obj) and (is_self or _outranks(request, obj))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request, obj) and _outranks(request, obj)
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        person = self.get_object(request, object_id)
+        if person is not None and person.pk != request.user.pk and not _outranks(request, person):
+            raise PermissionDenied
+        return super().history_view(request, object_id, extra_context)
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+        with transaction.atomic():  # the change and what is written down of it
+            return super().user_change_password(request, id, form_url)
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: Any) -> None:
+        outcome_of(request).before = state_of(User.objects.get(pk=obj.pk)) if change else None
+        super().save_model(request, obj, form, change)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: Any) -> None:
+        super().save_related(request, form, formsets, change)
+        before, after = outcome_of(request).before, state_of(form.instance)
+        if before is not None and has_less(before, after):
+            keep = bool(form.cleaned_data.get("keep_credentials"))
+            tell(request, settle(form.instance, actor=Actor.person(request), keep=keep))
+
+    def delete_model(self, request: HttpRequest, obj: User) -> None:
+        """Once the row is gone nobody knows what they made: it ends first."""
+        with transaction.atomic():
+            obj.is_active = False
+            obj.save(update_fields=["is_active"])
+            tell(request, settle(obj, actor=Actor.person(request)))
+            super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        for person in queryset:
+            self.delete_model(request, person)
+
+    def log_addition(self, request: HttpRequest, obj: User, message: Any) -> Any:
+        record_act(Actor.person(request), "user.create", obj.get_username(), after=state_of(obj))
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: User, message: Any) -> Any:
+        record_act(
+            Actor.person(request), "user.change", obj.get_username(),
+            before=outcome_of(request).before, after={**state_of(obj), "fields": _fields_of(message)},
+        )  # fmt: skip
+        return super().log_change(request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: QuerySet[User]) -> Any:
+        for user in queryset:
+            roles = {member.account.public_id: member.role for member in user.memberships.select_related("account")}
+            before = {**state_of(user), "roles": roles}
+            record_act(Actor.person(request), "user.delete", user.get_username(), before=before)
+        return super().log_deletions(request, queryset)
+
+
+def _outranks(request: HttpRequest, person: Any) -> bool:
+    return person is None or (isinstance(request.user, User) and outranks(request.user, person))
+
+
+def state_of(user: User) -> dict[str, Any]:
+    """What the audit log says of a person."""
+    return {
+        "username": user.get_username(),
+        "email": user.email,
+        "is_active": user.is_active,
+        "is_staff": user.is_staff,
+        "is_superuser": user.is_superuser,
+        "groups": [group.name for group in user.groups.all()],
+        "permissions": [permission.codename for permission in user.user_permissions.all()],
+    }
+
+
+def has_less(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """Whether anything was taken away that somebody may do something with."""
+    flags = ("is_active", "is_staff", "is_superuser")
+    lists = ("groups", "permissions")
+    return any(before[flag] and not after[flag] for flag in flags) or any(
+        set(before[name]) - set(after[name]) for name in lists
+    )
+
+
+def _fields_of(message: Any) -> list[str]:
+    """The fields that Django says were changed, the password among them."""
+    changes = (
+        [part.get("changed", {}) for part in message if isinstance(part, dict)] if isinstance(message, list) else []
+    )
+    return [str(name) for change in changes for name in change.get("fields", [])]
+
+
+def own_password(request: HttpRequest) -> HttpResponse:
+    """Django's page for one's own password, written down."""
+    with transaction.atomic():
+        response = admin.site.password_change(request)
+        if request.method == "POST" and isinstance(response, HttpResponseRedirect):
+            actor = Actor.person(request)
+            record_act(actor, "user.change", actor.name, after={"fields": ["Password"]})
+    return response
+
+
+# Groups: who changes one changes what everybody in it may do.
+
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class PeopleGroupAdmin(GroupAdmin):
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return _is_superuser(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _is_superuser(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _is_superuser(request)
+
+    def save_model(self, request: HttpRequest, obj: Group, form: Any, change: Any) -> None:
+        outcome_of(request).before = _group_state(Group.objects.get(pk=obj.pk)) if change else None
+        super().save_model(request, obj, form, change)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: Any) -> None:
+        super().save_related(request, form, formsets, change)
+        before = outcome_of(request).before
+        if before is not None and set(before["permissions"]) - set(_group_state(form.instance)["permissions"]):
+            self._settle(request, list(_people_in(form.instance)))
+
+    def delete_model(self, request: HttpRequest, obj: Group) -> None:
+        with transaction.atomic():
+            people = list(_people_in(obj))
+            super().delete_model(request, obj)
+            self._settle(request, people)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
+        for group in queryset:
+            self.delete_model(request, group)
+
+    def _settle(self, request: HttpRequest, people: Iterable[User]) -> None:
+        for person in people:
+            tell(request, settle(person, actor=Actor.person(request)))
+
+    def log_addition(self, request: HttpRequest, obj: Group, message: Any) -> Any:
+        record_act(Actor.person(request), "group.create", obj.name, after=_group_state(obj))
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Group, message: Any) -> Any:
+        before = outcome_of(request).before
+        record_act(Actor.person(request), "group.change", obj.name, before=before, after=_group_state(obj))
+        return super().log_change(request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: QuerySet[Group]) -> Any:
+        for group in queryset:
+            record_act(Actor.person(request), "group.delete", group.name, before=_group_state(group))
+        return super().log_deletions(request, queryset)
+
+
+def _people_in(group: Group) -> QuerySet[User]:
+    return User.objects.filter(groups=group)
+
+
+def _group_state(group: Group) -> dict[str, Any]:
+    permissions = group.permissions.order_by("content_type__app_label", "codename")
+    return {
+        "name": group.name,
+        "permissions": [f"{one.content_type.app_label}.{one.codename}" for one in permissions],
+        "people": list(_people_in(group).order_by("username").values_list("username", flat=True)),
+    }
+
+
+# Roles in accounts.
+
+
+@admin.register(Membership)
+class MembershipAdmin(AnyAdmin):
+    list_display = ("user", "account", "role")
+    list_filter = ("role",)
+    list_select_related = ("user", "account")
+    search_fields = ("user__username", "user__email", "account__name", "account__public_id", "account__external_id")
+    autocomplete_fields = ("user", "account")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("user", "account") if obj is not None else ()
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and _may_touch(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request, obj) and _may_touch(request, obj)
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return _or_say_why(request, lambda: super(MembershipAdmin, self).changeform_view(request, *args, **kwargs))
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        return _or_say_why(request, lambda: super(MembershipAdmin, self).delete_view(request, object_id, extra_context))
+
+    def save_model(self, request: HttpRequest, obj: Membership, form: Any, change: Any) -> None:
+        tell(request, put_member(obj.account, obj.user, obj.role, actor=Actor.person(request)).left)
+        become(obj, Membership.objects.get(account=obj.account_id, user=obj.user_id))
+
+    def delete_model(self, request: HttpRequest, obj: Membership) -> None:
+        tell(request, put_member(obj.account, obj.user, None, actor=Actor.person(request)).left)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Membership]) -> None:
+        for membership in queryset.select_related("account", "user"):
+            self.delete_model(request, membership)
+
+
+def _may_touch(request: HttpRequest, member: Any) -> bool:
+    if member is None:
+        return True
+    stored = Membership.objects.select_related("account").get(pk=member.pk)
+    try:
+        check_role(Actor.person(request), stored.account, stored.role, None)
+    except Beyond:
+        return False
+    return True
+
+
+def _or_say_why(request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
+    try:
+        with transaction.atomic():
+            return view()
+    except Refused as error:
+        messages.error(request, str(error))
+        return HttpResponseRedirect(request.get_full_path())

@@ -1,0 +1,375 @@
+"""Presented key → `KnownKey`: from this process, else from Redis, else from the database."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import Any, ClassVar, TypeVar
+
+from django.conf import settings
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import Error as DatabaseError
+from django.db import close_old_connections
+
+from accounts.facts import snapshot
+from accounts.facts.cache import Cache
+from accounts.facts.facts import AccountFacts, KeyFacts, SecretFacts, account_from_json, key_from_json
+from accounts.facts.known import KnownKey
+from accounts.facts.whose import Whose
+from accounts.keys import Pepper, PresentedKey, digest_imported
+from quotas import deployment
+from quotas.buckets import TAKE, Mode, Versions
+from quotas.facts import CatalogueFacts, catalogue_from_json
+from quotas.owed import REPAY, Owed
+from runtime.migrating import require_current
+from store import names
+from store.clients import StoreUnavailable, script
+from store.link import Link, Script
+from store.pipe import Reply, pack
+
+DATABASE_THREADS = 4
+DATABASE_SECONDS = 0.200
+MOST_WAITING = 64
+UNKNOWN_SECONDS = 60
+_SHARE_OF_IMPORTED = 8  # an eighth of the cache leads from imported strings to their keys
+_OF_IMPORTED = 400  # bytes of such an entry
+
+_LUA = Path(__file__).parent / "lua"
+PUBLISH = Script(script(_LUA / "publish.lua"))
+RAISE = Script(script(_LUA / "raise.lua"))
+BURY = Script(script(_LUA / "bury.lua"))
+
+log = logging.getLogger(__name__)
+
+Found = TypeVar("Found")
+_LOOK_CATALOGUE = pack("HGET", names.CATALOGUE, names.FACTS)
+
+
+class FactsUnavailable(Exception):
+    """The database did not answer in time, or not with an answer."""
+
+
+class Lookup:
+    """The facts that one process holds. Facts are cached, decisions never: every use is confirmed by Redis."""
+
+    # What a decision does to limits and usage; an onlooker only looks.
+    permitting: ClassVar[Mode] = "take"
+    refusing: ClassVar[Mode] = "refuse"
+
+    def __init__(self, link: Link, peppers: Sequence[Pepper]) -> None:
+        self.link = link
+        self.pepper = peppers[0]
+        self.peppers = {pepper.id: pepper for pepper in peppers}
+        link.knows(TAKE, REPAY, PUBLISH, RAISE, BURY)
+        self.catalogue: CatalogueFacts | None = None
+        most = int(settings.CACHE_BYTES)
+        self.cache: Cache[str, KnownKey] = Cache(most - most // _SHARE_OF_IMPORTED)
+        self._known = self.cache.entries
+        self._imported: Cache[bytes, str] = Cache(most // _SHARE_OF_IMPORTED)  # digest → public id
+        self._whose = Whose(link, self._read_ours, self._forget)
+        self.owed = Owed()
+        self._redigested: set[int] = set()
+        self._most_redigested = most // _SHARE_OF_IMPORTED // _OF_IMPORTED
+        self._running: dict[str, asyncio.Task[KnownKey | None]] = {}
+        self._threads = ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="facts")
+        self._in_database = 0
+
+    async def know_whose(self) -> asyncio.Task[None]:
+        """Learn which deployment this is, and look from now on whether Redis is its own."""
+        await self._whose.learn()
+        return asyncio.create_task(self._whose.watch())
+
+    async def _read_ours(self) -> str | None:
+        try:
+            return await self._database(deployment.known)
+        except FactsUnavailable as error:
+            log.warning("whether redis is this deployment's is not known yet: %s", error)
+            return None
+
+    def _forget(self) -> None:
+        self.catalogue = None
+        self.cache.clear()
+        self._imported.clear()
+
+    def recall(self, public_id: str) -> KnownKey | None:
+        """What this process knows already."""
+        known = self._known.get(public_id)
+        if known is not None:
+            self._known.move_to_end(public_id)
+        return known
+
+    async def find(self, presented: PresentedKey) -> KnownKey | None:
+        """The key, or None if there is none. Raises StoreUnavailable or FactsUnavailable if nobody can tell."""
+        public_id = presented.public_id
+        if presented.pepper is not None:
+            return await self._once(f"find {public_id}", lambda: self._find(public_id))
+        return await self._once(f"look {public_id}", lambda: self._find_unverified(public_id))
+
+    async def renew(self, known: KnownKey, found: Versions) -> KnownKey | None:
+        """The key as it is now that Redis has other versions than ours: from Redis, unless its copy is older."""
+        public_id = known.key.public_id
+        return await self._once(f"renew {public_id}", lambda: self._renew(known, found))
+
+    async def load(self, public_id: str) -> KnownKey | None:
+        """The key from the database; Redis gets it, and the calendar counters from the ledger where it has none."""
+        return await self._once(f"load {public_id}", lambda: self._load(public_id))
+
+    async def learn_catalogue(self, seconds: float) -> None:
+        """Know the catalogue, for the one question that comes before any key."""
+        async with asyncio.timeout(seconds):
+            await self._whose.require_ours()
+            text = await self.link.ask(names.CATALOGUE_PARTITION, _LOOK_CATALOGUE)
+            self._learn(catalogue_from_json(text or (await self._database(snapshot.read_catalogue)).json))
+
+    async def find_imported(self, text: bytes) -> PresentedKey | None:
+        """The key that this string of another system was imported as. In Redis only: a stranger costs no query."""
+        await self._whose.require_ours()
+        for pepper in self.peppers.values():
+            digest = digest_imported(text, pepper)
+            public_id = self._imported.entries.get(digest)
+            if public_id is None:
+                name = names.imported(digest.hex())
+                found = await self.link.ask(names.partition(digest.hex()), pack("GET", name))
+                if found is None:
+                    continue
+                public_id = found.decode()
+            self._imported.keep(digest, public_id, _OF_IMPORTED)  # also when it was there: it is used
+            return PresentedKey(public_id, text, pepper, digest, is_imported=True)
+        await self._require_life()
+        return None
+
+    async def _require_life(self) -> None:
+        """Redis has all keys once everything was published; before that it cannot say that there is none."""
+        if not await self.link.ask(names.LIFE, pack("EXISTS", names.LIFE)):
+            raise FactsUnavailable("redis has not been filled again yet")
+
+    def keep_new_digest(self, secret: SecretFacts, presented: PresentedKey) -> None:
+        """Leave the secret's digest under the current pepper for the worker to store, once for this process."""
+        if secret.id in self._redigested:
+            return
+        part = names.partition(presented.public_id)
+        value = f"{self.pepper.id}:{presented.digest_with(self.pepper).hex()}"
+        with suppress(StoreUnavailable):
+            sent = self.link.send(part, pack("HSET", names.new_digests(part), secret.id, value))
+            sent.add_done_callback(partial(self._kept_new_digest, secret.id))
+
+    def _kept_new_digest(self, secret_id: int, sent: asyncio.Future[Reply]) -> None:
+        if not sent.cancelled() and sent.exception() is None and isinstance(sent.result(), int):
+            self._redigested.add(secret_id)  # else the next use tries again
+            if len(self._redigested) > self._most_redigested:
+                self._redigested.clear()
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def without_redis(self, public_id: str, lease: float) -> KnownKey | None:
+        """The key from facts that Redis confirmed within the lease, else from the database."""
+        known = self.recall(public_id)
+        if known is not None and monotonic() - known.confirmed <= lease:
+            return known
+        return await self._once(f"read {public_id}", lambda: self._read(public_id))
+
+    async def _read(self, public_id: str) -> KnownKey | None:
+        found = await self._database(lambda: snapshot.read_all(public_id))
+        if found.key is None or found.account is None:
+            return None
+        known = self._keep_found(public_id, found)
+        known.confirmed = monotonic()
+        return known
+
+    async def _find(self, public_id: str) -> KnownKey | None:
+        replies = await self._look(public_id, self.catalogue is None)
+        if replies is None:
+            return None
+        return self._remember(replies) or await self._load(public_id)
+
+    async def _find_unverified(self, public_id: str) -> KnownKey | None:
+        """A string whose check nobody can verify may be a stranger's invention: it costs the database nothing."""
+        replies = await self._look(public_id, self.catalogue is None)
+        known = None if replies is None else self._remember(replies)
+        if known is None:
+            await self._require_life()
+        return known
+
+    async def _renew(self, known: KnownKey, found: Versions) -> KnownKey | None:
+        now = self.recall(known.key.public_id)
+        if now is not None and now is not known and _as_new(now.versions, found):
+            return now  # another decision has renewed it meanwhile
+        if _as_new(found, known.versions):
+            needs_catalogue = self.catalogue is None or self.catalogue.version < found.catalogue
+            replies = await self._look(known.key.public_id, needs_catalogue)
+            if replies is not None:
+                renewed = self._remember(replies)
+                if renewed is not None and _as_new(renewed.versions, found):
+                    return renewed
+        return await self._load(known.key.public_id)
+
+    async def _look(self, public_id: str, with_catalogue: bool) -> tuple[str, list[Reply]] | None:
+        """One round trip for all parts; None for a key that the database did not know a minute ago."""
+        part, account_id = names.partition(public_id), public_id[:8]
+        fields = [names.FACTS, names.field(names.FACTS, public_id)]
+        questions = [
+            self.link.ask(part, pack("HMGET", names.account(account_id), *fields)),
+            self.link.ask(part, pack("GET", names.unknown(public_id))),
+        ]
+        if with_catalogue:
+            questions.append(self.link.ask(names.CATALOGUE_PARTITION, _LOOK_CATALOGUE))
+        _, (account, key), unknown, *rest = await asyncio.gather(self._whose.require_ours(), *questions)
+        if key is None and unknown is not None:
+            return None
+        return public_id, [key, account, *rest]
+
+    def _remember(self, found: tuple[str, list[Reply]]) -> KnownKey | None:
+        """Put together what Redis had; None if a part is missing."""
+        public_id, (key_text, account_text, *rest) = found
+        if rest and rest[0] is not None:
+            self._learn(catalogue_from_json(rest[0]))
+        if key_text is None or account_text is None or self.catalogue is None:
+            return None
+        return self._keep(public_id, key_from_json(key_text), account_from_json(account_text))
+
+    def _keep(self, public_id: str, key: KeyFacts, account: AccountFacts) -> KnownKey:
+        assert self.catalogue is not None
+        known = KnownKey(key, account, self.catalogue)
+        known.cache = self.cache
+        self.cache.keep(public_id, known, known.size())
+        return known
+
+    def _learn(self, catalogue: CatalogueFacts) -> None:
+        if self.catalogue is None or catalogue.version > self.catalogue.version:
+            self.catalogue = catalogue
+
+    async def _load(self, public_id: str) -> KnownKey | None:
+        found, ours = await self._database(lambda: (snapshot.read_all(public_id), deployment.known()))
+        await self._whose.claim(ours)
+        part = names.partition(public_id)
+        if found.key is None or found.account is None:
+            await self._mark_unknown(public_id)
+            return None
+        catalogue, *raised = publish_catalogue(found.catalogue, [part])
+        theirs = [*publish_key(public_id, found.key), *publish_account(public_id[:8], found.account)]
+        await asyncio.gather(
+            self.link.ask(names.CATALOGUE_PARTITION, catalogue),
+            *(self.link.ask(part, command) for command in [*raised, *theirs]),
+        )
+        return self._keep_found(public_id, found)
+
+    async def _mark_unknown(self, public_id: str) -> None:
+        """Spare the database the next questions for a key that it does not know."""
+        mark = pack("SET", names.unknown(public_id), 1, "EX", UNKNOWN_SECONDS)
+        await self.link.ask(names.partition(public_id), mark)
+
+    def _keep_found(self, public_id: str, found: snapshot.Snapshot) -> KnownKey:
+        """The database is the truth, whatever this process believed before."""
+        assert found.key is not None and found.account is not None
+        catalogue = catalogue_from_json(found.catalogue.json)
+        if self.catalogue is None or self.catalogue.version != catalogue.version:
+            self.catalogue = catalogue
+        return self._keep(public_id, key_from_json(found.key.json), account_from_json(found.account.json))
+
+    async def _database(self, read: Callable[[], Found]) -> Found:
+        """Read in a thread. Raises FactsUnavailable when it takes too long or too many wait."""
+        if self._in_database >= MOST_WAITING:
+            raise FactsUnavailable("too many look-ups wait for the database")
+        self._in_database += 1
+        running = asyncio.get_running_loop().run_in_executor(self._threads, _with_fresh_connection, read)
+        running.add_done_callback(self._left_database)
+        try:
+            return await asyncio.wait_for(asyncio.shield(running), DATABASE_SECONDS)
+        except (DatabaseError, ObjectDoesNotExist, TimeoutError) as error:
+            raise FactsUnavailable(str(error) or "the database did not answer in time") from error
+
+    def _left_database(self, running: asyncio.Future[Found]) -> None:
+        self._in_database -= 1
+        if not running.cancelled():
+            running.exception()  # read it: nobody may be waiting for it any more
+
+    async def _once(self, name: str, find: Callable[[], Coroutine[Any, Any, KnownKey | None]]) -> KnownKey | None:
+        """Single flight: who asks for the same thing at the same time shares one look-up."""
+        task = self._running.get(name)
+        if task is None:
+            task = self._running[name] = asyncio.create_task(find())
+            task.add_done_callback(lambda done: self._ended(name, done))
+        return await asyncio.shield(task)
+
+    def _ended(self, name: str, task: asyncio.Task[KnownKey | None]) -> None:
+        del self._running[name]
+        if not task.cancelled():
+            task.exception()
+
+
+class Onlooker(Lookup):
+    """Looks as a gate does, takes nothing, counts nothing, leaves no mark.
+
+    What Redis does not hold it stores there, as a gate would at the key's next question: only then can limits be read.
+    """
+
+    permitting = refusing = "peek"
+
+    def keep_new_digest(self, secret: SecretFacts, presented: PresentedKey) -> None:
+        pass
+
+    async def _mark_unknown(self, public_id: str) -> None:
+        pass
+
+
+def publish_account(account_id: str, part: snapshot.Part) -> list[bytes]:
+    """The command that stores an account's facts and loads its calendar counters, or gives them back."""
+    fields = [names.VERSION, names.FACTS, names.LOADED]
+    if part.buried is not None:
+        return [_bury(account_id, fields, part, account_id)]
+    return [PUBLISH.command([names.account(account_id)], [*fields, part.version, part.json, *_counters(part)])]
+
+
+def publish_key(public_id: str, part: snapshot.Part) -> list[bytes]:
+    """The commands that store a key's facts, load its calendar counters or give them back, and lead to it if it was
+    imported."""
+    fields = [names.field(kind, public_id) for kind in (names.VERSION, names.FACTS, names.LOADED)]
+    if part.buried is not None:
+        facts = _bury(public_id[:8], fields, part, public_id[8:])
+    else:
+        facts = PUBLISH.command([names.account(public_id[:8])], [*fields, part.version, part.json, *_counters(part)])
+    return [facts, *(pack("SET", names.imported(digest), public_id) for digest in part.imported)]
+
+
+def _bury(account_id: str, fields: list[str], part: snapshot.Part, subject: str) -> bytes:
+    assert part.buried is not None
+    return BURY.command([names.account(account_id)], [*fields, part.version, part.json, subject, *part.buried])
+
+
+def publish_catalogue(part: snapshot.Part, partitions: list[str], *, together: int = 1) -> list[bytes]:
+    """The commands that store the catalogue and raise its version in these partitions: the value first.
+
+    `together` says how many of them one command may touch: in a cluster one, because each has a slot of its own.
+    """
+    value = PUBLISH.command([names.CATALOGUE], [names.VERSION, names.FACTS, "", part.version, part.json])
+    copies = [names.catalogue_version(partition) for partition in partitions]
+    some = (copies[start : start + together] for start in range(0, len(copies), together))
+    return [value, *(RAISE.command(keys, [part.version]) for keys in some)]
+
+
+def _counters(part: snapshot.Part) -> list[str | int]:
+    return [
+        value
+        for counter in part.counters
+        for value in (*counter.fields(), counter.window.number, counter.taken, counter.limit.since, counter.window.end)
+    ]
+
+
+def _as_new(mine: Versions, other: Versions) -> bool:
+    return all(a >= b for a, b in zip(mine, other, strict=True))
+
+
+def _with_fresh_connection(read: Callable[[], Found]) -> Found:
+    close_old_connections()
+    try:
+        require_current()
+        return read()
+    finally:
+        close_old_connections()

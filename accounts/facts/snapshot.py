@@ -1,0 +1,238 @@
+"""The database's side of facts: what is true of a key, its account and the catalogue at one moment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import F, Q, Sum
+
+from accounts.facts.facts import account_from_json
+from accounts.models import Account, ApiKey, KeySecret
+from quotas.buckets import clock
+from quotas.facts import catalogue_from_json, limit_to_json
+from quotas.limits import CALENDAR, EVERY_MODEL, SECOND, UNITS, CalendarWindow, Limit, calendar_window
+from quotas.models import Catalogue, Plan, ServedModel, UsageHour
+from quotas.terms import limits_in_force
+from store import names
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """What usage says was taken from a calendar limit in the window that is running."""
+
+    subject: str
+    limit: Limit
+    window: CalendarWindow
+    taken: int
+
+    def fields(self) -> tuple[str, str, str]:
+        return names.counter(self.subject[-8:], self.limit.model, self.limit.unit, self.limit.window)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part's facts with their version, and what its calendar counters were."""
+
+    version: int
+    json: str
+    counters: tuple[Counter, ...] = ()
+    imported: tuple[str, ...] = ()  # digests by which a key of another system is found
+    buried: tuple[str, ...] | None = None  # of one that is over: calendar counters that it may have had
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that a decision about one key needs. `key` is None for one that does not exist."""
+
+    catalogue: Part
+    account: Part | None = None
+    key: Part | None = None
+
+
+@contextmanager
+def one_moment() -> Iterator[None]:
+    """A transaction in which all reads see the same moment (REPEATABLE READ)."""
+    if connection.in_atomic_block:
+        yield  # the caller's transaction decides
+    elif connection.vendor == "sqlite":
+        # DEFERRED: a snapshot for reading must not queue for the lock of writers, as atomic() does here.
+        with connection.cursor() as cursor:
+            cursor.execute("BEGIN DEFERRED")
+            try:
+                yield
+            finally:
+                cursor.execute("ROLLBACK")
+    else:
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield
+
+
+def read_all(public_id: str) -> Snapshot:
+    """The key, its account and the catalogue, at one moment."""
+    with one_moment():
+        catalogue = read_catalogue()
+        key = (
+            ApiKey.objects.filter(public_id=public_id)
+            .select_related("account__plan")
+            .prefetch_related("secrets", "limits__model", "account__overrides")
+            .first()
+        )
+        if key is None:
+            return Snapshot(catalogue)
+        account = read_account(key.account, catalogue)
+        return Snapshot(catalogue, account, read_key(key, account, catalogue))
+
+
+def read_account_alone(public_id: str) -> Snapshot:
+    """The account and the catalogue, at one moment."""
+    with one_moment():
+        catalogue = read_catalogue()
+        account = Account.objects.select_related("plan").prefetch_related("overrides").get(public_id=public_id)
+        return Snapshot(catalogue, read_account(account, catalogue))
+
+
+def read_catalogue() -> Part:
+    version = Catalogue.objects.values_list("version", flat=True).get(pk=1)
+    rows = list(ServedModel.objects.all())
+    models = {row.slug: {"path": row.path, "cost": row.cost, "enabled": row.enabled} for row in rows}
+    plan_rows = list(Plan.objects.prefetch_related("served_models", "limits__model"))
+    named = {model.slug for plan in plan_rows for model in plan.served_models.all()}
+    left_out = {row.slug for row in rows if not row.auto_include} - named
+    plans = {
+        plan.name: {
+            "models": sorted(_included(plan, models.keys(), left_out)),
+            "limits": [limit_to_json(limit.value()) for limit in plan.limits.all()],
+        }
+        for plan in plan_rows
+    }
+    # Plans' names, versions and slugs only: nothing here is secret.
+    foreign = KeySecret.objects.exclude(pepper=F("minted_pepper")).exists()
+    return Part(version, _dump({"version": version, "models": models, "plans": plans, "foreign_checks": foreign}))
+
+
+def _included(plan: Plan, slugs: Iterable[str], left_out: set[str]) -> set[str]:
+    """The plan's models, as the gate is told them. "*" is spelt out where it leaves something out: so a gate of the
+    version before, which knows nothing of new models, leaves them out too (docs/decisions/0010)."""
+    if not plan.all_models:
+        return {model.slug for model in plan.served_models.all()}
+    return {EVERY_MODEL} if plan.auto_include or not left_out else set(slugs) - left_out
+
+
+def read_account(account: Account, catalogue: Part) -> Part:
+    if account.closed_at is not None:
+        return _closed(account, catalogue)
+    text = _dump(
+        {
+            "public_id": account.public_id,
+            "version": account.version,
+            "state": account.state,
+            "plan": account.plan.name,
+            "plan_since": _micros(account.plan_since),
+            "overrides": {o.limit_name: {"amount": o.amount, "burst": o.burst} for o in account.overrides.all()},
+        }
+    )
+    limits = [limit for limit in _limits(catalogue, text, ()) if limit.scope == "account"]
+    return Part(account.version, text, tuple(_counters(account.public_id, Q(account=account.public_id), limits)))
+
+
+def read_key(key: ApiKey, account: Part, catalogue: Part, *, was_used: bool = True) -> Part:
+    """`was_used`: whether usage knows the key; one that it does not know costs no query for each limit."""
+    if key.revoked_at is not None or key.account.closed_at is not None:
+        return _over(key, catalogue)
+    own = [limit.as_limit("key") for limit in key.limits.all()]
+    limits = [limit for limit in _limits(catalogue, account.json, own) if limit.scope == "key"]
+    text = _dump(
+        {
+            "public_id": key.public_id,
+            "version": key.version,
+            "secrets": [
+                {"id": s.pk, "digest": s.digest, "pepper": s.pepper, "until": _seconds(s.expires_at)}
+                for s in key.secrets.all()
+            ],
+            "models": key.narrowed_to,
+            "networks": key.networks,
+            "methods": key.methods,
+            "limits": [limit_to_json(limit) for limit in own],
+            "expires": _seconds(key.expires_at),
+            "revoked": key.revoked_at is not None,
+        }
+    )
+    imported = tuple(s.digest for s in key.secrets.all() if s.is_imported)
+    counters = _counters(key.public_id, Q(key=key.public_id), limits, was_used=was_used)
+    return Part(key.version, text, tuple(counters), imported)
+
+
+def _closed(account: Account, catalogue: Part) -> Part:
+    """What the gate needs of a closed account, in a form that the version before can read."""
+    text = _dump(
+        {
+            "public_id": account.public_id, "version": account.version, "state": account.state,
+            "plan": account.plan.name, "plan_since": 0, "overrides": {},
+        }
+    )  # fmt: skip
+    return Part(account.version, text, buried=_all_counters(catalogue))
+
+
+def _over(key: ApiKey, catalogue: Part) -> Part:
+    """What the gate needs of a key that is revoked or of a closed account: no secret, nothing it was narrowed to."""
+    revoked = key.revoked_at is not None
+    text = _dump(
+        {
+            "public_id": key.public_id, "version": key.version, "secrets": [], "models": None, "networks": [],
+            "methods": [], "limits": [], "expires": None if revoked else _seconds(key.expires_at), "revoked": revoked,
+        }
+    )  # fmt: skip
+    imported = tuple(s.digest for s in key.secrets.all() if s.is_imported)
+    return Part(key.version, text, imported=imported, buried=_all_counters(catalogue))
+
+
+def _all_counters(catalogue: Part) -> tuple[str, ...]:
+    """Every calendar counter there can be, also of limits that a plan or key had before."""
+    models = (EVERY_MODEL, *_parsed(catalogue.json).models)
+    return tuple(f"{model}:{unit}:{window}" for model in models for unit in UNITS for window in CALENDAR)
+
+
+def _limits(catalogue: Part, account_json: str, own: Iterable[Limit]) -> tuple[Limit, ...]:
+    account = account_from_json(account_json)
+    plan = _parsed(catalogue.json).plans[account.plan]
+    return limits_in_force(plan.limits, account.overrides, account.plan_since, own)
+
+
+_parsed = lru_cache(4)(catalogue_from_json)  # one catalogue for the many keys of a bulk publication
+
+
+def _counters(subject: str, whose: Q, limits: Iterable[Limit], *, was_used: bool = True) -> Iterator[Counter]:
+    hour = clock.hour()  # Redis's, in a gate that has asked it: the script says which window it misses
+    for limit in limits:
+        if limit.is_smoothed:
+            continue
+        window = calendar_window(limit.window, hour)
+        if not was_used:
+            yield Counter(subject, limit, window, 0)
+            continue
+        rows = UsageHour.objects.filter(whose, hour__gte=datetime.fromtimestamp(window.start, UTC))
+        if limit.model != EVERY_MODEL:
+            rows = rows.filter(model=limit.model)
+        taken = rows.aggregate(sum=Sum("units" if limit.unit == "units" else "allowed"))["sum"] or 0
+        yield Counter(subject, limit, window, taken)
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True)
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
+
+
+def _micros(moment: datetime) -> int:
+    return int(moment.timestamp() * SECOND)

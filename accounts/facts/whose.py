@@ -1,0 +1,78 @@
+"""Whether Redis holds this deployment's data, as a gate finds out: beside its decisions, which pay nothing for it.
+
+A gate learns facts by looking a key up, and that is where it asks: a gate of another deployment never learns any.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from time import monotonic
+
+from store import names
+from store.clients import StoreRefused, StoreUnavailable
+from store.link import Link
+from store.pipe import pack
+
+TRUSTED_SECONDS = 10.0
+LEARN_AGAIN_SECONDS = 1.0
+_LOOK = pack("GET", names.DEPLOYMENT)
+_ANOTHER = "redis holds the data of another deployment: see AUTHSVC_REDIS_PREFIX"
+
+log = logging.getLogger(__name__)
+
+
+class Whose:
+    """What one process knows of that."""
+
+    def __init__(self, link: Link, read_ours: Callable[[], Awaitable[str | None]], forget: Callable[[], None]) -> None:
+        self._link, self._read_ours, self._forget = link, read_ours, forget
+        self._ours: str | None = None
+        self._trusted_at = self._learnt_at = float("-inf")
+
+    async def require_ours(self) -> None:
+        """Raises StoreRefused where Redis is known to be another deployment's, StoreUnavailable where it is away.
+
+        The gate goes on without the database: a process that could not ask it yet takes Redis for its own.
+        """
+        if monotonic() - self._trusted_at >= TRUSTED_SECONDS:
+            await self._judge(await self._link.ask(names.CATALOGUE_PARTITION, _LOOK))
+
+    async def claim(self, ours: str | None) -> None:
+        """Before a gate fills Redis from the database, which has just said who we are. Raises as above."""
+        if ours is not None:
+            self._ours = ours
+            command = pack("SET", names.DEPLOYMENT, ours, "NX", "GET")
+            await self._judge(await self._link.ask(names.CATALOGUE_PARTITION, command))
+
+    async def learn(self) -> None:
+        """Ask the database who we are, before the first question. It may be away: then `watch` asks again."""
+        self._learnt_at = monotonic()
+        self._ours = await self._read_ours() or self._ours
+
+    async def watch(self) -> None:
+        """Ask again and again: who could not be sure at first, or found another's, may be right later."""
+        while True:
+            self._trusted_at = float("-inf")
+            with suppress(StoreUnavailable):
+                await self.require_ours()
+            await asyncio.sleep(TRUSTED_SECONDS)
+            if self._ours is None:
+                await self.learn()
+
+    async def _judge(self, theirs: bytes | None) -> None:
+        if self._differs(theirs) and monotonic() - self._learnt_at >= LEARN_AGAIN_SECONDS:
+            await self.learn()
+        if not self._differs(theirs):
+            self._link.refusal, self._trusted_at = "", monotonic()
+            return
+        if not self._link.refusal:
+            log.error(_ANOTHER)
+        self._link.refusal, self._trusted_at = _ANOTHER, float("-inf")
+        self._forget()
+        raise StoreRefused(_ANOTHER)
+
+    def _differs(self, theirs: bytes | None) -> bool:
+        return theirs is not None and self._ours is not None and theirs.decode() != self._ours

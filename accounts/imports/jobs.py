@@ -1,0 +1,183 @@
+"""Imports as jobs: an upload is digested and kept line by line, then the worker goes through it, a batch in a turn.
+
+What is kept has no key in it. A batch, its outcomes and the job's counts are one transaction, so whoever dies on the
+way loses and repeats nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from itertools import islice
+from time import monotonic
+
+from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import F, Sum
+from django.utils import timezone
+
+from accounts import keys
+from accounts.imports.reading import (
+    ALREADY_THERE,
+    BATCH,
+    FOREIGN,
+    IMPORTED,
+    REFUSED,
+    Line,
+    Outcome,
+    Unreadable,
+    from_json,
+    import_lines,
+    read_lines,
+    to_json,
+)
+from accounts.models import Account, ImportJob, ImportLine
+from accounts.services.acts import Actor, record_act
+from accounts.services.credentials import credential_named
+
+log = logging.getLogger(__name__)
+
+State = ImportJob.State
+MOST_FOREIGN = 100  # lines that an account's imports are refused in a day because another account has the key
+FOREIGN_KEPT = timedelta(days=1)
+
+
+def receive(
+    lines: Iterable[str],
+    *,
+    actor: Actor,
+    account: Account | None,
+    dry_run: bool,
+    most: int | None = None,
+    by_operator: bool = False,
+) -> ImportJob:
+    """Digest an upload and keep it for the worker. Raises Unreadable, and then keeps nothing."""
+    job = ImportJob.objects.create(
+        public_id=keys.new_key_id(account.public_id if account else keys.new_account_id()), account=account,
+        actor=actor.name, address=actor.address, created_by=actor.user, made_with=actor.made_with, is_dry_run=dry_run,
+        by_operator=by_operator,
+    )  # fmt: skip
+    try:
+        for batch in _batches(read_lines(lines, most)):
+            _keep(job, batch)
+        if not job.lines:
+            raise Unreadable("The file has no lines below the first one.")
+    except BaseException:
+        job.delete()
+        raise
+    with transaction.atomic():
+        job.state = State.WAITING
+        job.save(update_fields=["state"])
+        after = {"lines": job.lines, "dry_run": dry_run}
+        record_act(actor, "import.receive", job.public_id, account=account, after=after)
+    return job
+
+
+def _batches(lines: Iterator[Line | Outcome]) -> Iterator[list[Line | Outcome]]:
+    while batch := list(islice(lines, BATCH)):
+        yield batch
+
+
+def _keep(job: ImportJob, batch: list[Line | Outcome]) -> None:
+    refused = 0
+    rows = []
+    for line in batch:
+        if isinstance(line, Line):
+            rows.append(ImportLine(job=job, number=line.number, says=to_json(line)))
+        else:
+            rows.append(ImportLine(job=job, number=line.number, outcome=line.word, why=line.why))
+            refused += 1
+    with transaction.atomic():
+        ImportLine.objects.bulk_create(rows)
+        job.lines += len(batch)
+        job.refused += refused
+        job.save(update_fields=["lines", "refused"])
+
+
+def work_on_imports(seconds: float) -> int:
+    """Go on with the oldest import for about so long; how many lines."""
+    end = monotonic() + seconds
+    count = 0
+    while done := _work_on_a_batch():
+        count += done
+        if monotonic() >= end:
+            break
+    return count
+
+
+def _work_on_a_batch() -> int:
+    waiting = ImportJob.objects.filter(state__in=(State.WAITING, State.RUNNING)).order_by("pk")
+    oldest = waiting.values_list("pk", flat=True).first()
+    if oldest is None:
+        return 0
+    with transaction.atomic():
+        # Whoever holds the job's lock has the batch: a second worker waits, and finds the next one.
+        job = ImportJob.objects.select_for_update(of=("self",)).select_related("account").get(pk=oldest)
+        rows = list(job.rows.filter(outcome=ImportLine.Outcome.WAITING).order_by("number")[:BATCH])
+        if rows:
+            _go_through(job, rows)
+        elif job.state != State.DONE:
+            job.state, job.finished_at = State.DONE, timezone.now()
+            job.save(update_fields=["state", "finished_at"])
+            _write_down(job)
+    return max(len(rows), 1)
+
+
+def _go_through(job: ImportJob, rows: list[ImportLine]) -> None:
+    actor = Actor(job.actor, job.address, job.created_by, credential_named(job.made_with))
+    outcomes = _import(job, [from_json(row.says or {}) for row in rows], actor)
+    count = {IMPORTED: 0, ALREADY_THERE: 0, REFUSED: 0}
+    for row, outcome in zip(rows, outcomes, strict=True):
+        row.outcome, row.key, row.why, row.says = outcome.word, outcome.key, outcome.why, None
+        count[outcome.word] += 1
+    ImportLine.objects.bulk_update(rows, ["outcome", "key", "why", "says"])
+    ImportJob.objects.filter(pk=job.pk).update(
+        state=State.RUNNING, imported=F("imported") + count[IMPORTED],
+        already_there=F("already_there") + count[ALREADY_THERE], refused=F("refused") + count[REFUSED],
+        foreign=F("foreign") + _foreign_among(outcomes),
+    )  # fmt: skip
+
+
+def _write_down(job: ImportJob) -> None:
+    """How it ended, also of a dry run. That keys are of other accounts is for the log: tenants read the audit."""
+    after = {
+        "dry_run": job.is_dry_run, "lines": job.lines, "imported": job.imported, "already_there": job.already_there,
+        "refused": job.refused,
+    }  # fmt: skip
+    record_act(Actor(job.actor, job.address), "import.end", job.public_id, account=job.account, after=after)
+    if job.foreign:
+        log.warning("%d lines of the import %s by %s are keys of other accounts", job.foreign, job.public_id, job.actor)
+
+
+def _foreign_left(account: Account | None) -> int:
+    """How many more lines the account's imports may be refused because another account has the key."""
+    since = timezone.now() - FOREIGN_KEPT
+    counted = ImportJob.objects.filter(account=account, by_operator=False, created_at__gt=since)
+    return MOST_FOREIGN - int(counted.aggregate(total=Sum("foreign"))["total"] or 0)
+
+
+def _foreign_among(outcomes: Iterable[Outcome]) -> int:
+    return sum(outcome.why is FOREIGN for outcome in outcomes)
+
+
+def _import(job: ImportJob, lines: list[Line], actor: Actor, spent: int = 0) -> list[Outcome]:
+    """Import a batch. A line that nobody thought of must not stop the worker, which has more to do than this."""
+    account = job.account
+    is_tenants = account is not None and not job.by_operator
+    most_foreign = (lambda: _foreign_left(account) - spent) if is_tenants else None
+    try:
+        promised = Counter({account.public_id: job.imported}) if account is not None and job.is_dry_run else None
+        return import_lines(
+            lines, actor=actor, account=account, dry_run=job.is_dry_run, promised=promised, most_foreign=most_foreign
+        )[0]  # fmt: skip
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        if len(lines) > 1:
+            outcomes: list[Outcome] = []
+            for line in lines:
+                outcomes += _import(job, [line], actor, spent + _foreign_among(outcomes))
+            return outcomes
+        log.exception("line %d of the import %s failed", lines[0].number, job.public_id)
+        return [Outcome(lines[0].number, REFUSED, why="It could not be imported; the worker's log says why.")]

@@ -1,0 +1,347 @@
+"""Keys of another system, taken over by the thousand: lines of CSV are read, judged, and imported in batches.
+
+A line's key is digested as soon as it was read; from there on nobody has it.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from accounts import caps, keys
+from accounts.facts.publish import Publication, change
+from accounts.keys import Pepper, digest_of_hash
+from accounts.models import Account, ApiKey, AuditEvent, KeySecret
+from accounts.peppers import peppers
+from accounts.plan_models import models_of
+from accounts.reference import is_meant_by, unknown
+from accounts.services.acts import Actor
+from accounts.services.record import key_state
+from quotas.models import ServedModel
+from runtime.labels import ONE_LINE, odd_character
+
+COLUMNS = ("account", "external_id", "name", "key", "sha256", "start", "expires_at", "models")
+MOST_LINES = 1_000_000
+LONGEST_LINE = 8192
+BATCH = 500
+SHORTEST, LONGEST = 16, 512
+IMPORTED, ALREADY_THERE, REFUSED = "imported", "already_there", "refused"
+FOREIGN = "This key cannot be imported."  # another account has it, which is nobody's business
+TOO_MANY_FOREIGN = "Not looked at: too many lines of this account's imports could not be imported. Ask your operator."
+SWITCHED_OFF = "Gates refuse imported keys until AUTHSVC_IMPORTED_KEYS=1 is set for them."
+
+_KEY = re.compile(rf"[\x21-\x7e]{{{SHORTEST},{LONGEST}}}")
+_SHA256 = re.compile("[0-9A-Fa-f]{64}")
+_START_LENGTH, _NAME_LENGTH, _LONGEST_WHY = 24, 200, 300
+
+
+class Unreadable(ValueError):
+    """The file as a whole is none that can be imported; the text says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a line asks for, with its key's digests: under the current pepper first."""
+
+    number: int
+    name: str
+    pepper: str
+    digests: tuple[str, ...]
+    start: str
+    account: str = ""
+    external_id: str = ""
+    expires_at: str = ""
+    models: tuple[str, ...] = ()
+
+
+class Outcome(NamedTuple):
+    """What became of a line: the key that it is now, or why it was refused."""
+
+    number: int
+    word: str
+    key: str = ""
+    why: str = ""
+
+
+class _Refused(Exception):
+    pass
+
+
+def read_lines(lines: Iterable[str], most: int | None = None) -> Iterator[Line | Outcome]:
+    """Each line below the header, read and digested, or refused. Raises Unreadable, also beyond the `most` lines.
+
+    A line is a record of its own, so a quote that is not closed swallows nothing of the next.
+    """
+    source, most = iter(lines), most or MOST_LINES
+    columns = _columns(next(source, ""))
+    known = peppers()
+    seen: dict[bytes, int] = {}
+    for number, text in enumerate(source, 2):
+        if number - 1 > most:
+            raise Unreadable(f"The file has more than {most} lines: split it.")
+        if not text.strip():
+            continue
+        try:
+            line = _read(number, columns, text, known)
+            first = seen.setdefault(bytes.fromhex(line.digests[0])[:16], number)
+            yield line if first == number else Outcome(number, REFUSED, why=f"The same key as in line {first}.")
+        except _Refused as refusal:
+            yield Outcome(number, REFUSED, why=str(refusal))
+
+
+def _columns(header: str) -> list[str]:
+    columns = [name.strip().lower() for name in next(csv.reader([header.removeprefix("\ufeff")]), [])]
+    unknown = [name for name in columns if name not in COLUMNS]
+    if unknown or len(set(columns)) < len(columns):
+        raise Unreadable(f"The first line names the columns, each once, of: {', '.join(COLUMNS)}.")
+    if "name" not in columns or ("key" in columns) is ("sha256" in columns):
+        raise Unreadable("The first line names the columns: name, and either key or sha256.")
+    return columns
+
+
+def _read(number: int, columns: Sequence[str], text: str, known: Sequence[Pepper]) -> Line:
+    try:
+        cells = next(csv.reader([text]))
+    except csv.Error as error:
+        raise _Refused("This is no line of CSV.") from error
+    if len(text) > LONGEST_LINE or len(cells) != len(columns):
+        raise _Refused(f"A line has {len(columns)} cells, as the first one, and {LONGEST_LINE} characters at most.")
+    if odd := next(filter(None, map(odd_character, cells)), None):
+        raise _Refused(ONE_LINE.format(code=ord(odd)))
+    row = dict(zip(columns, (cell.strip() for cell in cells), strict=True))
+    if not row["name"] or len(row["name"]) > _NAME_LENGTH:
+        raise _Refused(f"A name has 1 to {_NAME_LENGTH} characters.")
+    sha256, start = _digested(row)
+    return Line(
+        number, row["name"], known[0].id, tuple(digest_of_hash(sha256, pepper).hex() for pepper in known), start,
+        row.get("account", ""), row.get("external_id", ""), _moment(row.get("expires_at", "")),
+        tuple(dict.fromkeys(row.get("models", "").split())),
+    )  # fmt: skip
+
+
+def _digested(row: Mapping[str, str]) -> tuple[bytes, str]:
+    """The SHA-256 of the key, and what people recognise it by."""
+    start = row.get("start", "")
+    if len(start) > _START_LENGTH:
+        raise _Refused(f"A start has {_START_LENGTH} characters at most: it is for people to recognise the key by.")
+    if "sha256" in row:
+        if not _SHA256.fullmatch(row["sha256"]):
+            raise _Refused("A SHA-256 has 64 hexadecimal digits.")
+        return bytes.fromhex(row["sha256"]), start or "imported"
+    text = row["key"]
+    if text.startswith(f"{settings.KEY_PREFIX}_"):
+        raise _Refused(f"It begins with {settings.KEY_PREFIX}_, as our own keys do.")
+    if len(text) < SHORTEST or len(text) > LONGEST:
+        raise _Refused(f"A key has {SHORTEST} to {LONGEST} characters.")
+    if not _KEY.fullmatch(text) or "," in text:
+        raise _Refused("A key has visible ASCII characters and no comma, which would stand between two keys.")
+    return hashlib.sha256(text.encode()).digest(), start or text[:4]
+
+
+def _moment(text: str) -> str:
+    if not text:
+        return ""
+    try:
+        moment = parse_datetime(text)
+        if moment is not None and moment.tzinfo is not None:
+            return moment.astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):
+        pass
+    raise _Refused("expires_at is a time with its offset, such as 2030-01-31T12:00:00Z.")
+
+
+def import_lines(
+    lines: Sequence[Line],
+    *,
+    actor: Actor,
+    account: Account | None = None,
+    dry_run: bool = False,
+    promised: Counter[str] | None = None,
+    most_foreign: Callable[[], int] | None = None,
+) -> tuple[list[Outcome], Publication]:
+    """Import a batch in one transaction, and publish it together. A key that is there already is no fault.
+
+    With an account all lines are of it; else each names its own. A line beyond the keys that its account may have is
+    refused, so that a second upload of the same file imports what there is room for by then. `promised` counts what a
+    dry run would have imported into each account by batches before this one.
+
+    An operator is told all. A tenant could test keys that it has stolen: it is told nothing of other accounts by a dry
+    run, and by an import only of `most_foreign()` lines, which is asked behind the account's lock.
+    """
+    try:
+        return _import_lines(lines, actor, account, dry_run, promised, most_foreign)
+    except IntegrityError:  # somebody imports the same keys at the same time: now they are there
+        return _import_lines(lines, actor, account, dry_run, promised, most_foreign)
+
+
+def _import_lines(
+    lines: Sequence[Line],
+    actor: Actor,
+    account: Account | None,
+    dry_run: bool,
+    promised: Counter[str] | None,
+    most_foreign: Callable[[], int] | None,
+) -> tuple[list[Outcome], Publication]:
+    is_tenants = most_foreign is not None
+    with change() as publication:
+        accounts = _Accounts(lines, account, lock=not dry_run)
+        room = _Room(promised or Counter())
+        there = _already_there(lines, account if is_tenants and dry_run else None)
+        left = most_foreign() if most_foreign is not None and not dry_run else len(lines)
+        models = models_of(account.plan) if is_tenants and account is not None else _every_model()
+        known = {pepper.id for pepper in peppers()}
+        outcomes, made = [], []
+        for line in lines:
+            try:
+                of = accounts.of(line)
+                if line.pepper not in known:
+                    raise _Refused("KEY_PEPPER was changed since this was uploaded: upload it again.")
+                if left <= 0:
+                    raise _Refused(TOO_MANY_FOREIGN)
+                found = next((there[digest] for digest in line.digests if digest in there), None)
+                if found is not None:
+                    outcome = _known(line, of, *found)
+                    if is_tenants and not found[0].startswith(of.public_id):
+                        left, outcome = left - 1, outcome._replace(why=FOREIGN)
+                    outcomes.append(outcome)
+                    continue
+                key = _key(line, of, models, actor)
+                room.take(of)
+                made.append((key, line))
+                outcomes.append(Outcome(line.number, IMPORTED, "" if dry_run else key.public_id))
+            except _Refused as refusal:
+                outcomes.append(Outcome(line.number, REFUSED, why=str(refusal)))
+        if made and not dry_run:
+            _write(made, actor, publication)
+    if dry_run and promised is not None:
+        promised.update(key.account.public_id for key, _ in made)
+    return outcomes, publication
+
+
+class _Accounts:
+    """The accounts that lines name, fetched together."""
+
+    def __init__(self, lines: Sequence[Line], account: Account | None, *, lock: bool) -> None:
+        self._only = account
+        rows = Account._base_manager.select_for_update() if lock else Account.objects.all()
+        rows = rows.order_by("pk")  # in one order, so that two imports never wait for each other
+        if account is not None:
+            self._only = rows.get(pk=account.pk)
+            return
+        references = {line.account for line in lines} | {line.external_id for line in lines}
+        found = list(rows.filter(is_meant_by(references - {""})))
+        self._by_external = {row.external_id: row for row in found}
+        self._by_any: dict[str | None, Account] = {**self._by_external, **{row.public_id: row for row in found}}
+
+    def of(self, line: Line) -> Account:
+        account = self._only or self._named(line)
+        if self._only is not None and not {line.account, line.external_id} <= {
+            "", account.public_id, account.external_id,
+        }:  # fmt: skip
+            raise _Refused("It names another account than the one that this import is for.")
+        if account.closed_at:
+            raise _Refused("The account is closed: it gets no new keys.")
+        return account
+
+    def _named(self, line: Line) -> Account:
+        if bool(line.account) is bool(line.external_id):
+            raise _Refused("Name the account: its id or external id in account, or its external id in external_id.")
+        found = self._by_any.get(line.account) or self._by_external.get(line.external_id)
+        if found is None:
+            raise _Refused(unknown(line.account or line.external_id)[:_LONGEST_WHY])
+        return found
+
+
+class _Room:
+    """How many more keys each account may have. The accounts are locked, so nobody else issues any meanwhile."""
+
+    def __init__(self, promised: Counter[str]) -> None:
+        self._promised, self._left = promised, dict[int, int]()
+
+    def take(self, account: Account) -> None:
+        if account.pk not in self._left:
+            self._left[account.pk] = caps.room_for_keys(account) - self._promised[account.public_id]
+        if self._left[account.pk] <= 0:
+            raise _Refused(caps.no_room(account))
+        self._left[account.pk] -= 1
+
+
+def _every_model() -> set[str]:
+    return set(ServedModel.objects.values_list("slug", flat=True))
+
+
+def _already_there(lines: Sequence[Line], of_account: Account | None) -> dict[str, tuple[str, bool]]:
+    """Digests that are stored, anywhere or for one account → the key's id, and whether it is revoked."""
+    digests = [digest for line in lines for digest in line.digests]
+    rows = KeySecret.objects.filter(digest__in=digests)
+    if of_account is not None:
+        rows = rows.filter(key__account=of_account)
+    found = rows.values_list("digest", "key__public_id", "key__revoked_at")
+    return {digest: (key, revoked is not None) for digest, key, revoked in found}
+
+
+def _known(line: Line, account: Account, key: str, is_revoked: bool) -> Outcome:
+    if not key.startswith(account.public_id):
+        return Outcome(line.number, REFUSED, why="Another account has this key already.")
+    if is_revoked:
+        return Outcome(line.number, REFUSED, key, "It was imported before, and is revoked.")
+    return Outcome(line.number, ALREADY_THERE, key)
+
+
+def _key(line: Line, account: Account, models: set[str], actor: Actor) -> ApiKey:
+    unknown = [slug for slug in line.models if slug not in models]
+    if unknown:
+        raise _Refused(f"Unknown model {', '.join(unknown)[:100]}.")
+    expires_at = datetime.fromisoformat(line.expires_at) if line.expires_at else None
+    if expires_at is not None and expires_at <= timezone.now():
+        raise _Refused("The time in expires_at has passed.")
+    key = ApiKey(
+        account=account, public_id=keys.new_key_id(account.public_id), name=line.name, expires_at=expires_at,
+        narrowed_to=list(line.models) or None, created_by=actor.user, made_with=actor.made_with,
+    )  # fmt: skip
+    try:
+        key.clean_fields(exclude=["account", "created_by"])
+    except ValidationError as error:
+        raise _Refused("; ".join(error.messages)[:_LONGEST_WHY]) from error
+    return key
+
+
+def _write(made: Sequence[tuple[ApiKey, Line]], actor: Actor, publication: Publication) -> None:
+    rows = ApiKey.objects.bulk_create([key for key, _ in made])
+    KeySecret.objects.bulk_create(_secret(key, line) for key, line in made)
+    publication.of_births(rows)
+    AuditEvent.objects.bulk_create(_event(key, actor) for key in rows)
+
+
+def _secret(key: ApiKey, line: Line) -> KeySecret:
+    return KeySecret(
+        key=key, digest=line.digests[0], pepper=line.pepper, minted_pepper=line.pepper, start=line.start,
+        is_imported=True,
+    )  # fmt: skip
+
+
+def _event(key: ApiKey, actor: Actor) -> AuditEvent:
+    return AuditEvent(
+        actor=actor.name, address=actor.address, act="key.import", account=key.account.public_id,
+        subject=key.public_id, after=key_state(key, limits=()),
+    )  # fmt: skip
+
+
+def to_json(line: Line) -> dict[str, Any]:
+    return asdict(line)
+
+
+def from_json(value: Mapping[str, Any]) -> Line:
+    return Line(**{**value, "digests": tuple(value["digests"]), "models": tuple(value["models"])})

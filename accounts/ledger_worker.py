@@ -1,0 +1,139 @@
+"""What keep_ledger does in a turn: each step may be repeated, cut off, or run by two workers at once."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+from time import monotonic
+from typing import Any
+
+from django.utils import timezone
+
+from accounts.facts import publish
+from accounts.imports.jobs import work_on_imports
+from accounts.models import SeenStore
+from accounts.people import fold_usernames
+from accounts.services.secrets import note_last_uses, store_new_digests
+from accounts.services.sweeping import sweep
+from quotas import deployment
+from quotas.usage.days import keep_days, mend_days
+from quotas.usage.ledger import begin_new_births, copy_usage
+from store import clients, names
+from store.condition import memory_warning
+
+RECENT = timedelta(hours=1)
+EVERY_SECONDS = 60
+DAYS_EVERY_SECONDS = 3600
+IMPORT_SECONDS = 0.5  # of a turn
+WARN_EVERY_SECONDS = 3600
+UNKNOWN = "unknown"
+DAYS_SECONDS = 0.2  # of a turn, for days of before there were days
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Turn:
+    """What one turn did."""
+
+    published: int = 0
+    republished: int = 0
+    copied: int = 0
+    redigested: int = 0
+    imported: int = 0
+
+    @property
+    def is_news(self) -> bool:
+        return bool(self.published or self.republished or self.redigested or self.imported)
+
+    def __str__(self) -> str:
+        return (
+            f"published {self.published} changes, published {self.republished} parts again, "
+            f"copied usage of {self.copied} key-hours, stored {self.redigested} digests under the new pepper, "
+            f"went through {self.imported} lines of imports"
+        )
+
+
+class Worker:
+    """Remembers which Redis it spoke to, and when it last published what had changed."""
+
+    def __init__(self) -> None:
+        self._server = ""
+        self._republished_at = self._swept_at = -float(EVERY_SECONDS)
+        self._mended_days_at = -float(DAYS_EVERY_SECONDS)
+        self._warned_at = float("-inf")
+
+    def turn(self) -> Turn:
+        """Do what is due. Raises RedisError or DatabaseError; the next turn goes on from there."""
+        turn = Turn()
+        deployment.claim()  # usage of another deployment's keys is not ours to copy
+        turn.republished = self._mend()
+        turn.published = publish.deliver_all()
+        partitions = publish.partitions_in_use()
+        copied = copy_usage(partitions)
+        turn.copied = copied.hashes
+        self._keep_days()
+        note_last_uses(copied.last_uses)
+        turn.redigested = store_new_digests(partitions)
+        self._sweep()
+        turn.imported = work_on_imports(IMPORT_SECONDS)
+        return turn
+
+    def _keep_days(self) -> None:
+        if monotonic() - self._mended_days_at >= DAYS_EVERY_SECONDS:
+            mend_days()
+            self._mended_days_at = monotonic()
+        keep_days(DAYS_SECONDS)
+
+    def _sweep(self) -> None:
+        """Delete, every minute, what is over; and mend what the version before leaves out."""
+        if monotonic() - self._swept_at >= EVERY_SECONDS:
+            self._watch_memory()
+            sweep()
+            fold_usernames()
+            self._swept_at = monotonic()
+
+    def _watch_memory(self) -> None:
+        """Say that Redis fills up: at once, and again each hour for as long as it is so."""
+        warning = memory_warning(clients.conditions())
+        if warning is None:
+            self._warned_at = float("-inf")
+        elif monotonic() - self._warned_at >= WARN_EVERY_SECONDS:
+            log.warning("%s", warning)
+            self._warned_at = monotonic()
+
+    def _mend(self) -> int:
+        """Publish again what an old replica, promoted, or an old copy, restored, may have undone."""
+        client = clients.sync_client()
+        if not client.exists(names.LIFE):
+            count = publish.publish_everything()
+            client.set(names.LIFE, timezone.now().isoformat())
+            self._saw(_identity(client))
+            return count
+        server = _identity(client)
+        if not self._server:
+            # A host that comes back restarts Redis and the worker together: what the worker before us saw counts.
+            self._server = SeenStore.objects.filter(pk=1).values_list("identity", flat=True).first() or ""
+        if server == self._server and monotonic() - self._republished_at < EVERY_SECONDS:
+            return 0
+        count = 0
+        if self._server in ("", server):
+            publish.publish_changed_since(timezone.now() - RECENT)
+        else:
+            # It may be an old copy: what was counted since, and what was published, is higher in the database.
+            begin_new_births()
+            count = publish.publish_everything()
+        self._saw(server)
+        return count
+
+    def _saw(self, server: str) -> None:
+        if server != self._server or not SeenStore.objects.filter(pk=1, identity=server).exists():
+            SeenStore.objects.update_or_create(pk=1, defaults={"identity": server})
+        self._server, self._republished_at = server, monotonic()
+
+
+def _identity(client: Any) -> str:
+    """Which Redis this is: its run_id, which changes with a restart and with another master. A Redis that does not say
+    looks the same after either; then what changed lately is published again each minute, and no more."""
+    return ",".join(sorted(str(info.get("run_id") or UNKNOWN) for info in clients.infos(client, "server")))

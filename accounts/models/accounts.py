@@ -1,0 +1,144 @@
+"""Customers: an account, who belongs to it, and what it has beside its plan."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from accounts import keys
+from accounts.models.people import User
+from quotas.guarded import BulkChangeRefused, GuardedManager
+from quotas.models import MOST_MAX_KEYS, Plan
+from runtime.labels import one_line
+
+EXTERNAL_ID = r"^[A-Za-z0-9._~:@|+-]{1,200}\Z"
+
+
+EXTERNAL_ID_WORDS = "Use 1 to 200 of A-Z a-z 0-9 . _ ~ : @ | + -."
+
+
+is_external_id = RegexValidator(EXTERNAL_ID, EXTERNAL_ID_WORDS)
+
+
+def new_member_id() -> str:
+    return keys.new_key_id(keys.new_account_id())
+
+
+def erased_name(public_id: str) -> str:
+    return f"closed {public_id}"
+
+
+def made_with() -> models.CharField[str | None, str | None]:
+    """The credential that something was made with. By its id, since it may be of either kind; empty: by a person who
+    was signed in, or by a command."""
+    return models.CharField(
+        max_length=16, null=True, blank=True, editable=False,
+        help_text="The id of the management key or operator token it was made with.",
+    )  # fmt: skip
+
+
+class Account(models.Model):
+    """The tenant: owns keys, has a plan, is active, suspended or closed. Never deleted, only closed."""
+
+    public_id = models.CharField(max_length=8, unique=True, editable=False)
+    external_id = models.CharField(
+        max_length=200, unique=True, null=True, blank=True, validators=[is_external_id],
+        help_text="What the operator's own system calls it: commands and the API find it by this, too.",
+    )  # fmt: skip
+    former_external_id = models.CharField(  # noqa: DJ001  the version before inserts accounts without it
+        max_length=200, null=True, blank=True, db_index=True, editable=False,
+        help_text="What it had until it was erased: invoices are still written under it.",
+    )  # fmt: skip
+    name = models.CharField(max_length=200, db_index=True, validators=[one_line])
+    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="accounts")
+    plan_since = models.DateTimeField(editable=False, help_text="When it came to this plan.")
+    max_keys = models.PositiveIntegerField(
+        "most keys", null=True, blank=True, validators=[MaxValueValidator(MOST_MAX_KEYS)],
+        help_text="How many keys it may have that are neither revoked nor expired. Empty: as many as its plan says.",
+    )  # fmt: skip
+    suspended_at = models.DateTimeField(null=True, blank=True)
+    closed_at = models.DateTimeField(null=True, blank=True)
+    erased_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When its names were forgotten; it cannot be reopened."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    version = models.PositiveBigIntegerField(default=1, editable=False)
+    changed_at = models.DateTimeField(default=timezone.now, db_index=True, editable=False)
+    users: models.ManyToManyField[User, Membership] = models.ManyToManyField(
+        User, through="Membership", related_name="accounts"
+    )
+
+    objects = GuardedManager()
+
+    class Meta:
+        ordering = ["name", "pk"]
+        constraints = [models.CheckConstraint(condition=~Q(name=""), name="account_has_a_name")]
+
+    def __str__(self) -> str:
+        """Names are labels that several accounts may share: the id says which it is."""
+        return f"{self.name} ({self.public_id})"
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise BulkChangeRefused("An account is never deleted: close it.")
+
+    @property
+    def state(self) -> str:
+        """active, suspended or closed."""
+        return "closed" if self.closed_at else "suspended" if self.suspended_at else "active"
+
+    @property
+    def is_erased(self) -> bool:
+        """Closed, and its names forgotten. The version before marks it by its name alone."""
+        return self.closed_at is not None and (self.erased_at is not None or self.name == erased_name(self.public_id))
+
+
+class Membership(models.Model):
+    """A person's role in an account. The gate knows nothing of people."""
+
+    class Role(models.TextChoices):
+        OWNER = "owner"
+        ADMIN = "admin"
+        MEMBER = "member"
+        VIEWER = "viewer"
+
+    # Null only for one that the version before has made meanwhile.
+    public_id = models.CharField(  # noqa: DJ001
+        max_length=16, unique=True, null=True, editable=False, default=new_member_id
+    )
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=6, choices=Role.choices, default=Role.MEMBER)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["account", "user"], name="member_once"),
+            models.CheckConstraint(condition=Q(role__in=("owner", "admin", "member", "viewer")), name="role_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} is {self.role} of {self.account}"
+
+
+class AccountOverride(models.Model):
+    """Another amount for one of the limits that the account's plan names."""
+
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="overrides")
+    limit_name = models.CharField(max_length=63)
+    amount = models.PositiveBigIntegerField(validators=[MinValueValidator(1)])
+    burst = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: as the plan says.")
+
+    objects = GuardedManager()
+
+    class Meta:
+        ordering = ["limit_name"]
+        constraints = [
+            models.UniqueConstraint(fields=["account", "limit_name"], name="override_once"),
+            models.CheckConstraint(condition=Q(amount__gte=1), name="override_amount_in_range"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account}: {self.limit_name}={self.amount}"

@@ -1,0 +1,91 @@
+"""What programs manage accounts with, and invitations for people."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower
+
+from accounts.models.accounts import Account, Membership, made_with
+from accounts.models.people import User
+from runtime.labels import one_line
+
+
+class Credential(models.Model):
+    """What a program asks the API with; no key for models. Found by its public id, compared by its digest."""
+
+    public_id = models.CharField(max_length=16, unique=True, editable=False)
+    name = models.CharField(max_length=200, validators=[one_line])
+    scopes = models.JSONField(default=list)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    pepper = models.CharField(max_length=8, editable=False, help_text="The pepper that its digest was made with.")
+    start = models.CharField(max_length=48, editable=False, help_text="Its first characters, to recognise it by.")
+    created_by = models.ForeignKey(
+        User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", editable=False
+    )
+    made_with = made_with()
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="To the minute.")
+
+    class Meta:
+        abstract = True
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.public_id})"
+
+    def is_in_force(self, now: datetime) -> bool:
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+class ManagementKey(Credential):
+    """A customer's program asks the API with it, for one account."""
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="management_keys", editable=False)
+
+
+class OperatorToken(Credential):
+    """The operator's own systems ask the API with it, for every account."""
+
+
+class Invitation(models.Model):
+    """Somebody is asked by mail to join an account; whoever has the link of the last mail may, once."""
+
+    public_id = models.CharField(max_length=16, unique=True, editable=False)
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="invitations")
+    email = models.EmailField(max_length=254, validators=[one_line])
+    role = models.CharField(max_length=6, choices=Membership.Role.choices, default=Membership.Role.MEMBER)
+    invited_by = models.CharField(max_length=200)
+    created_by = models.ForeignKey(
+        User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", editable=False
+    )
+    made_with = made_with()
+    created_at = models.DateTimeField(auto_now_add=True)
+    sent_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the last mail went out; empty: it could not be sent."
+    )
+    sendings = models.PositiveIntegerField(default=1, help_text="Which mail's link is good: the last one's.")
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                "account", Lower("email"), condition=Q(accepted_at=None, withdrawn_at=None), name="invited_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(role__in=("owner", "admin", "member", "viewer")), name="invited_role_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.email} to {self.account}"
+
+    def is_open(self, now: datetime) -> bool:
+        return self.accepted_at is None and self.withdrawn_at is None and now < self.expires_at

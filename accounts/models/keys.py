@@ -1,0 +1,124 @@
+"""API keys, their secrets and their own limits."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from accounts.models.accounts import Account, made_with
+from accounts.models.people import User
+from quotas.guarded import BulkChangeRefused, GuardedManager
+from quotas.models import AmountPerWindow, amount_constraints
+from runtime.labels import one_line
+
+MOST_METADATA_BYTES = 8192
+
+
+DEEPEST_METADATA = 20
+
+
+def small_object(value: Any) -> None:
+    """Free metadata is a JSON object of at most 8 KB that every database can keep."""
+    if not isinstance(value, dict):
+        raise ValidationError("Metadata is a JSON object.")
+    if not _can_be_kept(value):
+        raise ValidationError(f"Metadata holds a null character, or more than {DEEPEST_METADATA} levels.")
+    try:
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    except ValueError as error:
+        raise ValidationError("Metadata holds a number or a character that JSON has not.") from error
+    if len(text) > MOST_METADATA_BYTES:
+        raise ValidationError("Metadata is longer than 8 KB.")
+
+
+def _can_be_kept(value: Any, depth: int = 0) -> bool:
+    if isinstance(value, str):
+        return "\0" not in value
+    inner = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+    return depth <= DEEPEST_METADATA and all(_can_be_kept(one, depth + 1) for one in inner)
+
+
+class ApiKey(models.Model):
+    """A key: never deleted, only revoked; it cannot change account."""
+
+    public_id = models.CharField(max_length=16, unique=True, editable=False)
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="keys", editable=False)
+    name = models.CharField(max_length=200, validators=[one_line])
+    created_by = models.ForeignKey(
+        User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", editable=False
+    )
+    made_with = made_with()
+    narrowed_to = models.JSONField(
+        null=True, blank=True, help_text="Slugs it is narrowed to; null: every model of the account's plan."
+    )
+    networks = models.JSONField(default=list, blank=True, help_text="Client networks in CIDR; empty: any.")
+    methods = models.JSONField(default=list, blank=True, help_text="HTTP methods; empty: any.")
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    metadata = models.JSONField(default=dict, blank=True, validators=[small_object])
+    created_at = models.DateTimeField(auto_now_add=True)
+    version = models.PositiveBigIntegerField(default=1, editable=False)
+    changed_at = models.DateTimeField(default=timezone.now, db_index=True, editable=False)
+
+    objects = GuardedManager()
+
+    class Meta:
+        verbose_name = "API key"
+        ordering = ["-created_at", "-id"]
+        constraints = [models.CheckConstraint(condition=~Q(name=""), name="key_has_a_name")]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.public_id})"
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise BulkChangeRefused("A key is never deleted: revoke it.")
+
+
+class KeySecret(models.Model):
+    """One secret of a key: during a rotation's grace there are two."""
+
+    key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="secrets")
+    digest = models.CharField(max_length=64, unique=True)
+    pepper = models.CharField(max_length=8, help_text="The id of the pepper that its digest was made with.")
+    minted_pepper = models.CharField(
+        max_length=8, help_text="The id of the pepper that the check in the string was made with."
+    )
+    is_imported = models.BooleanField(default=False, help_text="A string of another system.")
+    start = models.CharField(
+        max_length=24, validators=[one_line], help_text="The first characters, for people to recognise it by."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="The end of a rotation's grace.")
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    objects = GuardedManager()
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["pepper"], name="secrets_by_pepper")]
+
+    def __str__(self) -> str:
+        return f"{self.start}…"
+
+
+class KeyLimit(AmountPerWindow):
+    """A limit that narrows one key further than its plan does."""
+
+    key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="limits")
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(fields=["key", "name"], name="key_limit_name_once"),
+            models.UniqueConstraint("key", Coalesce("model", 0), "unit", "window", name="key_limit_counter_once"),
+            *amount_constraints("key_limit"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,1 @@
+"""Every write: services own their transaction, write the audit log and tell the gate."""

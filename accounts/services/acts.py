@@ -1,0 +1,53 @@
+"""What every act has: who does it, and its row in the audit log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest
+
+from accounts.models import Account, AuditEvent, ManagementKey, OperatorToken, User
+from accounts.services.audit import changes
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who does it, and from where: for the audit log. Without a user and a credential it is a command."""
+
+    name: str
+    address: str = ""
+    user: User | None = None
+    credential: ManagementKey | OperatorToken | None = None
+
+    @classmethod
+    def command(cls, name: str) -> Actor:
+        return cls(f"command {name}")
+
+    @classmethod
+    def person(cls, request: HttpRequest) -> Actor:
+        """The signed-in user of a request."""
+        user = request.user
+        assert isinstance(user, User)
+        return cls(user.get_username(), cls.address_of(request), user)
+
+    @staticmethod
+    def address_of(request: HttpRequest) -> str:
+        """The client's, which `console.proxies` has found behind trusted proxies."""
+        return str(request.META.get("REMOTE_ADDR") or "")[:45]
+
+    @property
+    def made_with(self) -> str | None:
+        """The id of the credential it is done with, for what is made by it."""
+        return self.credential.public_id if self.credential else None
+
+
+def record_act(
+    actor: Actor, act: str, subject: str, *, account: Account | None = None, before: Any = None, after: Any = None
+) -> None:
+    """Write down what was done. Services of keys and accounts do so in the transaction that tells the gate."""
+    before, after = changes(before, after)
+    AuditEvent.objects.create(
+        actor=actor.name, address=actor.address, act=act, subject=subject,
+        account=account.public_id if account else "", before=before, after=after,
+    )  # fmt: skip

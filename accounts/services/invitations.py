@@ -1,0 +1,165 @@
+"""Invitations: somebody gets a mail with a link; whoever has the link of the last mail joins the account, once."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from django.conf import settings
+from django.core import signing
+from django.core.mail import EmailMessage
+from django.db import transaction
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts import keys
+from accounts.authority import check_role
+from accounts.facts.publish import models_base
+from accounts.models import Account, Invitation, Membership, User
+from accounts.refused import Refused
+from accounts.services.acts import Actor, record_act
+from accounts.services.invitation_mail import in_words
+from accounts.services.roles import set_role
+
+log = logging.getLogger(__name__)
+
+GOOD_FOR = timedelta(days=7)
+MOST_OPEN = 10
+_SALT = "accounts.invitation"
+
+
+def invite(account: Account, *, email: str, role: str, actor: Actor) -> Invitation:
+    """Invite somebody, and send the mail. `sent_at` stays empty where it could not be sent."""
+    email = email.strip()
+    with transaction.atomic():
+        account.refresh_from_db(from_queryset=Account._base_manager.select_for_update())
+        if account.closed_at:
+            raise Refused(f"The account {account} is closed: nobody can join it.")
+        check_role(actor, account, None, role)
+        if account.memberships.filter(user__email__iexact=email).exists():
+            raise Refused(f"{email} is a member already.")
+        for old in account.invitations.filter(email__iexact=email, accepted_at=None, withdrawn_at=None):
+            if (
+                old.is_open(timezone.now()) and old.sent_at
+            ):  # one whose mail failed is asked for again by the same request
+                raise Refused(f"{email} is invited already, by {old.public_id}: send that one again, or withdraw it.")
+            old.withdrawn_at = old.expires_at
+            old.save(update_fields=["withdrawn_at"])
+        _keep_few_open(account)
+        row = Invitation(
+            public_id=keys.new_key_id(account.public_id), account=account, email=email, role=role,
+            invited_by=actor.name, created_by=actor.user, made_with=actor.made_with,
+            expires_at=timezone.now() + GOOD_FOR,
+        )  # fmt: skip
+        row.full_clean()
+        row.save()
+        _write_down(row, "invitation.create", actor)
+    _send(row)
+    return row
+
+
+def resend(row: Invitation, *, actor: Actor) -> None:
+    """Send another mail, good for another week; the link of the one before is good no more.
+
+    It is whoever sent the last mail that gives the role, and whose leaving withdraws the invitation.
+    """
+    with transaction.atomic():
+        _lock_account(row)
+        _lock_open(row, or_expired=True)
+        check_role(actor, row.account, None, row.role)
+        if not row.is_open(timezone.now()):  # it is about to be open again
+            row.account.refresh_from_db(from_queryset=Account._base_manager.select_for_update())
+            _keep_few_open(row.account)
+        row.sendings += 1
+        row.sent_at, row.expires_at = None, timezone.now() + GOOD_FOR
+        row.invited_by, row.created_by, row.made_with = actor.name, actor.user, actor.made_with
+        row.save(update_fields=["sendings", "sent_at", "expires_at", "invited_by", "created_by", "made_with"])
+        _write_down(row, "invitation.resend", actor)
+    _send(row)
+
+
+def withdraw(row: Invitation, *, actor: Actor) -> None:
+    """Take the invitation back: its link is good no more. Twice is no error."""
+    with transaction.atomic():
+        _lock_account(row)
+        _lock(row)
+        check_role(actor, row.account, row.role, None)
+        if row.accepted_at:
+            raise Refused(f"{row.email} has joined already: remove the member instead.")
+        if row.withdrawn_at is None:
+            row.withdrawn_at = timezone.now()
+            row.save(update_fields=["withdrawn_at"])
+            _write_down(row, "invitation.withdraw", actor)
+
+
+def accept(row: Invitation, user: User, *, actor: Actor) -> None:
+    """Make the person a member. Who is one already keeps the role."""
+    with transaction.atomic():
+        _lock_account(row)
+        _lock_open(row, or_expired=False)
+        if not Membership.objects.filter(account=row.account, user=user).exists():
+            set_role(row.account, user, row.role, actor=actor)
+        row.accepted_at = timezone.now()
+        row.save(update_fields=["accepted_at"])
+        _write_down(row, "invitation.accept", actor)
+
+
+def link_to(row: Invitation) -> str:
+    token = signing.dumps([row.public_id, row.sendings], salt=_SALT)
+    return settings.CONSOLE_URL + reverse("invitation", args=[token])
+
+
+def behind(token: str) -> Invitation | None:
+    """The invitation that this link leads to, if it can still be accepted."""
+    try:
+        public_id, sendings = signing.loads(token, salt=_SALT)
+    except signing.BadSignature:
+        return None
+    row = Invitation.objects.select_related("account__plan").filter(public_id=public_id, sendings=sendings).first()
+    if row is None or not row.is_open(timezone.now()) or row.account.closed_at:
+        return None
+    return row
+
+
+def _lock_account(row: Invitation) -> None:
+    """Before the invitation, as everybody does: who takes somebody's role away withdraws their invitations, too."""
+    models_base(Account).select_for_update().get(pk=row.account_id)
+
+
+def _lock(row: Invitation) -> None:
+    try:
+        row.refresh_from_db(from_queryset=Invitation.objects.select_for_update())
+    except Invitation.DoesNotExist as error:  # the account was closed at this moment, and its people forgotten
+        raise Refused("This invitation is no more: the account was closed.") from error
+
+
+def _lock_open(row: Invitation, *, or_expired: bool) -> None:
+    _lock(row)
+    if row.accepted_at or row.withdrawn_at or not (or_expired or row.is_open(timezone.now())):
+        raise Refused("This invitation was accepted, withdrawn, or has expired.")
+
+
+def _keep_few_open(account: Account) -> None:
+    """The caller holds the account's lock."""
+    still_open = account.invitations.filter(accepted_at=None, withdrawn_at=None, expires_at__gt=timezone.now())
+    if still_open.count() >= MOST_OPEN:
+        raise Refused(
+            f"The account {account} has {MOST_OPEN} open invitations: withdraw one, or wait until it is used."
+        )
+
+
+def _send(row: Invitation) -> None:
+    """Send the mail, once what it speaks of is saved; say in the row and the log if that fails."""
+    subject, text = in_words(row, link_to(row))
+    try:
+        EmailMessage(subject, text, to=[row.email]).send()
+    except Exception as error:
+        # Whatever servers, TLS and addresses make smtplib raise: what is saved is saved, and the answer says so. A
+        log.error("the mail of invitation %s could not be sent (%s)", row.public_id, type(error).__name__)
+        return
+    row.sent_at = timezone.now()
+    row.save(update_fields=["sent_at"])
+
+
+def _write_down(row: Invitation, act: str, actor: Actor) -> None:
+    record_act(actor, act, row.public_id, account=row.account, after={"email": row.email, "role": row.role})

@@ -1,0 +1,285 @@
+"""Writes of keys: issue, change, rotate, revoke, import."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+
+from accounts import caps, keys
+from accounts.facts.publish import Publication, change, models_base
+from accounts.models import (
+    Account,
+    ApiKey,
+    KeyLimit,
+    KeySecret,
+)
+from accounts.peppers import peppers
+from accounts.plan_models import in_words, listed
+from accounts.refused import Refused
+from accounts.services.acts import Actor
+from accounts.services.limits import costs_of, hold
+from accounts.services.record import key_state, lock, record_change
+from quotas.limits import EVERY_MODEL, Limit
+from quotas.models import Plan, ServedModel
+from runtime.networks import HINT, read_networks
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+LONGEST_GRACE = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A key with its text, which is shown once and cannot be read again."""
+
+    key: ApiKey
+    text: str = field(repr=False)
+    publication: Publication
+
+
+def issue_key(
+    account: Account,
+    *,
+    name: str,
+    actor: Actor,
+    key_id: str | None = None,
+    models: Sequence[str] | None = None,
+    networks: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    limits: Sequence[Limit] = (),
+    expires_at: datetime | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    secret: str | None = None,
+) -> Issued:
+    """Create a key. The text returned beside it is shown once and cannot be read again.
+
+    A form brings the last 8 characters of the public id with it (`key_id`), so that sending it twice issues once. With
+    an Idempotency-Key comes the secret that is derived from it.
+    """
+    with change() as publication:
+        lock(account)
+        if account.closed_at:
+            raise Refused(f"The account {account} is closed: it gets no new keys.")
+        public_id = account.public_id + key_id if key_id else keys.new_key_id(account.public_id)
+        if ApiKey.objects.filter(public_id=public_id).exists():
+            raise Refused(f"The key {public_id} was issued already, and its secret was shown then.")
+        caps.require_room_for_a_key(account)
+        key = ApiKey(account=account, public_id=public_id, created_by=actor.user, made_with=actor.made_with)
+        _set(
+            key,
+            name=name,
+            models=models,
+            networks=networks,
+            methods=methods,
+            expires_at=expires_at,
+            metadata=metadata or {},
+        )
+        if expires_at is not None and expires_at <= timezone.now():
+            raise ValidationError({"expires_at": "This time has passed."})
+        key.full_clean(exclude=["public_id"])
+        key.save()
+        _narrow(key, limits)
+        new = _add_secret(key, secret)
+        publication.of_birth(key)
+        record_change(actor, "key.issue", account, key.public_id, None, key_state(key))
+    return Issued(key, new.text, publication)
+
+
+def change_key(key: ApiKey, *, actor: Actor, **changes: Any) -> Publication:
+    """Change name, models, networks, methods, limits, expires_at or metadata: only what is given."""
+    with change() as publication:
+        if "expires_at" in changes:
+            lock(key.account)  # an expired key that lives again counts; before the key's lock, as everybody does
+        lock(key)
+        before, was_living, metadata = key_state(key), caps.is_living(key), key.metadata
+        limits = changes.pop("limits", None)
+        had_name = key.name
+        _set(key, **changes)
+        if caps.is_living(key) and not was_living:
+            caps.require_room_for_a_key(key.account)
+        # A name of before that nobody could give today stands in the way of no other change.
+        key.full_clean(exclude={"name"} if key.name == had_name else None)
+        key.save(update_fields=_CHANGEABLE)
+        if limits is not None:
+            _narrow(key, limits)
+        publication.of_key(key)
+        after = key_state(key)
+        if key.metadata != metadata:
+            after["metadata"] = "changed"  # its values are the account's own, and may have to be forgotten
+        record_change(actor, "key.change", key.account, key.public_id, before, after)
+    return publication
+
+
+def check_key(**changes: Any) -> None:
+    """Raise the ValidationError that a key with these models, networks and methods would be refused for."""
+    _set(ApiKey(), **changes)
+
+
+def rotate_key(
+    key: ApiKey, *, grace: timedelta, actor: Actor, version: int | None = None, secret: str | None = None
+) -> Issued:
+    """Give the key a new secret. The one before lives on for the grace of 0 to 7 days; those before that end now.
+
+    A form brings the key's version with it, so that sending it twice rotates once.
+    """
+    if not timedelta(0) <= grace <= LONGEST_GRACE:
+        raise ValidationError({"grace": "A grace is between 0 and 7 days."})
+    with change() as publication:
+        lock(key)
+        if key.revoked_at:
+            raise Refused(f"The key {key.public_id} is revoked: issue a new one.")
+        if version not in (None, key.version):
+            raise Refused(f"The key {key.public_id} has changed since this form was opened: open it again.")
+        now = timezone.now()
+        ends = now + grace
+        for place, old in enumerate(key.secrets.order_by("-id")):
+            end = ends if place == 0 else now
+            if old.expires_at is None or old.expires_at > end:
+                old.expires_at = end
+                old.save(update_fields=["expires_at"])
+        new = _add_secret(key, secret)
+        _forget_old_secrets(key)
+        publication.of_key(key)
+        record_change(actor, "key.rotate", key.account, key.public_id, None, {"old_until": ends.isoformat()})
+    return Issued(key, new.text, publication)
+
+
+def end_rotation(key: ApiKey, *, actor: Actor) -> Publication:
+    """End the grace of old secrets now."""
+    with change() as publication:
+        now = timezone.now()
+        for secret in key.secrets.filter(expires_at__gt=now):
+            secret.expires_at = now
+            secret.save(update_fields=["expires_at"])
+        publication.of_key(key)
+        record_change(actor, "key.end_rotation", key.account, key.public_id, None, {"old_until": now.isoformat()})
+    return publication
+
+
+def revoke_key(key: ApiKey, *, actor: Actor) -> Publication:
+    """End the key for good: its next request is refused. Revoking twice is no error."""
+    with change() as publication:
+        lock(key)
+        before = key_state(key)
+        if key.revoked_at is None:
+            key.revoked_at = timezone.now()
+            key.save(update_fields=["revoked_at"])
+            record_change(actor, "key.revoke", key.account, key.public_id, before, key_state(key))
+        # Also the second time: who repeats it because the first answer was "pending" wants it published.
+        publication.of_key(key)
+    return publication
+
+
+def import_key(account: Account, *, name: str, digest_of_text: bytes, start: str, actor: Actor) -> Issued:
+    """Take over a key of another system by its SHA-256; gates take it with AUTHSVC_IMPORTED_KEYS=1."""
+    pepper = peppers()[0]
+    with change() as publication:
+        lock(account)
+        if account.closed_at:
+            raise Refused(f"The account {account} is closed: it gets no new keys.")
+        caps.require_room_for_a_key(account)
+        key = ApiKey(
+            account=account, public_id=keys.new_key_id(account.public_id), created_by=actor.user,
+            made_with=actor.made_with,
+        )  # fmt: skip
+        _set(key, name=name)
+        key.full_clean(exclude=["public_id"])
+        key.save()
+        KeySecret.objects.create(
+            key=key, digest=keys.digest_of_hash(digest_of_text, pepper).hex(), pepper=pepper.id,
+            minted_pepper=pepper.id, start=start, is_imported=True,
+        )  # fmt: skip
+        publication.of_birth(key)
+        record_change(actor, "key.import", account, key.public_id, None, key_state(key))
+    return Issued(key, "", publication)
+
+
+_CHANGEABLE = ["name", "narrowed_to", "networks", "methods", "expires_at", "metadata"]  # never the version
+
+
+def _set(key: ApiKey, **changes: Any) -> None:
+    """Check what is given, and put it into the row."""
+    if "models" in changes:
+        key.narrowed_to = _known_models(changes.pop("models"), key.account.plan if key.account_id else None)
+    if "networks" in changes:
+        key.networks = _networks(changes.pop("networks"))
+    if "methods" in changes:
+        key.methods = _methods(changes.pop("methods"))
+    if "metadata" in changes:
+        key.metadata = dict(changes.pop("metadata"))
+    if "name" in changes:
+        key.name = str(changes.pop("name")).strip()
+    if "expires_at" in changes:
+        key.expires_at = changes.pop("expires_at")
+    if changes:
+        raise TypeError(f"a key has no {', '.join(changes)}")
+
+
+def _known_models(models: Sequence[str] | None, plan: Plan | None) -> list[str] | None:
+    if models is None:
+        return None
+    wanted = list(dict.fromkeys(models))
+    caps.at_most(caps.MOST_MODELS, len(wanted), "models")
+    unknown = set(wanted) - set(ServedModel.objects.filter(slug__in=wanted).values_list("slug", flat=True))
+    if unknown:
+        of_plan = listed(plan) if plan is not None else ""  # a form's key is nobody's yet
+        raise ValidationError({"models": f"Unknown model {in_words(unknown)}{of_plan}."})
+    if not wanted:
+        raise ValidationError({"models": "Name at least one model, or leave it out for all models of the plan."})
+    return wanted
+
+
+def _networks(networks: Sequence[str]) -> list[str]:
+    caps.at_most(caps.MOST_NETWORKS, len(networks), "networks")
+    try:
+        return [str(network) for network in read_networks(networks)]
+    except ValueError as error:
+        raise ValidationError({"networks": f"{error}. {HINT}"}) from error
+
+
+def _methods(methods: Sequence[str]) -> list[str]:
+    unknown = set(methods) - set(METHODS)
+    if unknown:
+        raise ValidationError({"methods": f"{', '.join(sorted(unknown))} is none of {', '.join(METHODS)}."})
+    return list(dict.fromkeys(methods))
+
+
+def _narrow(key: ApiKey, limits: Sequence[Limit]) -> None:
+    """Make these the key's own limits. One whose counter stays is counted since when it was."""
+    caps.at_most(caps.MOST_LIMITS, len(limits), "limits")
+    wanted = [replace(limit, scope="key") for limit in limits]
+    hold(wanted, costs_of(key.account.plan, key.narrowed_to))
+    since = {}
+    for row in key.limits.select_related("model"):
+        since[row.as_limit("key").identity] = row.counted_since
+        row.delete()
+    for limit in wanted:
+        model = None if limit.model == EVERY_MODEL else ServedModel.objects.get(slug=limit.model)
+        row = KeyLimit(
+            key=key, name=limit.name, model=model, amount=limit.amount, window=limit.window,
+            unit=limit.unit, burst=limit.burst, counted_since=since.get(limit.identity) or timezone.now(),
+        )  # fmt: skip
+        try:
+            row.full_clean()
+        except ValidationError as error:
+            raise ValidationError({"limits": [f"{limit.name}: {text}" for text in error.messages]}) from error
+        row.save()
+
+
+def _add_secret(key: ApiKey, secret: str | None) -> keys.NewKey:
+    new = keys.new_key(key.public_id, settings.KEY_PREFIX, peppers()[0], secret)
+    KeySecret.objects.create(key=key, digest=new.digest, pepper=new.pepper, minted_pepper=new.pepper, start=new.start)
+    return new
+
+
+def _forget_old_secrets(key: ApiKey) -> None:
+    """Keep the newest of a key's secrets, and an imported one, whose digest says that it was imported already."""
+    newest = key.secrets.order_by("-id").values_list("pk", flat=True)[: caps.KEPT_SECRETS]
+    models_base(KeySecret).filter(key=key, is_imported=False).exclude(pk__in=list(newest)).delete()

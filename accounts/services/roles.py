@@ -1,0 +1,71 @@
+"""Who belongs to an account, in what role, and who was the first operator."""
+
+from __future__ import annotations
+
+from django.db import connection, transaction
+
+from accounts import caps
+from accounts.authority import is_lower
+from accounts.facts.publish import models_base
+from accounts.models import (
+    Account,
+    Membership,
+    User,
+)
+from accounts.refused import Refused
+from accounts.services.acts import Actor
+from accounts.services.outgrown import LeftBehind, settle
+from accounts.services.record import record_change
+
+
+def set_role(
+    account: Account, user: User, role: str | None, *, actor: Actor, keep_management_keys: bool = False
+) -> LeftBehind:
+    """Give a person a role in the account; None takes the membership away. The gate knows nothing of people.
+
+    Who has less than before loses the management keys that they could not make any more, unless those are kept.
+    `members.py` asks first whether the actor may do this.
+    """
+    with transaction.atomic():
+        # So that two cannot pass the cap at once, and nobody makes a management key by a role that is being taken away.
+        models_base(Account).select_for_update().get(pk=account.pk)
+        existing = account.memberships.filter(user=user).first()
+        old = existing.role if existing else None
+        before = {"user": user.get_username(), "role": old} if old else None
+        if role is None:
+            if existing is not None:
+                existing.delete()
+        else:
+            if existing is None:
+                caps.require_room_for_a_member(account)
+            member = existing or Membership(account=account, user=user)
+            member.role = role
+            member.full_clean()
+            member.save()
+        after = {"user": user.get_username(), "role": role} if role else None
+        if before == after:
+            return LeftBehind()
+        record_change(actor, "account.member", account, account.public_id, before, after)
+        if not is_lower(role, old):
+            return LeftBehind()
+        return settle(user, actor=actor, account=account, keep=keep_management_keys)
+
+
+def create_first_operator(*, username: str, email: str, password: str, address: str) -> User:
+    """Make the superuser that the others are made by. Raises Refused when there is one: of two at once, one wins."""
+    with transaction.atomic():
+        _lock_people()
+        if User.objects.filter(is_superuser=True, is_active=True).exists():
+            raise Refused("There is an operator already.")
+        user = User.objects.create_superuser(username, email, password)
+        rights = {"is_active": True, "is_staff": True, "is_superuser": True}
+        record_change(Actor(username, address, user), "user.first_operator", None, username, None, rights)
+    return user
+
+
+def _lock_people() -> None:
+    """Let nobody else add or change a user until this transaction ends. On SQLite every transaction is alone."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '5s'")
+            cursor.execute(f"LOCK TABLE {connection.ops.quote_name(User._meta.db_table)} IN SHARE ROW EXCLUSIVE MODE")

@@ -1,0 +1,67 @@
+"""What is written about a key's secrets when they are used: their last use, and digests under a new pepper."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from django.db.models import Count, F, Q
+from django.utils import timezone
+
+from accounts.facts.publish import change, models_base
+from accounts.models import (
+    ApiKey,
+    KeySecret,
+    ManagementKey,
+    OperatorToken,
+)
+from accounts.peppers import peppers
+from store import clients, names
+
+
+def needed_peppers() -> dict[str, int]:
+    """How many secrets that still work, of keys and of the API's credentials, need which pepper, by its id."""
+    now = timezone.now()
+    in_time = Q(expires_at__isnull=True) | Q(expires_at__gt=now)
+    living = KeySecret.objects.filter(
+        in_time, Q(key__expires_at__isnull=True) | Q(key__expires_at__gt=now), key__revoked_at__isnull=True
+    )
+    counts = Counter(dict(living.values_list("pepper").annotate(secrets=Count("id")).order_by()))
+    for credential in (ManagementKey, OperatorToken):
+        counts.update(credential.objects.filter(in_time, revoked_at=None).values_list("pepper", flat=True))
+    return counts
+
+
+def note_last_uses(last_uses: Mapping[int, datetime]) -> None:
+    """Fold in when secrets were last used; never back in time. The gate does not need to know."""
+    secrets = models_base(KeySecret)
+    for pk, moment in sorted(last_uses.items()):
+        secrets.filter(Q(last_used_at__isnull=True) | Q(last_used_at__lt=moment), pk=pk).update(last_used_at=moment)
+
+
+def store_new_digests(partitions: Iterable[str]) -> int:
+    """Store the digests that gates made under the current pepper when a key was used; their number."""
+    client = clients.sync_client()
+    count = 0
+    for part in partitions:
+        for secret_id, new in client.hgetall(names.new_digests(part)).items():
+            pepper, _, digest = new.partition(":")
+            count += _store_new_digest(int(secret_id), pepper, digest)
+            client.hdel(names.new_digests(part), secret_id)
+    return count
+
+
+def _store_new_digest(secret_id: int, pepper: str, digest: str) -> bool:
+    with change() as publication:
+        key = models_base(ApiKey).select_for_update().filter(secrets=secret_id).first()  # first, as everybody does
+        secret = models_base(KeySecret).select_for_update().filter(pk=secret_id).first()
+        if key is None or secret is None or secret.pepper == pepper or pepper != peppers()[0].id:
+            return False
+        first_foreign = not KeySecret.objects.exclude(pepper=F("minted_pepper")).exists()
+        secret.pepper, secret.digest = pepper, digest
+        secret.save(update_fields=["pepper", "digest"])
+        publication.of_key(key)
+        if first_foreign:
+            publication.of_catalogue()  # from now on a check may belong to a pepper that is gone
+    return True

@@ -1,0 +1,86 @@
+"""What leaves by itself: the worker deletes it, a few rows in a transaction, so that nobody waits for a long lock."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib.admin.models import LogEntry
+from django.contrib.sessions.models import Session
+from django.db.models import Q
+from django.utils import timezone
+
+from accounts.facts.publish import models_base
+from accounts.models import AuditEvent, ImportJob, ImportLine, Invitation, KeptAnswer, Membership, new_member_id
+
+BATCH = 500
+MOST_BATCHES = 20  # of one kind in one sweep; the next is a minute later
+ANSWERS_KEPT = timedelta(hours=24)
+REPORTS_KEPT = timedelta(days=30)
+INVITATIONS_KEPT = timedelta(days=90)  # once they were accepted, withdrawn or have expired
+UPLOADS_GIVEN_UP = timedelta(hours=1)
+
+
+def sweep() -> int:
+    """Delete what is over; how many rows."""
+    return (
+        sweep_kept_answers() + sweep_sessions() + sweep_invitations() + sweep_imports() + sweep_audit() + name_members()
+    )
+
+
+def sweep_kept_answers() -> int:
+    """Forget answers to requests with an Idempotency-Key that are older than a day."""
+    return _delete(KeptAnswer.objects.filter(created_at__lt=timezone.now() - ANSWERS_KEPT))
+
+
+def sweep_sessions() -> int:
+    """Forget sessions that nobody can use any more."""
+    return _delete(Session.objects.filter(expire_date__lt=timezone.now()))
+
+
+def sweep_invitations() -> int:
+    """Forget invitations that were over long ago. The audit log says that there was one."""
+    then = timezone.now() - INVITATIONS_KEPT
+    over = Q(accepted_at__lt=then) | Q(withdrawn_at__lt=then) | Q(expires_at__lt=then, accepted_at=None)
+    return _delete(Invitation.objects.filter(over))
+
+
+def sweep_imports() -> int:
+    """Forget reports of long ago, and uploads that never ended: their lines first, which may be a million."""
+    now = timezone.now()
+    over = ImportJob.objects.filter(
+        Q(state=ImportJob.State.DONE, finished_at__lt=now - REPORTS_KEPT)
+        | Q(state=ImportJob.State.RECEIVING, created_at__lt=now - UPLOADS_GIVEN_UP)
+    )
+    count = _delete(ImportLine.objects.filter(job__in=over))
+    return count + _delete(over.filter(rows=None))
+
+
+def sweep_audit() -> int:
+    """Forget rows of the audit log, and of the admin's own, that are older than AUTHSVC_AUDIT_KEEP says."""
+    if not settings.AUDIT_KEEP_DAYS:
+        return 0
+    then = timezone.now() - timedelta(days=settings.AUDIT_KEEP_DAYS)
+    events = models_base(AuditEvent)  # behind the guard: for everybody else the log is append-only
+    return _delete(events.filter(at__lt=then)) + _delete(LogEntry.objects.filter(action_time__lt=then))
+
+
+def name_members() -> int:
+    """Give public ids to memberships that the version before has made beside this one; their number."""
+    unnamed = list(Membership.objects.filter(public_id=None)[:BATCH])
+    for membership in unnamed:
+        Membership.objects.filter(pk=membership.pk, public_id=None).update(public_id=new_member_id())
+    return len(unnamed)
+
+
+def _delete(rows: Any) -> int:
+    """Each batch is a transaction of its own."""
+    count = 0
+    for _ in range(MOST_BATCHES):
+        ids = list(rows.order_by().values_list("pk", flat=True)[:BATCH])
+        if not ids:
+            break
+        models_base(rows.model).filter(pk__in=ids).delete()
+        count += len(ids)
+    return count

@@ -1,0 +1,153 @@
+"""Redis usage → `UsageHour`: absolute values, so copying twice, late, or by two workers is harmless."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from django.db import connection, transaction
+
+from quotas.limits import hour_of, hour_start
+from quotas.models import UsageHour
+from quotas.usage import days
+from store import clients, names
+from store.clients import script
+from store.link import Script
+
+_FORGET = Script(script(Path(__file__).parents[1] / "lua" / "forget.lua")).source
+_BATCH = 500
+_TRIES = 20
+_KEPT_SECONDS = 2 * 3600  # how long a copied hash of a past hour stays in Redis
+_COUNTS = ("a", "r", "s", "x", "b")
+
+
+@dataclass(frozen=True, slots=True)
+class CountedHour:
+    """A usage hash as it was read."""
+
+    name: str
+    key: str
+    model: str
+    hour: int
+    raw: dict[str, str]
+
+    def count(self, of: str) -> int:
+        return int(self.raw.get(of, 0))
+
+    def row(self) -> tuple[Any, ...]:
+        allowed = self.count("a")
+        return (
+            self.key[:8], self.key, self.model, hour_start(self.hour), self.count("b"),
+            allowed, self.count("r"), self.count("s"), allowed + self.count("x"),
+        )  # fmt: skip
+
+    def last_uses(self) -> Iterator[tuple[int, datetime]]:
+        for name, seconds in self.raw.items():
+            if name.startswith("u:"):
+                yield int(name[2:]), datetime.fromtimestamp(int(seconds), UTC)
+
+
+@dataclass(slots=True)
+class Copied:
+    """What one round copied: usage hashes, and the last use of each secret."""
+
+    hashes: int = 0
+    last_uses: dict[int, datetime] = field(default_factory=dict)
+
+
+def copy_usage(partitions: Iterable[str]) -> Copied:
+    """Copy what has changed in these partitions. Raises RedisError or DatabaseError; what was copied stays copied."""
+    copied = Copied()
+    for changed_names in _batches(_changed(partitions)):
+        hours = _read(changed_names)
+        _store(hours)
+        _forget(hours)
+        copied.hashes += len(hours)
+        for hour in hours:
+            for secret, moment in hour.last_uses():
+                copied.last_uses[secret] = max(moment, copied.last_uses.get(secret, moment))
+    return copied
+
+
+def begin_new_births() -> int:
+    """Copy every usage hash of this hour and delete it, so that counting goes on from zero in a hash of a new birth.
+
+    After an old copy of Redis was restored its hashes are lower than what was copied of them, and with the same birth
+    what they count from here on would stay hidden below that.
+    """
+    client = clients.sync_client()
+    count = 0
+    for batch in _batches(filter(names.is_usage, client.scan_iter(names.EVERY_USAGE, count=_BATCH))):
+        count += len(batch)
+        left = batch
+        for _ in range(_TRIES):
+            hours = _read(left)
+            _store(hours)
+            gone = clients.send_all(
+                [("EVAL", _FORGET, 2, _list_of(hour), hour.name, -1, *_seen(hour)) for hour in hours]
+            )
+            # A busy key has counted on since it was read: again, until a copy was the last word.
+            left = [hour.name for hour, is_gone in zip(hours, gone, strict=True) if not is_gone]
+            if not left:
+                break
+    return count
+
+
+def _changed(partitions: Iterable[str]) -> Iterator[str]:
+    client = clients.sync_client()
+    for part in partitions:
+        yield from client.sscan_iter(names.changed(part), count=_BATCH)
+
+
+def _batches(items: Iterator[str]) -> Iterator[list[str]]:
+    while batch := list(islice(items, _BATCH)):
+        yield batch
+
+
+def _read(changed_names: list[str]) -> list[CountedHour]:
+    found = clients.send_all([("HGETALL", name) for name in changed_names])
+    return [CountedHour(name, *names.read_usage(name), raw) for name, raw in zip(changed_names, found, strict=True)]
+
+
+def _store(hours: list[CountedHour]) -> None:
+    """Keep the greater of stored and copied, for each birth of the counter, and add up the days they are in."""
+    greater = "GREATEST" if connection.vendor == "postgresql" else "MAX"
+    table = UsageHour._meta.db_table
+    counts = ("allowed", "refused", "shadow_refused", "units")
+    columns = ("account", '"key"', "model", "hour", "birth", *counts)
+    statement = (  # of names that stand in this file
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(columns))}) "  # noqa: S608
+        f'ON CONFLICT ("key", model, hour, birth) DO UPDATE SET '
+        + ", ".join(f"{count} = {greater}({table}.{count}, excluded.{count})" for count in counts)
+    )
+    rows = [hour.row() for hour in hours if hour.count("b")]
+    rows.sort(key=lambda row: row[1:5])  # one order everywhere: two workers never wait for each other's rows
+    if not rows:
+        return
+    with transaction.atomic(), connection.cursor() as cursor:
+        days.lock_usage()
+        cursor.executemany(statement, rows)
+        days.add_up((hour.key, hour.model, days.day_start(hour_start(hour.hour))) for hour in hours if hour.count("b"))
+
+
+def _forget(hours: list[CountedHour]) -> None:
+    """Take hashes that have not changed since off the list; one that has is copied again the next time."""
+    this_hour = hour_of(datetime.now(UTC))
+    commands = []
+    for hour in hours:
+        kept = _KEPT_SECONDS if hour.hour < this_hour - 1 and hour.raw else 0
+        commands.append(("EVAL", _FORGET, 2, _list_of(hour), hour.name, kept, *_seen(hour)))
+    clients.send_all(commands)
+
+
+def _list_of(hour: CountedHour) -> str:
+    return names.changed(names.partition(hour.key))
+
+
+def _seen(hour: CountedHour) -> list[str]:
+    """Fields and values as they were read, for the script to compare."""
+    return [value for count in _COUNTS for value in (count, hour.raw.get(count, ""))]

@@ -1,0 +1,202 @@
+"""Reading usage: by hour, day or month, or in one sum, for keys, models and accounts.
+
+Whole days come from `UsageDay`, the ragged ends, and days that are not added up yet, from `UsageHour`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from django.db import connection
+
+from quotas.models import UsageDay, UsageHour
+from quotas.usage.days import COUNTS, DAY, complete_since, day_start
+
+HOUR = timedelta(hours=1)
+INTERVALS = ("hour", "day", "month", "total")
+GROUPS = ("account", "key", "model")
+
+Position = tuple[datetime, tuple[str, ...]]
+
+
+class UsageRow(NamedTuple):
+    """A sum over an interval; None for what it was not grouped by."""
+
+    start: datetime
+    end: datetime
+    account: str | None
+    key: str | None
+    model: str | None
+    allowed: int
+    refused: int
+    shadow_refused: int
+    units: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked of usage: from `start` to before `end`, both at the full hour. `accounts` None: of everybody."""
+
+    start: datetime
+    end: datetime
+    interval: str = "total"
+    groups: tuple[str, ...] = ()
+    accounts: tuple[str, ...] | None = None
+    keys: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    newest_first: bool = False
+
+    def position(self, row: UsageRow) -> Position:
+        """Where a row stands, for asking for those after it."""
+        return self._begin(row.start), tuple(str(getattr(row, group)) for group in self.groups)
+
+    def _begin(self, moment: datetime) -> datetime:
+        """The start of the interval that a moment is in, whole even where `start` cuts it."""
+        match self.interval:
+            case "hour":
+                return moment
+            case "day":
+                return day_start(moment)
+            case "month":
+                return month_start(moment)
+        return self.start
+
+    def _after(self, moment: datetime) -> datetime:
+        """The end of the interval that begins at a moment."""
+        match self.interval:
+            case "hour":
+                return moment + HOUR
+            case "day":
+                return moment + DAY
+            case "month":
+                return month_start(moment + 32 * DAY)
+        return self.end
+
+    def filters(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Columns, and the values that they may have."""
+        if self.accounts is not None:
+            yield "account", self.accounts
+        if self.keys:
+            yield "key", self.keys
+        if self.models:
+            yield "model", self.models
+
+    def cut(self, begin: datetime) -> tuple[datetime, datetime]:
+        """The part of the interval beginning there that was asked for."""
+        return max(begin, self.start), min(self._after(begin), self.end)
+
+    def going_on(self, after: Position | None) -> Question:
+        """Without the intervals that lie before a position altogether."""
+        if after is None:
+            return self
+        if self.newest_first:
+            return replace(self, end=min(self.end, self._after(after[0])))
+        return replace(self, start=max(self.start, after[0]))
+
+
+def month_start(moment: datetime) -> datetime:
+    return day_start(moment).replace(day=1)
+
+
+def is_full_hour(moment: datetime) -> bool:
+    return not (moment.astimezone(UTC).minute or moment.second or moment.microsecond)
+
+
+def read_usage(question: Question, *, most: int, after: Position | None = None) -> list[UsageRow]:
+    """At most so many rows, in order of time and groups; those after a position, if one is given."""
+    parts = list(_parts(question.going_on(after)))
+    if not parts:
+        return []
+    statement, values = _statement(question, parts, after)
+    with connection.cursor() as cursor:
+        cursor.execute(f"{statement} LIMIT %s", [*values, most])
+        return [_row(question, found) for found in cursor.fetchall()]
+
+
+def read_all(question: Question, page: int = 5000) -> Iterator[UsageRow]:
+    """Every row, a page at a time: memory is bounded, and no transaction is open in between."""
+    after = None
+    while rows := read_usage(question, most=page, after=after):
+        yield from rows
+        if len(rows) < page:
+            return
+        after = question.position(rows[-1])
+
+
+class _Part(NamedTuple):
+    """A stretch of time in one of the two tables."""
+
+    table: str
+    column: str
+    start: datetime
+    end: datetime
+
+
+def _parts(question: Question) -> Iterator[_Part]:
+    """Whole days from the days that are complete, the rest from hours."""
+    hours, days = (UsageHour._meta.db_table, "hour"), (UsageDay._meta.db_table, "day")
+    start, end = question.start, question.end
+    since = complete_since() if question.interval != "hour" else None
+    first = max(day_start(start + DAY - timedelta(microseconds=1)), since) if since else end
+    last = day_start(end)
+    if first < last:
+        ragged = [_Part(*hours, start, first), _Part(*days, first, last), _Part(*hours, last, end)]
+    else:
+        ragged = [_Part(*hours, start, end)]
+    return (part for part in ragged if part.start < part.end)
+
+
+def _statement(question: Question, parts: Sequence[_Part], after: Position | None) -> tuple[str, list[Any]]:
+    """One statement for all parts. Its text is made of names that stand in this file; what was asked for is bound."""
+    by = [f'"{group}"' for group in question.groups]
+    has_time = question.interval != "total"
+    columns = (["at"] if has_time else []) + by
+    values: list[Any] = []
+    tables = []
+    for part in parts:
+        time = [f"{_begin_of(question.interval, part.column)} AS at"] if has_time else []
+        where = f"{part.column} >= %s AND {part.column} < %s"
+        values += [_adapt(part.start), _adapt(part.end)]
+        for name, wanted in question.filters():
+            where += f' AND "{name}" IN ({", ".join(["%s"] * len(wanted)) or "NULL"})'
+            values += wanted
+        tables.append(f"SELECT {', '.join([*time, *by, *COUNTS])} FROM {part.table} WHERE {where}")  # noqa: S608
+    sums = ", ".join(f"SUM({count})" for count in COUNTS)
+    statement = f"SELECT {', '.join([*columns, sums])} FROM ({' UNION ALL '.join(tables)}) AS usage"  # noqa: S608
+    if not columns:
+        return f"{statement} HAVING COUNT(*) > 0", values
+    statement += f" GROUP BY {', '.join(columns)}"
+    if after is not None:
+        sign = "<" if question.newest_first else ">"
+        statement += f" HAVING ({', '.join(columns)}) {sign} ({', '.join(['%s'] * len(columns))})"
+        values += [*([_adapt(after[0])] if has_time else []), *after[1]]
+    direction = " DESC" if question.newest_first else ""
+    return f"{statement} ORDER BY {', '.join(column + direction for column in columns)}", values
+
+
+def _begin_of(interval: str, column: str) -> str:
+    """The start of the interval in SQL; the column itself where that is enough, for the sake of its index."""
+    if connection.vendor == "postgresql":
+        return column if interval in ("hour", column) else f"date_trunc('{interval}', {column}, 'UTC')"
+    # SQLite has text, and that of the ledger carries an offset, which is always that of UTC.
+    length, rest = {"hour": (19, ""), "day": (10, " 00:00:00"), "month": (7, "-01 00:00:00")}[interval]
+    return f"substr({column}, 1, {length}) || '{rest}'"
+
+
+def _adapt(moment: datetime) -> Any:
+    return connection.ops.adapt_datetimefield_value(moment)
+
+
+def _row(question: Question, found: Sequence[Any]) -> UsageRow:
+    values = list(found)
+    begin = question.start
+    if question.interval != "total":
+        begin = values.pop(0)
+        begin = (datetime.fromisoformat(begin) if isinstance(begin, str) else begin).replace(tzinfo=UTC)
+    groups = dict(zip(question.groups, values, strict=False))
+    start, end = question.cut(begin)
+    counts = (int(count) for count in values[len(question.groups) :])
+    return UsageRow(start, end, groups.get("account"), groups.get("key"), groups.get("model"), *counts)

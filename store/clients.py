@@ -1,0 +1,154 @@
+"""Redis as the control plane and the fallback path use it: redis-py's ordinary clients, one for each process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import redis
+import redis.asyncio
+from django.conf import settings
+from redis.asyncio.cluster import ClusterNode as AsyncNode
+from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode, RedisCluster
+from redis.exceptions import NoPermissionError, RedisClusterException
+from redis.retry import Retry
+
+from store import keepalive
+from store.address import Address, read_address
+from store.condition import Condition, read_condition
+from store.keepalive import PING_SECONDS
+from store.sentinels import async_sentinels, sentinels
+
+READ_SECONDS = 2.0
+
+
+class StoreUnavailable(Exception):
+    """Redis did not answer in time, or not with an answer."""
+
+
+class StoreRefused(StoreUnavailable):
+    """Redis is there and answers, but not this question: too much waits, or it reported an error."""
+
+
+class Cluster(RedisCluster):
+    """redis-py's, with exceptions of its own turned into RedisError, which everyone here is ready for."""
+
+    def __init__(self, **options: Any) -> None:
+        with _as_redis_errors():
+            super().__init__(**options)
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        with _as_redis_errors():
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _as_redis_errors() -> Iterator[None]:
+    try:
+        yield
+    except RedisClusterException as error:
+        raise redis.ConnectionError(str(error)) from error
+
+
+def address() -> Address:
+    """Where the settings say that Redis is. Raises BadAddress."""
+    return read_address(str(settings.REDIS_URL))
+
+
+def is_cluster() -> bool:
+    return address().kind == "cluster"
+
+
+def minds_slots() -> bool:
+    """Whether a command may touch keys of one slot only: a cluster, also one of a single shard that is named as a plain
+    Redis. Raises RedisError."""
+    if is_cluster():
+        return True
+    (info,) = infos(sync_client(), "cluster")
+    return bool(info.get("cluster_enabled", True))  # who cannot know uses one: that is right everywhere, if slower
+
+
+@cache
+def sync_client() -> Any:
+    """The client of commands, pages and the worker. Raises RedisError where it cannot even be made."""
+    where, seconds = address(), float(settings.REDIS_CONNECT_SECONDS)
+    options = {**_options(where, seconds, READ_SECONDS), "decode_responses": True}
+    if where.kind == "cluster":
+        startup = [ClusterNode(host, port) for host, port in where.nodes]
+        options["socket_connect_timeout"] = seconds / len(startup)  # they are asked one after the other
+        return Cluster(startup_nodes=startup, retry=Retry(NoBackoff(), 3), **options)
+    retry: dict[str, Any] = {"retry": Retry(NoBackoff(), 1), "health_check_interval": PING_SECONDS}
+    if where.kind == "sentinel":
+        masters: Any = sentinels(where, seconds)
+        return masters.master_for(where.service, **options, **retry)
+    return redis.Redis(**_place(where), **options, **retry)
+
+
+def async_client(where: Address, connect_seconds: float, read_seconds: float) -> Any:
+    """A client for what the pipe may not send itself; made once for each event loop."""
+    options = _options(where, connect_seconds, read_seconds)
+    if where.kind == "cluster":
+        startup = [AsyncNode(host, port) for host, port in where.nodes]
+        options["socket_connect_timeout"] = connect_seconds / len(startup)
+        return AsyncRedisCluster(startup_nodes=startup, health_check_interval=PING_SECONDS, **options)
+    retry: dict[str, Any] = {"retry": AsyncRetry(NoBackoff(), 0), "health_check_interval": PING_SECONDS}
+    if where.kind == "sentinel":
+        return async_sentinels(where, connect_seconds).master_for(where.service, **options, **retry)
+    return redis.asyncio.Redis(**_place(where), **options, **retry)
+
+
+def _options(where: Address, connect_seconds: float, read_seconds: float) -> dict[str, Any]:
+    """What redis-py is told in every topology. RESP2 signs in by AUTH, which no ACL forbids; RESP3 needs HELLO."""
+    return {
+        **where.login.options(),
+        **({} if where.kind == "cluster" else {"db": where.db}),
+        **(where.tls.options() if where.tls else {}),
+        **({} if where.path else {"socket_keepalive": True, "socket_keepalive_options": keepalive.OPTIONS}),
+        "protocol": 2,
+        "socket_connect_timeout": connect_seconds,
+        "socket_timeout": read_seconds,
+    }
+
+
+def _place(where: Address) -> dict[str, Any]:
+    if where.path:
+        return {"unix_socket_path": where.path}
+    ((host, port),) = where.nodes
+    return {"host": host, "port": port}
+
+
+def send_all(commands: Iterable[Sequence[Any]]) -> list[Any]:
+    """The replies to commands that are sent together, in their order. Raises RedisError."""
+    pipeline = sync_client().pipeline(transaction=False)
+    for command in commands:
+        pipeline.execute_command(*command)
+    with _as_redis_errors():
+        replies: list[Any] = pipeline.execute()
+    return replies
+
+
+def conditions() -> list[Condition]:
+    """What each master tells of its memory. Raises RedisError; a master that may not tell is no error."""
+    return [read_condition(info) for info in infos(sync_client(), "memory")]
+
+
+def infos(client: Any, section: str) -> list[dict[str, Any]]:
+    """A section of INFO from each master, in an order that stays; empty where it is not allowed. Raises RedisError."""
+    try:
+        info = client.info(section, target_nodes="primaries") if is_cluster() else client.info(section)
+    except NoPermissionError:
+        client.ping()  # it is there, and that is all it may say
+        return [{}]
+    by_node = bool(info) and all(isinstance(value, dict) for value in info.values())
+    return [info[node] for node in sorted(info)] if by_node and is_cluster() else [info]
+
+
+def script(path: Path) -> str:
+    """A Lua script's source."""
+    return path.read_text(encoding="utf-8")

@@ -1,0 +1,124 @@
+"""Connecting a pipe to a Redis master: names, all of their addresses, TLS and Sentinel.
+
+An attempt is won by a connection that has signed in and answered, not by one that was merely accepted: a server that
+hangs accepts connections too, and is passed over for the next address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from store.address import Address
+from store.clients import StoreUnavailable
+from store.keepalive import keep_alive
+from store.pipe import NAME, Connect, Connected, Factory, pack
+from store.sentinels import async_sentinels
+
+APART_SECONDS = 0.25  # RFC 8305's pause before the next address is tried beside the one that has not answered
+
+
+def sign_in(address: Address) -> list[bytes]:
+    """What a new connection sends first."""
+    commands = [pack("AUTH", *login)] if (login := address.login.arguments()) else []
+    if address.db:
+        commands.append(pack("SELECT", address.db))
+    return [*commands, NAME]
+
+
+def to_master(address: Address, seconds: float) -> Connect:
+    """To the one Redis that the address means; within Sentinel to the master of the moment."""
+    if address.kind == "sentinel":
+        return _through_sentinel(address, seconds)
+    if address.path:
+        return lambda factory: asyncio.get_running_loop().create_unix_connection(factory, address.path)
+    ((host, port),) = address.nodes
+    return to_host(host, port, address.tls.context() if address.tls else None)
+
+
+def to_host(host: str, port: int, tls: ssl.SSLContext | None = None) -> Connect:
+    """To any of the addresses that the name has."""
+
+    async def connect(factory: Factory) -> Connected:
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        attempts = [partial(_dial, factory, where, tls, host) for *_, where in _mixed(found)]
+        return await first_of(attempts, APART_SECONDS)
+
+    return connect
+
+
+def _mixed(found: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Families in turns, in the order in which the system prefers them: a network may have no way for one of them."""
+    families: dict[int, list[tuple[Any, ...]]] = {}
+    for one in dict.fromkeys(found):
+        families.setdefault(one[0], []).append(one)
+    turns = [(turn, order, one) for order, ones in enumerate(families.values()) for turn, one in enumerate(ones)]
+    return [one for _, _, one in sorted(turns, key=lambda entry: entry[:2])]
+
+
+async def _dial(factory: Factory, where: Any, tls: ssl.SSLContext | None, host: str) -> Connected:
+    transport, connection = await asyncio.get_running_loop().create_connection(
+        factory, where[0], where[1], ssl=tls, server_hostname=host if tls else None
+    )
+    try:
+        keep_alive(transport.get_extra_info("socket"))
+        await connection.greet()
+    except BaseException:
+        connection.close()
+        raise
+    return transport, connection
+
+
+async def first_of(attempts: Sequence[Callable[[], Awaitable[Connected]]], apart: float) -> Connected:
+    """The first to succeed. The next begins when one has failed, or when none has ended for `apart` seconds.
+
+    Raises what the first of them raised, if none succeeds.
+    """
+    left, running = deque(attempts), set[asyncio.Task[Connected]]()
+    failures: list[BaseException] = []
+    try:
+        while left or running:
+            if left:
+                running.add(asyncio.ensure_future(left.popleft()()))
+            done, _ = await asyncio.wait(running, timeout=apart if left else None, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                running.discard(task)  # from here on it is ours, or failed
+                if (failure := task.exception()) is None:
+                    return task.result()
+                failures.append(failure)
+    finally:
+        await _end(running)
+    raise failures[0] if failures else OSError("the name has no address")
+
+
+async def _end(attempts: set[asyncio.Task[Connected]]) -> None:
+    """Close what came second, also what succeeded in the moment it was given up."""
+    for task in attempts:
+        task.cancel()
+    for ended in await asyncio.gather(*attempts, return_exceptions=True):
+        if isinstance(ended, tuple):
+            ended[1].close()
+
+
+def _through_sentinel(address: Address, seconds: float) -> Connect:
+    tls = address.tls.context() if address.tls else None
+
+    async def connect(factory: Factory) -> Connected:
+        sentinels = async_sentinels(address, seconds)
+        try:
+            host, port = await sentinels.discover_master(address.service)
+        except RedisError as error:
+            raise StoreUnavailable(str(error)) from error
+        finally:
+            await sentinels.close_all()
+        return await to_host(host, port, tls)(factory)
+
+    return connect

@@ -1,0 +1,73 @@
+"""Can Redis be counted on? Asked the way decisions are: through the gate's own link, by a script that writes.
+
+A client beside the link would be let in where the link is not, and reading would pass where counting is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from redis.exceptions import RedisError
+
+from store import clients, names
+from store.clients import StoreRefused, StoreUnavailable
+from store.condition import Condition, memory_warning, parse_info, read_condition, wrong_policies
+from store.link import Link, Script
+from store.pipe import pack
+
+PROBE = Script("return redis.call('SET', KEYS[1], 1, 'EX', 60)")
+_MEMORY = pack("INFO", "memory")
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What was found."""
+
+    faults: tuple[str, ...] = ()  # no call can be decided
+    warnings: tuple[str, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+
+
+async def by_link(link: Link) -> Examination:
+    """For a gate."""
+    if link.refusal:
+        return Examination((link.refusal,))
+    link.knows(PROBE)
+    try:
+        found = await asyncio.gather(*(_ask(link, partition) for partition in link.partitions()))
+    except StoreRefused as error:
+        return Examination((_refusal(error),))
+    except StoreUnavailable as error:
+        return Examination((f"the store does not answer ({link.trouble or error})",))
+    return judge(found)
+
+
+async def _ask(link: Link, partition: str) -> Condition:
+    await link.ask(partition, PROBE.command([names.probe(partition)], []))
+    try:
+        return read_condition(parse_info(await link.ask(partition, _MEMORY)))
+    except StoreRefused:  # an ACL or a provider without INFO: it counts, and that is what we need
+        return Condition()
+
+
+def by_client() -> Examination:
+    """For a process without a gate: by redis-py's client."""
+    try:
+        clients.sync_client().ping()
+        return judge(clients.conditions())
+    except (RedisError, OSError) as error:
+        return Examination((f"the store does not answer ({type(error).__name__})",))
+
+
+def judge(found: Sequence[Condition]) -> Examination:
+    policies = tuple(f"the store's maxmemory-policy is {policy}, not noeviction" for policy in wrong_policies(found))
+    warning = memory_warning(found)
+    return Examination(policies, (warning,) if warning else (), tuple(found))
+
+
+def _refusal(error: StoreRefused) -> str:
+    if "OOM" in str(error):
+        return "the store is full: it refuses to count, so every call is refused (OOM)"
+    return f"the store refuses to count ({error})"

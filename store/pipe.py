@@ -1,0 +1,324 @@
+"""One connection to one Redis master, shared by all decisions of a process: what waits is sent in one write.
+
+Replies come in the order of commands, so a command that was given up keeps its place. *What may have been executed is
+never sent again.* Anything unexpected, or a batch that has not ended after BATCH_SECONDS, closes the connection for
+good and fails everything that waits on it; a new connection proves itself with a PING before it gets commands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from time import monotonic
+from typing import Any, cast
+
+import hiredis
+
+from store.clients import StoreRefused, StoreUnavailable
+from store.keepalive import PING_SECONDS
+
+MOST_IN_FLIGHT = 256
+MOST_WAITING = 4096
+BATCH_SECONDS = 0.150
+DECISION_SECONDS = 0.250
+TICK_SECONDS = 0.025
+CONNECT_SECONDS = 2.0  # for a name, its addresses, TLS and sign-in together; nobody waits for it
+LONGEST_PAUSE_SECONDS = 1.0
+
+Reply = Any  # what hiredis makes of a reply: int, bytes, list, None, or a ReplyError as a value
+Factory = Callable[[], "_Connection"]
+Connected = tuple[asyncio.BaseTransport, Any]  # the second is what the factory made
+Connect = Callable[[Factory], Awaitable[Connected]]
+
+log = logging.getLogger(__name__)
+
+
+def pack(*args: str | bytes | int) -> bytes:
+    """A command in RESP, ready to be sent as often as one likes."""
+    parts = [b"*%d\r\n" % len(args)]
+    for arg in args:
+        raw = arg if isinstance(arg, bytes) else str(arg).encode()
+        parts.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
+    return b"".join(parts)
+
+
+def unpack(command: bytes) -> list[bytes]:
+    """The arguments of a packed command."""
+    reader = hiredis.Reader()
+    reader.feed(command)
+    return cast("list[bytes]", reader.gets())
+
+
+PING = pack("PING")
+NAME = pack("CLIENT", "SETNAME", "authsvc-gate")
+COSMETIC = frozenset({NAME})  # may be refused: an ACL need not allow what only a person looks at
+
+
+class _Connection(asyncio.Protocol):
+    """Sends batches and hands replies to those who asked, strictly in order."""
+
+    def __init__(
+        self, lost: Callable[[_Connection], None], drained: Callable[[], None], hello: Sequence[bytes] = ()
+    ) -> None:
+        self._reader = hiredis.Reader()
+        self._lost, self._drained, self._hello = lost, drained, [*hello, PING]
+        self.is_greeted = False
+        self.transport: asyncio.Transport | None = None
+        self.in_flight: deque[tuple[asyncio.Future[Reply], float]] = deque()
+        self.sent_at = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def send(self, commands: list[bytes], askers: list[tuple[asyncio.Future[Reply], float]], now: float) -> None:
+        assert self.transport is not None
+        self.in_flight.extend(askers)
+        self.sent_at = now
+        self.transport.write(b"".join(commands))
+
+    def data_received(self, data: bytes) -> None:
+        reader, in_flight = self._reader, self.in_flight
+        try:
+            reader.feed(data)
+            while (reply := reader.gets()) is not False:
+                future = in_flight.popleft()[0]
+                if not future.done():
+                    future.set_result(reply)
+        except (hiredis.ProtocolError, IndexError):
+            log.error("redis sent something that is no reply to what was asked; closing the connection")
+            self.close()
+            return
+        if not in_flight:
+            self._drained()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.close()
+
+    async def greet(self) -> None:
+        """Sign in and choose the database, once. The PING at its end is the breaker's probe.
+
+        Raises StoreUnavailable.
+        """
+        if self.is_greeted:
+            return
+        if self.transport is None:
+            raise StoreUnavailable("redis closed the connection")
+        loop = asyncio.get_running_loop()
+        futures = [loop.create_future() for _ in self._hello]
+        self.send(self._hello, [(future, 0.0) for future in futures], monotonic())
+        for command, reply in zip(self._hello, await asyncio.gather(*futures), strict=True):
+            if isinstance(reply, hiredis.ReplyError) and command not in COSMETIC:
+                raise StoreUnavailable(f"redis refused the connection: {reply}")
+        self.is_greeted = True
+
+    def close(self) -> None:
+        """For good: nobody is served on it again, and whatever waits on it fails."""
+        if self.transport is not None:
+            self.transport.abort()
+            self.transport = None
+            self._lost(self)
+        while self.in_flight:
+            future = self.in_flight.popleft()[0]
+            if not future.done():
+                future.set_exception(StoreUnavailable("the connection to redis was lost"))
+
+
+class Pipe:
+    """Asks one Redis master. Belongs to the event loop it was made in."""
+
+    def __init__(self, connect: Connect, hello: Sequence[bytes], seconds: float = CONNECT_SECONDS) -> None:
+        self._connect, self._hello, self._seconds = connect, hello, seconds
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[tuple[bytes, asyncio.Future[Reply], float]] = deque()
+        self._connection: _Connection | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._broken = False  # the breaker: no decision waits for a Redis that did not answer the last time
+        self._flush_is_due = False
+        self._ticker: asyncio.TimerHandle | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        self._closed = False
+        self.trouble = ""  # why it is broken
+
+    def ask(self, command: bytes) -> asyncio.Future[Reply]:
+        """The reply to a packed command, within the decision's time. Errors of Redis are values of hiredis.ReplyError.
+
+        Raises StoreUnavailable at once while Redis is known to be away or too much waits; the future may raise it too.
+        """
+        if self._broken:
+            raise StoreUnavailable("redis is away")
+        if len(self._waiting) >= MOST_WAITING:
+            raise StoreRefused("too many commands wait for redis")
+        future = self._loop.create_future()
+        self._waiting.append((command, future, monotonic() + DECISION_SECONDS))
+        if not self._flush_is_due:
+            connection = self._connection
+            if connection is None:
+                self.open()
+            elif not connection.in_flight:
+                self._flush_is_due = True
+                self._loop.call_soon(self._flush)
+        return future
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether Redis did not answer the last time."""
+        return self._broken
+
+    def open(self) -> None:
+        """Begin to connect, if nobody has."""
+        if self._opening is None and self._connection is None and not self._closed:
+            self._opening = self._loop.create_task(self._open())
+        self._tick_later()
+
+    def close(self) -> None:
+        self._closed = True
+        if self._opening is not None:
+            self._opening.cancel()
+        if self._connection is not None:
+            self._connection.close()
+        for timer in (self._ticker, self._watch):
+            if timer is not None:
+                timer.cancel()
+
+    def drop(self) -> None:
+        """Close the connection, so that the master is looked for again."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def _flush(self) -> None:
+        self._flush_is_due = False
+        connection = self._connection
+        if connection is None or connection.transport is None or not self._waiting:
+            return
+        now = monotonic()
+        commands: list[bytes] = []
+        askers: list[tuple[asyncio.Future[Reply], float]] = []
+        room = MOST_IN_FLIGHT - len(connection.in_flight)
+        while self._waiting and len(commands) < room:
+            command, future, deadline = self._waiting.popleft()
+            if not future.done():  # one that was given up before it was sent never is
+                commands.append(command)
+                askers.append((future, deadline))
+        if commands:
+            connection.send(commands, askers, now)
+            self._tick_later()
+
+    def _tick_later(self) -> None:
+        if self._ticker is None and not self._closed:
+            self._ticker = self._loop.call_later(TICK_SECONDS, self._tick)
+
+    def _tick(self) -> None:
+        """Keep the bounds: of the batch, and of each decision. One timer for all of them."""
+        self._ticker = None
+        now, connection = monotonic(), self._connection
+        if connection is not None and connection.in_flight:
+            if now - connection.sent_at > BATCH_SECONDS:
+                self.trouble = f"redis did not answer a batch within {BATCH_SECONDS * 1000:.0f} ms"
+                log.error("%s; closing the connection", self.trouble)
+                connection.close()
+            else:
+                for future, deadline in connection.in_flight:
+                    if deadline > now:
+                        break
+                    self._give_up(future)
+        if self._waiting and self._waiting[0][2] <= now and connection is None:
+            # Connecting takes longer than a decision may: from here on nobody waits for it.
+            self._broken, self.trouble = True, self.trouble or "still connecting"
+            self._fail_waiting()
+        while self._waiting and self._waiting[0][2] <= now:
+            self._give_up(self._waiting.popleft()[1])
+        if self._waiting or (self._connection is not None and self._connection.in_flight):
+            self._tick_later()
+
+    @staticmethod
+    def _give_up(future: asyncio.Future[Reply]) -> None:
+        if not future.done():
+            future.set_exception(StoreUnavailable("redis did not answer in time"))
+
+    def _fail_waiting(self) -> None:
+        while self._waiting:
+            self._give_up(self._waiting.popleft()[1])
+
+    def _on_lost(self, connection: _Connection) -> None:
+        if connection is not self._connection:
+            return  # it never came into service: _open sees to that
+        self._connection = None
+        self._broken = True
+        self.trouble = self.trouble or "the connection was lost"
+        self._fail_waiting()
+        self.open()
+
+    async def _open(self) -> None:
+        pause = TICK_SECONDS
+        while (connection := await self._try()) is None:
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+        if self._broken:
+            log.warning("redis is back")
+        self._connection, self._opening, self._broken, self.trouble = connection, None, False, ""
+        self._watch_later(PING_SECONDS)
+        self._flush()
+
+    async def _try(self) -> _Connection | None:
+        """A connection that has proved itself; None if there is none to be had now."""
+        connection: _Connection | None = None
+        try:
+            async with asyncio.timeout(self._seconds):
+                _, connection = await self._connect(lambda: _Connection(self._on_lost, self._flush, self._hello))
+                await connection.greet()
+            if connection.transport is None:  # it ended between its last reply and this line
+                raise StoreUnavailable("redis closed the connection")
+            return connection
+        except (OSError, TimeoutError, UnicodeError, StoreUnavailable) as error:
+            self._note(error)
+            if connection is not None:
+                connection.close()
+            self._fail_waiting()
+            return None
+        except asyncio.CancelledError:
+            if connection is not None:
+                connection.close()
+            raise
+
+    def _note(self, error: Exception) -> None:
+        trouble = str(error) or f"no answer within {self._seconds:g} s"
+        if trouble != self.trouble:  # once, and again when the reason is another
+            log.error("redis cannot be reached: %s", trouble)
+        self._broken, self.trouble = True, trouble
+
+    # A quiet connection: one timer for each pipe, and none for a request.
+
+    def _watch_later(self, seconds: float) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        self._watch = None if self._closed else self._loop.call_later(seconds, self._keep_alive)
+
+    def _keep_alive(self) -> None:
+        """Ask after PING_SECONDS of quiet. Without an answer the connection ends as after any batch, and is made anew
+        before a decision needs it."""
+        if self._connection is None:
+            return  # the next connection begins to watch for itself
+        quiet = monotonic() - self._connection.sent_at
+        if quiet >= PING_SECONDS:
+            with suppress(StoreUnavailable):
+                self.ask(PING).add_done_callback(_read)
+            quiet = 0.0
+        self._watch_later(PING_SECONDS - quiet)
+
+
+def _read(future: asyncio.Future[Reply]) -> None:
+    if not future.cancelled():
+        future.exception()  # nobody else waits for it
+
+
+async def shut(pipes: list[Pipe]) -> None:
+    """Close pipes and wait until their tasks have ended and their sockets are closed."""
+    for pipe in pipes:
+        pipe.close()
+        if pipe._opening is not None:
+            with suppress(asyncio.CancelledError):
+                await pipe._opening
+    await asyncio.sleep(0)  # a transport that was aborted closes its socket in the loop's next turn

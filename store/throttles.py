@@ -1,0 +1,86 @@
+"""How often sensitive calls may be made: counted in Redis, for all processes together."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from ipaddress import IPv6Address, IPv6Network, ip_address
+from math import ceil
+from pathlib import Path
+
+from redis.exceptions import RedisError
+
+from store import clients, names
+
+log = logging.getLogger(__name__)
+
+MICROSECONDS = 1_000_000
+IPV6_PREFIX = 64  # what one customer of a provider has at the least, and may take any address of
+_SOURCE = clients.script(Path(__file__).parent / "lua" / "throttle.lua")
+
+
+class ThrottleUnavailable(Exception):
+    """Redis, which counts, cannot be reached, and this must not go uncounted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throttle:
+    """So many calls in so many seconds, all at once if need be. `name` is in Redis."""
+
+    name: str
+    calls: int
+    seconds: int
+    goes_on_without_redis: bool
+
+    def wait(self, who: str) -> int:
+        """Count one call of somebody; 0 if it may be made, else the seconds to wait. Raises ThrottleUnavailable."""
+        cost = self.seconds * MICROSECONDS // self.calls
+        key = names.throttle(self.name, who)
+        try:
+            waiting = clients.sync_client().eval(_SOURCE, 1, key, cost, self.seconds * MICROSECONDS)
+        except RedisError as error:
+            if not self.goes_on_without_redis:
+                raise ThrottleUnavailable from error
+            log.warning("the throttle %s is not counted: redis cannot be reached (%s)", self.name, type(error).__name__)
+            return 0
+        return ceil(int(waiting) / MICROSECONDS)
+
+
+def network_of(address: str) -> str:
+    """What an address counts as: itself for IPv4, also when written as IPv6, and its /64 for IPv6."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(found, IPv6Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(IPv6Network((int(found), IPV6_PREFIX), strict=False))
+
+
+# All but guesses count per account: else whoever makes more credentials may do more. What an operator does counts per
+# token or person, since one token acts for every account (api/base/resource.py).
+# What nobody can guess, and what stays pending anyway, goes on without Redis; mail to strangers does not.
+GUESSES = Throttle(name="guesses", calls=60, seconds=60, goes_on_without_redis=True)  # per network: wrong credentials
+ISSUES = Throttle(name="issues", calls=600, seconds=60, goes_on_without_redis=True)  # new secrets
+DAYS_ISSUES = Throttle(name="issues_of_a_day", calls=1000, seconds=86_400, goes_on_without_redis=True)  # the same
+WRITES = Throttle(name="writes", calls=120, seconds=60, goes_on_without_redis=True)  # all other changes
+OPERATORS_WRITES = Throttle(
+    name="operators_writes", calls=1200, seconds=60, goes_on_without_redis=True
+)  # of an operator
+EXPORTS = Throttle(name="exports", calls=20, seconds=3600, goes_on_without_redis=True)
+EXPLANATIONS = Throttle(name="explanations", calls=120, seconds=60, goes_on_without_redis=True)
+LOOKS = Throttle(name="looks", calls=600, seconds=60, goes_on_without_redis=True)  # what is left of limits
+IMPORTS = Throttle(name="imports", calls=20, seconds=86_400, goes_on_without_redis=True)  # uploads
+INVITATIONS = Throttle(name="invitations", calls=25, seconds=86_400, goes_on_without_redis=False)  # mails
+MAILS_TO = Throttle(
+    name="mails_to", calls=4, seconds=86_400, goes_on_without_redis=False
+)  # per mailbox, of all accounts
+
+
+def mailbox(email: str) -> str:
+    """Where mail to this address arrives, digested, since Redis needs no list of people: a+b@example.org is a's too."""
+    local, _, domain = email.strip().casefold().rpartition("@")
+    return hashlib.sha256(f"{local.partition('+')[0]}@{domain}".encode()).hexdigest()[:32]

@@ -1,0 +1,95 @@
+"""The page that says who may do what, compared with the code."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from accounts.authority import (
+    MANAGEMENT_SCOPES,
+    OPERATOR_SCOPES,
+    RANKS,
+    Authority,
+    actions_of_role,
+    scopes_to_give,
+    with_implied,
+)
+from api.base.access import ANY, EVERY_ROLE, Action
+from store import throttles
+from store.throttles import Throttle
+from tests.test_docs import code_in, rows_of, text_of
+
+ROLES = ("owner", "admin", "member", "viewer")
+
+
+def roles(action: Action) -> str:
+    if action.roles == EVERY_ROLE:
+        return "everybody"
+    named = [role for role in ROLES if role in action.roles]
+    return ", ".join([*named, *(f"{role}: their own" for role in ROLES if role in action.own)])
+
+
+def scope(word: str) -> str:
+    return "any" if word == ANY else f"`{word}`" if word else ""
+
+
+def test_the_table_of_actions_is_that_of_the_code():
+    documented = rows_of(text_of("docs/access.md"), "## The table")
+    assert documented == [
+        [action.words, roles(action), scope(action.management), scope(action.operator)] for action in Action
+    ]
+
+
+def operator(*scopes: str) -> Authority:
+    return Authority("person", with_implied(scopes))
+
+
+def test_the_table_of_scopes_that_are_given_is_what_the_code_gives():
+    documented = rows_of(text_of("docs/access.md"), "### Scopes")
+    assert [code_in(scope)[0] for scope, _, _ in documented] == list(MANAGEMENT_SCOPES)
+    for cell, who, needed in documented:
+        (given,) = code_in(cell)
+        assert who == ", ".join(role for role in ROLES if given in scopes_to_give(Authority("person", role=role)))
+        scopes = code_in(needed)
+        assert given in scopes_to_give(operator(*scopes))
+        for missing in scopes:
+            assert given not in scopes_to_give(operator(*{*OPERATOR_SCOPES} - {missing}))
+
+
+def test_the_table_of_roles_that_are_given_is_what_the_code_gives():
+    documented = dict(rows_of(text_of("docs/access.md"), "### Roles"))
+    assert documented == {
+        **{role: Authority("person", role=role).highest_role or "" for role in ROLES},
+        "management key with `members:write`": Authority("management_key", frozenset(MANAGEMENT_SCOPES)).highest_role,
+        "operator token with `accounts:write`": Authority("operator_token", frozenset(OPERATOR_SCOPES)).highest_role,
+        "staff with `accounts:write`": operator("accounts:write").highest_role,
+        "staff with `accounts:write`, `keys:write`, `usage:read`": operator(
+            "accounts:write", "keys:write", "usage:read"
+        ).highest_role,
+        "superuser": operator(*OPERATOR_SCOPES).highest_role,
+    }
+
+
+@pytest.mark.parametrize("lacking", OPERATOR_SCOPES)
+def test_without_the_scope_for_it_staff_give_no_role_above_member(lacking):
+    highest = operator(*{*OPERATOR_SCOPES} - {lacking}).highest_role
+    assert highest == {"accounts:write": None, "plans:assign": "owner"}.get(lacking, "member")
+
+
+def test_each_role_may_what_the_one_below_may():
+    """What "above" and "below" of roles mean rests on this."""
+    for lower, higher in pairwise(RANKS):
+        assert actions_of_role(lower) <= actions_of_role(higher)
+
+
+def test_the_table_of_throttles_is_that_of_the_code():
+    documented = {
+        code_in(what)[0]: (often, without)
+        for what, often, _, without in rows_of(text_of("docs/access.md"), "## Throttles")
+    }
+    known = [one for one in vars(throttles).values() if isinstance(one, Throttle)]
+    assert documented == {
+        one.name: (f"{one.calls} in {one.seconds} s", "goes on" if one.goes_on_without_redis else "503")
+        for one in known
+    }

@@ -1,0 +1,200 @@
+"""Nobody gives more than they have: scopes, roles, and how long what was made lives."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.core import mail
+from django.utils import timezone
+
+from accounts.authority import Beyond
+from accounts.models import Invitation, ManagementKey, Membership, OperatorToken, User
+from accounts.services.acts import Actor
+from accounts.services.credentials import make_management_key, make_operator_token
+from accounts.services.invitations import invite, resend
+from tests.api.callers import bearer, member_of, operator, post, program_of, signed_in
+from tests.conftest import ACTOR
+
+KEYS = "/api/v1/management-keys/"
+
+
+def staff(*permissions: str, name: str = "clerk") -> User:
+    user = User.objects.create_user(name, is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    return user
+
+
+def make(client, account, *scopes, once=None, **more):
+    return post(client, KEYS, once=once, account=account.public_id, name="k", scopes=list(scopes), **more)
+
+
+# Scopes.
+
+
+@pytest.mark.parametrize(
+    ("held", "missing", "scope"),
+    [
+        (("keys:write",), "accounts:write", "members:write"),
+        (("keys:write",), "usage:read", "usage:read"),
+        (("keys:write", "usage:read"), "accounts:write", "members:write"),
+        (("keys:write", "accounts:write"), "usage:read", "usage:read"),
+    ],
+)
+def test_a_token_makes_no_key_with_a_scope_beyond_its_own_and_is_told_which(account, held, missing, scope):
+    answer = make(operator(*held), account, "keys:read", scope)
+    assert answer.status_code == 403 and f'scope="{missing}"' in answer["WWW-Authenticate"]
+    assert missing in answer.json()["detail"] and not ManagementKey.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("held", "scopes"),
+    [
+        (("keys:write",), ["keys:read", "keys:write"]),
+        (("keys:write", "usage:read"), ["keys:read", "usage:read"]),
+        (("keys:write", "accounts:write", "usage:read"), ["keys:read", "keys:write", "usage:read", "members:write"]),
+    ],
+)
+def test_a_token_makes_a_key_with_the_scopes_that_it_has(account, held, scopes):
+    answer = make(operator(*held), account, *scopes)
+    assert answer.status_code == 201 and answer.json()["scopes"] == scopes
+
+
+def test_staff_make_no_key_with_a_scope_beyond_their_permissions(account):
+    clerk = signed_in(staff("change_apikey"))
+    refused = make(clerk, account, "members:write")
+    assert refused.status_code == 403 and "accounts:write" in refused.json()["detail"]
+    assert make(clerk, account, "keys:write").status_code == 201
+
+
+def test_what_staff_lack_may_come_from_their_role_in_the_account(account):
+    clerk = staff("change_apikey")
+    Membership.objects.create(account=account, user=clerk, role="admin")
+    assert make(signed_in(clerk), account, "members:write", "usage:read").status_code == 201
+
+
+def test_staff_have_the_scopes_that_theirs_include(transactional_db):
+    assert signed_in(staff("change_apikey")).get("/api/v1/me/").json()["scopes"] == ["keys:read", "keys:write"]
+
+
+def test_an_answer_is_not_repeated_to_who_may_not_make_the_key_any_more(account):
+    clerk = staff("change_apikey", "change_account")
+    first = make(signed_in(clerk), account, "members:write", once="one")
+    clerk.user_permissions.remove(Permission.objects.get(codename="change_account"))
+    again = make(signed_in(clerk), account, "members:write", once="one")
+    assert (first.status_code, again.status_code) == (201, 403) and "key" not in again.json()
+
+
+def test_the_role_is_asked_again_when_the_key_is_made(account):
+    """Who was an admin when the request began, and is none when it is done."""
+    member_of(account, "admin", "adam")
+    adam = User.objects.get(username="adam")
+    Membership.objects.filter(user=adam).delete()
+    with pytest.raises(Beyond):
+        make_management_key(account, name="k", scopes=["keys:read"], actor=Actor("adam", user=adam))
+
+
+@pytest.mark.parametrize("who", ["staff", "token", "superuser who may not sign in"])
+def test_only_a_superuser_makes_an_operator_token(account, who):
+    if who == "token":
+        row = make_operator_token(name="o", scopes=["keys:write"], actor=ACTOR)[0]
+        actor = Actor("operator token", credential=row)
+    elif who == "staff":
+        actor = Actor("clerk", user=staff("change_apikey", "add_operatortoken"))
+    else:
+        actor = Actor("root", user=User.objects.create_superuser("root", is_active=False))
+    before = OperatorToken.objects.count()
+    with pytest.raises(Beyond):
+        make_operator_token(name="k", scopes=["keys:write"], actor=actor)
+    assert OperatorToken.objects.count() == before
+
+
+# Time.
+
+
+def expiring(account, days: float):
+    row, text = make_operator_token(
+        name="o", scopes=["keys:write"], actor=ACTOR, expires_at=timezone.now() + timedelta(days=days)
+    )
+    return row, bearer(text)
+
+
+def test_what_a_credential_makes_expires_with_it_at_the_latest(account):
+    token, client = expiring(account, 2)
+    assert make(client, account, "keys:read").status_code == 201
+    assert ManagementKey.objects.get().expires_at == token.expires_at
+    sooner = (timezone.now() + timedelta(days=1)).isoformat()
+    assert make(client, account, "keys:read", expires_at=sooner).status_code == 201
+
+
+def test_a_later_expiry_than_the_makers_is_refused_in_words(account):
+    _, client = expiring(account, 2)
+    answer = make(client, account, "keys:read", expires_at=(timezone.now() + timedelta(days=3)).isoformat())
+    (error,) = answer.json()["errors"]
+    assert answer.status_code == 400 and error["field"] == "expires_at" and "Not after" in error["detail"]
+
+
+# Who made it.
+
+
+def test_a_key_says_who_made_it_and_with_what(account):
+    adam = member_of(account, "admin", "adam")
+    token, text = make_operator_token(name="o", scopes=["keys:write"], actor=ACTOR)
+    by_adam, by_token = make(adam, account, "keys:write").json(), make(bearer(text), account, "keys:read").json()
+    assert (by_adam["created_by"], by_adam["made_with"]) == ("adam", None)
+    assert (by_token["created_by"], by_token["made_with"]) == (None, token.public_id)
+    issued = post(bearer(by_adam["key"]), "/api/v1/keys/", name="k").json()
+    assert (issued["created_by"], issued["made_with"]) == (None, by_adam["id"])
+    shown = adam.get(f"{KEYS}?account={account.public_id}").json()["results"]
+    assert {row["id"]: row["created_by"] for row in shown} == {by_adam["id"]: "adam", by_token["id"]: None}
+
+
+# Roles: tests/api/test_roles.py has who may give which by the API.
+
+
+@pytest.mark.parametrize("role", ["admin", "owner"])
+def test_a_machine_neither_invites_to_nor_sends_again_what_it_may_not_give(account, role):
+    place = f"/api/v1/accounts/{account.public_id}/invitations/"
+    row = invite(account, email="boss@example.org", role=role, actor=ACTOR)
+    for machine in (program_of(account, "members:write"), operator("accounts:write")):
+        answer = post(machine, place, email="x@example.org", role=role)
+        assert answer.status_code == 403
+        assert machine.post(f"{place}{row.public_id}/resend/").status_code == 403
+    assert Invitation.objects.count() == len(mail.outbox) == 1
+
+
+def test_a_member_and_a_viewer_may_be_invited_by_a_machine(account):
+    place = f"/api/v1/accounts/{account.public_id}/invitations/"
+    for role in ("member", "viewer"):
+        answer = post(program_of(account, "members:write"), place, email=f"{role}@example.org", role=role)
+        assert answer.status_code == 201, answer.json()
+
+
+def test_staff_with_all_that_an_owner_may_do_make_one_and_others_make_members(account):
+    place = f"/api/v1/accounts/{account.public_id}/members/"
+    User.objects.create_user("nina")
+    few = signed_in(staff("change_account"))
+    all_ = signed_in(staff("change_account", "change_apikey", "view_usagehour", name="chief"))
+    assert [post(few, place, username="nina", role=role).status_code for role in ("owner", "admin", "member")] == [
+        403, 403, 201,
+    ]  # fmt: skip
+    assert post(all_, place, username="nina", role="owner").status_code == 201
+
+
+def test_staff_do_not_make_themselves_owners(account):
+    clerk = signed_in(staff("change_account"))
+    place = f"/api/v1/accounts/{account.public_id}/members/"
+    assert post(clerk, place, username="clerk", role="owner").status_code == 403
+    assert not Membership.objects.exists()
+
+
+def test_who_sends_an_invitation_again_stands_for_it(account):
+    member_of(account, "admin", "adam")
+    olga = member_of(account, "owner", "olga")
+    row = invite(account, email="x@example.org", role="member", actor=ACTOR)
+    olga.post(f"/api/v1/accounts/{account.public_id}/invitations/{row.public_id}/resend/")
+    row.refresh_from_db()
+    assert row.invited_by == "olga" and str(row.created_by) == "olga"
+    with pytest.raises(Beyond):
+        resend(row, actor=Actor("vera", user=User.objects.create_user("vera")))

@@ -1,0 +1,207 @@
+"""What somebody leaves behind who is removed, or may do less: named, revoked, or kept."""
+
+from __future__ import annotations
+
+import pytest
+
+from accounts.models import ApiKey, AuditEvent, Invitation, ManagementKey, Membership, User
+from accounts.services.acts import Actor
+from accounts.services.credentials import make_management_key, make_operator_token
+from accounts.services.keys import issue_key
+from tests.api.callers import bearer, member_of, operator, post, program_of, signed_in
+from tests.conftest import ACTOR
+
+JSON = "application/json"
+ALL = ["keys:read", "keys:write", "usage:read", "members:write"]
+
+
+@pytest.fixture
+def place(account):
+    return f"/api/v1/accounts/{account.public_id}"
+
+
+@pytest.fixture
+def olga(account):
+    return member_of(account, "owner", "olga")
+
+
+@pytest.fixture
+def adam(account):
+    return member_of(account, "admin", "adam")
+
+
+def url_of(place, name, query=""):
+    return f"{place}/members/{Membership.objects.get(user__username=name).public_id}/{query}"
+
+
+def key_of(client, account, *scopes):
+    """A management key that this person made, and a client with it."""
+    made = post(client, "/api/v1/management-keys/", account=account.public_id, name="ci", scopes=list(scopes or ALL))
+    return made.json()["id"], bearer(made.json()["key"])
+
+
+def works(program):
+    return program.get("/api/v1/me/").status_code == 200
+
+
+def test_a_removed_admin_does_not_come_back_by_a_management_key(account, place, olga, adam):
+    id, program = key_of(adam, account)
+    removed = olga.delete(url_of(place, "adam"))
+    assert removed.status_code == 200
+    assert removed.json()["management_keys"] == [{"id": id, "name": "ci", "revoked": True}]
+    assert not works(program)
+    assert post(program, f"{place}/invitations/", email="adam@example.org").status_code == 401
+
+
+def test_a_removed_admin_does_not_come_back_by_an_invitation_of_their_own(account, place, olga, adam):
+    post(adam, f"{place}/invitations/", email="other@example.org", role="admin")
+    removed = olga.delete(url_of(place, "adam")).json()
+    assert [row["email"] for row in removed["invitations"]] == ["other@example.org"]
+    assert Invitation.objects.get().withdrawn_at is not None
+
+
+def test_nor_by_one_that_a_management_key_of_theirs_sent(account, place, olga, adam):
+    _, program = key_of(adam, account)
+    post(program, f"{place}/invitations/", email="other@example.org", role="member")
+    olga.delete(url_of(place, "adam"))
+    assert Invitation.objects.get().withdrawn_at is not None
+
+
+def test_nor_by_one_that_the_version_before_has_sent(account, place, olga, adam):
+    post(adam, f"{place}/invitations/", email="other@example.org", role="member")
+    Invitation.objects.update(created_by=None)
+    olga.delete(url_of(place, "adam"))
+    assert Invitation.objects.get().withdrawn_at is not None
+
+
+def test_management_keys_are_kept_where_that_is_said_by_somebody_who_makes_them(account, place, olga, adam):
+    id, program = key_of(adam, account)
+    removed = olga.delete(url_of(place, "adam", "?management_keys=keep")).json()
+    assert removed["management_keys"] == [{"id": id, "name": "ci", "revoked": False}] and works(program)
+
+
+def test_who_leaves_does_not_keep_them(account, place, olga, adam):
+    _, program = key_of(adam, account)
+    url = url_of(place, "adam", "?management_keys=keep")
+    assert adam.delete(url).status_code == 403
+    assert adam.patch(url, {"role": "viewer"}, content_type=JSON).status_code == 403
+    assert adam.delete(url_of(place, "adam")).status_code == 200 and not works(program)
+
+
+def test_who_makes_no_management_keys_keeps_none(account, place, olga, adam):
+    _, program = key_of(adam, account)
+    for caller in (operator("accounts:write"), program_of(account, "members:write")):
+        assert caller.delete(url_of(place, "adam", "?management_keys=keep")).status_code == 403
+    assert works(program) and Membership.objects.filter(user__username="adam").exists()
+
+
+def test_keys_for_models_are_named_and_go_on_working(account, place, olga, adam):
+    _, program = key_of(adam, account)
+    mine = post(adam, "/api/v1/keys/", name="mine").json()["id"]
+    programs = post(program, "/api/v1/keys/", name="of the program").json()["id"]
+    issue_key(account, name="of somebody else", actor=ACTOR)
+    removed = olga.delete(url_of(place, "adam")).json()
+    assert removed["keys"] == [
+        {"id": mine, "name": "mine", "revoked": False},
+        {"id": programs, "name": "of the program", "revoked": False},
+    ]
+    assert not ApiKey.objects.exclude(revoked_at=None).exists()
+
+
+def test_keys_for_models_are_revoked_where_that_is_said(account, place, olga, adam):
+    mine = post(adam, "/api/v1/keys/", name="mine").json()["id"]
+    other = issue_key(account, name="of somebody else", actor=ACTOR).key
+    removed = olga.delete(url_of(place, "adam", "?keys=revoke"))
+    assert removed.status_code == 200 and removed.json()["keys"] == [{"id": mine, "name": "mine", "revoked": True}]
+    assert ApiKey.objects.get(public_id=mine).revoked_at and not ApiKey.objects.get(pk=other.pk).revoked_at
+
+
+def test_a_removal_is_pending_until_the_gate_knows_of_the_revoked_keys(account, place, olga, adam, redis_away):
+    post(adam, "/api/v1/keys/", name="mine")
+    url = url_of(place, "adam", "?keys=revoke")
+    with redis_away():
+        answer = olga.delete(url)
+    assert answer.status_code == 202 and answer.json()["state"] == "pending"
+
+
+def test_who_may_revoke_no_keys_does_not_do_it_by_a_removal(account, place, adam):
+    post(adam, "/api/v1/keys/", name="mine")
+    url = url_of(place, "adam", "?keys=revoke")
+    assert operator("accounts:write").delete(url).status_code == 403
+    assert operator("accounts:write", "keys:write").delete(url).status_code == 200
+
+
+def test_who_had_made_nothing_is_removed_without_a_word(account, place, olga, adam):
+    assert olga.delete(url_of(place, "adam")).status_code == 204
+
+
+def test_only_keys_of_that_account_end(account, pro_account, place, olga, adam):
+    Membership.objects.create(account=pro_account, user=User.objects.get(username="adam"), role="owner")
+    _, here = key_of(adam, account)
+    _, there = key_of(adam, pro_account)
+    olga.delete(f"{place}/members/{account.memberships.get(user__username='adam').public_id}/")
+    assert not works(here) and works(there)
+
+
+@pytest.mark.parametrize("role", ["member", "viewer"])
+def test_a_lower_role_ends_keys_with_more_scopes_than_it_has(account, place, olga, adam, role):
+    ids = {scope: key_of(adam, account, scope) for scope in ALL}
+    changed = olga.patch(url_of(place, "adam"), {"role": role}, content_type=JSON).json()
+    assert changed["role"] == role
+    assert {row["id"] for row in changed["management_keys"]} == {ids["keys:write"][0], ids["members:write"][0]}
+    assert [works(program) for _, program in ids.values()] == [True, False, True, False]
+
+
+def test_an_owner_who_becomes_an_admin_keeps_keys_and_loses_invitations_of_owners(account, place, olga):
+    otto = member_of(account, "owner", "otto")
+    _, program = key_of(otto, account)
+    for role in ("owner", "admin"):
+        post(otto, f"{place}/invitations/", email=f"{role}@example.org", role=role)
+    changed = olga.patch(url_of(place, "otto"), {"role": "admin"}, content_type=JSON).json()
+    assert works(program) and [row["email"] for row in changed["invitations"]] == ["owner@example.org"]
+
+
+def test_a_lower_role_keeps_them_where_that_is_said(account, place, olga, adam):
+    _, program = key_of(adam, account)
+    answer = olga.patch(url_of(place, "adam", "?management_keys=keep"), {"role": "viewer"}, content_type=JSON)
+    assert answer.json()["management_keys"][0]["revoked"] is False and works(program)
+
+
+def test_adding_a_member_again_with_a_lower_role_ends_them_too(account, place, olga, adam):
+    _, program = key_of(adam, account)
+    answer = post(operator("accounts:write"), f"{place}/members/", username="adam", role="viewer")
+    assert answer.status_code == 201 and not works(program)
+
+
+def test_a_person_stands_behind_what_was_made_with_a_token_of_theirs(account, place):
+    """Made by a superuser's token: the superuser leaves, and what the token had made is found."""
+    root = User.objects.create_superuser("root")
+    token, text = make_operator_token(name="o", scopes=["keys:write"], actor=Actor("root", user=root))
+    member_of(account, "owner", "olga")
+    Membership.objects.create(account=account, user=root, role="admin")
+    _, program = key_of(bearer(text), account, "keys:write")
+    User.objects.filter(pk=root.pk).update(is_superuser=False, is_staff=False)
+    removed = signed_in(User.objects.get(username="olga")).delete(url_of(place, "root")).json()
+    assert [row["revoked"] for row in removed["management_keys"]] == [True] and not works(program)
+    token.refresh_from_db()
+    assert token.revoked_at is None  # it is not of this account
+
+
+def test_what_ends_is_in_the_audit_log(account, place, olga, adam):
+    id, _ = key_of(adam, account)
+    AuditEvent.objects.all()._raw_delete("default")
+    olga.delete(url_of(place, "adam"))
+    events = list(AuditEvent.objects.order_by("id").values_list("actor", "act", "subject"))
+    assert events == [("olga", "account.member", account.public_id), ("olga", "management_key.revoke", id)]
+
+
+@pytest.mark.parametrize("query", ["?management_keys=some", "?keys=all", "?kees=revoke"])
+def test_a_wish_that_makes_no_sense_is_refused(account, place, olga, adam, query):
+    assert olga.delete(url_of(place, "adam", query)).status_code == 400
+    assert Membership.objects.filter(user__username="adam").exists()
+
+
+def test_a_key_of_nobody_stays(account, place, olga, adam):
+    row, text = make_management_key(account, name="by a command", scopes=ALL, actor=ACTOR)
+    olga.delete(url_of(place, "adam"))
+    assert works(bearer(text)) and ManagementKey.objects.get().pk == row.pk

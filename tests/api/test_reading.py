@@ -1,0 +1,88 @@
+"""`me`, models, plans and the audit log: what each may read, and the filters."""
+
+from __future__ import annotations
+
+import pytest
+from django.utils import timezone
+
+from accounts.models import AuditEvent
+from accounts.services.accounts import close_account, rename_account
+from quotas.models import ServedModel
+from tests.api.callers import member_of, operator, program_of
+from tests.conftest import ACTOR, CATALOGUE
+
+
+def results(client, path, **query):
+    response = client.get(f"/api/v1/{path}/", query)
+    assert response.status_code == 200, response.content
+    return response.json()["results"]
+
+
+def test_me_says_who_i_am(account):
+    of_account = {"id": account.public_id, "name": "acme"}
+    assert member_of(account, "admin", "adam").get("/api/v1/me/").json() == {
+        "kind": "session", "id": "adam", "email": "adam@example.org", "is_operator": False, "scopes": [],
+        "accounts": [{**of_account, "role": "admin"}],
+    }  # fmt: skip
+    program = program_of(account, "keys:write").get("/api/v1/me/").json()
+    assert program["scopes"] == ["keys:read", "keys:write"] and program["accounts"] == [{**of_account, "role": None}]
+    assert operator("usage:read").get("/api/v1/me/").json()["is_operator"] is True
+
+
+def test_a_customer_sees_the_models_and_the_plan_of_its_own(account, pro_account):
+    of_free, of_pro = program_of(account, "keys:read"), program_of(pro_account, "keys:read")
+    assert results(of_free, "models") == [
+        {"id": "sm", "title": "small", "url": "http://127.0.0.1:8080/sm", "cost": 1, "enabled": True}
+    ]
+    assert [model["id"] for model in results(of_pro, "models")] == ["lg", "sm"]
+    (plan,) = results(of_free, "plans")
+    assert (plan["id"], plan["models"]) == ("free", ["sm"])
+    assert plan["limits"][0] == {
+        "name": "minute", "per": "key", "amount": 60, "window": "minute", "unit": "requests", "model": "*", "burst": 10,
+        "shadow": False,
+    }  # fmt: skip
+    assert [plan["id"] for plan in results(operator("usage:read"), "plans")] == ["free", "pro"]
+
+
+def test_a_disabled_model_and_a_limit_in_shadow_are_the_operators_alone(catalogue, account):
+    catalogue(CATALOGUE.replace('unit = "units" },\n    ]', 'unit = "units", shadow = true },\n    ]', 1))
+    model = ServedModel.objects.get(slug="sm")
+    model.enabled = False
+    model.save()
+    customer, staff = program_of(account, "keys:read"), operator("keys:write")
+    assert results(customer, "models") == [] and len(results(staff, "models")) == 2
+    assert len(results(customer, "plans")[0]["limits"]) == 1
+    assert len(results(staff, "plans", account=account.public_id)[0]["limits"]) == 2
+
+
+def test_the_audit_log_is_filtered(account):
+    owner = member_of(account, "owner")
+    since = timezone.now()
+    rename_account(account, "new", actor=ACTOR)
+    acts = [event["act"] for event in results(owner, "audit")]
+    assert acts == ["account.rename", "account.member", "account.create"]
+    assert len(results(owner, "audit", act="account.m")) == 1
+    assert len(results(owner, "audit", subject=account.public_id)) == 3 and not results(owner, "audit", subject="x")
+    assert [event["act"] for event in results(owner, "audit", since=since.isoformat())] == ["account.rename"]
+    assert len(results(owner, "audit", until=since.isoformat())) == 2
+    assert [event["act"] for event in results(owner, "audit", order="created")] == acts[::-1]
+
+
+def test_what_has_no_account_is_the_operators_to_read(account):
+    AuditEvent.objects.create(actor="x", act="user.create", subject="mia")
+    assert "user.create" in [event["act"] for event in results(operator("accounts:write"), "audit")]
+    assert "user.create" not in [event["act"] for event in results(member_of(account, "owner"), "audit")]
+
+
+@pytest.mark.parametrize(
+    "query", [{"since": "yesterday"}, {"since": "2026-01-01T00:00:00"}, {"act": "x" * 41}, {"order": "act"}]
+)
+def test_a_filter_that_makes_no_sense_is_named(account, query):
+    response = member_of(account, "owner").get("/api/v1/audit/", query)
+    assert response.status_code == 400 and response.json()["errors"][0]["field"] == next(iter(query))
+
+
+def test_a_closed_account_is_still_readable_for_its_people(account):
+    owner = member_of(account, "owner")
+    close_account(account, actor=ACTOR)
+    assert results(owner, "accounts")[0]["status"] == "closed"

@@ -1,0 +1,122 @@
+"""What is counted is counted per account, whichever of its people or programs asks; an operator's per token."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from accounts.models import Account, ApiKey, AuditEvent, Membership, User
+from accounts.services.roles import set_role
+from api.base.operations import OPERATIONS
+from api.base.schema import SAFE
+from store.throttles import DAYS_ISSUES, EXPLANATIONS, IMPORTS, ISSUES, LOOKS, OPERATORS_WRITES, WRITES
+from tests.api.callers import bearer, fill, member_of, operator, post, program_of
+from tests.conftest import ACTOR
+
+V1 = "/api/v1/"
+JSON = "application/json"
+
+
+@pytest.fixture
+def member(account) -> Membership:
+    user = User.objects.create_user("somebody")
+    set_role(account, user, "viewer", actor=ACTOR)
+    return Membership.objects.get(user=user)
+
+
+@pytest.fixture
+def writes(account, issued, member):
+    """Every change but those that make a secret: how an owner asks for it."""
+    key, of = f"{V1}keys/{issued.key.public_id}/", f"{V1}accounts/{account.public_id}/"
+    return {
+        "change_key": lambda client: client.patch(key, {"name": "x"}, content_type=JSON),
+        "end_rotation": lambda client: post(client, f"{key}end-rotation/"),
+        "revoke_key": lambda client: client.delete(key),
+        "change_account": lambda client: client.patch(of, {"name": "x"}, content_type=JSON),
+        "change_member": lambda client: client.patch(
+            f"{of}members/{member.public_id}/", {"role": "member"}, content_type=JSON
+        ),
+        "remove_member": lambda client: client.delete(f"{of}members/{member.public_id}/"),
+        "close_account": lambda client: post(client, f"{of}close/", confirm=account.public_id),
+    }
+
+
+NAMES = (
+    "change_key", "end_rotation", "revoke_key", "change_account", "change_member", "remove_member", "close_account",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_change_beyond_the_accounts_throttle_is_refused_and_changes_nothing(account, redis_db, writes, name):
+    owner = member_of(account, "owner")
+    fill(redis_db, WRITES, account.public_id)
+    events = AuditEvent.objects.count()
+    answer = writes[name](owner)
+    assert answer.status_code == 429 and int(answer["Retry-After"]) >= 1
+    assert AuditEvent.objects.count() == events
+
+
+def test_every_change_is_counted_somewhere():
+    """A new one that is not would be found here. Some count in a method or function of their own."""
+    counting = ("count_write(", "count_new_secret(", "take_from(", "_take_a_mail(", "self.ask(")
+    changes = [view for view in OPERATIONS if view.__name__.upper() not in SAFE]
+    assert [view.__qualname__ for view in changes if not any(one in inspect.getsource(view) for one in counting)] == []
+
+
+def test_who_may_not_change_uses_up_nobodys_throttle(account, issued, redis_db):
+    viewer = member_of(account, "viewer")
+    for _ in range(3):
+        answer = viewer.patch(f"{V1}keys/{issued.key.public_id}/", {"name": "x"}, content_type=JSON)
+        assert answer.status_code == 403
+    assert list(redis_db.scan_iter("authsvc:throttle:*")) == []
+
+
+@pytest.mark.parametrize("throttle", [ISSUES, DAYS_ISSUES])
+def test_another_management_key_of_the_account_gets_no_more_secrets(account, issued, redis_db, throttle):
+    first, second = program_of(account, "keys:write"), program_of(account, "keys:write")
+    assert post(first, f"{V1}keys/", name="k").status_code == 201
+
+    def is_refused(client, url, **body):
+        fill(redis_db, throttle, account.public_id)  # each time: on a slow machine a call's worth may have drained
+        return post(client, url, **body).status_code == 429
+
+    for client in (first, second, member_of(account, "owner")):
+        assert is_refused(client, f"{V1}keys/", name="k")
+        assert is_refused(client, f"{V1}keys/{issued.key.public_id}/rotate/")
+    assert is_refused(member_of(account, "admin"), f"{V1}management-keys/", name="k", scopes=["keys:read"])
+    assert ApiKey.objects.count() == 2
+
+
+def test_other_accounts_and_operators_are_not_held_up(account, pro_account, issued, redis_db):
+    for throttle in (ISSUES, DAYS_ISSUES, WRITES):
+        fill(redis_db, throttle, account.public_id)
+    assert post(program_of(pro_account, "keys:write"), f"{V1}keys/", name="k").status_code == 201
+    clerk = operator("keys:write")
+    assert post(clerk, f"{V1}keys/", account=account.public_id, name="k").status_code == 201
+    assert clerk.delete(f"{V1}keys/{issued.key.public_id}/").status_code == 204
+
+
+def test_an_operators_changes_count_per_token(account, redis_db):
+    from accounts.services.credentials import make_operator_token
+
+    (token, text), (_, other) = (
+        make_operator_token(name="k", scopes=["accounts:write", "plans:assign"], actor=ACTOR) for _ in range(2)
+    )
+    fill(redis_db, OPERATORS_WRITES, f"operator_token:{token.public_id}")
+    url = f"{V1}accounts/by-external-id/cus_1"
+    assert bearer(text).put(url, {"plan": "free"}, content_type=JSON).status_code == 429
+    assert not Account.objects.filter(external_id="cus_1").exists()
+    assert bearer(other).put(url, {"plan": "free"}, content_type=JSON).status_code == 201
+
+
+def test_looks_explanations_and_uploads_count_per_account(account, issued, redis_db):
+    id = issued.key.public_id
+    owner, program = member_of(account, "owner"), program_of(account, "usage:read", "keys:write")
+    for client in (owner, program):
+        for throttle in (LOOKS, EXPLANATIONS, IMPORTS):
+            fill(redis_db, throttle, account.public_id)
+        assert client.get(f"{V1}limits/?key={id}&model=sm").status_code == 429
+        assert client.post(f"{V1}imports/", "name,key\n", content_type="text/csv").status_code == 429
+    assert post(owner, f"{V1}explain/", key=id, model="sm").status_code == 429
+    assert post(operator("usage:read"), f"{V1}explain/", key=id, model="sm").status_code == 200

@@ -1,0 +1,53 @@
+"""The pages that a problem's `type` leads to, and the door to the API for people."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from accounts.models import User
+from api.base.problems import WORDS
+from authsvc.gate.verdict import Verdict
+from console.pages import ADVICE
+
+CODES = sorted({verdict.code for verdict in Verdict if verdict.code})
+
+
+@pytest.mark.parametrize("code", [*CODES, *WORDS])
+def test_every_public_code_has_a_page(code):
+    page = Client().get(f"/errors/{code}")
+    assert page.status_code == 200
+    assert code in page.content.decode()
+
+
+def test_the_words_of_the_api_and_of_the_gate_are_not_the_same():
+    assert not set(WORDS) & set(CODES)
+
+
+def test_advice_is_given_for_the_codes_that_exist():
+    assert sorted(ADVICE) == CODES
+
+
+@pytest.mark.parametrize("code", ["nothing", "allowed", "x" * 200])
+def test_no_other_word_has_one(code):
+    assert Client().get(f"/errors/{code}").status_code == 404
+
+
+@pytest.mark.django_db
+def test_a_member_signs_in_and_reaches_the_api():
+    User.objects.create_user("mia", password="a long password")
+    client = Client()
+    assert client.get("/api/v1/keys/").status_code == 401
+    assert "csrfmiddlewaretoken" in client.get("/login/").content.decode()
+    signed_in = client.post("/login/", {"username": "mia", "password": "a long password"})
+    assert (signed_in.status_code, signed_in["Location"]) == (302, "/api/v1/keys/")
+    assert client.get("/api/v1/keys/").status_code == 200
+
+
+@pytest.mark.django_db
+def test_nobody_is_sent_elsewhere_after_signing_in():
+    User.objects.create_user("mia", password="a long password")
+    signed_in = Client().post(
+        "/login/", {"username": "mia", "password": "a long password", "next": "https://evil.example/"}
+    )
+    assert signed_in["Location"] == "/api/v1/keys/"

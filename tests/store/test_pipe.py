@@ -1,0 +1,280 @@
+"""The connection that all decisions share: order, errors in their place, bounds, and an end for good."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import hiredis
+import pytest
+
+from store import pipe
+from store.clients import StoreUnavailable
+from store.link import Link, Script
+from store.pipe import Pipe, pack, shut, unpack
+
+ECHO = Script("return {KEYS[1], ARGV[1], redis.call('INCR', KEYS[1])}")
+
+
+@pytest.fixture
+def link(on_a_loop, redis_db, settings, monkeypatch):
+    """With a real Redis, and bounds in time that a machine which is busy elsewhere does not reach."""
+    monkeypatch.setattr(pipe, "BATCH_SECONDS", 20)
+    monkeypatch.setattr(pipe, "DECISION_SECONDS", 20)
+
+    async def make() -> Link:
+        link = Link(settings.REDIS_URL)
+        link.knows(ECHO)
+        return link
+
+    link = on_a_loop(make())
+    yield link
+    on_a_loop(link.close())
+
+
+async def each(asks: list[Awaitable[object]]) -> list[object]:
+    return await asyncio.gather(*asks, return_exceptions=True)
+
+
+def test_a_packed_command_is_unpacked():
+    assert unpack(pack("SET", "a", b"\r\n\x00", 7)) == [b"SET", b"a", b"\r\n\x00", b"7"]
+
+
+def test_of_1000_commands_each_gets_the_answer_of_its_own_key(link, on_a_loop, redis_db):
+    """Every tenth fails on a key of a wrong type; the script is flushed in between."""
+    for number in range(0, 1000, 10):
+        redis_db.rpush(f"key-{number}", "planted")
+
+    async def ask(number: int) -> object:
+        if number == 500:
+            await link.ask("", pack("SCRIPT", "FLUSH"))
+        return await link.ask("", ECHO.command([f"key-{number}"], [number]))
+
+    for _ in range(2):
+        replies = on_a_loop(each([ask(number) for number in range(1000)]))
+        for number, reply in enumerate(replies):
+            if number % 10 == 0:
+                assert isinstance(reply, StoreUnavailable)
+            else:
+                assert reply[:2] == [f"key-{number}".encode(), str(number).encode()]
+    # What Redis said it had not executed went once more; nothing else went twice.
+    assert all(redis_db.get(f"key-{number}") == "2" for number in range(1000) if number % 10)
+
+
+def test_what_waits_goes_in_one_write(link, on_a_loop, monkeypatch):
+    writes: list[int] = []
+    send = pipe._Connection.send
+
+    def watch(self, commands, *rest):
+        writes.append(len(commands))
+        send(self, commands, *rest)
+
+    monkeypatch.setattr(pipe._Connection, "send", watch)
+    on_a_loop(link.ask("", pack("PING")))
+    writes.clear()
+    on_a_loop(each([link.ask("", pack("PING")) for _ in range(100)]))
+    assert writes == [100]
+
+
+def test_no_more_are_in_flight_or_wait_than_the_bounds_say(link, on_a_loop, monkeypatch):
+    on_a_loop(link.ask("", pack("PING")))
+    most = 0
+    send = pipe._Connection.send
+
+    def watch(self, commands, *rest):
+        nonlocal most
+        send(self, commands, *rest)
+        most = max(most, len(self.in_flight))
+
+    monkeypatch.setattr(pipe._Connection, "send", watch)
+
+    async def flood() -> list[object]:
+        asks = []
+        for _ in range(pipe.MOST_WAITING + 10):
+            try:
+                asks.append(link.send("", pack("PING")))
+            except StoreUnavailable as error:
+                assert "too many" in str(error)
+                break
+        assert len(asks) == pipe.MOST_WAITING
+        return await each(asks)
+
+    assert on_a_loop(flood()) == [b"PONG"] * pipe.MOST_WAITING
+    assert most == pipe.MOST_IN_FLIGHT
+
+
+class Fake:
+    """A server that answers as told: only here, because a real Redis does not hang or babble when it should."""
+
+    def __init__(self, answer: Callable[[list[bytes], asyncio.StreamWriter], Awaitable[None]]) -> None:
+        self._answer = answer
+        self.seen: list[list[bytes]] = []
+        self.connections = 0
+
+    async def __aenter__(self) -> Fake:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._tasks: set[asyncio.Task[None]] = set()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.connections += 1
+        commands = hiredis.Reader()
+        try:
+            while data := await reader.read(65536):
+                commands.feed(data)
+                while (command := commands.gets()) is not False:
+                    if command == [b"PING"]:
+                        writer.write(b"+PONG\r\n")
+                        continue
+                    self.seen.append(command)
+                    await self._answer(command, writer)
+        except (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    def pipe(self) -> Pipe:
+        return Pipe(lambda factory: asyncio.get_running_loop().create_connection(factory, "127.0.0.1", self.port), [])
+
+
+async def hang(command: list[bytes], writer: asyncio.StreamWriter) -> None:
+    """No answer at all."""
+
+
+async def babble(command: list[bytes], writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+async def twice(command: list[bytes], writer: asyncio.StreamWriter) -> None:
+    writer.write(b"+OK\r\n+OK\r\n")
+
+
+async def slow(command: list[bytes], writer: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(0.1)
+    writer.write(b"$%d\r\n%b\r\n" % (len(command[1]), command[1]))
+
+
+async def torn(command: list[bytes], writer: asyncio.StreamWriter) -> None:
+    """An answer in pieces of random length."""
+    answer = b"*2\r\n$%d\r\n%b\r\n:7\r\n" % (len(command[1]), command[1])
+    while answer:
+        size = random.randint(1, 4)
+        writer.write(answer[:size])
+        answer = answer[size:]
+        await asyncio.sleep(0)
+
+
+def test_a_batch_without_its_last_reply_ends_the_connection_and_everything_on_it(on_a_loop):
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        async with Fake(hang) as server:
+            pipe_ = server.pipe()
+            began = loop.time()
+            outcomes = await each([pipe_.ask(pack("GET", number)) for number in range(20)])
+            assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
+            assert loop.time() - began < pipe.DECISION_SECONDS + 0.1
+            await asyncio.sleep(0.2)
+            assert server.connections >= 2
+            assert len(server.seen) == 20  # what may have been executed is never sent again
+            await shut([pipe_])
+
+    on_a_loop(run())
+
+
+@pytest.mark.parametrize("fault", [babble, twice])
+def test_what_is_no_reply_to_a_question_ends_the_connection(on_a_loop, fault):
+    async def run() -> None:
+        async with Fake(fault) as server:
+            pipe_ = server.pipe()
+            await each([pipe_.ask(pack("GET", "a")), pipe_.ask(pack("GET", "b"))])
+            await asyncio.sleep(0.1)
+            assert server.connections >= 2
+            assert len(server.seen) <= 2
+            await shut([pipe_])
+
+    on_a_loop(run())
+
+
+def test_a_command_that_was_given_up_keeps_its_place(on_a_loop):
+    async def run() -> None:
+        async with Fake(slow) as server:
+            pipe_ = server.pipe()
+            first = pipe_.ask(pack("GET", "first"))
+            await asyncio.sleep(0.05)
+            first.cancel()
+            second = pipe_.ask(pack("GET", "second"))
+            assert await second == b"second"
+            await shut([pipe_])
+
+    on_a_loop(run())
+
+
+def test_replies_may_come_in_pieces(on_a_loop):
+    async def run() -> None:
+        async with Fake(torn) as server:
+            pipe_ = server.pipe()
+            replies = await each([pipe_.ask(pack("GET", f"value-{number}")) for number in range(50)])
+            assert replies == [[f"value-{number}".encode(), 7] for number in range(50)]
+            await shut([pipe_])
+
+    on_a_loop(run())
+
+
+def test_while_redis_is_away_nobody_waits_and_it_is_noticed_when_it_is_back(
+    on_a_loop, redis_db, settings, tmp_path, caplog
+):
+    from tests.servers import redis_server
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        link = Link(f"unix://{tmp_path}/redis.sock")
+        with pytest.raises(StoreUnavailable):
+            await link.ask("", pack("PING"))
+        began = loop.time()
+        for _ in range(100):
+            with pytest.raises(StoreUnavailable):
+                await link.ask("", pack("PING"))
+        assert loop.time() - began < 0.1
+        with redis_server(tmp_path):
+            for _ in range(100):
+                with suppress(StoreUnavailable):
+                    assert await link.ask("", pack("ECHO", "back")) == b"back"
+                    break
+                await asyncio.sleep(0.05)
+            else:
+                raise AssertionError("it was not noticed within 5 s")
+        await link.close()
+
+    on_a_loop(run())
+
+
+def test_a_password_and_a_database_are_used(on_a_loop, tmp_path):
+    from tests.servers import redis_server
+
+    async def run(url: str) -> object:
+        link = Link(url)
+        try:
+            return await link.ask("", pack("CLIENT", "INFO"))
+        finally:
+            await link.close()
+
+    with redis_server(tmp_path, more=("--user", "gate", "on", ">s3cret", "~*", "&*", "+@all")) as path:
+        info = on_a_loop(run(f"unix://gate:s3cret@{path}?db=3"))
+        assert b" db=3 " in info
+        assert b"user=gate" in info
+        with pytest.raises(StoreUnavailable):
+            on_a_loop(run(f"unix://gate:wrong@{path}?db=3"))

@@ -1,0 +1,108 @@
+"""The way to Traefik's API when something else answers: one sentence each, and no password for strangers."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+
+from traefik import api
+from traefik.api import Access, TraefikUnreadable, read_routers
+
+
+@contextmanager
+def answering(status, body=b"[]", **headers):
+    """A server that answers everything alike; yields its address and what it was sent."""
+    seen = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            seen.append((self.path, dict(self.headers)))
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name.replace("_", "-"), value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}", seen
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "sentence"),
+    [
+        (200, b"<html>", "its answer is no JSON"),
+        (200, b"{}", "is no list: is this Traefik's API"),
+        (401, b"", "wants a password: --traefik-user and --traefik-password-file"),
+        (404, b"", "--traefik-host names the host"),
+        (503, b"", "answered 503"),
+    ],
+)
+def test_what_is_no_api_of_traefik_is_said_in_a_sentence(status, body, sentence):
+    with answering(status, body) as (url, _), pytest.raises(TraefikUnreadable, match=sentence):
+        read_routers(Access(url=url))
+
+
+def test_a_redirect_is_not_followed_and_the_password_goes_nowhere():
+    with answering(200) as (elsewhere, told), answering(301, Location=f"{elsewhere}/api") as (url, _):
+        with pytest.raises(TraefikUnreadable, match=f"leads to {elsewhere}: name that with --traefik-url"):
+            read_routers(Access(url=url, user="ada", password="secret"))
+        assert told == []
+
+
+def test_the_password_is_in_no_text():
+    access = Access(url="http://127.0.0.1:1", user="ada", password="secret")
+    with pytest.raises(TraefikUnreadable) as told:
+        read_routers(access)
+    assert "secret" not in repr(access) + str(told.value)
+
+
+def test_the_host_and_the_password_are_sent():
+    with answering(200) as (url, seen):
+        read_routers(Access(url=url, host="dashboard.test", user="ada", password="secret"))
+    assert {(headers["Host"], headers["Authorization"]) for _, headers in seen} == {
+        ("dashboard.test", "Basic YWRhOnNlY3JldA==")
+    }
+
+
+def test_an_endless_list_of_pages_has_an_end(monkeypatch):
+    monkeypatch.setattr(api, "MOST_PAGES", 3)
+    with answering(200, X_Next_Page="2") as (url, seen), pytest.raises(TraefikUnreadable, match="has no last page"):
+        read_routers(Access(url=url))
+    assert len(seen) == 3
+
+
+def test_a_reply_without_end_is_refused(monkeypatch):
+    monkeypatch.setattr(api, "LONGEST_REPLY", 10)
+    with (
+        answering(200, b"[" + b" " * 20 + b"]") as (url, _),
+        pytest.raises(TraefikUnreadable, match="more than 10 bytes"),
+    ):
+        read_routers(Access(url=url))
+
+
+def test_rows_that_lack_what_we_expect_do_no_harm():
+    """Another version may leave things out: what is not there is empty."""
+    with answering(200, b'[{}, {"name": "a@b", "type": "forwardauth"}, 7]') as (url, _):
+        gateway = read_routers(Access(url=url))
+    assert len(gateway.routers) == 2
+    assert [gateway.chain(router) for router in gateway.routers] == [(), ()]
+
+
+def test_a_proxy_of_the_environment_is_not_asked(monkeypatch):
+    with answering(200) as (proxy, asked), answering(200) as (url, _):
+        monkeypatch.setenv("http_proxy", proxy)
+        read_routers(Access(url=url))
+        assert asked == []

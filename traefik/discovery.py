@@ -1,0 +1,75 @@
+"""What Traefik's routers say of models: those whose ForwardAuth asks the gate and pins one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from quotas.models import SEGMENT
+from traefik.api import Gateway, Middleware, Router
+from traefik.question import Question, origin_of, read_question
+from traefik.rule import read_rule
+
+_PATH = rf"(/{SEGMENT}){{1,8}}"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundModel:
+    """A model that routers of Traefik pin, with the paths that their rules name.
+
+    `path` is the one that all of these are below, "" where there is none.
+    """
+
+    slug: str
+    path: str
+    prefixes: tuple[str, ...]
+    routers: tuple[str, ...]
+
+
+def find_models(gateway: Gateway, gate_url: str = "") -> list[FoundModel]:
+    """The models that enabled routers pin, by name."""
+    pinned: dict[str, list[Router]] = {}
+    for router in gateway.routers:
+        if router.is_enabled and (pin := pin_of(gateway, router, gate_url)):
+            pinned.setdefault(pin, []).append(router)
+    return [_found(slug, routers) for slug, routers in sorted(pinned.items())]
+
+
+def _found(slug: str, routers: list[Router]) -> FoundModel:
+    rules = [read_rule(router.rule) for router in routers]
+    named = tuple(dict.fromkeys(prefix for rule in rules for prefix in rule.prefixes()))
+    unnamed = not named and all(rule.may_match(f"/{slug}/x") for rule in rules)
+    path = f"/{slug}" if unnamed else common_path(slug, named)
+    return FoundModel(slug, path, named, tuple(router.name for router in routers))
+
+
+def pin_of(gateway: Gateway, router: Router, gate_url: str = "") -> str:
+    """The model that the router's first question to the gate pins; "" without one."""
+    question = next((found for _, found in questions(gateway.chain(router), gate_url)), None)
+    return (question.pin or "") if question else ""
+
+
+def questions(chain: Iterable[Middleware], gate_url: str = "") -> Iterator[tuple[Middleware, Question]]:
+    """The ForwardAuths that ask our gate, not another service that people sign in to."""
+    ours = origin_of(gate_url)
+    for middleware in chain:
+        if middleware.kind != "forwardauth":
+            continue
+        question = read_question(str(middleware.options.get("address", "")))
+        if question is not None and question.is_for_a_gate and (ours is None or question.is_asked_at(ours)):
+            yield middleware, question
+
+
+def common_path(slug: str, named: Iterable[str]) -> str:
+    """The prefix that all these paths are below: /SLUG if it will do, else the longest of whole segments."""
+    named = list(named)
+    if named and all(f"{prefix}/".startswith(f"/{slug}/") for prefix in named):
+        return f"/{slug}"
+    shared: list[str] = []
+    for segments in zip(*(prefix.split("/") for prefix in named), strict=False):
+        if len(set(segments)) > 1:
+            break
+        shared.append(segments[0])
+    path = "/".join(shared)
+    return path if re.fullmatch(_PATH, path) else ""

@@ -1,0 +1,60 @@
+"""manage.py check_stack: what is wrong with how Traefik leads to the models and to the gate."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.db import Error as DatabaseError
+
+from quotas.models import ServedModel
+from runtime.commands import OperatorCommand
+from runtime.faults import in_words
+from traefik.api import Gateway, TraefikUnreadable, read_gateway
+from traefik.commands import add_access, read_access
+from traefik.findings import Finding
+from traefik.inspection import inspect
+from traefik.stack import CatalogueModel, Stack
+
+FOUND = 1
+UNCHECKED = 2
+
+
+class Command(OperatorCommand):
+    help = "Read Traefik's API and say what is wrong with routers, middlewares and entry points. Changes nothing."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add_access(parser)
+        parser.add_argument("--json", action="store_true", help="for other programs")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            gateway = read_gateway(read_access(options))
+            findings = inspect(Stack(gateway, _catalogue(), options["gate_url"]))
+        except TraefikUnreadable as error:
+            raise CommandError(str(error), returncode=UNCHECKED) from error
+        except DatabaseError as error:
+            sentence = in_words(error) or f"The database refused ({type(error).__name__})."
+            raise CommandError(f"The catalogue cannot be read. {sentence}", returncode=UNCHECKED) from error
+        self.stdout.write(_as_json(gateway, findings) if options["json"] else _as_text(findings))
+        if findings:
+            raise SystemExit(FOUND)
+
+
+def _catalogue() -> dict[str, CatalogueModel]:
+    return {row.slug: CatalogueModel(row.path, row.enabled) for row in ServedModel.objects.all()}
+
+
+def _as_json(gateway: Gateway, findings: Sequence[Finding]) -> str:
+    whole = {"traefik": gateway.version, "findings": [finding.as_json() for finding in findings]}
+    return json.dumps(whole, indent=2, ensure_ascii=False)
+
+
+def _as_text(findings: Sequence[Finding]) -> str:
+    if not findings:
+        return "Nothing found."
+    count = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
+    return "\n\n".join([*(finding.as_text() for finding in findings), f"{count}; docs/check-stack.md explains each."])

@@ -1,0 +1,212 @@
+"""What Traefik says, beside the catalogue: which routers are whose, and which addresses are the gate's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from urllib.parse import urlsplit
+
+from traefik.api import EntryPoint, Gateway, Middleware, Router
+from traefik.discovery import find_models, questions
+from traefik.question import PATH, Question, is_loopback, origin_of
+from traefik.rule import Rule, read_rule
+
+# Middlewares that change what the gate and a model see as the path.
+REWRITES = ("stripprefix", "stripprefixregex", "replacepath", "replacepathregex", "addprefix")
+PUBLIC = "-public"  # a router whose name ends so leads to paths that need no key, on purpose
+ANY = "~authsvc-any"  # a segment that no rule was written for
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueModel:
+    path: str
+    is_enabled: bool
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One Traefik and one catalogue."""
+
+    gateway: Gateway
+    catalogue: Mapping[str, CatalogueModel]
+    gate_url: str = ""
+
+    @cached_property
+    def routers(self) -> tuple[Router, ...]:
+        """Those of operators; what Traefik makes for itself is not theirs to write otherwise."""
+        return tuple(router for router in self.gateway.routers if router.provider != "internal")
+
+    @cached_property
+    def chains(self) -> Mapping[str, tuple[Middleware, ...]]:
+        return {router.name: self.gateway.chain(router) for router in self.gateway.routers}
+
+    @cached_property
+    def gated(self) -> tuple[Router, ...]:
+        """Routers that ask the gate."""
+        return tuple(router for router in self.routers if self.asked(router))
+
+    def asked(self, router: Router) -> list[tuple[Middleware, Question]]:
+        """The router's questions to the gate, in their order."""
+        return self._asked[router.name]
+
+    @cached_property
+    def _asked(self) -> Mapping[str, list[tuple[Middleware, Question]]]:
+        return {name: list(questions(chain, self.gate_url)) for name, chain in self.chains.items()}
+
+    @cached_property
+    def gated_for(self) -> Mapping[str, list[Router]]:
+        """The routers that ask the gate for a model."""
+        found: dict[str, list[Router]] = {}
+        for router in self.gated:
+            found.setdefault(self.pinned(router) or self.model_at(router), []).append(router)
+        return found
+
+    @cached_property
+    def model_behind(self) -> Mapping[str, str]:
+        """Services and servers that routers with a question lead to, and the model that they are."""
+        found: dict[str, str] = {}
+        for model, routers in self.gated_for.items():
+            for router in routers if model in self.paths else ():
+                for target in self.leads_to(router):
+                    found.setdefault(target, model)
+        return found
+
+    def before_the_gate(self, router: Router) -> tuple[Middleware, ...]:
+        """The middlewares that a request meets before the gate is asked."""
+        chain = self.chains[router.name]
+        asked = self.asked(router)
+        return chain[: chain.index(asked[0][0])] if asked else chain
+
+    def rule(self, router: Router) -> Rule:
+        """Its own; a child's holds within those of its parents, which only narrow it."""
+        return read_rule(router.rule)
+
+    @cached_property
+    def paths(self) -> Mapping[str, str]:
+        """The path of each model: the catalogue's, else the one that its routers' rules say."""
+        found = {model.slug: model.path for model in find_models(self.gateway, self.gate_url) if model.path}
+        return found | {slug: model.path for slug, model in self.catalogue.items()}
+
+    def pinned(self, router: Router) -> str:
+        """The model that the router names to the gate; "" for none."""
+        return next((question.pin or "" for _, question in self.asked(router)), "")
+
+    def model_at(self, router: Router) -> str:
+        """The model that a router's own paths are below; "" for a router that is not for one model alone."""
+        if router.name not in self._models_at:
+            self._models_at[router.name] = self._find_model(self.rule(router))
+        return self._models_at[router.name]
+
+    def _find_model(self, rule: Rule) -> str:
+        if rule.root is None or rule.may_match(f"/{ANY}") or rule.may_match(f"/{ANY}/{ANY}"):
+            return ""  # for everything
+        named = [f"{prefix}/" for prefix in rule.prefixes()]
+        for slug, path in self.paths.items():
+            if any(prefix.startswith(f"{path}/") for prefix in named):
+                return slug
+        return next(
+            (slug for slug, path in self.paths.items() if rule.may_match(path) or rule.may_match(f"{path}/{ANY}")), ""
+        )
+
+    @cached_property
+    def _models_at(self) -> dict[str, str]:
+        return {}
+
+    def samples(self, router: Router, path: str) -> list[str]:
+        """Paths at and below a model's that the router's rule may match."""
+        named = [prefix for prefix in self.rule(router).prefixes() if f"{prefix}/".startswith(f"{path}/")]
+        tried = [path, f"{path}/", f"{path}/{ANY}", *named, *(f"{prefix}/{ANY}" for prefix in named)]
+        return [sample for sample in tried if self.rule(router).may_match(sample)]
+
+    # Services
+
+    def servers(self, service: str, seen: frozenset[str] = frozenset()) -> frozenset[str]:
+        """Where a service leads in the end, also one that is made of others."""
+        found = self.gateway.services.get(service)
+        if found is None or service in seen:
+            return frozenset()
+        own = frozenset(origin for url in found.servers if (origin := origin_of(url)))
+        return own.union(*(self.servers(part, seen | {service}) for part in found.parts))
+
+    def leads_to(self, router: Router) -> frozenset[str]:
+        """The service by its name, and its servers: several services may lead to the same ones."""
+        return self.servers(router.service) | ({router.service} if router.service else frozenset())
+
+    def flush_intervals(self, service: str, seen: frozenset[str] = frozenset()) -> Iterator[str]:
+        found = self.gateway.services.get(service)
+        if found is not None and service not in seen:
+            yield found.flush_interval
+            for part in found.parts:
+                yield from self.flush_intervals(part, seen | {service})
+
+    # Entry points
+
+    def points(self, router: Router) -> list[EntryPoint]:
+        """The entry points of a router; a child has those of its parents."""
+        names = router.entry_points or tuple(
+            name for parent in self.routers if parent.name in router.parents for name in parent.entry_points
+        )
+        return [self.gateway.entry_points[name] for name in names if name in self.gateway.entry_points]
+
+    @cached_property
+    def client_points(self) -> tuple[EntryPoint, ...]:
+        """The ways in for clients: what routers that ask the gate listen on."""
+        used = {point.name: point for router in self.gated for point in self.points(router)}
+        return tuple(used.values())
+
+    def is_outside(self, router: Router) -> bool:
+        """Whether others than this machine can come to it, or clients do."""
+        inner = {point.name for point in self.gate_points}
+        return any(
+            point.name not in inner and (point in self.client_points or not is_loopback(host_of(point.address)))
+            for point in self.points(router)
+        )
+
+    # The gate
+
+    @cached_property
+    def questions(self) -> frozenset[Question]:
+        return frozenset(question for router in self.gated for _, question in self.asked(router))
+
+    @cached_property
+    def gate_points(self) -> tuple[EntryPoint, ...]:
+        """Traefik's internal entry points to the gate: where a ForwardAuth asks at Traefik's own address."""
+        return tuple(point for point in self.gateway.entry_points.values() if self.questions_at(point))
+
+    def questions_at(self, point: EntryPoint) -> list[Question]:
+        """What is asked there, by Traefik itself."""
+        port = port_of(point.address)
+        asked = (question for question in self.questions if question.is_of_this_machine)
+        return [question for question in asked if str(urlsplit(question.origin).port) == port]
+
+    @cached_property
+    def asked_of_traefik(self) -> frozenset[Question]:
+        """What is asked at an internal entry point, and not of a gate."""
+        return frozenset(question for point in self.gate_points for question in self.questions_at(point))
+
+    def gate_routers(self, point: EntryPoint) -> list[Router]:
+        """The routers of an internal entry point that lead to the gate, and not to a page that says it is away."""
+        return [
+            router
+            for router in self.routers
+            if router.is_enabled
+            and point in self.points(router)
+            and self.rule(router).may_match(PATH)
+            and not any(middleware.kind in REWRITES for middleware in self.chains[router.name])
+        ]
+
+    @cached_property
+    def gate_servers(self) -> frozenset[str]:
+        """Where the gate listens, as far as Traefik knows it."""
+        inner = {router.service: self.leads_to(router) for p in self.gate_points for router in self.gate_routers(p)}
+        return frozenset(question.origin for question in self.questions - self.asked_of_traefik).union(*inner.values())
+
+
+def host_of(address: str) -> str:
+    """Of an entry point: empty where it is every address of the machine, as in `:80`."""
+    return address.partition("/")[0].rpartition(":")[0]
+
+
+def port_of(address: str) -> str:
+    return address.partition("/")[0].rpartition(":")[2]
