@@ -13,8 +13,8 @@ INVITE = """
 import django, os
 os.environ["DJANGO_SETTINGS_MODULE"] = "authsvc.settings"
 django.setup()
-from accounts.services import Actor
-from accounts.invitations import invite
+from accounts.services.acts import Actor
+from accounts.services.invitations import invite
 from accounts.models import Account
 print(invite(Account.objects.get(name="mailed"), email="new@example.org", role="member", actor=Actor("tests")).sent_at)
 """

@@ -207,8 +207,10 @@ def test_revoking_while_the_key_is_refilled_a_thousand_times(gate_port, pro_key,
 KILLED_WRITER = """
 import django, os, signal, sys
 django.setup()
-from accounts import publish, services
+from accounts.facts import publish
 from accounts.models import ApiKey
+from accounts.services.acts import Actor
+from accounts.services.keys import revoke_key
 
 publish.deliver = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 revoke_key(ApiKey.objects.get(public_id=sys.argv[1]), actor=Actor("killed"))

@@ -23,9 +23,9 @@ pytestmark = [
 ]
 
 OPERATOR = """
-from accounts.credentials import OPERATOR_SCOPES, make_operator_token
+from accounts.services.credentials import OPERATOR_SCOPES, make_operator_token
 from accounts.models import User
-from accounts.services import Actor
+from accounts.services.acts import Actor
 User.objects.create_superuser("root", "root@example.org", "a-good-password")
 print("TOKEN", make_operator_token(name="o", scopes=OPERATOR_SCOPES, actor=Actor("tests"))[1])
 """
