@@ -121,7 +121,7 @@ def test_an_account_suspended_in_the_admin_is_suspended_at_the_gate(operator, ac
     assert facts["state"] == "suspended" and facts["version"] == before + 1
 
 
-def test_the_gate_itself_refuses_a_key_of_an_account_suspended_in_the_admin(unhurried, operator, account, issued):
+def test_the_gate_itself_refuses_a_key_of_an_account_suspended_in_the_admin(operator, account, issued):
     ask = {"X-Forwarded-Uri": "/sm/", "X-Forwarded-Method": "GET", "X-Forwarded-For": "192.0.2.1"}
     ask["Authorization"] = f"Bearer {issued.text}"
     assert Client().get("/auth/", headers=ask).status_code == 200

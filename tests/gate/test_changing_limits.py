@@ -7,19 +7,15 @@ from time import time
 
 import pytest
 
-from accounts.facts import lookup
 from accounts.models import Account
 from accounts.services.accounts import move_account, override_limit
 from accounts.services.keys import change_key
-from authsvc.gate import decision
-from authsvc.gate import explain as explain_module
 from authsvc.gate.explain import Call, explain, look_at_limits
-from quotas import buckets
 from quotas.buckets import clock
 from quotas.limits import Limit, calendar_window
 from quotas.models import Plan
 from quotas.usage.ledger import copy_usage
-from store import names, pipe
+from store import names
 from tests.conftest import ACTOR
 from tests.gate.test_decision import left
 
@@ -37,16 +33,6 @@ HOURLY = """
     limits = [{ name = "hour", per = "key", amount = 120, window = "hour" }]
 """
 OWN = Limit(name="own", scope="key", amount=6, window="hour")
-
-
-@pytest.fixture(autouse=True)
-def _patient(monkeypatch):
-    """Bounds in time that a busy machine does not reach."""
-    for module in (pipe, buckets, decision):
-        monkeypatch.setattr(module, "DECISION_SECONDS", 20)
-    monkeypatch.setattr(pipe, "BATCH_SECONDS", 20)
-    monkeypatch.setattr(lookup, "DATABASE_SECONDS", 20)
-    monkeypatch.setattr(explain_module, "PATIENCE_SECONDS", 20.0)
 
 
 @pytest.fixture

@@ -447,9 +447,7 @@ def test_a_limit_that_comes_back_counts_what_passed_without_it(ask, catalogue, p
 
 
 @pytest.mark.parametrize("part", ["key", "account", "catalogue"])
-def test_a_change_of_a_database_that_is_behind_redis_is_done_all_the_same(
-    unhurried, ask, issued, account, catalogue, part
-):
+def test_a_change_of_a_database_that_is_behind_redis_is_done_all_the_same(ask, issued, account, catalogue, part):
     """A backup was restored: its versions are lower than those in Redis, and what is changed now must win."""
     for number in range(3):
         change_key(issued.key, name=f"later {number}", actor=ACTOR)
