@@ -16,7 +16,7 @@ from api.base.access import Action, Caller, find
 from api.base.fields import AnySerializer, Strict, Text
 from api.base.resource import View, body_of, counted_for, take_from
 from api.limits import LimitLeft
-from authsvc.gate.explain import ANYWHERE, Call, Check, Explanation, explain, in_words
+from authsvc.gate.explain import ANYWHERE, Check, Explanation, Scenario, explain, in_words
 from authsvc.gate.verdict import Verdict
 from quotas.limits import EVERY_MODEL
 from store.throttles import EXPLANATIONS
@@ -32,7 +32,7 @@ class Explain(View):
         # Whose key a string is, only the explanation tells: it counts for the person who asks.
         account = _find_key(self.caller, key_id).account if key_id else None
         take_from(EXPLANATIONS, counted_for(self.caller, account))
-        explained = explain(Call(key_id=key_id, text=string, **wanted))
+        explained = explain(Scenario(key_id=key_id, text=string, **wanted))
         if string:
             _refuse_of_others(self.caller, explained)
         return Response(in_words(explained if self.caller.is_operator else _of_the_plan(explained, wanted["model"])))

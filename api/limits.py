@@ -45,8 +45,8 @@ class Limits(View):
                 "key": key.public_id,
                 "account": facts.account.public_id,
                 "plan": facts.account.plan,
-                "model": terms.wanted.model,
-                "cost": terms.wanted.cost,
+                "model": terms.charge.model,
+                "cost": terms.charge.cost,
                 "limits": [limit_in_words(state) for state in states_of(terms, usage)],
                 "headers": {name.decode(): value.decode() for name, value in rate_limit(terms, usage.meters)},
             }

@@ -28,7 +28,7 @@ class Versions(NamedTuple):
     key: int
 
 
-class Usage(NamedTuple):
+class Tally(NamedTuple):
     """What came of a call. `meters` has two numbers for each limit that is not in shadow: what is left, and the
     seconds until it is whole again. `violated` are the places of the limits that said no, `wait` seconds."""
 
@@ -64,7 +64,7 @@ class _RedisClock:
 clock = _RedisClock()
 
 
-class Wanted:
+class Charge:
     """What a call of one key to one model wants to take: everything the script is told, packed once an hour."""
 
     __slots__ = ("_packed", "cost", "key_id", "limits", "model", "partition", "secret", "shown", "versions")
@@ -116,48 +116,48 @@ class Wanted:
         return keys, [*head, *fields, *limits]
 
 
-async def take(link: Link, wanted: Wanted, began: float, mode: Mode = "take") -> Usage | Stale | Unloaded:
+async def take(link: Link, charge: Charge, began: float, mode: Mode = "take") -> Tally | Stale | Unloaded:
     """Take one call from all limits or from none, and count it. Raises StoreUnavailable or TimeoutError.
 
     `began` is the monotonic start of the decision, which bounds all but the first round trip; the pipe bounds that.
     """
-    command = wanted.command(mode, clock.hour())
-    reply = await link.send(wanted.partition, command)
+    command = charge.command(mode, clock.hour())
+    reply = await link.send(charge.partition, command)
     if reply.__class__ is list and reply[0] != HOUR:
-        return _outcome(reply[0], reply, len(wanted.shown))
+        return _outcome(reply[0], reply, len(charge.shown))
     async with asyncio.timeout(DECISION_SECONDS - (monotonic() - began)):
-        return await _take_again(link, wanted, mode, command, reply)
+        return await _take_again(link, charge, mode, command, reply)
 
 
-async def _take_again(link: Link, wanted: Wanted, mode: Mode, command: bytes, reply: Reply) -> Usage | Stale | Unloaded:
+async def _take_again(link: Link, charge: Charge, mode: Mode, command: bytes, reply: Reply) -> Tally | Stale | Unloaded:
     """After an error that says "not executed", or an answer from another hour."""
     for _ in range(3):
         if reply.__class__ is not list:
-            reply = await link.again(wanted.partition, command, reply)
+            reply = await link.again(charge.partition, command, reply)
         if reply[0] != HOUR:
-            return _outcome(reply[0], reply, len(wanted.shown))
+            return _outcome(reply[0], reply, len(charge.shown))
         clock.set(reply[1])
-        command = wanted.command(mode, clock.hour())
-        reply = await link.send(wanted.partition, command)
+        command = charge.command(mode, clock.hour())
+        reply = await link.send(charge.partition, command)
     raise StoreUnavailable("the clock of redis does not stand still")
 
 
-def peek(client: Any, wanted: Wanted) -> Usage | Stale | Unloaded:
+def peek(client: Any, charge: Charge) -> Tally | Stale | Unloaded:
     """What `take` would answer, through redis-py's ordinary client; takes and counts nothing."""
     for _ in range(3):
-        args = unpack(wanted.command("peek", clock.hour()))
+        args = unpack(charge.command("peek", clock.hour()))
         reply = client.execute_command("EVAL", TAKE.source, *args[2:])
         if reply[0] != HOUR:
-            return _outcome(reply[0], reply, len(wanted.shown))
+            return _outcome(reply[0], reply, len(charge.shown))
         clock.set(reply[1])
     raise StoreUnavailable("the clock of redis does not stand still")
 
 
-def _outcome(code: int, reply: Reply, shown: int) -> Usage | Stale | Unloaded:
+def _outcome(code: int, reply: Reply, shown: int) -> Tally | Stale | Unloaded:
     if code == 1:
-        return Usage(True, tuple(reply[1:]))
+        return Tally(True, tuple(reply[1:]))
     if code == 0:
         end = 1 + 2 * shown
         # A refusal by the rules has no meters and nobody to wait for.
-        return Usage(False, tuple(reply[1:end]), *((reply[end], tuple(reply[end + 1 :])) if len(reply) > end else ()))
+        return Tally(False, tuple(reply[1:end]), *((reply[end], tuple(reply[end + 1 :])) if len(reply) > end else ()))
     return Stale(Versions(*reply[1:4])) if code == STALE else Unloaded()

@@ -8,7 +8,7 @@ from pathlib import Path
 from secrets import token_hex
 from time import time
 
-from quotas.buckets import Versions, Wanted, clock
+from quotas.buckets import Charge, Versions, clock
 from quotas.limits import calendar_window
 from store import names
 from store.clients import StoreRefused, script
@@ -24,28 +24,28 @@ log = logging.getLogger(__name__)
 class Debt:
     """Calls of one key to one model in one hour. Its id lets Redis refuse to count it twice."""
 
-    wanted: Wanted
+    charge: Charge
     hour: int
     id: str
     calls: int = 0
     last_use: int = 0
 
     def command(self) -> bytes:
-        wanted = self.wanted
-        account, key = wanted.key_id[: len(wanted.key_id) // 2], wanted.key_id
+        charge = self.charge
+        account, key = charge.key_id[: len(charge.key_id) // 2], charge.key_id
         keys = [
             names.account(account),
-            names.usage(key, wanted.model, self.hour),
-            names.changed(wanted.partition),
-            names.repaid(wanted.partition, self.id),
+            names.usage(key, charge.model, self.hour),
+            names.changed(charge.partition),
+            names.repaid(charge.partition, self.id),
         ]
-        args: list[str | int] = [self.calls, self.calls * (wanted.cost - 1), f"u:{wanted.secret}", self.last_use]
-        for limit in wanted.limits:
+        args: list[str | int] = [self.calls, self.calls * (charge.cost - 1), f"u:{charge.secret}", self.last_use]
+        for limit in charge.limits:
             if not limit.is_smoothed:
                 subject = account if limit.scope == "account" else key
                 taken, in_window, _ = names.counter(subject[-8:], limit.model, limit.unit, limit.window)
                 window = calendar_window(limit.window, self.hour)
-                args += [taken, in_window, window.number, self.calls * limit.cost_of(wanted.cost)]
+                args += [taken, in_window, window.number, self.calls * limit.cost_of(charge.cost)]
         return REPAY.command(keys, args)
 
 
@@ -60,16 +60,16 @@ class Owed:
     def __bool__(self) -> bool:
         return bool(self._open or self._sent)
 
-    def note(self, wanted: Wanted) -> None:
+    def note(self, charge: Charge) -> None:
         """One call has passed."""
         hour = clock.hour()
-        name = (wanted.key_id, wanted.model, hour, wanted.versions, wanted.secret)  # charged by the terms it passed by
+        name = (charge.key_id, charge.model, hour, charge.versions, charge.secret)  # charged by the terms it passed by
         debt = self._open.get(name)
         if debt is None:
             if len(self._open) >= MOST:
                 self.left_out += 1
                 return
-            debt = self._open[name] = Debt(wanted, hour, token_hex(16))
+            debt = self._open[name] = Debt(charge, hour, token_hex(16))
         debt.calls += 1
         debt.last_use = int(time())
 
@@ -84,10 +84,10 @@ class Owed:
         while self._sent:
             debt = self._sent[-1]
             try:
-                await link.ask(debt.wanted.partition, debt.command())
+                await link.ask(debt.charge.partition, debt.command())
                 counted += 1
             except StoreRefused as error:
                 # Asking again would get the same answer, and hold up all others.
-                log.error("%d calls of key %s are counted nowhere: %s", debt.calls, debt.wanted.key_id, error)
+                log.error("%d calls of key %s are counted nowhere: %s", debt.calls, debt.charge.key_id, error)
             self._sent.pop()
         return counted

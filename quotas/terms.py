@@ -9,7 +9,7 @@ from typing import Protocol
 from quotas.limits import Limit
 
 
-class Override(Protocol):
+class Amounts(Protocol):
     @property
     def amount(self) -> int: ...
     @property
@@ -17,7 +17,7 @@ class Override(Protocol):
 
 
 def limits_in_force(
-    plan: Iterable[Limit], overrides: Mapping[str, Override], plan_since: int, narrowing: Iterable[Limit]
+    plan: Iterable[Limit], overrides: Mapping[str, Amounts], plan_since: int, narrowing: Iterable[Limit]
 ) -> tuple[Limit, ...]:
     """The limits of one key of an account, for all models.
 
@@ -42,7 +42,7 @@ def _free_name(name: str, taken: set[str]) -> str:
     return name
 
 
-def _overridden(limit: Limit, overrides: Mapping[str, Override]) -> Limit:
+def _overridden(limit: Limit, overrides: Mapping[str, Amounts]) -> Limit:
     override = overrides.get(limit.name)
     if override is None:
         return limit

@@ -123,7 +123,7 @@ def _refusing(options: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class RedisAddress:
     """Where Redis is, and how to be let in."""
 
     kind: str  # single, sentinel or cluster
@@ -138,14 +138,14 @@ class Address:
 
 
 @lru_cache(8)
-def read_address(url: str) -> Address:
+def read_address(url: str) -> RedisAddress:
     """What the URL says. Raises BadAddress for anything that nobody here understands; connects to nothing."""
     parts = _split(url)
     if parts.scheme not in SCHEMES:
         raise BadAddress(f"it begins with none of {', '.join(f'{scheme}://' for scheme in SCHEMES)}.")
     if parts.fragment or "@" in parts.query or (parts.scheme != "unix" and "@" in parts.path):
         raise BadAddress(f"there is a # or @ where none can be. {_ESCAPE}")
-    return _Reader(parts).address()
+    return _UrlReader(parts).address()
 
 
 def _split(url: str) -> SplitResult:
@@ -159,13 +159,13 @@ def _split(url: str) -> SplitResult:
         raise BadAddress(f"it is no URL. {_ESCAPE}") from None
 
 
-class _Reader:
+class _UrlReader:
     def __init__(self, parts: SplitResult) -> None:
         self._parts, self._kind = parts, _KINDS[parts.scheme]
         self._userinfo, _, self._hosts = parts.netloc.rpartition("@")
         self._given = _query(parts.query, self._known())
 
-    def address(self) -> Address:
+    def address(self) -> RedisAddress:
         nodes, path = self._where()
         service, db = self._service_and_db()
         secure = self._parts.scheme.startswith("rediss")
@@ -173,7 +173,7 @@ class _Reader:
         if secure and not to_redis:
             raise BadAddress("ssl=0 contradicts the scheme: write redis in place of rediss, or leave ssl out.")
         tls = self._tls(is_used=to_redis or to_sentinels)
-        return Address(
+        return RedisAddress(
             self._kind, nodes, path, service, db,
             login=self._login(),
             tls=tls if to_redis else None,

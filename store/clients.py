@@ -20,7 +20,7 @@ from redis.exceptions import NoPermissionError, RedisClusterException
 from redis.retry import Retry
 
 from store import keepalive
-from store.address import Address, read_address
+from store.address import RedisAddress, read_address
 from store.condition import Condition, read_condition
 from store.keepalive import PING_SECONDS
 from store.sentinels import async_sentinels, sentinels
@@ -56,7 +56,7 @@ def _as_redis_errors() -> Iterator[None]:
         raise redis.ConnectionError(str(error)) from error
 
 
-def address() -> Address:
+def address() -> RedisAddress:
     """Where the settings say that Redis is. Raises BadAddress."""
     return read_address(str(settings.REDIS_URL))
 
@@ -90,7 +90,7 @@ def sync_client() -> Any:
     return redis.Redis(**_place(where), **options, **retry)
 
 
-def async_client(where: Address, connect_seconds: float, read_seconds: float) -> Any:
+def async_client(where: RedisAddress, connect_seconds: float, read_seconds: float) -> Any:
     """A client for what the pipe may not send itself; made once for each event loop."""
     options = _options(where, connect_seconds, read_seconds)
     if where.kind == "cluster":
@@ -103,7 +103,7 @@ def async_client(where: Address, connect_seconds: float, read_seconds: float) ->
     return redis.asyncio.Redis(**_place(where), **options, **retry)
 
 
-def _options(where: Address, connect_seconds: float, read_seconds: float) -> dict[str, Any]:
+def _options(where: RedisAddress, connect_seconds: float, read_seconds: float) -> dict[str, Any]:
     """What redis-py is told in every topology. RESP2 signs in by AUTH, which no ACL forbids; RESP3 needs HELLO."""
     return {
         **where.login.options(),
@@ -116,7 +116,7 @@ def _options(where: Address, connect_seconds: float, read_seconds: float) -> dic
     }
 
 
-def _place(where: Address) -> dict[str, Any]:
+def _place(where: RedisAddress) -> dict[str, Any]:
     if where.path:
         return {"unix_socket_path": where.path}
     ((host, port),) = where.nodes

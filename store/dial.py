@@ -16,7 +16,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from store.address import Address
+from store.address import RedisAddress
 from store.clients import StoreUnavailable
 from store.keepalive import keep_alive
 from store.pipe import NAME, Connect, Connected, Factory, pack
@@ -25,7 +25,7 @@ from store.sentinels import async_sentinels
 APART_SECONDS = 0.25  # RFC 8305's pause before the next address is tried beside the one that has not answered
 
 
-def sign_in(address: Address) -> list[bytes]:
+def sign_in(address: RedisAddress) -> list[bytes]:
     """What a new connection sends first."""
     commands = [pack("AUTH", *login)] if (login := address.login.arguments()) else []
     if address.db:
@@ -33,7 +33,7 @@ def sign_in(address: Address) -> list[bytes]:
     return [*commands, NAME]
 
 
-def to_master(address: Address, seconds: float) -> Connect:
+def to_master(address: RedisAddress, seconds: float) -> Connect:
     """To the one Redis that the address means; within Sentinel to the master of the moment."""
     if address.kind == "sentinel":
         return _through_sentinel(address, seconds)
@@ -108,7 +108,7 @@ async def _end(attempts: set[asyncio.Task[Connected]]) -> None:
             ended[1].close()
 
 
-def _through_sentinel(address: Address, seconds: float) -> Connect:
+def _through_sentinel(address: RedisAddress, seconds: float) -> Connect:
     tls = address.tls.context() if address.tls else None
 
     async def connect(factory: Factory) -> Connected:

@@ -11,7 +11,7 @@ from redis.asyncio.cluster import ClusterNode
 from redis.exceptions import RedisClusterException, RedisError
 
 from store import clients, names
-from store.address import Address
+from store.address import RedisAddress
 from store.clients import StoreUnavailable
 from store.dial import sign_in, to_host
 from store.pipe import DECISION_SECONDS, LONGEST_PAUSE_SECONDS, TICK_SECONDS, Pipe, shut
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 class Masters:
     """Which master has a partition, as far as it is known."""
 
-    def __init__(self, address: Address, seconds: float) -> None:
+    def __init__(self, address: RedisAddress, seconds: float) -> None:
         self._address, self._seconds = address, seconds
         self._tls = address.tls.context() if address.tls else None
         # A node that accepts and never answers must not use up the time of the others.

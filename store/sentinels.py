@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
-from store.address import Address
+from store.address import RedisAddress
 
 Where = tuple[str, int]
 
@@ -78,17 +78,17 @@ class AsyncSentinels(redis.asyncio.Sentinel):
                 await sentinel.aclose()
 
 
-def sentinels(address: Address, seconds: float) -> Sentinels:
+def sentinels(address: RedisAddress, seconds: float) -> Sentinels:
     options = _options(address, seconds) | {"retry": Retry(NoBackoff(), 0)}
     return Sentinels(address.nodes, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
 
 
-def async_sentinels(address: Address, seconds: float) -> AsyncSentinels:
+def async_sentinels(address: RedisAddress, seconds: float) -> AsyncSentinels:
     options = _options(address, seconds) | {"retry": AsyncRetry(NoBackoff(), 0)}
     return AsyncSentinels(address.nodes, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
 
 
-def _options(address: Address, seconds: float) -> dict[str, Any]:
+def _options(address: RedisAddress, seconds: float) -> dict[str, Any]:
     """The sentinels' own login and TLS, and one try within the time."""
     return {
         **address.sentinel_login.options(),

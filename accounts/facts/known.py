@@ -6,7 +6,7 @@ from typing import Any
 
 from accounts.facts.cache import Cache
 from accounts.facts.facts import AccountFacts, KeyFacts
-from quotas.buckets import Versions, Wanted
+from quotas.buckets import Charge, Versions
 from quotas.facts import CatalogueFacts, ModelFacts
 from quotas.limits import Limit
 from quotas.terms import limits_in_force
@@ -23,11 +23,19 @@ class Terms:
     """What one key may take when it calls one model, with the parts of the answer that do not change."""
 
     __slots__ = (
-        "auth_headers", "head", "head_hour", "meters_format", "plan", "policy", "policy_hour", "rules", "wanted",
+        "auth_headers",
+        "charge",
+        "head",
+        "head_hour",
+        "meters_format",
+        "plan",
+        "policy",
+        "policy_hour",
+        "rules",
     )  # fmt: skip
 
     def __init__(self, known: KnownKey, model: ModelFacts, limits: tuple[Limit, ...], secret: int) -> None:
-        self.wanted = Wanted(known.key.public_id, model.slug, model.cost, limits, known.versions, secret)
+        self.charge = Charge(known.key.public_id, model.slug, model.cost, limits, known.versions, secret)
         self.plan = known.account.plan
         self.rules: tuple[Any, ...] | None = None  # those that its facts leave open: the decision's to fill
         self.auth_headers: list[tuple[bytes, bytes]] | None = None  # the answer's to fill
@@ -57,7 +65,7 @@ class KnownKey:
         )
         self._terms: dict[tuple[str, int], Terms] = {}
         self._fits: dict[str, bool] = {}
-        self._counting: dict[str, Wanted] = {}
+        self._counting: dict[str, Charge] = {}
 
     def size(self) -> int:
         """About how many bytes it takes up before it is asked about any model. The catalogue is everybody's."""
@@ -99,10 +107,10 @@ class KnownKey:
             self._grew(_OF_TERMS + _OF_A_LIMIT_THERE * len(limits))
         return terms
 
-    def counting(self, model: ModelFacts) -> Wanted:
+    def counting(self, model: ModelFacts) -> Charge:
         """What confirms and counts a refusal: no limits."""
-        wanted = self._counting.get(model.slug)
-        if wanted is None:
-            wanted = self._counting[model.slug] = Wanted(self.key.public_id, model.slug, 0, (), self.versions)
+        charge = self._counting.get(model.slug)
+        if charge is None:
+            charge = self._counting[model.slug] = Charge(self.key.public_id, model.slug, 0, (), self.versions)
             self._grew(_OF_COUNTING)
-        return wanted
+        return charge

@@ -319,7 +319,7 @@ class Onlooker(Lookup):
         pass
 
 
-def publish_account(account_id: str, part: snapshot.Part) -> list[bytes]:
+def publish_account(account_id: str, part: snapshot.PartFacts) -> list[bytes]:
     """The command that stores an account's facts and loads its calendar counters, or gives them back."""
     fields = [names.VERSION, names.FACTS, names.LOADED]
     if part.buried is not None:
@@ -327,7 +327,7 @@ def publish_account(account_id: str, part: snapshot.Part) -> list[bytes]:
     return [PUBLISH.command([names.account(account_id)], [*fields, part.version, part.json, *_counters(part)])]
 
 
-def publish_key(public_id: str, part: snapshot.Part) -> list[bytes]:
+def publish_key(public_id: str, part: snapshot.PartFacts) -> list[bytes]:
     """The commands that store a key's facts, load its calendar counters or give them back, and lead to it if it was
     imported."""
     fields = [names.field(kind, public_id) for kind in (names.VERSION, names.FACTS, names.LOADED)]
@@ -338,12 +338,12 @@ def publish_key(public_id: str, part: snapshot.Part) -> list[bytes]:
     return [facts, *(pack("SET", names.imported(digest), public_id) for digest in part.imported)]
 
 
-def _bury(account_id: str, fields: list[str], part: snapshot.Part, subject: str) -> bytes:
+def _bury(account_id: str, fields: list[str], part: snapshot.PartFacts, subject: str) -> bytes:
     assert part.buried is not None
     return BURY.command([names.account(account_id)], [*fields, part.version, part.json, subject, *part.buried])
 
 
-def publish_catalogue(part: snapshot.Part, partitions: list[str], *, together: int = 1) -> list[bytes]:
+def publish_catalogue(part: snapshot.PartFacts, partitions: list[str], *, together: int = 1) -> list[bytes]:
     """The commands that store the catalogue and raise its version in these partitions: the value first.
 
     `together` says how many of them one command may touch: in a cluster one, because each has a slot of its own.
@@ -354,7 +354,7 @@ def publish_catalogue(part: snapshot.Part, partitions: list[str], *, together: i
     return [value, *(RAISE.command(keys, [part.version]) for keys in some)]
 
 
-def _counters(part: snapshot.Part) -> list[str | int]:
+def _counters(part: snapshot.PartFacts) -> list[str | int]:
     return [
         value
         for counter in part.counters

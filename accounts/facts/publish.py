@@ -42,7 +42,7 @@ class BehindRedis(RedisError):
     """Redis has later facts than the database, and raising the database's versions did not help."""
 
 
-class Call(NamedTuple):
+class PartCommand(NamedTuple):
     """A command that publishes a part."""
 
     part: str
@@ -50,7 +50,7 @@ class Call(NamedTuple):
     command: bytes
 
 
-class Conflict(NamedTuple):
+class Clash(NamedTuple):
     """A part of which Redis has something else, at this version."""
 
     part: str
@@ -152,25 +152,25 @@ def deliver(part: str, subject: str) -> None:
     deployment.claim()
     for _ in range(_TRIES):
         version, calls = _READERS[part](subject)
-        conflicts = _send(calls)
-        if not conflicts:
+        clashes = _send(calls)
+        if not clashes:
             _wait_for_replicas()
             OutboxRow.objects.filter(part=part, subject=subject, version__lte=version).delete()
             return
-        for conflict in conflicts:
-            _raise_above(conflict)
+        for clash in clashes:
+            _raise_above(clash)
     raise BehindRedis(f"redis has other facts of {part} {subject} than the database, and newer ones each time")
 
 
-def _raise_above(conflict: Conflict) -> None:
+def _raise_above(clash: Clash) -> None:
     """The database is behind Redis: another one was restored, or a lagging replica of it took over.
 
     Its versions mean nothing to the gate until they are above those that Redis has.
     """
-    rows = models_base(_MODELS[conflict.part])
-    rows = rows.filter(pk=1) if conflict.part == OutboxRow.Part.CATALOGUE else rows.filter(public_id=conflict.subject)
-    if rows.filter(version__lte=conflict.stored).update(version=conflict.stored + 1, changed_at=timezone.now()):
-        log.warning("redis had a later %s %s than the database: version raised", conflict.part, conflict.subject)
+    rows = models_base(_MODELS[clash.part])
+    rows = rows.filter(pk=1) if clash.part == OutboxRow.Part.CATALOGUE else rows.filter(public_id=clash.subject)
+    if rows.filter(version__lte=clash.stored).update(version=clash.stored + 1, changed_at=timezone.now()):
+        log.warning("redis had a later %s %s than the database: version raised", clash.part, clash.subject)
 
 
 def deliver_all(limit: int = 1000) -> int:
@@ -201,9 +201,9 @@ def _deliver_keys(public_ids: list[str]) -> None:
     """Some keys with their accounts, read at one moment and sent together. Where Redis has something else: alone."""
     deployment.claim()
     versions, calls = _read_keys(public_ids)
-    conflicts = _send(calls)
+    clashes = _send(calls)
     _wait_for_replicas()
-    alone = {(conflict.part, conflict.subject) for conflict in conflicts}
+    alone = {(clash.part, clash.subject) for clash in clashes}
     done = set(versions) - {subject for _, subject in alone}
     rows = OutboxRow.objects.filter(part=OutboxRow.Part.KEY, subject__in=done)
     old = [pk for pk, subject, version in rows.values_list("pk", "subject", "version") if version <= versions[subject]]
@@ -212,10 +212,10 @@ def _deliver_keys(public_ids: list[str]) -> None:
         deliver(part, subject)
 
 
-def _read_keys(public_ids: list[str]) -> tuple[dict[str, int], list[Call]]:
-    calls: list[Call] = []
+def _read_keys(public_ids: list[str]) -> tuple[dict[str, int], list[PartCommand]]:
+    calls: list[PartCommand] = []
     versions: dict[str, int] = {}
-    accounts: dict[str, snapshot.Part] = {}
+    accounts: dict[str, snapshot.PartFacts] = {}
     with snapshot.one_moment():
         catalogue = snapshot.read_catalogue()
         used = set(UsageHour.objects.filter(key__in=public_ids).values_list("key", flat=True).distinct())
@@ -232,7 +232,7 @@ def _read_keys(public_ids: list[str]) -> tuple[dict[str, int], list[Call]]:
     return versions, calls
 
 
-def _read_catalogue(_: str = "") -> tuple[int, list[Call]]:
+def _read_catalogue(_: str = "") -> tuple[int, list[PartCommand]]:
     with snapshot.one_moment():
         part = snapshot.read_catalogue()
     together = 1 if clients.minds_slots() else _BATCH
@@ -240,14 +240,14 @@ def _read_catalogue(_: str = "") -> tuple[int, list[Call]]:
     return part.version, _calls(OutboxRow.Part.CATALOGUE, "", commands)
 
 
-def _read_account(public_id: str) -> tuple[int, list[Call]]:
+def _read_account(public_id: str) -> tuple[int, list[PartCommand]]:
     found = snapshot.read_account_alone(public_id)
     assert found.account is not None
     calls = _calls(OutboxRow.Part.ACCOUNT, public_id, publish_account(public_id, found.account))
     return found.account.version, [*calls, _catalogue_version(public_id, found)]
 
 
-def _read_key(public_id: str) -> tuple[int, list[Call]]:
+def _read_key(public_id: str) -> tuple[int, list[PartCommand]]:
     found = snapshot.read_all(public_id)
     assert found.key is not None and found.account is not None
     return found.key.version, [
@@ -257,36 +257,36 @@ def _read_key(public_id: str) -> tuple[int, list[Call]]:
     ]
 
 
-_READERS: dict[str, Callable[[str], tuple[int, list[Call]]]] = {
+_READERS: dict[str, Callable[[str], tuple[int, list[PartCommand]]]] = {
     OutboxRow.Part.CATALOGUE: _read_catalogue,
     OutboxRow.Part.ACCOUNT: _read_account,
     OutboxRow.Part.KEY: _read_key,
 }
 
 
-def _calls(part: str, subject: str, commands: list[bytes]) -> list[Call]:
-    return [Call(part, subject, command) for command in commands]
+def _calls(part: str, subject: str, commands: list[bytes]) -> list[PartCommand]:
+    return [PartCommand(part, subject, command) for command in commands]
 
 
-def _catalogue_version(public_id: str, found: snapshot.Snapshot) -> Call:
+def _catalogue_version(public_id: str, found: snapshot.Snapshot) -> PartCommand:
     """A partition that is used for the first time, or whose Redis lost its data, learns the catalogue's version."""
     partition = names.catalogue_version(names.partition(public_id))
-    return Call(OutboxRow.Part.CATALOGUE, "", RAISE.command([partition], [found.catalogue.version]))
+    return PartCommand(OutboxRow.Part.CATALOGUE, "", RAISE.command([partition], [found.catalogue.version]))
 
 
-def _send(calls: list[Call]) -> list[Conflict]:
+def _send(calls: list[PartCommand]) -> list[Clash]:
     """Send what was read, and say of what Redis has something else that is as new or newer."""
-    conflicts: dict[tuple[str, str], Conflict] = {}
+    clashes: dict[tuple[str, str], Clash] = {}
     for start in range(0, len(calls), _BATCH):
         batch = calls[start : start + _BATCH]
         parsed = [unpack(call.command) for call in batch]
         for call, args, reply in zip(batch, parsed, clients.send_all(_call(*args) for args in parsed), strict=True):
             stored = _later(args, reply)
             if stored is not None:
-                known = conflicts.get((call.part, call.subject))
+                known = clashes.get((call.part, call.subject))
                 stored = max(stored, known.stored) if known else stored
-                conflicts[call.part, call.subject] = Conflict(call.part, call.subject, stored)
-    return list(conflicts.values())
+                clashes[call.part, call.subject] = Clash(call.part, call.subject, stored)
+    return list(clashes.values())
 
 
 def _later(args: list[bytes], reply: Any) -> int | None:
@@ -345,8 +345,8 @@ def publish_changed_since(moment: datetime) -> int:
 def _publish_accounts_with_keys(ids: list[int]) -> int:
     """Some accounts and all their keys, read at one moment and sent in batches."""
     deployment.claim()
-    calls: list[Call] = []
-    conflicts: list[Conflict] = []
+    calls: list[PartCommand] = []
+    clashes: list[Clash] = []
     count = 0
     with snapshot.one_moment():
         catalogue = snapshot.read_catalogue()
@@ -360,11 +360,11 @@ def _publish_accounts_with_keys(ids: list[int]) -> int:
                 calls += _calls(OutboxRow.Part.KEY, key.public_id, commands)
                 count += 1
                 if len(calls) >= _BATCH:
-                    conflicts += _send(calls)
+                    clashes += _send(calls)
                     calls = []
-    conflicts += _send(calls)
-    for conflict in conflicts:  # one by one: there are none, as long as the database is not behind Redis
-        deliver(conflict.part, conflict.subject)
+    clashes += _send(calls)
+    for clash in clashes:  # one by one: there are none, as long as the database is not behind Redis
+        deliver(clash.part, clash.subject)
     return count
 
 

@@ -37,7 +37,7 @@ class Counter:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PartFacts:
     """A part's facts with their version, and what its calendar counters were."""
 
     version: int
@@ -51,9 +51,9 @@ class Part:
 class Snapshot:
     """All that a decision about one key needs. `key` is None for one that does not exist."""
 
-    catalogue: Part
-    account: Part | None = None
-    key: Part | None = None
+    catalogue: PartFacts
+    account: PartFacts | None = None
+    key: PartFacts | None = None
 
 
 @contextmanager
@@ -100,7 +100,7 @@ def read_account_alone(public_id: str) -> Snapshot:
         return Snapshot(catalogue, read_account(account, catalogue))
 
 
-def read_catalogue() -> Part:
+def read_catalogue() -> PartFacts:
     version = Catalogue.objects.values_list("version", flat=True).get(pk=1)
     rows = list(ServedModel.objects.all())
     models = {row.slug: {"path": row.path, "cost": row.cost, "enabled": row.enabled} for row in rows}
@@ -116,7 +116,7 @@ def read_catalogue() -> Part:
     }
     # Plans' names, versions and slugs only: nothing here is secret.
     foreign = KeySecret.objects.exclude(pepper=F("minted_pepper")).exists()
-    return Part(version, _dump({"version": version, "models": models, "plans": plans, "foreign_checks": foreign}))
+    return PartFacts(version, _dump({"version": version, "models": models, "plans": plans, "foreign_checks": foreign}))
 
 
 def _included(plan: Plan, slugs: Iterable[str], left_out: set[str]) -> set[str]:
@@ -127,7 +127,7 @@ def _included(plan: Plan, slugs: Iterable[str], left_out: set[str]) -> set[str]:
     return {EVERY_MODEL} if plan.auto_include or not left_out else set(slugs) - left_out
 
 
-def read_account(account: Account, catalogue: Part) -> Part:
+def read_account(account: Account, catalogue: PartFacts) -> PartFacts:
     if account.closed_at is not None:
         return _closed(account, catalogue)
     text = _dump(
@@ -141,10 +141,10 @@ def read_account(account: Account, catalogue: Part) -> Part:
         }
     )
     limits = [limit for limit in _limits(catalogue, text, ()) if limit.scope == "account"]
-    return Part(account.version, text, tuple(_counters(account.public_id, Q(account=account.public_id), limits)))
+    return PartFacts(account.version, text, tuple(_counters(account.public_id, Q(account=account.public_id), limits)))
 
 
-def read_key(key: ApiKey, account: Part, catalogue: Part, *, was_used: bool = True) -> Part:
+def read_key(key: ApiKey, account: PartFacts, catalogue: PartFacts, *, was_used: bool = True) -> PartFacts:
     """`was_used`: whether usage knows the key; one that it does not know costs no query for each limit."""
     if key.revoked_at is not None or key.account.closed_at is not None:
         return _over(key, catalogue)
@@ -168,10 +168,10 @@ def read_key(key: ApiKey, account: Part, catalogue: Part, *, was_used: bool = Tr
     )
     imported = tuple(s.digest for s in key.secrets.all() if s.is_imported)
     counters = _counters(key.public_id, Q(key=key.public_id), limits, was_used=was_used)
-    return Part(key.version, text, tuple(counters), imported)
+    return PartFacts(key.version, text, tuple(counters), imported)
 
 
-def _closed(account: Account, catalogue: Part) -> Part:
+def _closed(account: Account, catalogue: PartFacts) -> PartFacts:
     """What the gate needs of a closed account, in a form that the version before can read."""
     text = _dump(
         {
@@ -179,10 +179,10 @@ def _closed(account: Account, catalogue: Part) -> Part:
             "plan": account.plan.name, "plan_since": 0, "overrides": {},
         }
     )  # fmt: skip
-    return Part(account.version, text, buried=_all_counters(catalogue))
+    return PartFacts(account.version, text, buried=_all_counters(catalogue))
 
 
-def _over(key: ApiKey, catalogue: Part) -> Part:
+def _over(key: ApiKey, catalogue: PartFacts) -> PartFacts:
     """What the gate needs of a key that is revoked or of a closed account: no secret, nothing it was narrowed to."""
     revoked = key.revoked_at is not None
     text = _dump(
@@ -192,16 +192,16 @@ def _over(key: ApiKey, catalogue: Part) -> Part:
         }
     )  # fmt: skip
     imported = tuple(s.digest for s in key.secrets.all() if s.is_imported)
-    return Part(key.version, text, imported=imported, buried=_all_counters(catalogue))
+    return PartFacts(key.version, text, imported=imported, buried=_all_counters(catalogue))
 
 
-def _all_counters(catalogue: Part) -> tuple[str, ...]:
+def _all_counters(catalogue: PartFacts) -> tuple[str, ...]:
     """Every calendar counter there can be, also of limits that a plan or key had before."""
     models = (EVERY_MODEL, *_parsed(catalogue.json).models)
     return tuple(f"{model}:{unit}:{window}" for model in models for unit in UNITS for window in CALENDAR)
 
 
-def _limits(catalogue: Part, account_json: str, own: Iterable[Limit]) -> tuple[Limit, ...]:
+def _limits(catalogue: PartFacts, account_json: str, own: Iterable[Limit]) -> tuple[Limit, ...]:
     account = account_from_json(account_json)
     plan = _parsed(catalogue.json).plans[account.plan]
     return limits_in_force(plan.limits, account.overrides, account.plan_since, own)

@@ -30,7 +30,7 @@ def answer(decision: Decision, request_id: bytes) -> Answer:
     """What Traefik gets: of a 200 the headers go to the model, of a refusal everything goes to the client."""
     terms = decision.terms
     if decision.verdict is Verdict.ALLOWED and terms is not None:
-        meters = decision.usage.meters if decision.usage is not None else ()  # none while Redis is away
+        meters = decision.tally.meters if decision.tally is not None else ()  # none while Redis is away
         headers = terms.auth_headers
         if headers is None:
             headers = terms.auth_headers = _auth_headers(terms)
@@ -53,13 +53,13 @@ def head(terms: Terms, meters: tuple[int, ...], request_id: bytes) -> bytes:
 
 
 def _auth_headers(terms: Terms) -> Headers:
-    key = terms.wanted.key_id
+    key = terms.charge.key_id
     return [
         (b"content-length", b"0"),
         (b"x-auth-account", key[:8].encode()),
         (b"x-auth-key", key.encode()),
         (b"x-auth-plan", terms.plan.encode()),
-        (b"x-auth-model", terms.wanted.model.encode()),
+        (b"x-auth-model", terms.charge.model.encode()),
     ]
 
 
@@ -67,7 +67,7 @@ def rate_limit(terms: Terms, meters: tuple[int, ...]) -> Headers:
     """RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10)."""
     hour = clock.hour()
     if terms.policy_hour != hour:
-        limits = terms.wanted.shown
+        limits = terms.charge.shown
         terms.policy = b", ".join(_policy(limit, hour) for limit in limits)
         terms.meters_format = b", ".join(b'"%b";r=%%d;t=%%d' % limit.name.encode() for limit in limits)
         terms.policy_hour = hour
@@ -103,10 +103,10 @@ def _refusal(decision: Decision, request_id: bytes) -> Answer:
         headers.append((b"www-authenticate", _REALM + scope))
     elif verdict is Verdict.CANNOT_DECIDE:
         headers.append((b"retry-after", b"%d" % _RETRY_SOON))
-    elif verdict is Verdict.OVER_LIMIT and decision.terms is not None and decision.usage is not None:
-        violated = [decision.terms.wanted.shown[i] for i in decision.usage.violated]
-        headers.append((b"retry-after", b"%d" % max(decision.usage.wait, 1)))
-        headers += rate_limit(decision.terms, decision.usage.meters)
+    elif verdict is Verdict.OVER_LIMIT and decision.terms is not None and decision.tally is not None:
+        violated = [decision.terms.charge.shown[i] for i in decision.tally.violated]
+        headers.append((b"retry-after", b"%d" % max(decision.tally.wait, 1)))
+        headers += rate_limit(decision.terms, decision.tally.meters)
         if any(not limit.is_smoothed for limit in violated):
             headers.append((b"x-should-retry", b"false"))  # read by the SDKs of OpenAI and Anthropic
         problem["violated-policies"] = [limit.name for limit in violated]

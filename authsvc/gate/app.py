@@ -15,7 +15,6 @@ from accounts.facts.lookup import FactsUnavailable, Lookup
 from accounts.keys import KeyReader, PresentedKey
 from accounts.peppers import peppers
 from authsvc.gate.answer import Answer, answer, head
-from authsvc.gate.credentials import ForeignKey, read_key, without_keys
 from authsvc.gate.decision import decide
 from authsvc.gate.forwarded import (
     PROTOCOLS,
@@ -27,6 +26,7 @@ from authsvc.gate.forwarded import (
     request_id,
 )
 from authsvc.gate.log import DecisionLog
+from authsvc.gate.presented import ForeignKey, read_key, without_keys
 from authsvc.gate.verdict import Decision, Verdict
 from runtime.replica import count
 from store.clients import StoreUnavailable
@@ -227,12 +227,12 @@ def is_for_the_gate(path: str, headers: list[tuple[bytes, bytes]]) -> bool:
 async def serve(gate: Gate, scope: Scope, send: Send) -> None:
     """Answer one question over ASGI."""
     decision, identity = await gate.decide(scope["path"], scope["query_string"], scope["headers"])
-    if decision.verdict is Verdict.ALLOWED and decision.terms is not None and decision.usage is not None:
+    if decision.verdict is Verdict.ALLOWED and decision.terms is not None and decision.tally is not None:
         at_once = scope.get("extensions", {}).get("authsvc.answer_at_once")  # our worker class has it, others do not
         if (
             at_once is not None
             and not decision.protocols
-            and at_once(head(decision.terms, decision.usage.meters, identity))
+            and at_once(head(decision.terms, decision.tally.meters, identity))
         ):
             return
     status, headers, body = answer(decision, identity)

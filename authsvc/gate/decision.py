@@ -16,7 +16,7 @@ from accounts.facts.lookup import FactsUnavailable, Lookup
 from accounts.keys import Pepper, PresentedKey
 from authsvc.gate.forwarded import ForwardedRequest
 from authsvc.gate.verdict import Decision, Verdict
-from quotas.buckets import Stale, Unloaded, Usage, take
+from quotas.buckets import Stale, Tally, Unloaded, take
 from quotas.facts import ModelFacts
 from store.clients import StoreRefused, StoreUnavailable
 from store.pipe import DECISION_SECONDS
@@ -85,11 +85,11 @@ async def judge(
     refusal, terms = first_refusal(known, secret, model, request, now)
     if refusal is None:
         assert terms is not None
-        outcome = await take(lookup.link, terms.wanted, began, lookup.permitting)
+        outcome = await take(lookup.link, terms.charge, began, lookup.permitting)
     else:
         terms = None
         outcome = await take(lookup.link, known.counting(model or NO_MODEL), began, lookup.refusing)
-    if not isinstance(outcome, Usage):
+    if not isinstance(outcome, Tally):
         return outcome
 
     known.confirmed = monotonic()
@@ -116,7 +116,7 @@ async def decide_without_redis(
     if refusal is not None:
         return Decision(refusal, known, slug, why="redis is away")
     assert terms is not None
-    lookup.owed.note(terms.wanted)
+    lookup.owed.note(terms.charge)
     return Decision(Verdict.ALLOWED, known, slug, terms, why="redis is away")
 
 

@@ -20,18 +20,18 @@ from authsvc.gate.app import Gate
 from authsvc.gate.decision import RULES, TRIES, decide, matching_secret
 from authsvc.gate.forwarded import ForwardedRequest, read_forwarded
 from authsvc.gate.verdict import Decision, Verdict
-from quotas.buckets import Stale, Usage, take
+from quotas.buckets import Stale, Tally, take
 from quotas.facts import ModelFacts
 from quotas.limits import Limit
 from store.clients import StoreUnavailable
 
-Outcome = Literal["passed", "refused", "not_asked"]
+CheckOutcome = Literal["passed", "refused", "not_asked"]
 ANYWHERE = "127.0.0.1"
 PATIENCE_SECONDS = 2.0  # longer than a gate may take: nobody's request waits, and a cold process must connect first
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Scenario:
     """A request to explain: a key by its public id or by the string itself, and what it asks for.
 
     Without a path it is the model's own; with both, the model is the one that the router is for.
@@ -49,7 +49,7 @@ class Check(NamedTuple):
     """One thing that is asked, in the order in which it is asked. A rule is named by the word of its refusal."""
 
     name: str
-    outcome: Outcome
+    outcome: CheckOutcome
     why: str = ""
 
 
@@ -78,18 +78,18 @@ class Unanswered(Exception):
     """Redis or the database did not answer, so nobody can tell."""
 
 
-def explain(call: Call) -> Explanation:
+def explain(call: Scenario) -> Explanation:
     """What the gate would say now. Not for a thread that has an event loop running."""
     return asyncio.run(_explain(call))
 
 
-def look_at_limits(key_id: str, model: str) -> tuple[KnownKey, Terms, Usage] | None:
+def look_at_limits(key_id: str, model: str) -> tuple[KnownKey, Terms, Tally] | None:
     """The limits of a key and a model with what is left, None for a key or a model that does not exist. Raises
     Unanswered."""
     return asyncio.run(_look_at_limits(key_id, model))
 
 
-async def _look_at_limits(key_id: str, model: str) -> tuple[KnownKey, Terms, Usage] | None:
+async def _look_at_limits(key_id: str, model: str) -> tuple[KnownKey, Terms, Tally] | None:
     gate = Gate(Onlooker)
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -104,7 +104,7 @@ async def _look_at_limits(key_id: str, model: str) -> tuple[KnownKey, Terms, Usa
         await gate.close()
 
 
-async def _explain(call: Call) -> Explanation:
+async def _explain(call: Scenario) -> Explanation:
     gate = Gate(Onlooker)
     began = monotonic() + PATIENCE_SECONDS
     try:
@@ -136,7 +136,7 @@ async def _path_of(model: str, lookup: Lookup) -> str:
     return facts.path if facts is not None else f"/{model}"
 
 
-async def _present(gate: Gate, call: Call, began: float) -> PresentedKey | Decision:
+async def _present(gate: Gate, call: Scenario, began: float) -> PresentedKey | Decision:
     """The key as its holder would present it: the string as the gate reads it, or the newest secret of a known id."""
     if call.text:
         return await gate.read({b"x-api-key": call.text.encode("utf-8", "replace")}, began)
@@ -168,19 +168,19 @@ async def _with_rules(
     checks = [_PASSED, Check("presented_key", "passed")]
     needs_model = False
     for verdict, says_no, _ in RULES:
-        outcome: Outcome = "refused" if says_no(known, secret, model, request, time()) else "passed"
+        outcome: CheckOutcome = "refused" if says_no(known, secret, model, request, time()) else "passed"
         checks.append(Check(verdict.word, "not_asked" if needs_model else outcome))
         needs_model = needs_model or (verdict is Verdict.UNKNOWN_MODEL and model is None)
     look = await _look(lookup, known, model) if model is not None else None
     return _explained(decision, checks, look)
 
 
-async def _look(lookup: Lookup, known: KnownKey, model: ModelFacts) -> tuple[KnownKey, Terms, Usage]:
+async def _look(lookup: Lookup, known: KnownKey, model: ModelFacts) -> tuple[KnownKey, Terms, Tally]:
     """What is left of the limits, by facts that Redis confirms."""
     for _ in range(TRIES):
         terms = known.terms(model, 0)
-        outcome = await take(lookup.link, terms.wanted, monotonic() + PATIENCE_SECONDS, "peek")
-        if isinstance(outcome, Usage):
+        outcome = await take(lookup.link, terms.charge, monotonic() + PATIENCE_SECONDS, "peek")
+        if isinstance(outcome, Tally):
             return known, terms, outcome
         key_id = known.key.public_id
         renewed = await (lookup.renew(known, outcome.versions) if isinstance(outcome, Stale) else lookup.load(key_id))
@@ -200,7 +200,7 @@ _PASSED = Check("forwarded_request", "passed")
 
 
 def _explained(
-    decision: Decision, checks: list[Check], look: tuple[KnownKey, Terms, Usage] | None = None
+    decision: Decision, checks: list[Check], look: tuple[KnownKey, Terms, Tally] | None = None
 ) -> Explanation:
     """All that would be asked, with what is left of the limits."""
     known = decision.known
@@ -210,22 +210,22 @@ def _explained(
     headers: dict[str, str] = {}
     over = Check(Verdict.OVER_LIMIT.word, "not_asked")
     if look is not None:
-        known, terms, usage = look
-        limits = states_of(terms, usage)
-        headers = {name.decode(): value.decode() for name, value in rate_limit(terms, usage.meters)}
-        over = Check(Verdict.OVER_LIMIT.word, "passed" if usage.granted else "refused")
+        known, terms, tally = look
+        limits = states_of(terms, tally)
+        headers = {name.decode(): value.decode() for name, value in rate_limit(terms, tally.meters)}
+        over = Check(Verdict.OVER_LIMIT.word, "passed" if tally.granted else "refused")
     return Explanation(
         decision.verdict, (*checks, over), limits, known, decision.model, decision.why, headers,
         look[2].wait if look is not None else 0,
     )  # fmt: skip
 
 
-def states_of(terms: Terms, usage: Usage) -> tuple[LimitState, ...]:
+def states_of(terms: Terms, tally: Tally) -> tuple[LimitState, ...]:
     """The limits that are shown to clients, each with its meters."""
-    shown = terms.wanted.shown
-    meters = zip(usage.meters[::2], usage.meters[1::2], strict=True)
+    shown = terms.charge.shown
+    meters = zip(tally.meters[::2], tally.meters[1::2], strict=True)
     return tuple(
-        LimitState(limit, left, whole_in, place in usage.violated)
+        LimitState(limit, left, whole_in, place in tally.violated)
         for place, (limit, (left, whole_in)) in enumerate(zip(shown, meters, strict=True))
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 from accounts.facts.known import KnownKey, Terms
-from quotas.buckets import Usage
+from quotas.buckets import Tally
 
 _INVALID = "This API key is not valid."
 
@@ -89,7 +89,7 @@ class Decision:
     """A verdict with what it was made of. `why` is for the log alone; `protocols` are the subprotocols that a websocket
     offers to the model."""
 
-    __slots__ = ("known", "model", "protocols", "terms", "usage", "verdict", "why")
+    __slots__ = ("known", "model", "protocols", "tally", "terms", "verdict", "why")
 
     def __init__(
         self,
@@ -97,9 +97,9 @@ class Decision:
         known: KnownKey | None = None,
         model: str = "",
         terms: Terms | None = None,
-        usage: Usage | None = None,
+        tally: Tally | None = None,
         why: str = "",
     ) -> None:
         self.verdict, self.known, self.model = verdict, known, model
-        self.terms, self.usage, self.why = terms, usage, why
+        self.terms, self.tally, self.why = terms, tally, why
         self.protocols = b""

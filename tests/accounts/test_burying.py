@@ -102,10 +102,10 @@ def test_a_closed_account_shrinks_with_its_keys(used, ask, redis_db, words, clos
 
 
 def test_the_words_of_explain_stay(used):
-    from authsvc.gate.explain import Call, explain
+    from authsvc.gate.explain import Scenario, explain
 
     revoke_key(used.key, actor=ACTOR)
-    told = explain(Call(key_id=used.key.public_id, model="sm", path="", method="POST", address="203.0.113.1"))
+    told = explain(Scenario(key_id=used.key.public_id, model="sm", path="", method="POST", address="203.0.113.1"))
     assert (told.verdict.word, told.known is not None) == ("revoked_key", True)
 
 

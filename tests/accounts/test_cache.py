@@ -105,8 +105,8 @@ def remember(cache: Cache[str, KnownKey], one: KnownKey, facts: CatalogueFacts, 
     one.counting(facts.models["m0"]).command("refuse", clock.hour())
     for number in range(models_called):
         terms = one.terms(facts.models[f"m{number}"], 1)
-        terms.wanted.command("take", clock.hour())
-        head(terms, (1, 2) * len(terms.wanted.shown), b"x" * 24)
+        terms.charge.command("take", clock.hour())
+        head(terms, (1, 2) * len(terms.charge.shown), b"x" * 24)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -342,5 +342,5 @@ def test_a_version_that_was_raised_above_redis_counts_as_a_change(key, account, 
     for model in (ApiKey, Account, Catalogue):
         publish.models_base(model).update(changed_at=long_ago)
     subject = {"key": key.public_id, "account": account.public_id, "catalogue": ""}[part]
-    publish._raise_above(publish.Conflict(part, subject, 10**15))
+    publish._raise_above(publish.Clash(part, subject, 10**15))
     assert publish.publish_changed_since(lately) == 1

@@ -10,7 +10,7 @@ from accounts.facts.facts import AccountFacts, KeyFacts, SecretFacts
 from accounts.facts.known import KnownKey, Terms
 from authsvc.gate.answer import answer, head, rate_limit
 from authsvc.gate.verdict import Decision, Verdict
-from quotas.buckets import Usage, clock
+from quotas.buckets import Tally, clock
 from quotas.facts import CatalogueFacts, ModelFacts, PlanFacts
 from quotas.limits import Limit
 
@@ -29,10 +29,10 @@ def terms_of(*limits: Limit) -> Terms:
 
 
 def refused(terms: Terms, *violated: int, wait: int = 7) -> dict[bytes, bytes]:
-    names = [limit.name for limit in terms.wanted.shown]
+    names = [limit.name for limit in terms.charge.shown]
     meters = tuple(number for _ in names for number in (0, 7))
-    usage = Usage(False, meters, wait, tuple(violated))
-    return dict(answer(Decision(Verdict.OVER_LIMIT, terms=terms, usage=usage), ID).headers)
+    tally = Tally(False, meters, wait, tuple(violated))
+    return dict(answer(Decision(Verdict.OVER_LIMIT, terms=terms, tally=tally), ID).headers)
 
 
 @pytest.fixture
@@ -83,8 +83,8 @@ def test_a_ready_answer_and_one_that_is_put_together_say_the_same(at):
     at(datetime(2026, 2, 1, tzinfo=UTC))
     terms = terms_of(MINUTE, MONTH)
     for meters in ((9, 1, 998, 5), (0, 60, 3, 4)):
-        usage = Usage(True, meters, 0, ())
-        status, headers, body = answer(Decision(Verdict.ALLOWED, terms=terms, usage=usage), ID)
+        tally = Tally(True, meters, 0, ())
+        status, headers, body = answer(Decision(Verdict.ALLOWED, terms=terms, tally=tally), ID)
         ready = head(terms, meters, ID).split(b"\r\n")
         assert (status, body, ready[0], ready[-1]) == (200, b"", b"HTTP/1.1 200 OK", b"")
         assert sorted(ready[1:-1]) == sorted(b"%b: %b" % header for header in headers)

@@ -10,7 +10,7 @@ import pytest
 from accounts.models import Account
 from accounts.services.accounts import move_account, override_limit
 from accounts.services.keys import change_key
-from authsvc.gate.explain import Call, explain, look_at_limits
+from authsvc.gate.explain import Scenario, explain, look_at_limits
 from quotas.buckets import clock
 from quotas.limits import Limit, calendar_window
 from quotas.models import Plan
@@ -93,7 +93,7 @@ def test_after_a_change_a_look_an_explanation_and_a_refusal_say_the_same(ask, ho
     passing(ask, hourly.text)
     narrow(hourly.key, replace(OWN, amount=2, burst=2))
     look = look_at_limits(hourly.key.public_id, "sm")
-    explanation = explain(Call(key_id=hourly.key.public_id, model="sm"))
+    explanation = explain(Scenario(key_id=hourly.key.public_id, model="sm"))
     refused = ask(hourly.text)
     assert look is not None
     assert look[2].meters[0] == explanation.limits[0].left == left(refused)[0] == 0

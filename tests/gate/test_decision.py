@@ -303,7 +303,7 @@ def test_an_old_copy_in_redis_is_replaced_from_the_database(ask, issued, redis_d
 
 def test_a_gate_whose_facts_never_fit_gives_up(ask, issued, redis_db, monkeypatch):
     ask(issued.text)
-    monkeypatch.setattr(buckets.Wanted, "command", _with_versions_of_yesterday(buckets.Wanted.command))
+    monkeypatch.setattr(buckets.Charge, "command", _with_versions_of_yesterday(buckets.Charge.command))
     assert ask(issued.text).status == 503
 
 

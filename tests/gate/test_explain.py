@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from accounts.services.accounts import suspend_account
 from accounts.services.keys import import_key, revoke_key, rotate_key
 from authsvc.gate.decision import RULES
-from authsvc.gate.explain import Call, Explanation, explain, look_at_limits
+from authsvc.gate.explain import Explanation, Scenario, explain, look_at_limits
 from authsvc.gate.verdict import Verdict
 from store import names
 from tests.conftest import ACTOR
@@ -27,7 +27,7 @@ ASKED = {"X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-For"}
 PLACEHOLDER = {"good": "KEY", "none": ""}
 
 
-def call_of(case: Case, texts: dict[str, str]) -> Call | None:
+def call_of(case: Case, texts: dict[str, str]) -> Scenario | None:
     """The case as a call to explain; None for one that only headers can be, such as a header that is there twice."""
     target, pairs = case.make(texts)
     path, _, query = target.partition("?")
@@ -43,7 +43,7 @@ def call_of(case: Case, texts: dict[str, str]) -> Call | None:
         return None
     scheme, _, credential = headers.get("Authorization", "").partition(" ")
     text = credential if scheme in ("Bearer", "Token") else headers.get("X-Api-Key", "")
-    return Call(
+    return Scenario(
         text=text,
         path=headers["X-Forwarded-Uri"],
         method=headers["X-Forwarded-Method"],
@@ -62,10 +62,10 @@ class _AnyText(dict[str, str]):
 
 EXPRESSIBLE = [name for name, case in CASES.items() if call_of(case, _AnyText()) is not None]
 OF_OUR_OWN = {
-    "a path beyond ASCII": (Verdict.UNCLEAN_PATH, Call(text="x", path="/sm/€x")),
-    "a query beyond ASCII": (Verdict.UNCLEAN_QUERY, Call(text="x", path="/sm/x?q=€")),
-    "several keys": (Verdict.SEVERAL_KEYS, Call(text="one,two", path="/sm/x")),
-    "no address": (Verdict.NOT_FORWARDED, Call(text="x", path="/sm/x", address="nowhere")),
+    "a path beyond ASCII": (Verdict.UNCLEAN_PATH, Scenario(text="x", path="/sm/€x")),
+    "a query beyond ASCII": (Verdict.UNCLEAN_QUERY, Scenario(text="x", path="/sm/x?q=€")),
+    "several keys": (Verdict.SEVERAL_KEYS, Scenario(text="one,two", path="/sm/x")),
+    "no address": (Verdict.NOT_FORWARDED, Scenario(text="x", path="/sm/x", address="nowhere")),
 }
 
 
@@ -115,43 +115,43 @@ def test_what_headers_say_otherwise(name, catalogue):
 
 def test_the_checks_are_always_the_same_in_the_order_of_the_gate(issued):
     order = ["forwarded_request", "presented_key", *(verdict.word for verdict, _, _ in RULES), "over_limit"]
-    for call in (Call(text=issued.text, model="sm"), Call(text="junk", model="sm"), Call(path="//")):
+    for call in (Scenario(text=issued.text, model="sm"), Scenario(text="junk", model="sm"), Scenario(path="//")):
         assert [check.name for check in explain(call).checks] == order
 
 
 def test_all_that_stands_in_the_way_is_told_at_once(issued, account):
     revoke_key(issued.key, actor=ACTOR)
     suspend_account(account, actor=ACTOR)
-    explanation = explain(Call(key_id=issued.key.public_id, model="lg"))
+    explanation = explain(Scenario(key_id=issued.key.public_id, model="lg"))
     assert explanation.verdict is Verdict.REVOKED_KEY
     refused = {name for name, outcome in words(explanation).items() if outcome == "refused"}
     assert refused == {"revoked_key", "account_suspended", "model_not_allowed"}
 
 
 def test_what_needs_a_model_is_not_asked_without_one(issued):
-    outcomes = words(explain(Call(key_id=issued.key.public_id, path="/other/x")))
+    outcomes = words(explain(Scenario(key_id=issued.key.public_id, path="/other/x")))
     assert outcomes["unknown_model"] == "refused"
     assert {outcomes[name] for name in ("pin_mismatch", "model_not_allowed", "over_limit")} == {"not_asked"}
 
 
 def test_a_key_is_explained_by_its_id_as_by_its_string(issued):
-    by_id = explain(Call(key_id=issued.key.public_id, model="sm"))
+    by_id = explain(Scenario(key_id=issued.key.public_id, model="sm"))
     assert by_id.verdict is Verdict.ALLOWED
-    assert (by_id.checks, by_id.headers) == (explain(Call(text=issued.text, model="sm")).checks, by_id.headers)
+    assert (by_id.checks, by_id.headers) == (explain(Scenario(text=issued.text, model="sm")).checks, by_id.headers)
     rotate_key(issued.key, grace=timedelta(0), actor=ACTOR)
-    assert explain(Call(key_id=issued.key.public_id, model="sm")).verdict is Verdict.ALLOWED
-    assert explain(Call(text=issued.text, model="sm")).verdict is Verdict.EXPIRED_KEY
+    assert explain(Scenario(key_id=issued.key.public_id, model="sm")).verdict is Verdict.ALLOWED
+    assert explain(Scenario(text=issued.text, model="sm")).verdict is Verdict.EXPIRED_KEY
 
 
 def test_an_unknown_id_and_no_key_at_all(catalogue):
-    assert explain(Call(key_id="Z" * 16, model="sm")).verdict is Verdict.UNKNOWN_KEY
-    assert explain(Call(model="sm")).verdict is Verdict.NO_KEY
+    assert explain(Scenario(key_id="Z" * 16, model="sm")).verdict is Verdict.UNKNOWN_KEY
+    assert explain(Scenario(model="sm")).verdict is Verdict.NO_KEY
 
 
 def test_what_is_left_is_what_the_gate_told_last(ask, issued):
     for number in range(3):
         answered = ask(issued.text)
-        explanation = explain(Call(key_id=issued.key.public_id, model="sm"))
+        explanation = explain(Scenario(key_id=issued.key.public_id, model="sm"))
         assert [state.left for state in explanation.limits] == left(answered) == [9 - number, 999 - number]
         headers = {name.decode(): value.decode() for name, value in answered.headers}
         assert explanation.headers["ratelimit-policy"] == headers["ratelimit-policy"]
@@ -160,7 +160,7 @@ def test_what_is_left_is_what_the_gate_told_last(ask, issued):
 def test_over_a_limit_it_says_which_and_for_how_long(ask, issued):
     for _ in range(10):
         ask(issued.text)
-    explanation = explain(Call(key_id=issued.key.public_id, model="sm"))
+    explanation = explain(Scenario(key_id=issued.key.public_id, model="sm"))
     assert explanation.verdict is Verdict.OVER_LIMIT
     assert [state.limit.name for state in explanation.limits if state.refuses] == ["minute"]
     assert 0 < explanation.wait <= 6
@@ -168,17 +168,17 @@ def test_over_a_limit_it_says_which_and_for_how_long(ask, issued):
 
 def test_an_emptied_redis_is_filled_as_the_gate_would(ask, issued, redis_db):
     redis_db.flushdb()
-    assert [state.left for state in explain(Call(key_id=issued.key.public_id, model="sm")).limits] == [10, 1000]
+    assert [state.left for state in explain(Scenario(key_id=issued.key.public_id, model="sm")).limits] == [10, 1000]
     assert list(redis_db.scan_iter("*:g:*")) + list(redis_db.scan_iter("*:u:*")) == []
 
 
 def test_without_redis_nobody_can_tell(issued, settings, tmp_path):
     settings.REDIS_URL = f"unix://{tmp_path}/none.sock"
-    assert explain(Call(key_id=issued.key.public_id, model="sm")).verdict is Verdict.CANNOT_DECIDE
+    assert explain(Scenario(key_id=issued.key.public_id, model="sm")).verdict is Verdict.CANNOT_DECIDE
 
 
 def test_an_unknown_key_leaves_no_mark(issued, redis_db):
-    explain(Call(key_id="Z" * 16, model="sm"))
+    explain(Scenario(key_id="Z" * 16, model="sm"))
     assert list(redis_db.scan_iter(names.unknown("*")[:1] + "*:unknown:*")) == []
 
 
@@ -193,7 +193,7 @@ def imported(account, settings) -> Iterator[str]:
 
 
 def test_an_imported_key_is_explained_too(imported):
-    assert explain(Call(text=imported, model="sm")).verdict is Verdict.ALLOWED
+    assert explain(Scenario(text=imported, model="sm")).verdict is Verdict.ALLOWED
 
 
 def test_limits_are_the_gates_own_numbers(ask, issued):

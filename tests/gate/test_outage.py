@@ -184,7 +184,7 @@ def test_a_debt_whose_answer_was_lost_is_counted_once(outage, fresh_catalogue, i
         owed = Owed()
         model = known.catalogue.models["sm"]
         for _ in range(3):
-            owed.note(known.terms(model, known.key.secrets[0].id).wanted)
+            owed.note(known.terms(model, known.key.secrets[0].id).charge)
         ask_redis = lookup.link.ask
 
         async def lose_the_answer(partition, command):

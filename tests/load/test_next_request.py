@@ -19,7 +19,7 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.facts.lookup import publish_account, publish_key
-from accounts.facts.publish import Call, _send
+from accounts.facts.publish import PartCommand, _send
 from accounts.facts.snapshot import read_all
 from accounts.models import Account, ApiKey, OutboxRow, User
 from accounts.services.accounts import move_account
@@ -183,7 +183,7 @@ def test_revoking_while_the_key_is_refilled_a_thousand_times(gate_port, pro_key,
         assert found.key and found.account
         for _ in range(1000):
             commands = [*publish_account(public_id[:8], found.account), *publish_key(public_id, found.key)]
-            _send([Call("key", public_id, command) for command in commands])
+            _send([PartCommand("key", public_id, command) for command in commands])
 
     async def run() -> set[int]:
         seen: set[int] = set()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from quotas.buckets import TAKE, Mode, Stale, Unloaded, Usage, Versions, Wanted, _outcome
+from quotas.buckets import TAKE, Charge, Mode, Stale, Tally, Unloaded, Versions, _outcome
 from quotas.limits import SECOND, Limit
 from store import names
 from store.pipe import unpack
@@ -64,14 +64,14 @@ class StoppedRedis:
         mode: Mode = "take",
         versions: Versions = ONES,
         key: str = KEY,
-    ) -> Usage | Stale | Unloaded:
-        wanted = Wanted(key, "sm", cost, limits, versions, secret=9)
-        _, _, *keys_and_args = unpack(wanted.command(mode, self.hour))
+    ) -> Tally | Stale | Unloaded:
+        charge = Charge(key, "sm", cost, limits, versions, secret=9)
+        _, _, *keys_and_args = unpack(charge.command(mode, self.hour))
         with self.client.pipeline(transaction=True) as pipe:
             pipe.mset({"seconds": self.now // SECOND, "microseconds": self.now % SECOND})
             pipe.evalsha(self._sha, *keys_and_args)
             reply = pipe.execute()[-1]
-        return _outcome(reply[0], reply, len(wanted.shown))
+        return _outcome(reply[0], reply, len(charge.shown))
 
     def later(self, seconds: float) -> None:
         self.now += round(seconds * SECOND)

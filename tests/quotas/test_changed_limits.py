@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quotas.buckets import Mode, Usage
+from quotas.buckets import Mode, Tally
 from quotas.limits import MOST_BURST, MOST_SMOOTHED, SECOND, SMOOTHED, Limit
 from tests.quotas.conftest import StoppedRedis
 
@@ -218,7 +218,7 @@ class SlowBucket:
     used: Fraction = Fraction(0)
     forgiven: Fraction = Fraction(0)
 
-    def ask(self, now: int, limit: Limit, cost: int, takes: bool) -> Usage:
+    def ask(self, now: int, limit: Limit, cost: int, takes: bool) -> Tally:
         used = max(self.used - self._drained(now), Fraction(0))
         if (limit.amount, limit.room) == (self.amount, self.burst):
             forgiven = min(self.forgiven, used)
@@ -231,7 +231,7 @@ class SlowBucket:
         # That a look and a refusal write at times, and at others not, is nothing that anybody may notice.
         self.at, self.amount, self.burst, self.used, self.forgiven = now, limit.amount, limit.room, used, forgiven
         meters = floor(limit.room - owed), self._seconds(owed)
-        return Usage(fits, meters) if fits else Usage(False, meters, self._seconds(owed + cost - limit.room), (0,))
+        return Tally(fits, meters) if fits else Tally(False, meters, self._seconds(owed + cost - limit.room), (0,))
 
     def _drained(self, now: int) -> Fraction:
         return Fraction(max(now - self.at, 0) * self.amount, self.window)
@@ -284,9 +284,9 @@ def test_over_any_changes_the_script_answers_as_exact_fractions_do(redis, window
     seen = Course(SMOOTHED[window], [])
     clock = 0
 
-    def ask(cost: int, mode: Mode = "take") -> Usage:
+    def ask(cost: int, mode: Mode = "take") -> Tally:
         found, wanted = stopped.take(limit, cost=cost, mode=mode), slow.ask(stopped.now, limit, cost, mode == "take")
-        assert isinstance(found, Usage)
+        assert isinstance(found, Tally)
         assert found == wanted
         assert found.wait <= ceil(Fraction(max(cost, limit.room) * slow.window, limit.amount * SECOND))
         took = cost if found.granted and mode == "take" else 0
@@ -302,7 +302,7 @@ def test_over_any_changes_the_script_answers_as_exact_fractions_do(redis, window
         if kind in ("amount", "burst"):
             limit = replace(limit, **{kind: values[0]})
         elif kind == "shadow":
-            assert stopped.take(replace(limit, shadow=True), cost=values[0]) == Usage(True, ())
+            assert stopped.take(replace(limit, shadow=True), cost=values[0]) == Tally(True, ())
             slow.ask(stopped.now, limit, values[0], takes=True)
         elif kind == "clock":
             move(values[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from quotas.buckets import Wanted, clock
+from quotas.buckets import Charge, clock
 from quotas.limits import Limit, calendar_window
 from quotas.owed import REPAY, Debt
 from store import names
@@ -24,8 +24,8 @@ def repay(redis):
     """Repay a debt of three calls that cost two units each, in some hour."""
 
     def repay(hour: int, debt_id: str = "a") -> int:
-        wanted = Wanted(KEY, "sm", 2, (DAY, MONTH), ONES, secret=9)
-        debt = Debt(wanted, hour, debt_id, calls=3, last_use=hour * 3600 + 7)
+        charge = Charge(KEY, "sm", 2, (DAY, MONTH), ONES, secret=9)
+        debt = Debt(charge, hour, debt_id, calls=3, last_use=hour * 3600 + 7)
         reply: int = redis.execute_command("EVAL", REPAY.source, *unpack(debt.command())[2:])
         return reply
 

@@ -10,7 +10,7 @@ from time import time
 
 import pytest
 
-from quotas.buckets import TAKE, Stale, Unloaded, Usage, Versions, Wanted, clock, peek
+from quotas.buckets import TAKE, Charge, Stale, Tally, Unloaded, Versions, clock, peek
 from quotas.limits import SECOND, SMOOTHED, Limit, calendar_window
 from store import names
 from store.pipe import unpack
@@ -217,8 +217,8 @@ def test_a_plan_s_change_keeps_what_was_used(take):
 
 
 def test_another_hour_takes_nothing_and_tells_the_time(redis):
-    wanted = Wanted(KEY, "sm", 1, (DAY,), Versions(1, 1, 1))
-    args = unpack(wanted.command("take", clock.hour() + 1))
+    charge = Charge(KEY, "sm", 1, (DAY,), Versions(1, 1, 1))
+    args = unpack(charge.command("take", clock.hour() + 1))
     code, now = redis.execute_command("EVAL", TAKE.source, *args[2:])
     assert code == -2
     assert abs(now / SECOND - time()) < 5
@@ -227,13 +227,13 @@ def test_another_hour_takes_nothing_and_tells_the_time(redis):
 
 def test_a_gate_with_a_wrong_clock_asks_again_in_redis_s_hour(redis, monkeypatch):
     monkeypatch.setattr(clock, "ahead", 7200.0)
-    assert isinstance(peek(redis, Wanted(KEY, "sm", 1, (DAY,), ONES)), Usage)
+    assert isinstance(peek(redis, Charge(KEY, "sm", 1, (DAY,), ONES)), Tally)
     assert abs(clock.ahead) < 5
 
 
 def test_a_refusal_by_the_rules_is_counted_and_takes_nothing(take, redis):
     refused = take(mode="refuse")
-    assert refused == Usage(False, ())
+    assert refused == Tally(False, ())
     assert usage(redis) == {"r": 1}
     assert redis.smembers(names.changed("AA")) == {names.usage(KEY, "sm", clock.hour())}
 
@@ -244,7 +244,7 @@ def test_peek_says_what_is_left_and_takes_nothing(take, redis):
     assert (
         take(MINUTE, DAY, mode="peek")
         == take(MINUTE, DAY, mode="peek")
-        == Usage(True, (2, 1, 4, *take(DAY, mode="peek").meters[1:]))
+        == Tally(True, (2, 1, 4, *take(DAY, mode="peek").meters[1:]))
     )
     for _ in range(2):
         take(MINUTE, DAY)
@@ -263,8 +263,8 @@ def test_usage_carries_its_birth_and_the_last_use_of_the_secret(take, redis):
 
 
 def test_everything_that_is_no_account_expires(redis):
-    wanted = Wanted(KEY, "sm", 1, (MINUTE, SECOND_LIMIT, DAY), ONES)
-    redis.execute_command("EVAL", TAKE.source, *unpack(wanted.command("take", clock.hour()))[2:])
+    charge = Charge(KEY, "sm", 1, (MINUTE, SECOND_LIMIT, DAY), ONES)
+    redis.execute_command("EVAL", TAKE.source, *unpack(charge.command("take", clock.hour()))[2:])
     expiring = [
         name for name in redis.scan_iter() if name not in (HASH, names.catalogue_version("AA"), names.changed("AA"))
     ]

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from authsvc.gate.explain import ANYWHERE, Call, Explanation, explain, in_words
+from authsvc.gate.explain import ANYWHERE, Explanation, Scenario, explain, in_words
 from runtime.commands import OperatorCommand
 
 MARKS = {"passed": "  ok", "refused": "  NO", "not_asked": "   -"}
@@ -33,9 +33,9 @@ class Command(OperatorCommand):
             raise CommandError("Say --model or --path.")
         asked = {name: options[name] for name in ("model", "path", "method", "address")}
         if options["key"] == "-":
-            explained = explain(Call(text=sys.stdin.readline(LONGEST).strip(), **asked))
+            explained = explain(Scenario(text=sys.stdin.readline(LONGEST).strip(), **asked))
         elif re.fullmatch("[0-9A-Za-z]{16}", options["key"]):
-            explained = explain(Call(key_id=options["key"], **asked))
+            explained = explain(Scenario(key_id=options["key"], **asked))
         else:
             raise CommandError(
                 "Write the 16 characters after the prefix, or - and give the key on stdin, where no list of processes "

@@ -6,8 +6,8 @@ import pytest
 
 from accounts.keys import KeyReader, Pepper, PresentedKey, new_key
 from authsvc.gate.app import close_gate
-from authsvc.gate.credentials import ForeignKey, read_key, without_keys
 from authsvc.gate.forwarded import WANTED_OF_BROWSERS, read_headers
+from authsvc.gate.presented import ForeignKey, read_key, without_keys
 from authsvc.gate.verdict import Verdict
 
 PEPPER = Pepper.of("p" * 40)
