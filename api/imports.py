@@ -25,7 +25,7 @@ from api.base.paging import PageQuery, Pages
 from api.base.resource import TooLarge, View, counted_for, query_of, take_from
 from api.base.sheets import Csv, streamed
 from api.keys import account_to_act_for
-from runtime.uploads import MOST_BYTES
+from runtime.memory_files import MOST_BYTES
 from store.throttles import IMPORTS
 
 LEAST_LINES = 1000  # that an upload of an account may have, whatever it may have of keys

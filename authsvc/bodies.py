@@ -24,8 +24,8 @@ from api.imports import ADMITTED
 from api.uploads import is_upload, refusal_of
 from authsvc.refusals import refusal
 from console.proxies import BehindProxies
-from runtime.uploads import MOST_BYTES as MOST_UPLOAD_BYTES
-from runtime.uploads import memory_file
+from runtime.memory_files import MOST_BYTES as MOST_UPLOAD_BYTES
+from runtime.memory_files import memory_file
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]

@@ -185,7 +185,7 @@ CONTENT_SECURITY_POLICY = {
 }
 
 # authsvc.bodies bounds what is read, before Django sees it; uploads of keys stay in memory, for keys are for no disk.
-FILE_UPLOAD_HANDLERS = ["runtime.uploads.InMemory"]
+FILE_UPLOAD_HANDLERS = ["runtime.memory_files.InMemory"]
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],

@@ -14,7 +14,7 @@ from django.test import Client
 from api.base.resource import MOST_BODY_BYTES
 from authsvc import bodies
 from authsvc.bodies import Body, Refusal
-from runtime.uploads import memory_file
+from runtime.memory_files import memory_file
 from tests.api.callers import program_of
 from tests.gate.test_fronts import environment
 from tests.servers import gunicorn

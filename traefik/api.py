@@ -86,7 +86,7 @@ class EntryPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Gateway:
+class Configuration:
     """All that Traefik says of itself, at about one moment."""
 
     version: str
@@ -120,18 +120,18 @@ class Gateway:
                 yield found
 
 
-def read_routers(access: Access) -> Gateway:
+def read_routers(access: Access) -> Configuration:
     """Routers and middlewares alone: what discovery needs."""
-    return Gateway("", _routers(access), _middlewares(access), {}, {})
+    return Configuration("", _routers(access), _middlewares(access), {}, {})
 
 
-def read_gateway(access: Access) -> Gateway:
+def read_configuration(access: Access) -> Configuration:
     """Everything. Raises TraefikUnreadable."""
     version = _get(access, "/api/version")[0]
     services = {service.name: service for service in map(_service, _all(access, "/api/http/services"))}
     entry_points = {point.name: point for point in map(_entry_point, _all(access, "/api/entrypoints"))}
     words = str(version.get("Version", "")) if isinstance(version, dict) else ""
-    return Gateway(words, _routers(access), _middlewares(access), services, entry_points)
+    return Configuration(words, _routers(access), _middlewares(access), services, entry_points)
 
 
 def _routers(access: Access) -> tuple[Router, ...]:

@@ -43,7 +43,7 @@ def _is_pinned_well(stack: Stack, router: Router) -> bool:
 
 
 def check_version(stack: Stack) -> Iterator[Finding]:
-    text = stack.gateway.version
+    text = stack.configuration.version
     oldest = ".".join(map(str, OLDEST))
     found = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", text)
     if found is None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from ipaddress import ip_network
 
 from traefik.api import EntryPoint, Router
+from traefik.auth_address import PATH, is_loopback
 from traefik.findings import Finding, Mistake
-from traefik.question import PATH, is_loopback
 from traefik.stack import Stack, host_of, port_of
 
 _ENCODED = ("Slash", "BackSlash", "NullCharacter", "Semicolon", "Percent", "QuestionMark", "Hash")
@@ -66,7 +66,7 @@ def _internal(stack: Stack, point: EntryPoint) -> Iterator[Finding]:
             "It trusts nobody, takes away what ForwardAuth wrote, and the gate refuses every request.", right,
         )  # fmt: skip
     routed = {router.takes_tls for router in stack.gate_routers(point)}
-    for takes_tls in sorted({question.scheme == "https" for question in stack.questions_at(point)} - routed):
+    for takes_tls in sorted({address.scheme == "https" for address in stack.addresses_at(point)} - routed):
         tls = ("  tls: {}",) if takes_tls else ()
         yield Finding(
             Mistake.GATE_UNROUTED, where,

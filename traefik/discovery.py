@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from quotas.models import SEGMENT
-from traefik.api import Gateway, Middleware, Router
-from traefik.question import Question, origin_of, read_question
+from traefik.api import Configuration, Middleware, Router
+from traefik.auth_address import AuthAddress, origin_of, read_auth_address
 from traefik.rule import read_rule
 
 _PATH = rf"(/{SEGMENT}){{1,8}}"
@@ -27,11 +27,11 @@ class FoundModel:
     routers: tuple[str, ...]
 
 
-def find_models(gateway: Gateway, gate_url: str = "") -> list[FoundModel]:
+def find_models(configuration: Configuration, gate_url: str = "") -> list[FoundModel]:
     """The models that enabled routers pin, by name."""
     pinned: dict[str, list[Router]] = {}
-    for router in gateway.routers:
-        if router.is_enabled and (pin := pin_of(gateway, router, gate_url)):
+    for router in configuration.routers:
+        if router.is_enabled and (pin := pin_of(configuration, router, gate_url)):
             pinned.setdefault(pin, []).append(router)
     return [_found(slug, routers) for slug, routers in sorted(pinned.items())]
 
@@ -44,21 +44,21 @@ def _found(slug: str, routers: list[Router]) -> FoundModel:
     return FoundModel(slug, path, named, tuple(router.name for router in routers))
 
 
-def pin_of(gateway: Gateway, router: Router, gate_url: str = "") -> str:
+def pin_of(configuration: Configuration, router: Router, gate_url: str = "") -> str:
     """The model that the router's first question to the gate pins; "" without one."""
-    question = next((found for _, found in questions(gateway.chain(router), gate_url)), None)
-    return (question.pin or "") if question else ""
+    address = next((found for _, found in forward_auths(configuration.chain(router), gate_url)), None)
+    return (address.pin or "") if address else ""
 
 
-def questions(chain: Iterable[Middleware], gate_url: str = "") -> Iterator[tuple[Middleware, Question]]:
+def forward_auths(chain: Iterable[Middleware], gate_url: str = "") -> Iterator[tuple[Middleware, AuthAddress]]:
     """The ForwardAuths that ask our gate, not another service that people sign in to."""
     ours = origin_of(gate_url)
     for middleware in chain:
         if middleware.kind != "forwardauth":
             continue
-        question = read_question(str(middleware.options.get("address", "")))
-        if question is not None and question.is_for_a_gate and (ours is None or question.is_asked_at(ours)):
-            yield middleware, question
+        address = read_auth_address(str(middleware.options.get("address", "")))
+        if address is not None and address.is_for_a_gate and (ours is None or address.is_asked_at(ours)):
+            yield middleware, address
 
 
 def common_path(slug: str, named: Iterable[str]) -> str:

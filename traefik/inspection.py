@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from traefik.check_catalogue import check_catalogue, check_version
+from traefik.check_forward_auths import check_forward_auths
 from traefik.check_networks import check_networks
 from traefik.check_points import check_points
-from traefik.check_question import check_questions
 from traefik.check_routes import check_routes, check_shadowed
 from traefik.findings import Finding, Mistake
 from traefik.stack import Stack
@@ -16,7 +16,7 @@ CHECKS: tuple[Callable[[Stack], Iterator[Finding]], ...] = (
     check_version,
     check_routes,
     check_shadowed,
-    check_questions,
+    check_forward_auths,
     check_points,
     check_catalogue,
     check_networks,

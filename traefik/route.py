@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from traefik import headers
-from traefik.question import INTERNAL, address_of, read_question
+from traefik.auth_address import INTERNAL, auth_address, read_auth_address
 
 Dynamic = dict[str, dict[str, dict[str, Any]]]  # routers, middlewares and services, by name
 
@@ -57,7 +57,7 @@ class ModelRoute:
 def dynamic(route: ModelRoute) -> Dynamic:
     """Traefik's dynamic configuration of one model, but for where the model listens."""
     key = route.key
-    middlewares: dict[str, dict[str, Any]] = {f"ask-{key}": {"forwardAuth": _question(route)}}
+    middlewares: dict[str, dict[str, Any]] = {f"ask-{key}": {"forwardAuth": _forward_auth(route)}}
     chain = [*route.before, f"ask-{key}", *route.after]
     if route.upload_limit is not None:
         # After the gate: before it, the uploads of strangers would be buffered too.
@@ -76,11 +76,12 @@ def dynamic(route: ModelRoute) -> Dynamic:
     return {"routers": routers, "middlewares": middlewares, "services": {key: {"loadBalancer": service}}}
 
 
-def _question(route: ModelRoute) -> dict[str, Any]:
-    question = read_question(address := address_of(route.gate_url, route.name))
+def _forward_auth(route: ModelRoute) -> dict[str, Any]:
+    address = auth_address(route.gate_url, route.name)
+    parts = read_auth_address(address)
     # Nobody signed the certificate that Traefik shows itself, and on loopback nobody else can show one.
     protocols = [headers.PROTOCOLS] if route.websocket_keys else []
-    unsigned = question is not None and question.scheme == "https" and question.is_of_this_machine
+    unsigned = parts is not None and parts.scheme == "https" and parts.is_of_this_machine
     return {
         "address": address,
         **({"tls": {"insecureSkipVerify": True}} if unsigned else {}),

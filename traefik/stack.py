@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import urlsplit
 
-from traefik.api import EntryPoint, Gateway, Middleware, Router
-from traefik.discovery import find_models, questions
-from traefik.question import PATH, Question, is_loopback, origin_of
+from traefik.api import Configuration, EntryPoint, Middleware, Router
+from traefik.auth_address import PATH, AuthAddress, is_loopback, origin_of
+from traefik.discovery import find_models, forward_auths
 from traefik.rule import Rule, read_rule
 
 # Middlewares that change what the gate and a model see as the path.
@@ -28,31 +28,31 @@ class CatalogueModel:
 class Stack:
     """One Traefik and one catalogue."""
 
-    gateway: Gateway
+    configuration: Configuration
     catalogue: Mapping[str, CatalogueModel]
     gate_url: str = ""
 
     @cached_property
     def routers(self) -> tuple[Router, ...]:
         """Those of operators; what Traefik makes for itself is not theirs to write otherwise."""
-        return tuple(router for router in self.gateway.routers if router.provider != "internal")
+        return tuple(router for router in self.configuration.routers if router.provider != "internal")
 
     @cached_property
     def chains(self) -> Mapping[str, tuple[Middleware, ...]]:
-        return {router.name: self.gateway.chain(router) for router in self.gateway.routers}
+        return {router.name: self.configuration.chain(router) for router in self.configuration.routers}
 
     @cached_property
     def gated(self) -> tuple[Router, ...]:
         """Routers that ask the gate."""
         return tuple(router for router in self.routers if self.asked(router))
 
-    def asked(self, router: Router) -> list[tuple[Middleware, Question]]:
+    def asked(self, router: Router) -> list[tuple[Middleware, AuthAddress]]:
         """The router's questions to the gate, in their order."""
         return self._asked[router.name]
 
     @cached_property
-    def _asked(self) -> Mapping[str, list[tuple[Middleware, Question]]]:
-        return {name: list(questions(chain, self.gate_url)) for name, chain in self.chains.items()}
+    def _asked(self) -> Mapping[str, list[tuple[Middleware, AuthAddress]]]:
+        return {name: list(forward_auths(chain, self.gate_url)) for name, chain in self.chains.items()}
 
     @cached_property
     def gated_for(self) -> Mapping[str, list[Router]]:
@@ -64,7 +64,7 @@ class Stack:
 
     @cached_property
     def model_behind(self) -> Mapping[str, str]:
-        """Services and servers that routers with a question lead to, and the model that they are."""
+        """Services and servers that routers with a address lead to, and the model that they are."""
         found: dict[str, str] = {}
         for model, routers in self.gated_for.items():
             for router in routers if model in self.paths else ():
@@ -85,12 +85,12 @@ class Stack:
     @cached_property
     def paths(self) -> Mapping[str, str]:
         """The path of each model: the catalogue's, else the one that its routers' rules say."""
-        found = {model.slug: model.path for model in find_models(self.gateway, self.gate_url) if model.path}
+        found = {model.slug: model.path for model in find_models(self.configuration, self.gate_url) if model.path}
         return found | {slug: model.path for slug, model in self.catalogue.items()}
 
     def pinned(self, router: Router) -> str:
         """The model that the router names to the gate; "" for none."""
-        return next((question.pin or "" for _, question in self.asked(router)), "")
+        return next((address.pin or "" for _, address in self.asked(router)), "")
 
     def model_at(self, router: Router) -> str:
         """The model that a router's own paths are below; "" for a router that is not for one model alone."""
@@ -123,7 +123,7 @@ class Stack:
 
     def servers(self, service: str, seen: frozenset[str] = frozenset()) -> frozenset[str]:
         """Where a service leads in the end, also one that is made of others."""
-        found = self.gateway.services.get(service)
+        found = self.configuration.services.get(service)
         if found is None or service in seen:
             return frozenset()
         own = frozenset(origin for url in found.servers if (origin := origin_of(url)))
@@ -134,7 +134,7 @@ class Stack:
         return self.servers(router.service) | ({router.service} if router.service else frozenset())
 
     def flush_intervals(self, service: str, seen: frozenset[str] = frozenset()) -> Iterator[str]:
-        found = self.gateway.services.get(service)
+        found = self.configuration.services.get(service)
         if found is not None and service not in seen:
             yield found.flush_interval
             for part in found.parts:
@@ -147,7 +147,7 @@ class Stack:
         names = router.entry_points or tuple(
             name for parent in self.routers if parent.name in router.parents for name in parent.entry_points
         )
-        return [self.gateway.entry_points[name] for name in names if name in self.gateway.entry_points]
+        return [self.configuration.entry_points[name] for name in names if name in self.configuration.entry_points]
 
     @cached_property
     def client_points(self) -> tuple[EntryPoint, ...]:
@@ -166,24 +166,24 @@ class Stack:
     # The gate
 
     @cached_property
-    def questions(self) -> frozenset[Question]:
-        return frozenset(question for router in self.gated for _, question in self.asked(router))
+    def auth_addresses(self) -> frozenset[AuthAddress]:
+        return frozenset(address for router in self.gated for _, address in self.asked(router))
 
     @cached_property
     def gate_points(self) -> tuple[EntryPoint, ...]:
         """Traefik's internal entry points to the gate: where a ForwardAuth asks at Traefik's own address."""
-        return tuple(point for point in self.gateway.entry_points.values() if self.questions_at(point))
+        return tuple(point for point in self.configuration.entry_points.values() if self.addresses_at(point))
 
-    def questions_at(self, point: EntryPoint) -> list[Question]:
+    def addresses_at(self, point: EntryPoint) -> list[AuthAddress]:
         """What is asked there, by Traefik itself."""
         port = port_of(point.address)
-        asked = (question for question in self.questions if question.is_of_this_machine)
-        return [question for question in asked if str(urlsplit(question.origin).port) == port]
+        asked = (address for address in self.auth_addresses if address.is_of_this_machine)
+        return [address for address in asked if str(urlsplit(address.origin).port) == port]
 
     @cached_property
-    def asked_of_traefik(self) -> frozenset[Question]:
+    def asked_of_traefik(self) -> frozenset[AuthAddress]:
         """What is asked at an internal entry point, and not of a gate."""
-        return frozenset(question for point in self.gate_points for question in self.questions_at(point))
+        return frozenset(address for point in self.gate_points for address in self.addresses_at(point))
 
     def gate_routers(self, point: EntryPoint) -> list[Router]:
         """The routers of an internal entry point that lead to the gate, and not to a page that says it is away."""
@@ -200,7 +200,8 @@ class Stack:
     def gate_servers(self) -> frozenset[str]:
         """Where the gate listens, as far as Traefik knows it."""
         inner = {router.service: self.leads_to(router) for p in self.gate_points for router in self.gate_routers(p)}
-        return frozenset(question.origin for question in self.questions - self.asked_of_traefik).union(*inner.values())
+        asked = frozenset(address.origin for address in self.auth_addresses - self.asked_of_traefik)
+        return asked.union(*inner.values())
 
 
 def host_of(address: str) -> str:

@@ -16,7 +16,7 @@ _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DemoPlace:
     """`gateway` and the port after it are public; the other ports are taken afresh for every start."""
 
     root: Path
@@ -55,10 +55,10 @@ class Place:
         return self.root / "ready"
 
 
-def take_place(root: Path, gateway: int, *, models: int) -> Place:
+def take_place(root: Path, gateway: int, *, models: int) -> DemoPlace:
     """Make the folder, readable by its owner only, and choose the inner ports."""
     gate, store, gate_admin, console_admin, *others = free_ports(4 + models, except_for=(gateway, gateway + 1))
-    place = Place(root.resolve(), gateway, gate, store, (gate_admin, console_admin), tuple(others))
+    place = DemoPlace(root.resolve(), gateway, gate, store, (gate_admin, console_admin), tuple(others))
     _make(place.root)
     _make(place.logs)
     place.ready.unlink(missing_ok=True)

@@ -11,12 +11,12 @@ from pathlib import Path
 from types import FrameType
 
 from .children import end_with_parent
-from .keys import Keys, kept_keys, new_keys
-from .models import SPACY_MODELS
+from .demo import Demo
 from .obstacle import Obstacle
 from .place import CHECKOUT, lock, take_place
 from .ports import require_free
-from .stack import Stack
+from .sample_keys import Keys, kept_keys, new_keys
+from .sample_models import SPACY_MODELS
 
 EXAMPLES = """
 authsvc is running.
@@ -79,7 +79,7 @@ def demo(folder: Path, port: int, report: Callable[[str], None]) -> None:
     for public in (port, port + 1):
         require_free(public)
     place = take_place(folder, port, models=len(SPACY_MODELS))
-    stack = Stack(place, SPACY_MODELS, CHECKOUT / "deploy" / "catalogue.toml", report)
+    stack = Demo(place, SPACY_MODELS, CHECKOUT / "deploy" / "catalogue.toml", report)
     try:
         stack.start()
         keys = _keys(stack, report)
@@ -97,7 +97,7 @@ def demo(folder: Path, port: int, report: Callable[[str], None]) -> None:
         os.close(locked)
 
 
-def _keys(stack: Stack, report: Callable[[str], None]) -> Keys:
+def _keys(stack: Demo, report: Callable[[str], None]) -> Keys:
     kept = kept_keys(stack.place)
     if kept:
         return kept
@@ -105,7 +105,7 @@ def _keys(stack: Stack, report: Callable[[str], None]) -> Keys:
     return new_keys(stack.place, stack.service)
 
 
-def _examples(stack: Stack, keys: Keys, manage: Path) -> str:
+def _examples(stack: Demo, keys: Keys, manage: Path) -> str:
     place, link = stack.place, stack.first_operator_link
     return EXAMPLES.format(
         operator=FIRST_OPERATOR.format(link=link) if link else SIGN_IN.format(console=place.console_url),

@@ -11,17 +11,17 @@ from urllib.parse import quote
 
 from .children import Children
 from .obstacle import Obstacle
-from .place import CHECKOUT, Place, plain_environment, secret_in, write_private
+from .place import CHECKOUT, DemoPlace, plain_environment, secret_in, write_private
 from .ports import HOST
 from .store import store_url
 
 MANAGE = "manage"  # a script in the place's folder
 
 
-class Service:
+class DemoService:
     """The gate, the console and the worker of one place."""
 
-    def __init__(self, place: Place, more: Mapping[str, str] | None = None) -> None:
+    def __init__(self, place: DemoPlace, more: Mapping[str, str] | None = None) -> None:
         self._place = place
         self._own = _variables(place) | dict(more or {})
         self._environment = plain_environment() | self._own
@@ -79,7 +79,7 @@ cd {shlex.quote(str(CHECKOUT))} && exec {shlex.quote(sys.executable)} manage.py 
 """
 
 
-def _variables(place: Place) -> dict[str, str]:
+def _variables(place: DemoPlace) -> dict[str, str]:
     for name in ("SECRET_KEY", "KEY_PEPPER"):
         secret_in(place.root / name.lower())
     write_private(place.root / "redis_url", store_url(place))

@@ -10,7 +10,7 @@ import redis
 
 from .children import Children
 from .obstacle import Obstacle
-from .place import Place, plain_environment, secret_in, write_private
+from .place import DemoPlace, plain_environment, secret_in, write_private
 from .ports import HOST
 
 
@@ -30,7 +30,7 @@ def server_binary() -> Path:
     )
 
 
-def start_store(place: Place, children: Children) -> None:
+def start_store(place: DemoPlace, children: Children) -> None:
     """On a port with a password: other users of this machine share the loopback interface."""
     binary = server_binary()
     data = place.root / "store" / binary.name  # each server reads only its own files for certain
@@ -41,11 +41,11 @@ def start_store(place: Place, children: Children) -> None:
     children.wait_until(lambda: _answers(place), "The store")
 
 
-def store_url(place: Place) -> str:
+def store_url(place: DemoPlace) -> str:
     return f"redis://:{secret_in(place.root / 'store_password')}@{HOST}:{place.store}/0"
 
 
-def _configuration(place: Place, data: Path) -> str:
+def _configuration(place: DemoPlace, data: Path) -> str:
     return f"""\
 bind {HOST}
 port {place.store}
@@ -58,7 +58,7 @@ maxmemory-policy noeviction
 """
 
 
-def _answers(place: Place) -> bool:
+def _answers(place: DemoPlace) -> bool:
     try:
         with redis.Redis.from_url(store_url(place), socket_timeout=1) as client:
             return bool(client.ping())

@@ -128,7 +128,7 @@ def read_catalogue_file(path: Path) -> CatalogueFile:
     """Parse and check a catalogue file. Raises BadCatalogue with every fault found, OSError if it cannot be read."""
     try:
         text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
-        return _Reader(Source(str(path), tuple(text.splitlines())), tomllib.loads(text)).read()
+        return _CatalogueReader(Source(str(path), tuple(text.splitlines())), tomllib.loads(text)).read()
     except tomllib.TOMLDecodeError as error:
         what, _, at = str(error).partition(" (at ")
         line = re.match(r"line (\d+)", at)
@@ -138,7 +138,7 @@ def read_catalogue_file(path: Path) -> CatalogueFile:
         raise BadCatalogue([f"{path}: this is no text in UTF-8: save it as UTF-8"]) from error
 
 
-class _Reader:
+class _CatalogueReader:
     """Collects every fault, so that one run tells them all."""
 
     def __init__(self, source: Source, raw: dict[str, Any]) -> None:

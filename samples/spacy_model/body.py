@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import Request
 
-from .problems import Refused
+from .problems import Problem
 
 LONGEST_TEXT = 100_000  # characters
 LARGEST_BODY = 12 * LONGEST_TEXT + 1024  # bytes: JSON may write one character as \ud83d\ude00, which are twelve
@@ -42,7 +42,7 @@ async def text_of(request: Request) -> str:
 def _require_json(request: Request) -> None:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
-        raise Refused(415, "Send Content-Type: application/json.", {"Accept-Post": "application/json"})
+        raise Problem(415, "Send Content-Type: application/json.", {"Accept-Post": "application/json"})
 
 
 async def _read(request: Request) -> bytes:
@@ -68,28 +68,28 @@ async def _read_in_vain(request: Request) -> None:
                 pass
 
 
-def _too_large() -> Refused:
+def _too_large() -> Problem:
     # The rest of the body is still on its way: the connection cannot be used again.
-    return Refused(413, f"The body is larger than {LARGEST_BODY} bytes.", {"Connection": "close"})
+    return Problem(413, f"The body is larger than {LARGEST_BODY} bytes.", {"Connection": "close"})
 
 
 def _parsed(body: bytes) -> Any:
     try:
         return json.loads(body.decode())
     except (ValueError, RecursionError) as error:
-        raise Refused(400, f"The body is not JSON in UTF-8: {type(error).__name__}.") from error
+        raise Problem(400, f"The body is not JSON in UTF-8: {type(error).__name__}.") from error
 
 
 def _text(parsed: Any) -> str:
     if not isinstance(parsed, dict) or "text" not in parsed:
-        raise Refused(422, 'The field "text" is missing: send {"text": "…"}.')
+        raise Problem(422, 'The field "text" is missing: send {"text": "…"}.')
     text = parsed["text"]
     if not isinstance(text, str):
-        raise Refused(422, 'The field "text" is not a string.')
+        raise Problem(422, 'The field "text" is not a string.')
     if len(text) > LONGEST_TEXT:
-        raise Refused(413, f'The field "text" is longer than {LONGEST_TEXT} characters.')
+        raise Problem(413, f'The field "text" is longer than {LONGEST_TEXT} characters.')
     if not _is_unicode(text):
-        raise Refused(422, 'The field "text" holds half a surrogate pair.')
+        raise Problem(422, 'The field "text" holds half a surrogate pair.')
     return text
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
-from .problems import Refused
+from .problems import Problem
 
 LONGEST_QUEUE = 64
 
@@ -25,7 +25,7 @@ class Desk:
 
     async def work(self, task: Callable[[], Result]) -> Result:
         if self._seat.statistics().tasks_waiting >= LONGEST_QUEUE:
-            raise Refused(503, "The model is busy.", {"Retry-After": "1"})
+            raise Problem(503, "The model is busy.", {"Retry-After": "1"})
         return await to_thread.run_sync(task, limiter=self._seat)
 
     async def one_by_one(self, results: Iterator[Result]) -> AsyncIterator[Result]:

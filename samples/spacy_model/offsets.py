@@ -9,7 +9,7 @@ from itertools import accumulate
 
 from fastapi import Request
 
-from .problems import Refused
+from .problems import Problem
 
 
 class Unit(StrEnum):
@@ -34,7 +34,7 @@ async def unit_of(request: Request) -> Unit:
     try:
         (unit,) = map(Unit, asked)
     except ValueError:
-        raise Refused(400, f'"offsets" must be one of {", ".join(Unit)}, and given once.') from None
+        raise Problem(400, f'"offsets" must be one of {", ".join(Unit)}, and given once.') from None
     return unit
 
 

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 
-class Refused(HTTPException):
+class Problem(HTTPException):
     """A request that cannot be served; `detail` is the sentence that the client reads."""
 
 

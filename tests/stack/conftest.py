@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from accounts import keys as key_strings
-from deploy.demo import keys as demo_keys
+from deploy.demo import sample_keys
 from deploy.demo.children import Children
-from deploy.demo.gateway import start_gateway
-from deploy.demo.models import SPACY_MODELS, Model
+from deploy.demo.demo import Demo
 from deploy.demo.place import CHECKOUT, secret_in, take_place
 from deploy.demo.ports import free_ports, is_free, status_of
-from deploy.demo.service import Service
-from deploy.demo.stack import Stack
+from deploy.demo.sample_models import SPACY_MODELS, ModelServer
+from deploy.demo.service import DemoService
+from deploy.demo.traefik import start_traefik
 from tests.stack import wire
 
 HERE = Path(__file__).parent
@@ -29,8 +29,8 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.stack)
 
 
-def echo_model(name: str) -> Model:
-    return Model(name, (sys.executable, "-m", "tests.stack.echo", name, "{port}"))
+def echo_model(name: str) -> ModelServer:
+    return ModelServer(name, (sys.executable, "-m", "tests.stack.echo", name, "{port}"))
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Client:
 def stack(tmp_path_factory):
     models = (SPACY_MODELS[0], echo_model("echo"), echo_model("echo2"))
     place = take_place(tmp_path_factory.mktemp("stack"), _first_of_two_free_ports(), models=len(models))
-    stack = Stack(place, models, HERE / "catalogue.toml", report=lambda line: None)
+    stack = Demo(place, models, HERE / "catalogue.toml", report=lambda line: None)
     try:
         stack.start()
         yield stack
@@ -75,11 +75,11 @@ def client_of_403(stack, tmp_path):
     """Another gate on the same stores, with 403 over a limit, behind another Traefik before the same models."""
     gate, admin, unused = free_ports(3)
     place = replace(stack.place, gateway=_first_of_two_free_ports(), gate=gate, admins=(admin, unused))
-    service = Service(place, more={"AUTHSVC_OVER_LIMIT_STATUS": "403"})
+    service = DemoService(place, more={"AUTHSVC_OVER_LIMIT_STATUS": "403"})
     children = Children(tmp_path, CHECKOUT)
     try:
         service.start_gate(children, processes=1)
-        start_gateway(place, children, stack.models)
+        start_traefik(place, children, stack.models)
         children.wait_until(lambda: status_of(place.gateway, "/echo/") == 401, "The gate behind Traefik")
         yield Client(place.gateway, {"hourly": _issue(stack, "hourly_403", "hourly")})
     finally:
@@ -109,7 +109,7 @@ def _keys(stack):
     with ThreadPoolExecutor(2) as commands:
         texts = commands.map(lambda name: _issue(stack, name, *ISSUED[name]), ISSUED)
         keys = dict(zip(ISSUED, texts, strict=True))
-    stack.service.manage("revoke_key", demo_keys.public_id(keys["revoked"]))
+    stack.service.manage("revoke_key", sample_keys.public_id(keys["revoked"]))
     return keys | _never_issued(stack, keys["echo"])
 
 
@@ -122,7 +122,7 @@ def _never_issued(stack, good):
     ours = key_strings.Pepper.of(secret_in(stack.place.root / "key_pepper"))
     theirs = key_strings.Pepper.of("another pepper, of another installation")
     unknown = key_strings.new_key_id(key_strings.new_account_id())
-    known = demo_keys.public_id(good)
+    known = sample_keys.public_id(good)
     return {
         "unknown": key_strings.new_key(unknown, "ask", ours).text,
         "forged": key_strings.new_key(unknown, "ask", theirs).text,

@@ -10,9 +10,9 @@ import time
 
 import pytest
 
+from deploy.demo.demo import Demo
 from deploy.demo.place import CHECKOUT, take_place
 from deploy.demo.ports import free_ports, is_free
-from deploy.demo.stack import Stack
 from tests.servers import wait_until
 from tests.stack import wire
 from tests.stack.conftest import echo_model
@@ -42,7 +42,7 @@ def own(tmp_path):
     place = take_place(tmp_path / "stack", port, models=len(models))
     catalogue = tmp_path / "catalogue.toml"
     catalogue.write_text(PLANS.replace("MODELS", '"echo"'))
-    stack = Stack(place, models, catalogue, report=lambda line: None)
+    stack = Demo(place, models, catalogue, report=lambda line: None)
     try:
         stack.start()
         yield stack

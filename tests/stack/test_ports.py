@@ -19,16 +19,16 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.demo import gateway
+from deploy.demo import traefik
 from deploy.demo.children import Children
 from deploy.demo.place import CHECKOUT, plain_environment, take_place, write_private
-from deploy.demo.service import Service
+from deploy.demo.service import DemoService
 from tests.servers import redis_server
 from tests.stack.conftest import echo_model
 from tests.stack.namespaces import HERE as TRAEFIK
 from tests.stack.namespaces import THERE as GATE
 from tests.stack.namespaces import two_namespaces
-from traefik.question import INTERNAL
+from traefik.auth_address import INTERNAL
 
 pytestmark = pytest.mark.slow
 
@@ -67,7 +67,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Installed:
-    service: Service
+    service: DemoService
     key: str
 
 
@@ -78,7 +78,7 @@ def installed(tmp_path_factory):
     place = replace(take_place(folder / "place", WEB, models=1), gate=GATE_PORT, models=(MODEL,))
     with redis_server(folder) as socket:
         write_private(place.root / "redis_socket", f"unix://{socket}")
-        service = Service(place, more={"REDIS_URL_FILE": str(place.root / "redis_socket")})
+        service = DemoService(place, more={"REDIS_URL_FILE": str(place.root / "redis_socket")})
         service.manage("migrate", "--no-input")
         service.manage("apply_catalogue", str(Path(__file__).with_name("catalogue.toml")))
         yield Installed(service, service.manage("issue_key", "--account", "ports", "--plan", "echo", "--name", "ports"))
@@ -141,25 +141,25 @@ def start_model_and_gate(children, here, there, service):
 def start_traefik(children, here, folder, gate_url):
     dynamic = folder / "dynamic"
     dynamic.mkdir()
-    (dynamic / "models.yml").write_text((gateway.CONFIGURATION / "dynamic" / "models.yml").read_text())
+    (dynamic / "models.yml").write_text((traefik.CONFIGURATION / "dynamic" / "models.yml").read_text())
     (dynamic / "gate.yml").write_text(json.dumps(labels_of_the_gate()))
     (dynamic / "shared.yml").write_text(shared())
     (folder / "traefik.yml").write_text(json.dumps(shipped(folder)))
     own = {"GATE_URL": gate_url, "MODELS": f"echo=http://127.0.0.1:{MODEL}"}
     of_the_stack = {"PROVIDER": "file", "DOMAIN": "localhost", "CORS_ORIGINS": ""}
-    command = [str(gateway._binary()), f"--configfile={folder / 'traefik.yml'}"]
+    command = [str(traefik._binary()), f"--configfile={folder / 'traefik.yml'}"]
     children.start("traefik", here.inside(*command), plain_environment() | own | of_the_stack)
 
 
 def shipped(folder):
-    static = tomllib.loads((gateway.CONFIGURATION / "traefik.toml").read_text())
+    static = tomllib.loads((traefik.CONFIGURATION / "traefik.toml").read_text())
     static["providers"]["file"] = {"directory": str(folder / "dynamic"), "watch": False}
     return static
 
 
 def shared():
     """Its second way to the gate, for when no replica seems to be ready, is a name in the stack's network."""
-    text = (gateway.CONFIGURATION / "stack" / "shared.yml").read_text()
+    text = (traefik.CONFIGURATION / "stack" / "shared.yml").read_text()
     assert "http://gate:8000" in text
     return text.replace("http://gate:8000", DIRECT)
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy.demo import gateway
+from deploy.demo import traefik
 from deploy.demo.children import Children
-from deploy.demo.models import addresses
 from deploy.demo.obstacle import Obstacle
 from deploy.demo.place import CHECKOUT, plain_environment
 from deploy.demo.ports import free_ports
+from deploy.demo.sample_models import addresses
 from tests.traefik.conftest import traefik_binary
 
 FORWARD_AUTH = CHECKOUT / "docs" / "forward-auth.md"
@@ -55,7 +55,7 @@ def check(stack, url, *options):
 
 
 def test_nothing_is_found_in_the_demo(stack, start):
-    static = gateway._static(stack.place)
+    static = traefik._static(stack.place)
     (web,) = free_ports(1)
     static["entryPoints"]["web"]["address"] = f"127.0.0.1:{web}"  # the demo's own is running
     models = addresses(stack.models, stack.place)
@@ -65,7 +65,7 @@ def test_nothing_is_found_in_the_demo(stack, start):
 
 def test_a_mistake_in_the_demo_would_be_found(stack, start, tmp_path):
     """The same, with one line of the shipped file written wrong: so silence means something."""
-    static = gateway._static(stack.place)
+    static = traefik._static(stack.place)
     shipped = Path(static["providers"]["file"]["filename"])
     wrong = tmp_path / "models.yml"
     wrong.write_text(shipped.read_text().replace("trustForwardHeader: false", "trustForwardHeader: true"))

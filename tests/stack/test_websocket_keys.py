@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from deploy.demo import gateway
+from deploy.demo import traefik
 from deploy.demo.children import Children
 from deploy.demo.place import CHECKOUT
 from deploy.demo.ports import free_ports, status_of
-from deploy.demo.service import Service
+from deploy.demo.service import DemoService
 from tests.stack.conftest import Client, _first_of_two_free_ports
 from tests.stack.websocket import open_as_a_browser
 
@@ -22,7 +22,7 @@ HEADER = "Sec-WebSocket-Protocol"
 def configuration(tmp_path_factory):
     """The shipped one, with the header in both lists."""
     folder = tmp_path_factory.mktemp("websockets")
-    shutil.copytree(gateway.CONFIGURATION, folder, dirs_exist_ok=True)
+    shutil.copytree(traefik.CONFIGURATION, folder, dirs_exist_ok=True)
     models = folder / "dynamic" / "models.yml"
     text = models.read_text()
     for old, new in (
@@ -41,15 +41,15 @@ def browser(stack, client, configuration, tmp_path_factory):
     gate, admin, unused = free_ports(3)
     logs = tmp_path_factory.mktemp("logs")
     place = replace(stack.place, gateway=_first_of_two_free_ports(), gate=gate, admins=(admin, unused))
-    service = Service(place, more={"AUTHSVC_WEBSOCKET_KEYS": "1", "AUTHSVC_LOG_DECISIONS": "all"})
+    service = DemoService(place, more={"AUTHSVC_WEBSOCKET_KEYS": "1", "AUTHSVC_LOG_DECISIONS": "all"})
     children = Children(logs, CHECKOUT)
     access_log = place.logs / "access.log"  # the stack's own Traefik writes there, too
     before = access_log.stat().st_size if access_log.exists() else 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gateway, "CONFIGURATION", configuration)
+        patch.setattr(traefik, "CONFIGURATION", configuration)
         try:
             service.start_gate(children, processes=1)
-            gateway.start_gateway(place, children, stack.models)
+            traefik.start_traefik(place, children, stack.models)
             children.wait_until(lambda: status_of(place.gateway, "/echo/") == 401, "The gate behind Traefik")
             yield Client(place.gateway, client.keys)
         finally:

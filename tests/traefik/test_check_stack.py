@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from tests.stack import wire
 from tests.traefik.conftest import traefik_in
 from tests.traefik.routes import route, together
-from traefik.api import Access, read_gateway
+from traefik.api import Access, read_configuration
 from traefik.findings import Mistake
 from traefik.inspection import inspect
 from traefik.stack import CatalogueModel, Stack
@@ -51,8 +51,8 @@ def server(url):
 def found(traefik, dynamic, catalogue=None):
     """The codes of what is found, and where."""
     traefik.serve(deepcopy(dynamic))
-    gateway = read_gateway(Access(url=traefik.url))
-    return {(finding.mistake, finding.where) for finding in inspect(Stack(gateway, catalogue or CATALOGUE))}
+    configuration = read_configuration(Access(url=traefik.url))
+    return {(finding.mistake, finding.where) for finding in inspect(Stack(configuration, catalogue or CATALOGUE))}
 
 
 def asks(dynamic, model="sm"):
@@ -460,28 +460,30 @@ def test_what_may_be_so_on_purpose_is_not_found(traefik, change):
 def with_containers(traefik, provider, **addresses):
     """The sound stack, with each model's service as this provider would report it."""
     traefik.serve(sound(traefik))
-    gateway = read_gateway(Access(url=traefik.url))
+    configuration = read_configuration(Access(url=traefik.url))
     routers = tuple(
         replace(router, service=f"{router.service.partition('@')[0]}@{provider}")
         if router.service.partition("@")[0] in addresses
         else router
-        for router in gateway.routers
+        for router in configuration.routers
     )
     services = {
-        f"{model}@{provider}": replace(gateway.services[f"{model}@file"], name=f"{model}@{provider}", servers=(url,))
+        f"{model}@{provider}": replace(
+            configuration.services[f"{model}@file"], name=f"{model}@{provider}", servers=(url,)
+        )
         for model, url in addresses.items()
     }
-    return replace(gateway, routers=routers, services={**gateway.services, **services})
+    return replace(configuration, routers=routers, services={**configuration.services, **services})
 
 
-def places(gateway):
-    return {(finding.mistake, finding.where) for finding in inspect(Stack(gateway, CATALOGUE))}
+def places(configuration):
+    return {(finding.mistake, finding.where) for finding in inspect(Stack(configuration, CATALOGUE))}
 
 
 @pytest.mark.parametrize("provider", ["docker", "swarm"])
 def test_models_in_one_network_are_found(traefik, provider):
-    gateway = with_containers(traefik, provider, sm="http://172.20.0.5:8000", lg="http://172.20.0.9:8000")
-    assert places(gateway) == {(Mistake.SHARED_NETWORK, "model lg")}
+    configuration = with_containers(traefik, provider, sm="http://172.20.0.5:8000", lg="http://172.20.0.9:8000")
+    assert places(configuration) == {(Mistake.SHARED_NETWORK, "model lg")}
 
 
 @pytest.mark.parametrize(
@@ -603,8 +605,10 @@ def test_catalogue_and_routers_are_compared(traefik, catalogue, expected):
 )  # fmt: skip
 def test_the_version_is_compared_with_the_one_that_mends_known_holes(traefik, version, mistake):
     traefik.serve(sound(traefik))
-    gateway = replace(read_gateway(Access(url=traefik.url)), version=version)  # of a program that we cannot change
-    assert [finding.mistake for finding in inspect(Stack(gateway, CATALOGUE))] == ([mistake] if mistake else [])
+    configuration = replace(
+        read_configuration(Access(url=traefik.url)), version=version
+    )  # of a program that we cannot change
+    assert [finding.mistake for finding in inspect(Stack(configuration, CATALOGUE))] == ([mistake] if mistake else [])
 
 
 def test_every_mistake_that_is_known_was_planted():

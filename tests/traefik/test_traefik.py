@@ -96,9 +96,9 @@ def test_a_reply_without_end_is_refused(monkeypatch):
 def test_rows_that_lack_what_we_expect_do_no_harm():
     """Another version may leave things out: what is not there is empty."""
     with answering(200, b'[{}, {"name": "a@b", "type": "forwardauth"}, 7]') as (url, _):
-        gateway = read_routers(Access(url=url))
-    assert len(gateway.routers) == 2
-    assert [gateway.chain(router) for router in gateway.routers] == [(), ()]
+        configuration = read_routers(Access(url=url))
+    assert len(configuration.routers) == 2
+    assert [configuration.chain(router) for router in configuration.routers] == [(), ()]
 
 
 def test_a_proxy_of_the_environment_is_not_asked(monkeypatch):

@@ -13,10 +13,10 @@ from django.db import Error as DatabaseError
 from quotas.models import ServedModel
 from runtime.commands import OperatorCommand
 from runtime.faults import in_words
-from traefik.api import Gateway, TraefikUnreadable, read_gateway
-from traefik.commands import add_access, read_access
+from traefik.api import Configuration, TraefikUnreadable, read_configuration
 from traefik.findings import Finding
 from traefik.inspection import inspect
+from traefik.options import add_access, read_access
 from traefik.stack import CatalogueModel, Stack
 
 FOUND = 1
@@ -32,14 +32,14 @@ class Command(OperatorCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            gateway = read_gateway(read_access(options))
-            findings = inspect(Stack(gateway, _catalogue(), options["gate_url"]))
+            configuration = read_configuration(read_access(options))
+            findings = inspect(Stack(configuration, _catalogue(), options["gate_url"]))
         except TraefikUnreadable as error:
             raise CommandError(str(error), returncode=UNCHECKED) from error
         except DatabaseError as error:
             sentence = in_words(error) or f"The database refused ({type(error).__name__})."
             raise CommandError(f"The catalogue cannot be read. {sentence}", returncode=UNCHECKED) from error
-        self.stdout.write(_as_json(gateway, findings) if options["json"] else _as_text(findings))
+        self.stdout.write(_as_json(configuration, findings) if options["json"] else _as_text(findings))
         if findings:
             raise SystemExit(FOUND)
 
@@ -48,8 +48,8 @@ def _catalogue() -> dict[str, CatalogueModel]:
     return {row.slug: CatalogueModel(row.path, row.enabled) for row in ServedModel.objects.all()}
 
 
-def _as_json(gateway: Gateway, findings: Sequence[Finding]) -> str:
-    whole = {"traefik": gateway.version, "findings": [finding.as_json() for finding in findings]}
+def _as_json(configuration: Configuration, findings: Sequence[Finding]) -> str:
+    whole = {"traefik": configuration.version, "findings": [finding.as_json() for finding in findings]}
     return json.dumps(whole, indent=2, ensure_ascii=False)
 
 

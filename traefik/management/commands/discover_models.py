@@ -17,8 +17,8 @@ from runtime.commands import OperatorCommand, pending
 from runtime.env import duration
 from runtime.faults import in_words
 from traefik.api import Access, TraefikUnreadable, read_routers
-from traefik.commands import add_access, read_access
 from traefik.discovery import find_models
+from traefik.options import add_access, read_access
 from traefik.registration import Discovery, write_down
 
 log = logging.getLogger("authsvc.discover_models")

@@ -11,7 +11,7 @@ from django.db import Error as DatabaseError
 
 from quotas.models import SEGMENT, SLUG, ServedModel
 from runtime.commands import OperatorCommand
-from traefik.question import INTERNAL, origin_of
+from traefik.auth_address import INTERNAL, origin_of
 from traefik.route import ModelRoute
 from traefik.written import as_compose, as_file, as_swarm
 

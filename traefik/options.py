@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from traefik.api import Access
-from traefik.question import origin_of
+from traefik.auth_address import origin_of
 
 
 def add_access(parser: ArgumentParser) -> None:

@@ -14,7 +14,7 @@ INTERNAL = "https://127.0.0.1:8900"  # the stacks' internal entry point; https b
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class AuthAddress:
     """A ForwardAuth's address, taken apart. `pin` is "" where no model is pinned, None where it cannot be read."""
 
     origin: str  # scheme://host:port, in lower case, the port always there
@@ -39,18 +39,18 @@ class Question:
         return self.origin.partition("://")[2] == origin.partition("://")[2]
 
 
-def address_of(gate_url: str, model: str) -> str:
+def auth_address(gate_url: str, model: str) -> str:
     """The address that pins a model."""
     return f"{gate_url.rstrip('/')}{PATH}?model={model}"
 
 
-def read_question(address: str) -> Question | None:
+def read_auth_address(address: str) -> AuthAddress | None:
     """None for what is no address of HTTP."""
     origin = origin_of(address)
     if origin is None:
         return None
     parts = urlsplit(address)
-    return Question(origin, parts.path, _pin(parts.query))
+    return AuthAddress(origin, parts.path, _pin(parts.query))
 
 
 def origin_of(url: str) -> str | None:

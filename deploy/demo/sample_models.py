@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .children import Children
-from .place import Place, plain_environment
+from .place import DemoPlace, plain_environment
 from .ports import HOST
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class ModelServer:
     """A server for one model; `{port}` in its command is the port that it shall listen on."""
 
     name: str
@@ -24,7 +24,7 @@ class Model:
         children.start(self.name, command, plain_environment() | self.environment)
 
 
-def spacy_model(name: str, package: str) -> Model:
+def spacy_model(name: str, package: str) -> ModelServer:
     command = (sys.executable, "-m", "uvicorn", "--factory", "samples.spacy_model.app:from_environment")
     # Traefik keeps idle connections for 90 s; this side waits longer, so that it never closes one under a request.
     options = (
@@ -37,7 +37,7 @@ def spacy_model(name: str, package: str) -> Model:
         "--no-access-log",
         "--no-server-header",
     )
-    return Model(name, command + options, {"MODEL": name, "MODEL_PACKAGE": package, "OMP_NUM_THREADS": "1"})
+    return ModelServer(name, command + options, {"MODEL": name, "MODEL_PACKAGE": package, "OMP_NUM_THREADS": "1"})
 
 
 SPACY_MODELS = (
@@ -46,6 +46,6 @@ SPACY_MODELS = (
 )
 
 
-def addresses(models: Sequence[Model], place: Place) -> str:
+def addresses(models: Sequence[ModelServer], place: DemoPlace) -> str:
     """As deploy/traefik/dynamic/models.yml reads them."""
     return " ".join(f"{model.name}=http://{HOST}:{port}" for model, port in zip(models, place.models, strict=True))

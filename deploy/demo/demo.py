@@ -9,21 +9,21 @@ from pathlib import Path
 
 from . import ports
 from .children import Children
-from .gateway import start_gateway
-from .models import Model
-from .place import CHECKOUT, Place
-from .service import Service
+from .place import CHECKOUT, DemoPlace
+from .sample_models import ModelServer
+from .service import DemoService
 from .store import start_store
+from .traefik import start_traefik
 
 Report = Callable[[str], None]
 
 
-class Stack:
+class Demo:
     """A running demo; `stop` is safe at any moment."""
 
-    def __init__(self, place: Place, models: Sequence[Model], catalogue: Path, report: Report) -> None:
+    def __init__(self, place: DemoPlace, models: Sequence[ModelServer], catalogue: Path, report: Report) -> None:
         self.place, self.models, self.catalogue, self._report = place, models, catalogue, report
-        self.service = Service(place)
+        self.service = DemoService(place)
         self.children = Children(place.logs, CHECKOUT)
         self.first_operator_link = ""  # there is none once there is an operator
 
@@ -49,7 +49,7 @@ class Stack:
         self.service.start_gate(self.children, processes=2)
         self.service.start_console(self.children)
         self.service.start_worker(self.children)
-        start_gateway(self.place, self.children, self.models)
+        start_traefik(self.place, self.children, self.models)
 
     def _wait(self) -> None:
         for model, port in zip(self.models, self.place.models, strict=True):
@@ -58,7 +58,7 @@ class Stack:
         for model in self.models:
             self.children.wait_until(partial(self._asks_for_a_key, model), "The gate behind Traefik")
 
-    def _asks_for_a_key(self, model: Model) -> bool:
+    def _asks_for_a_key(self, model: ModelServer) -> bool:
         return ports.status_of(self.place.gateway, f"/{model.name}/") == 401
 
     def require_alive(self) -> None:

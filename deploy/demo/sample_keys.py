@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 
-from .place import Place, write_private
+from .place import DemoPlace, write_private
 from .ports import HOST, status_of
-from .service import Service
+from .service import DemoService
 
 NAMES = ("FREE_KEY", "PRO_KEY", "REVOKED_KEY", "EXPIRED_KEY")
 Keys = dict[str, str]
 
 
-def kept_keys(place: Place) -> Keys | None:
+def kept_keys(place: DemoPlace) -> Keys | None:
     """The keys of an earlier start, if the gate still says of each what its name says."""
     try:
         lines = place.keys.read_text(encoding="utf-8").splitlines()
@@ -25,7 +25,7 @@ def kept_keys(place: Place) -> Keys | None:
     return keys if as_named else None
 
 
-def new_keys(place: Place, service: Service) -> Keys:
+def new_keys(place: DemoPlace, service: DemoService) -> Keys:
     expired = _issue(service, "demo-free", "free", "expired", "--expires-in", "1s")
     issued = time.monotonic()
     keys = {
@@ -44,11 +44,11 @@ def public_id(key: str) -> str:
     return key.split("_")[1]
 
 
-def _issue(service: Service, account: str, plan: str, name: str, *more: str) -> str:
+def _issue(service: DemoService, account: str, plan: str, name: str, *more: str) -> str:
     return service.manage("issue_key", "--account", account, "--plan", plan, "--name", name, *more)
 
 
-def _is_known(place: Place, key: str) -> bool:
+def _is_known(place: DemoPlace, key: str) -> bool:
     """Asked about a model that is nobody's: a key that is known is refused with 403 and pays nothing for it."""
     question = {
         "Authorization": f"Bearer {key}",

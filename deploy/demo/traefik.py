@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from .children import Children
-from .models import Model, addresses
 from .obstacle import Obstacle
-from .place import CHECKOUT, Place, plain_environment
+from .place import CHECKOUT, DemoPlace, plain_environment
 from .ports import HOST
+from .sample_models import ModelServer, addresses
 
 CONFIGURATION = CHECKOUT / "deploy" / "traefik"
 
 
-def start_gateway(place: Place, children: Children, models: Sequence[Model]) -> None:
+def start_traefik(place: DemoPlace, children: Children, models: Sequence[ModelServer]) -> None:
     static = place.root / "traefik.yml"
     static.write_text(json.dumps(_static(place), indent=2), encoding="utf-8")  # JSON is YAML
     environment = {"GATE_URL": place.gate_url, "MODELS": addresses(models, place)}
@@ -32,7 +32,7 @@ def _binary() -> Path:
     return binary
 
 
-def _static(place: Place) -> dict[str, Any]:
+def _static(place: DemoPlace) -> dict[str, Any]:
     """Only the way in for clients: here the gate and the console are reached directly."""
     static = tomllib.loads((CONFIGURATION / "traefik.toml").read_text(encoding="utf-8"))
     web = static["entryPoints"]["web"]

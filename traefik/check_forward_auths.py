@@ -8,30 +8,30 @@ from typing import Any
 
 from traefik import headers
 from traefik.api import Middleware, Router
+from traefik.auth_address import PATH, AuthAddress, auth_address
 from traefik.findings import Finding, Mistake
-from traefik.question import PATH, Question, address_of
 from traefik.stack import REWRITES, Stack
 
 _ASK = f"authRequestHeaders: [{', '.join(headers.ASKED)}]"
 _RELAY = f"authResponseHeaders: [{', '.join(headers.RELAYED)}]"
 
 
-def check_questions(stack: Stack) -> Iterator[Finding]:
+def check_forward_auths(stack: Stack) -> Iterator[Finding]:
     """Each middleware once, however many routers have it."""
     seen: set[str] = set()
     for router in stack.gated:
-        for middleware, question in stack.asked(router):
+        for middleware, address in stack.asked(router):
             if middleware.name not in seen:
                 seen.add(middleware.name)
-                yield from _of_middleware(stack, router, middleware, question)
+                yield from _of_middleware(stack, router, middleware, address)
         yield from _of_router(stack, router)
 
 
-def _of_middleware(stack: Stack, router: Router, middleware: Middleware, question: Question) -> Iterator[Finding]:
+def _of_middleware(stack: Stack, router: Router, middleware: Middleware, address: AuthAddress) -> Iterator[Finding]:
     where = f"middleware {middleware.name}"
-    yield from _address(stack, router, where, question)
-    if question.scheme == "https":
-        yield from _certificate(stack, where, question, middleware.options.get("tls") or {})
+    yield from _address(stack, router, where, address)
+    if address.scheme == "https":
+        yield from _certificate(stack, where, address, middleware.options.get("tls") or {})
     if middleware.options.get("trustForwardHeader"):
         yield Finding(
             Mistake.TRUSTED_FORWARD_HEADER, where,
@@ -51,35 +51,35 @@ def _of_middleware(stack: Stack, router: Router, middleware: Middleware, questio
         )  # fmt: skip
 
 
-def _address(stack: Stack, router: Router, where: str, question: Question) -> Iterator[Finding]:
-    model = question.pin or stack.model_at(router) or "NAME"
-    right = (f'address: "{address_of(question.origin, model)}"',)
-    if question.path != PATH:
+def _address(stack: Stack, router: Router, where: str, address: AuthAddress) -> Iterator[Finding]:
+    model = address.pin or stack.model_at(router) or "NAME"
+    right = (f'address: "{auth_address(address.origin, model)}"',)
+    if address.path != PATH:
         yield Finding(
             Mistake.NO_TRAILING_SLASH, where,
-            f"It asks at {question.path}; the gate answers at {PATH} and refuses all else.", right,
+            f"It asks at {address.path}; the gate answers at {PATH} and refuses all else.", right,
         )  # fmt: skip
-    if question.pin == "":
+    if address.pin == "":
         yield Finding(
             Mistake.NO_PIN, where,
             "Its address has no ?model=: the path alone, which a client writes, decides which model is meant.", right,
         )  # fmt: skip
-    elif question.pin is None:
+    elif address.pin is None:
         yield Finding(
             Mistake.BAD_PIN, where,
             "The query of its address is not exactly ?model=NAME: the gate refuses every request.", right,
         )  # fmt: skip
 
 
-def _certificate(stack: Stack, where: str, question: Question, tls: Mapping[str, Any]) -> Iterator[Finding]:
+def _certificate(stack: Stack, where: str, address: AuthAddress, tls: Mapping[str, Any]) -> Iterator[Finding]:
     unchecked = bool(tls.get("insecureSkipVerify"))
-    if unchecked and not question.is_of_this_machine:
+    if unchecked and not address.is_of_this_machine:
         yield Finding(
             Mistake.GATE_UNCHECKED, where,
-            f"It asks {question.origin} and looks at no certificate: who gets between answers 200 for the gate.",
+            f"It asks {address.origin} and looks at no certificate: who gets between answers 200 for the gate.",
             ("tls:", "  ca: /path/of/the/authority.pem"),
         )  # fmt: skip
-    if not unchecked and not tls.get("ca") and question in stack.asked_of_traefik:
+    if not unchecked and not tls.get("ca") and address in stack.asked_of_traefik:
         yield Finding(
             Mistake.GATE_UNTRUSTED, where,
             "It asks Traefik itself, by a certificate that nobody signed: every call is a 500.",
@@ -144,17 +144,17 @@ def _without(router: Router, middleware: Middleware) -> list[str]:
     return [name for name in router.middlewares if name != middleware.name]
 
 
-def _removed(chain: Iterable[Middleware], question: Middleware) -> Iterator[str]:
+def _removed(chain: Iterable[Middleware], forward_auth: Middleware) -> Iterator[str]:
     """Headers of the client that the model does not get, in lower case."""
-    yield from _lower(question.options.get("authResponseHeaders") or [])
+    yield from _lower(forward_auth.options.get("authResponseHeaders") or [])
     chain = list(chain)
-    for middleware in chain[chain.index(question) + 1 :]:
+    for middleware in chain[chain.index(forward_auth) + 1 :]:
         if middleware.kind == "headers":
             yield from _lower(middleware.options.get("customRequestHeaders") or {})
 
 
-def _matches(question: Middleware, name: str) -> bool:
-    pattern = str(question.options.get("authResponseHeadersRegex") or "")
+def _matches(forward_auth: Middleware, name: str) -> bool:
+    pattern = str(forward_auth.options.get("authResponseHeadersRegex") or "")
     try:
         return bool(pattern) and re.search(pattern, name) is not None
     except re.error:
