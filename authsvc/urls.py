@@ -1,11 +1,10 @@
-"""The URL map of the control plane."""
+"""The URL map of the console and the REST API."""
 
 from __future__ import annotations
 
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
-from django.views.generic import RedirectView
 
 from accounts.admin.people import own_password
 from api.base.problems import WORDS
@@ -16,9 +15,9 @@ from console.invitation import invitation
 handler500 = "authsvc.refusals.broken"
 
 urlpatterns = [
-    path("auth/", auth),  # GateFirst is faster; this is where `reverse` and the reader find it
-    path("", RedirectView.as_view(url="/admin/")),
-    path("admin/password_change/", admin.site.admin_view(own_password)),  # before Django's: it is written down
+    path("auth/", auth),  # GateFirst answers it sooner; this is for `reverse` and the reader
+    path("", pages.home, name="home"),
+    path("admin/password_change/", admin.site.admin_view(own_password)),  # before Django's own, to write an audit event
     path("admin/", admin.site.urls),
     path("login/", LoginView.as_view(template_name="console/sign_in.html"), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),

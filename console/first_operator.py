@@ -1,4 +1,7 @@
-"""The link that makes the first operator: signed, good for an hour, and only while there is none."""
+"""The link that makes the first operator: signed, valid for an hour, and only while there is no operator.
+
+Django's signing makes and checks it; docs/decisions/0031 says why its password-reset views and tokens do not.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib.auth import authenticate, login
-from django.contrib.auth.forms import UserCreationForm, UsernameField
+from django.contrib.auth.forms import UserCreationForm
 from django.core.signing import BadSignature, TimestampSigner
 from django.db import Error as DatabaseError
 from django.forms import EmailField, EmailInput
@@ -33,23 +36,23 @@ _TOKEN = "first_operator_token"  # noqa: S105  the session's name for it
 
 
 def new_link() -> str | None:
-    """A fresh link, or None while there is an operator who can sign in."""
-    if User.objects.filter(is_superuser=True, is_active=True).exists():
+    """A fresh link, or None if there is an operator who can sign in."""
+    if _has_operator():
         return None
     return f"{settings.CONSOLE_URL}{reverse('first_operator', args=[_signer().sign(str(_superusers()))])}"
 
 
 def opens(token: str) -> bool:
-    """Is this one of our links, within its hour, and still unused? A stranger's guess costs no query.
+    """Is this one of our links, less than an hour old and unused? A stranger's guess costs no query.
 
-    What is signed is the number of superusers there were: a link that was used stays used, even when the operator it
-    made can no longer sign in.
+    The signed value is the number of superusers when the link was made, so a used link stays used even after the
+    operator it made has been deactivated.
     """
     try:
         then = int(_signer().unsign(token, max_age=LIFE))
     except (BadSignature, ValueError):
         return False
-    return then == _superusers() and not User.objects.filter(is_superuser=True, is_active=True).exists()
+    return then == _superusers() and not _has_operator()
 
 
 def _signer() -> TimestampSigner:
@@ -60,24 +63,28 @@ def _superusers() -> int:
     return User.objects.filter(is_superuser=True).count()
 
 
+def _has_operator() -> bool:
+    return User.objects.filter(is_superuser=True, is_active=True).exists()
+
+
 class FirstOperatorForm(_UserCreationForm):
-    """Django's own form for a new user and its rules for passwords, with an address."""
+    """Django's form for a new user, with its password rules, plus an e-mail address."""
 
     email = EmailField(
-        label="E-mail address", help_text="For messages about this service.",
+        label="E-mail address",
+        help_text="For messages about this service.",
         widget=EmailInput(attrs={"autocomplete": "email"}),
-    )  # fmt: skip
+    )
 
-    class Meta:
+    class Meta(UserCreationForm.Meta):
         model = User
         fields = ("username", "email")
-        field_classes = {"username": UsernameField}
 
 
 @never_cache
 @require_safe
 def enter(request: HttpRequest, token: str) -> HttpResponse:
-    """Take the token out of the address, into the session, so that no referrer, history or log line keeps it."""
+    """Move the token from the URL to the session, as PasswordResetConfirmView does, so no referrer or log line keeps it."""
     try:
         response = _take_token(request, token) if opens(token) else _gone(request)
     except DatabaseError:
@@ -89,7 +96,7 @@ def enter(request: HttpRequest, token: str) -> HttpResponse:
 
 def _take_token(request: HttpRequest, token: str) -> HttpResponse:
     request.session[_TOKEN] = token
-    request.session.save()  # here and not after the view, where its error would be nobody's
+    request.session.save()  # here, not after the view, where nothing would catch its error
     return redirect("first_operator_form")
 
 
@@ -97,7 +104,7 @@ def _take_token(request: HttpRequest, token: str) -> HttpResponse:
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
 def create(request: HttpRequest) -> HttpResponse:
-    """The form; sent, it makes the operator and signs them in."""
+    """Show the form; submitting it makes the operator and signs them in."""
     if not opens(request.session.get(_TOKEN, "")):
         return _gone(request)
     form = FirstOperatorForm(request.POST or None)
@@ -121,5 +128,5 @@ def _create(request: HttpRequest, cleaned: dict[str, Any]) -> None:
 
 
 def _gone(request: HttpRequest) -> HttpResponse:
-    """Never issued, expired or used: nobody is told which."""
+    """Never issued, expired or used: the page does not say which."""
     return render(request, "console/first_operator_gone.html", {"manage": settings.MANAGE}, status=404)

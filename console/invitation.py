@@ -1,4 +1,4 @@
-"""The page behind an invitation's link: sign in or make a user, and join."""
+"""The page an invitation links to: sign in or create a user, then join."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from accounts.refused import Refused
 from accounts.services.acts import Actor
 from accounts.services.invitations import accept, behind
 
-if TYPE_CHECKING:  # generic in the stubs alone
+if TYPE_CHECKING:  # generic only in the stubs
     _CreationForm = BaseUserCreationForm[User]
 else:
     _CreationForm = BaseUserCreationForm
@@ -34,7 +34,7 @@ class NewUser(_CreationForm):
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
 def invitation(request: HttpRequest, token: str) -> HttpResponse:
-    """What the invitation is to; joining takes a POST, so that a mail scanner that opens links accepts nothing."""
+    """Show the invitation. Joining takes a POST, so a mail scanner that opens links accepts nothing."""
     found = behind(token)
     if found is None:
         return _page(request, "invitation_gone", status=410)
@@ -47,7 +47,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
                 return _make_user_and_join(request, found, form)
         else:
             form = NewUser(initial={"username": found.email})
-    except Refused:  # somebody used the same link at the same moment
+    except Refused:  # the same link was used concurrently
         return _page(request, "invitation_gone", status=410)
     context = {"invitation": found, "form": form, "sign_in": request.get_full_path()}
     return _page(request, "invitation", context)
@@ -61,7 +61,7 @@ def _join(request: HttpRequest, found: Invitation) -> HttpResponse:
 
 
 def _make_user_and_join(request: HttpRequest, found: Invitation, form: NewUser) -> HttpResponse:
-    """The mail reached who has the link, so the address is theirs."""
+    """Whoever has the link received the mail, so the address is theirs."""
     with transaction.atomic():
         user: User = form.save(commit=False)
         user.email = found.email
@@ -72,9 +72,8 @@ def _make_user_and_join(request: HttpRequest, found: Invitation, form: NewUser) 
 
 
 def _page(request: HttpRequest, name: str, context: dict[str, Any] | None = None, status: int = 200) -> HttpResponse:
-    """The link is a secret: no Referer holds it, and no cache keeps the page.
-
-    With `no-referrer` a browser would send the form with `Origin: null`, which Django refuses.
+    """The link is a secret, so no Referer may carry it. Not `no-referrer`: a browser would then submit the form with
+    `Origin: null`, which Django refuses.
     """
     response = render(request, f"console/{name}.html", context, status=status)
     response["Referrer-Policy"] = "strict-origin"

@@ -1,4 +1,4 @@
-"""The few public pages that the gate's answers lead to; the people's console comes later."""
+"""The public pages that problem documents link to, and where people land after signing in."""
 
 from __future__ import annotations
 
@@ -7,38 +7,44 @@ from http import HTTPStatus
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
 from authsvc.gate.verdict import Verdict
 
-# What a client's developer can do about each public code.
+# How a client's developer can fix each public code.
 ADVICE = {
     "no_key": "Send the key with each request: Authorization: Bearer KEY, or X-Api-Key: KEY.",
-    "invalid_token": "Check that the whole key was copied, and that it was not revoked, replaced or expired. "
-    "The answer is the same for each of these on purpose.",
-    "insufficient_scope": "Use a key whose plan includes the model and that is not narrowed to others; the challenge "
-    "in WWW-Authenticate names the permission that is missing.",
-    "not_forwarded": "This is a fault of the deployment: ForwardAuth must ask http://GATE/auth/ and send "
-    "X-Forwarded-Uri, X-Forwarded-Method and X-Forwarded-For once each.",
-    "unclean_path": "Send the path in its plain form: no empty, . or .. segments, and no escapes of / . \\ ; ? # %.",
+    "invalid_token": "Check that the whole key was copied, and that it has not expired or been revoked or replaced. "
+    "The answer is deliberately the same in each case.",
+    "insufficient_scope": "Use a key whose plan includes the model and that is not narrowed to other models. The "
+    "challenge in WWW-Authenticate names the missing permission.",
+    "not_forwarded": "This is a deployment error: ForwardAuth must call http://GATE/auth/ and send "
+    "X-Forwarded-Uri, X-Forwarded-Method and X-Forwarded-For exactly once each.",
+    "unclean_path": "Send a plain path: no empty, . or .. segments, and none of / . \\ ; ? # % percent-encoded.",
     "unclean_query": "Percent-encode everything in the query that is not visible ASCII: é as %C3%A9, a space as %20.",
-    "uri_too_long": "Send long input in the body. Path and query may have 8192 bytes together.",
-    "unknown_model": "Check the model's name in the path, in upper and lower case. A disabled model answers the same.",
+    "uri_too_long": "Send long input in the body. Path and query together are limited to 8192 bytes.",
+    "unknown_model": "Check the model's name in the path; it is case-sensitive. A disabled model gets the same answer.",
     "method_not_allowed": "Use a method that the key allows.",
-    "address_not_allowed": "Call from one of the networks that the key is narrowed to.",
-    "account_suspended": "Ask whoever runs this service.",
-    "cost_over_burst": "A call to this model costs more than one of the limits ever has room for: ask for a larger "
-    "limit.",
-    "quota_exceeded": "Wait for the seconds in Retry-After. RateLimit says what is left, RateLimit-Policy the limits, "
-    "violated-policies in the body those that said no.",
-    "cannot_decide": "Try again after the seconds in Retry-After. It is no fault of the key.",
+    "address_not_allowed": "Call from one of the networks that the key is restricted to.",
+    "account_suspended": "Contact the operator of this service.",
+    "cost_over_burst": "A call to this model costs more than one of the limits can ever allow. Ask for a larger limit.",
+    "quota_exceeded": "Wait the number of seconds in Retry-After. RateLimit shows what is left, RateLimit-Policy lists "
+    "the limits, and violated-policies in the body names those that were exceeded.",
+    "cannot_decide": "Try again after the number of seconds in Retry-After. The key is not at fault.",
 }
 
 
 @require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """Operators and strangers go to the admin, which asks strangers to sign in; other people to the API's docs."""
+    is_elsewhere = request.user.is_authenticated and not request.user.is_staff
+    return redirect("docs" if is_elsewhere else "admin:index")
+
+
+@require_safe
 def error(request: HttpRequest, code: str, words_of_api: Mapping[str, tuple[HTTPStatus, str]]) -> HttpResponse:
-    """The page that `type` of a problem leads to (RFC 9457, 3.1.1), the gate's or one of the REST API's."""
+    """The page that a problem's `type` links to (RFC 9457, 3.1.1), for problems of the gate and of the REST API."""
     if code in words_of_api:
         of_api, advice = words_of_api[code]
         context = {"code": code, "status": of_api.value, "title": of_api.phrase, "advice": advice}

@@ -1,6 +1,6 @@
-"""The client's address and scheme behind proxies that the operator trusts; from anybody else the headers are words.
+"""The client's address and scheme behind proxies the operator trusts. From anyone else these headers are ignored.
 
-The gate takes no part in this: Traefik alone asks it, and `authsvc.gate.forwarded` reads what ForwardAuth wrote.
+The gate does not use this: only Traefik asks it, and `authsvc.gate.forwarded` reads what ForwardAuth wrote.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from runtime.networks import Address, Network, read_address
 
 
 class BehindProxies:
-    """REMOTE_ADDR becomes the client's, and `request.is_secure()` what the proxy in front of us says.
+    """Set REMOTE_ADDR to the client's address, and let `request.is_secure()` follow the proxy in front of us.
 
-    AUTHSVC_SCHEME is a name in META that no header can have, so SECURE_PROXY_SSL_HEADER cannot be forged.
+    No header can produce the META name AUTHSVC_SCHEME, so SECURE_PROXY_SSL_HEADER cannot be forged.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -33,10 +33,10 @@ class BehindProxies:
 
 
 def find_client(peer: Address, hops: Sequence[str], trusted: Sequence[Network]) -> Address:
-    """The last address that no trusted proxy has. What stands before it is what the client wrote itself.
+    """The last address that is not a trusted proxy's. Everything before it was written by the client.
 
-    Each proxy adds the address of its own peer at the end (X-Forwarded-For as Traefik writes it), so the walk is from
-    the right and ends at the first stranger, or at something that is no address.
+    Each proxy appends its peer's address (X-Forwarded-For as Traefik writes it), so the walk goes from right to left
+    and ends at the first untrusted address, or at something that is not an address.
     """
     client = peer
     for hop in reversed(hops):

@@ -1,4 +1,4 @@
-"""The pages that a problem's `type` leads to, and the door to the API for people."""
+"""The pages that a problem's `type` links to, and where people land after signing in."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_member_signs_in_and_reaches_the_api():
     assert client.get("/api/v1/keys/").status_code == 401
     assert "csrfmiddlewaretoken" in client.get("/login/").content.decode()
     signed_in = client.post("/login/", {"username": "mia", "password": "a long password"})
-    assert (signed_in.status_code, signed_in["Location"]) == (302, "/api/v1/keys/")
+    assert (signed_in.status_code, signed_in["Location"]) == (302, "/")
     assert client.get("/api/v1/keys/").status_code == 200
 
 
@@ -50,4 +50,18 @@ def test_nobody_is_sent_elsewhere_after_signing_in():
     signed_in = Client().post(
         "/login/", {"username": "mia", "password": "a long password", "next": "https://evil.example/"}
     )
-    assert signed_in["Location"] == "/api/v1/keys/"
+    assert signed_in["Location"] == "/"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("is_staff", "page"), [(True, "/admin/"), (False, "/api/v1/docs/")])
+def test_after_signing_in_operators_land_in_the_admin_and_others_at_the_docs(is_staff, page):
+    client = Client()
+    client.force_login(User.objects.create_user("mia", is_staff=is_staff))
+    assert client.get("/")["Location"] == page
+    assert client.get(page).status_code == 200
+
+
+@pytest.mark.django_db
+def test_a_stranger_at_the_root_is_led_to_the_admin_s_sign_in():
+    assert Client().get("/")["Location"] == "/admin/"
