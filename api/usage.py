@@ -32,8 +32,8 @@ from quotas.usage.reading import (
     HOUR,
     INTERVALS,
     Position,
-    Question,
     UsageRow,
+    UsageSelection,
     is_full_hour,
     month_start,
     read_all,
@@ -51,16 +51,16 @@ class Usage(View):
     def get(self, request: Request) -> Response | StreamingHttpResponse:
         """What was allowed and refused, and how many units were taken."""
         query = query_of(request, UsageQuery)
-        question = question_of(self.caller, query)
-        columns = columns_of(self.caller, question)
+        selection = selection_of(self.caller, query)
+        columns = columns_of(self.caller, selection)
         if request.accepted_renderer.format == "csv":
-            return streamed(request, "usage.csv", columns, _dicts(question, columns))
-        page = _page(request, question, int(query.get("page_size") or PAGE_SIZE))
+            return streamed(request, "usage.csv", columns, _dicts(selection, columns))
+        page = _page(request, selection, int(query.get("page_size") or PAGE_SIZE))
         results = [_shown(row, columns, names) for row, names in _with_external_ids(page.rows, columns)]
         return Response({"next": page.next, "previous": page.previous, "results": results})
 
 
-def question_of(caller: Caller, query: dict[str, Any]) -> Question:
+def selection_of(caller: Caller, query: dict[str, Any]) -> UsageSelection:
     """What is asked, of no other accounts than the caller may see."""
     now = timezone.now()
     until = query.get("until") or now.replace(minute=0, second=0, microsecond=0) + HOUR
@@ -71,7 +71,7 @@ def question_of(caller: Caller, query: dict[str, Any]) -> Question:
     key = query.get("key")
     if key and accounts is not None and key[:8] not in accounts:
         raise Http404  # a key's id begins with its account's
-    return Question(
+    return UsageSelection(
         start=since, end=until, interval=query["interval"], groups=query["group_by"], accounts=accounts,
         keys=(key,) if key else (), models=(query["model"],) if query.get("model") else (),
         newest_first=query["order"] == "-time",
@@ -96,9 +96,9 @@ def _accounts_of(caller: Caller, query: dict[str, Any]) -> tuple[str, ...] | Non
     return tuple(allowed_to(caller, Action.READ_USAGE, Account.objects.all()).values_list("public_id", flat=True))
 
 
-def columns_of(caller: Caller, question: Question) -> tuple[str, ...]:
+def columns_of(caller: Caller, selection: UsageSelection) -> tuple[str, ...]:
     """Operators get their own system's name of an account beside ours."""
-    groups = [group for group in GROUPS if group in question.groups]
+    groups = [group for group in GROUPS if group in selection.groups]
     if caller.is_operator and "account" in groups:
         groups.insert(1, "external_id")
     return ("start", "end", *groups, *COUNTS)
@@ -110,9 +110,9 @@ class _Page(NamedTuple):
     previous: str | None
 
 
-def _page(request: Request, question: Question, size: int) -> _Page:
-    after, backwards = _place(request, question)
-    asked = replace(question, newest_first=question.newest_first is not backwards)
+def _page(request: Request, selection: UsageSelection, size: int) -> _Page:
+    after, backwards = _place(request, selection)
+    asked = replace(selection, newest_first=selection.newest_first is not backwards)
     found = read_usage(asked, most=size + 1, after=after)
     has_more, rows = len(found) > size, found[:size]
     if backwards:
@@ -121,8 +121,8 @@ def _page(request: Request, question: Question, size: int) -> _Page:
     comes_after = backwards or has_more
     return _Page(
         rows,
-        _link(request, question.position(rows[-1]), backwards=False) if rows and comes_after else None,
-        _link(request, question.position(rows[0]), backwards=True) if rows and comes_before else None,
+        _link(request, selection.position(rows[-1]), backwards=False) if rows and comes_after else None,
+        _link(request, selection.position(rows[0]), backwards=True) if rows and comes_before else None,
     )
 
 
@@ -131,15 +131,15 @@ def _link(request: Request, position: Position, *, backwards: bool) -> str:
     return replace_query_param(request.build_absolute_uri(), "cursor", urlsafe_b64encode(packed).decode().rstrip("="))
 
 
-def _place(request: Request, question: Question) -> tuple[Position | None, bool]:
+def _place(request: Request, selection: UsageSelection) -> tuple[Position | None, bool]:
     text = request.query_params.get("cursor")
     if text is None:
         return None, False
     try:
         moment, groups, backwards = json.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
         at = datetime.fromisoformat(moment).astimezone(UTC)
-        fits = len(groups) == len(question.groups) and all(isinstance(one, str) and one.isascii() for one in groups)
-        is_near = question.start - LONGEST_INTERVAL <= at <= question.end
+        fits = len(groups) == len(selection.groups) and all(isinstance(one, str) and one.isascii() for one in groups)
+        is_near = selection.start - LONGEST_INTERVAL <= at <= selection.end
         if not fits or not is_near or type(backwards) is not bool or "\0" in "".join(groups):
             raise ValueError
         return (at, tuple(groups)), backwards
@@ -166,8 +166,8 @@ def _shown(row: UsageRow, columns: tuple[str, ...], names: dict[str, str | None]
     return {column: values[column] for column in columns}
 
 
-def _dicts(question: Question, columns: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    rows = read_all(question)
+def _dicts(selection: UsageSelection, columns: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    rows = read_all(selection)
     while some := list(islice(rows, ROWS_AT_ONCE)):
         for row, names in _with_external_ids(some, columns):
             yield _shown(row, columns, names)

@@ -58,7 +58,7 @@ def _measure() -> None:
     from django.db import connection
 
     from quotas.usage import days
-    from quotas.usage.reading import Question
+    from quotas.usage.reading import UsageSelection
 
     call_command("migrate", verbosity=0)
     with connection.cursor() as cursor:
@@ -67,36 +67,40 @@ def _measure() -> None:
         cursor.execute("VACUUM ANALYZE")
     account = ("AAAAAAAA",)
     print(f"{'':58} {'first':>9} {'median':>9}  read by")
-    for name, question in {
-        "a year in one sum, all accounts": Question(start=START, end=END),
-        "a year by month, all accounts": Question(start=START, end=END, interval="month"),
-        "a year by month and key, all accounts": Question(start=START, end=END, interval="month", groups=("key",)),
-        "a year by day, an account of 500 keys": Question(start=START, end=END, interval="day", accounts=account),
-        "a year by day and key, an account of 500 keys": Question(
+    for name, selection in {
+        "a year in one sum, all accounts": UsageSelection(start=START, end=END),
+        "a year by month, all accounts": UsageSelection(start=START, end=END, interval="month"),
+        "a year by month and key, all accounts": UsageSelection(
+            start=START, end=END, interval="month", groups=("key",)
+        ),
+        "a year by day, an account of 500 keys": UsageSelection(start=START, end=END, interval="day", accounts=account),
+        "a year by day and key, an account of 500 keys": UsageSelection(
             start=START, end=END, interval="day", groups=("key",), accounts=account
         ),
-        "a year by day, one key": Question(
+        "a year by day, one key": UsageSelection(
             start=START, end=END, interval="day", accounts=account, keys=("AAAAAAAA00000007",)
         ),
-        "a year by hour and key, all accounts": Question(start=START, end=END, interval="hour", groups=("key",)),
-        "a year by hour, an account of 500 keys": Question(start=START, end=END, interval="hour", accounts=account),
-        "a month's invoices: in one sum by account": Question(
+        "a year by hour and key, all accounts": UsageSelection(start=START, end=END, interval="hour", groups=("key",)),
+        "a year by hour, an account of 500 keys": UsageSelection(
+            start=START, end=END, interval="hour", accounts=account
+        ),
+        "a month's invoices: in one sum by account": UsageSelection(
             start=datetime(2025, 6, 1, tzinfo=UTC), end=datetime(2025, 7, 1, tzinfo=UTC), groups=("account",)
         ),
-        "the same from 07:00 to 19:00": Question(
+        "the same from 07:00 to 19:00": UsageSelection(
             start=datetime(2025, 6, 1, 7, tzinfo=UTC), end=datetime(2025, 7, 1, 19, tzinfo=UTC), groups=("account",)
         ),
     }.items():
-        _report(name, question)
+        _report(name, selection)
 
 
-def _report(name: str, question: object) -> None:
+def _report(name: str, selection: object) -> None:
     from django.db import connection
 
     from quotas.usage import reading
 
-    times = [_seconds(lambda: reading.read_usage(question, most=1000)) for _ in range(5)]  # type: ignore[arg-type]
-    statement, values = reading._statement(question, list(reading._parts(question)), None)  # type: ignore[arg-type]
+    times = [_seconds(lambda: reading.read_usage(selection, most=1000)) for _ in range(5)]  # type: ignore[arg-type]
+    statement, values = reading._statement(selection, list(reading._parts(selection)), None)  # type: ignore[arg-type]
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN {statement} LIMIT 1000", values)
         plan = [line for (line,) in cursor.fetchall()]

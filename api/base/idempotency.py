@@ -11,10 +11,11 @@ import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from django.db import IntegrityError, OperationalError, connection, transaction
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -23,10 +24,22 @@ from accounts.facts.publish import Publication
 from accounts.models import KeptAnswer, OutboxRow
 from accounts.peppers import peppers
 from api.base.access import Caller
-from api.base.problems import Conflict, Unprocessable
 
 LONGEST_WAIT = "5s"
 _KEY = re.compile(r'"([\x20\x21\x23-\x5b\x5d-\x7e]{1,255})"|([\x21\x23-\x2b\x2d-\x5b\x5d-\x7e]{1,255})')
+
+
+class IdempotencyConflict(APIException):
+    """The first answer cannot be repeated now. `wait` is in seconds."""
+
+    status_code = HTTPStatus.CONFLICT
+    wait: int | None = None
+
+
+class KeyReused(APIException):
+    """This Idempotency-Key came with a different request before."""
+
+    status_code = HTTPStatus.UNPROCESSABLE_ENTITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +142,15 @@ def _claim(row: KeptAnswer) -> None:
 def _again(kept: KeptAnswer, request: Request, caller: Caller, text: str, prefix: str) -> Response:
     pepper = next(pepper for pepper in peppers() if pepper.id == kept.pepper)
     if kept.fingerprint != _fingerprint(pepper, request):
-        raise Unprocessable("This Idempotency-Key came with another request before: take a new one for each.")
+        raise KeyReused("This Idempotency-Key came with another request before: take a new one for each.")
     body = dict(kept.body)
     if kept.digest:
         secret = keys.derived_secret(pepper, caller.reference, text, kept.nonce)
         new = keys.new_key(kept.subject, prefix, pepper, secret)
         if new.digest != kept.digest:
-            raise Conflict(f"{kept.subject} was made, but settings have changed and its secret cannot be shown again.")
+            raise IdempotencyConflict(
+                f"{kept.subject} was made, but settings have changed and its secret cannot be shown again."
+            )
         body["key"] = new.text
     is_pending = OutboxRow.objects.filter(part=OutboxRow.Part.KEY, subject=kept.subject).exists()
     response = _answer(kept.status, body, is_pending=bool(kept.subject) and is_pending)
@@ -147,8 +162,10 @@ def _answer(status: int, body: dict[str, Any], *, is_pending: bool) -> Response:
     return Response({**body, "state": "pending"}, status=202) if is_pending else Response(body, status=status)
 
 
-def _still_working() -> Conflict:
-    conflict = Conflict("The first request with this Idempotency-Key is still being worked on: try again in a moment.")
+def _still_working() -> IdempotencyConflict:
+    conflict = IdempotencyConflict(
+        "The first request with this Idempotency-Key is still being worked on: try again in a moment."
+    )
     conflict.wait = 1
     return conflict
 

@@ -27,15 +27,6 @@ RETRY_SECONDS = 5
 LONGEST_DETAIL = 500
 
 
-class Conflict(rest.APIException):
-    status_code = HTTPStatus.CONFLICT
-    wait: int | None = None
-
-
-class Unprocessable(rest.APIException):
-    status_code = HTTPStatus.UNPROCESSABLE_ENTITY
-
-
 # Every word that the `type` of a problem here ends in, with its status and what a client's developer can do about it.
 WORDS: dict[str, tuple[HTTPStatus, str]] = {
     "invalid": (HTTPStatus.BAD_REQUEST, "Each entry of `errors` names a field and says what is wrong with it."),

@@ -24,7 +24,7 @@ from rest_framework.views import APIView
 from accounts.facts.publish import Publication
 from accounts.models import Account
 from api.base.access import Caller
-from api.base.credentials import Bearer, Session
+from api.base.authentication import Bearer, Session
 from api.base.paging import Pages
 from api.base.problems import problem_of
 from store.throttles import DAYS_ISSUES, ISSUES, OPERATORS_WRITES, WRITES, Throttle

@@ -18,7 +18,7 @@ from rest_framework import serializers
 from accounts.models import Membership
 from api.base import examples
 from api.base.access import ANY, NEVER, Action
-from api.base.credentials import REALM
+from api.base.authentication import REALM
 from api.base.fields import Strict
 from api.base.operations import TAGS, Form, Operation, PendingChange, operation_of
 from api.base.paging import Pages

@@ -37,8 +37,8 @@ class UsageRow(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What is asked of usage: from `start` to before `end`, both at the full hour. `accounts` None: of everybody."""
+class UsageSelection:
+    """Which usage to read: from `start` up to `end`, both on the hour. `accounts` None means every account."""
 
     start: datetime
     end: datetime
@@ -88,7 +88,7 @@ class Question:
         """The part of the interval beginning there that was asked for."""
         return max(begin, self.start), min(self._after(begin), self.end)
 
-    def going_on(self, after: Position | None) -> Question:
+    def going_on(self, after: Position | None) -> UsageSelection:
         """Without the intervals that lie before a position altogether."""
         if after is None:
             return self
@@ -105,25 +105,25 @@ def is_full_hour(moment: datetime) -> bool:
     return not (moment.astimezone(UTC).minute or moment.second or moment.microsecond)
 
 
-def read_usage(question: Question, *, most: int, after: Position | None = None) -> list[UsageRow]:
+def read_usage(selection: UsageSelection, *, most: int, after: Position | None = None) -> list[UsageRow]:
     """At most so many rows, in order of time and groups; those after a position, if one is given."""
-    parts = list(_parts(question.going_on(after)))
+    parts = list(_parts(selection.going_on(after)))
     if not parts:
         return []
-    statement, values = _statement(question, parts, after)
+    statement, values = _statement(selection, parts, after)
     with connection.cursor() as cursor:
         cursor.execute(f"{statement} LIMIT %s", [*values, most])
-        return [_row(question, found) for found in cursor.fetchall()]
+        return [_row(selection, found) for found in cursor.fetchall()]
 
 
-def read_all(question: Question, page: int = 5000) -> Iterator[UsageRow]:
+def read_all(selection: UsageSelection, page: int = 5000) -> Iterator[UsageRow]:
     """Every row, a page at a time: memory is bounded, and no transaction is open in between."""
     after = None
-    while rows := read_usage(question, most=page, after=after):
+    while rows := read_usage(selection, most=page, after=after):
         yield from rows
         if len(rows) < page:
             return
-        after = question.position(rows[-1])
+        after = selection.position(rows[-1])
 
 
 class _Part(NamedTuple):
@@ -135,11 +135,11 @@ class _Part(NamedTuple):
     end: datetime
 
 
-def _parts(question: Question) -> Iterator[_Part]:
+def _parts(selection: UsageSelection) -> Iterator[_Part]:
     """Whole days from the days that are complete, the rest from hours."""
     hours, days = (UsageHour._meta.db_table, "hour"), (UsageDay._meta.db_table, "day")
-    start, end = question.start, question.end
-    since = complete_since() if question.interval != "hour" else None
+    start, end = selection.start, selection.end
+    since = complete_since() if selection.interval != "hour" else None
     first = max(day_start(start + DAY - timedelta(microseconds=1)), since) if since else end
     last = day_start(end)
     if first < last:
@@ -149,18 +149,18 @@ def _parts(question: Question) -> Iterator[_Part]:
     return (part for part in ragged if part.start < part.end)
 
 
-def _statement(question: Question, parts: Sequence[_Part], after: Position | None) -> tuple[str, list[Any]]:
+def _statement(selection: UsageSelection, parts: Sequence[_Part], after: Position | None) -> tuple[str, list[Any]]:
     """One statement for all parts. Its text is made of names that stand in this file; what was asked for is bound."""
-    by = [f'"{group}"' for group in question.groups]
-    has_time = question.interval != "total"
+    by = [f'"{group}"' for group in selection.groups]
+    has_time = selection.interval != "total"
     columns = (["at"] if has_time else []) + by
     values: list[Any] = []
     tables = []
     for part in parts:
-        time = [f"{_begin_of(question.interval, part.column)} AS at"] if has_time else []
+        time = [f"{_begin_of(selection.interval, part.column)} AS at"] if has_time else []
         where = f"{part.column} >= %s AND {part.column} < %s"
         values += [_adapt(part.start), _adapt(part.end)]
-        for name, wanted in question.filters():
+        for name, wanted in selection.filters():
             where += f' AND "{name}" IN ({", ".join(["%s"] * len(wanted)) or "NULL"})'
             values += wanted
         tables.append(f"SELECT {', '.join([*time, *by, *COUNTS])} FROM {part.table} WHERE {where}")  # noqa: S608
@@ -170,10 +170,10 @@ def _statement(question: Question, parts: Sequence[_Part], after: Position | Non
         return f"{statement} HAVING COUNT(*) > 0", values
     statement += f" GROUP BY {', '.join(columns)}"
     if after is not None:
-        sign = "<" if question.newest_first else ">"
+        sign = "<" if selection.newest_first else ">"
         statement += f" HAVING ({', '.join(columns)}) {sign} ({', '.join(['%s'] * len(columns))})"
         values += [*([_adapt(after[0])] if has_time else []), *after[1]]
-    direction = " DESC" if question.newest_first else ""
+    direction = " DESC" if selection.newest_first else ""
     return f"{statement} ORDER BY {', '.join(column + direction for column in columns)}", values
 
 
@@ -190,13 +190,13 @@ def _adapt(moment: datetime) -> Any:
     return connection.ops.adapt_datetimefield_value(moment)
 
 
-def _row(question: Question, found: Sequence[Any]) -> UsageRow:
+def _row(selection: UsageSelection, found: Sequence[Any]) -> UsageRow:
     values = list(found)
-    begin = question.start
-    if question.interval != "total":
+    begin = selection.start
+    if selection.interval != "total":
         begin = values.pop(0)
         begin = (datetime.fromisoformat(begin) if isinstance(begin, str) else begin).replace(tzinfo=UTC)
-    groups = dict(zip(question.groups, values, strict=False))
-    start, end = question.cut(begin)
-    counts = (int(count) for count in values[len(question.groups) :])
+    groups = dict(zip(selection.groups, values, strict=False))
+    start, end = selection.cut(begin)
+    counts = (int(count) for count in values[len(selection.groups) :])
     return UsageRow(start, end, groups.get("account"), groups.get("key"), groups.get("model"), *counts)

@@ -93,7 +93,7 @@ def guesses(address: str) -> int:
 @pytest.fixture
 def slow_guesses(monkeypatch) -> int:
     """Guesses without an end of a minute, in which a busy machine makes no sixty: how many there are."""
-    monkeypatch.setattr("api.base.credentials.GUESSES", replace(GUESSES, calls=5, seconds=36_000))
+    monkeypatch.setattr("api.base.authentication.GUESSES", replace(GUESSES, calls=5, seconds=36_000))
     return 5
 
 

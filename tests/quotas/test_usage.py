@@ -12,7 +12,7 @@ import pytest
 
 from quotas.models import DaysKept, UsageDay, UsageHour
 from quotas.usage import days
-from quotas.usage.reading import GROUPS, INTERVALS, Question, month_start, read_all, read_usage
+from quotas.usage.reading import GROUPS, INTERVALS, UsageSelection, month_start, read_all, read_usage
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -50,23 +50,23 @@ def begin_of(moment: datetime, interval: str, start: datetime) -> datetime:
     return max(begins[interval], start)
 
 
-def by_hand(rows: list[UsageHour], question: Question) -> list[Any]:
+def by_hand(rows: list[UsageHour], selection: UsageSelection) -> list[Any]:
     sums: dict[Any, list[int]] = defaultdict(lambda: [0, 0, 0])
     for row in rows:
-        if not question.start <= row.hour < question.end:
+        if not selection.start <= row.hour < selection.end:
             continue
-        if any(getattr(row, name) not in wanted for name, wanted in question.filters()):
+        if any(getattr(row, name) not in wanted for name, wanted in selection.filters()):
             continue
-        groups = tuple(getattr(row, group) for group in question.groups)
-        total = sums[begin_of(row.hour, question.interval, question.start), *groups]
+        groups = tuple(getattr(row, group) for group in selection.groups)
+        total = sums[begin_of(row.hour, selection.interval, selection.start), *groups]
         for place, count in enumerate((row.allowed, row.refused, row.units)):
             total[place] += count
     return sorted((place, tuple(total)) for place, total in sums.items())
 
 
-def as_read(question: Question) -> list[Any]:
-    rows = read_all(question, page=7)
-    return [((row.start, *(getattr(row, g) for g in question.groups)), (row.allowed, row.refused, row.units)) for row in rows]  # fmt: skip
+def as_read(selection: UsageSelection) -> list[Any]:
+    rows = read_all(selection, page=7)
+    return [((row.start, *(getattr(row, g) for g in selection.groups)), (row.allowed, row.refused, row.units)) for row in rows]  # fmt: skip
 
 
 SPANS = {
@@ -87,51 +87,51 @@ def test_every_grouping_is_what_adding_up_hours_gives(written, interval, span):
         if has_days:
             kept()
         for groups in ((), ("key",), ("model", "account"), GROUPS):
-            question = Question(start=start, end=end, interval=interval, groups=groups)
-            assert as_read(question) == by_hand(written, question)
+            selection = UsageSelection(start=start, end=end, interval=interval, groups=groups)
+            assert as_read(selection) == by_hand(written, selection)
 
 
 def test_filters_hold_for_days_and_hours(written):
     kept()
     for filters in ({"accounts": ("AAAAAAAA",)}, {"keys": KEYS[:1], "models": ("lg",)}, {"accounts": ()}):
-        question = Question(start=START + HOUR, end=START + 30 * DAY, interval="day", groups=("key",), **filters)
-        assert as_read(question) == by_hand(written, question)
+        selection = UsageSelection(start=START + HOUR, end=START + 30 * DAY, interval="day", groups=("key",), **filters)
+        assert as_read(selection) == by_hand(written, selection)
 
 
 @pytest.mark.parametrize("interval", INTERVALS)
 def test_newest_first_is_the_same_the_other_way_round(written, interval):
     kept()
-    forwards = Question(start=START + HOUR, end=START + 3 * DAY, interval=interval, groups=("key", "model"))
-    backwards = Question(**{name: getattr(forwards, name) for name in ("start", "end", "interval", "groups")}, newest_first=True)  # fmt: skip
+    forwards = UsageSelection(start=START + HOUR, end=START + 3 * DAY, interval=interval, groups=("key", "model"))
+    backwards = UsageSelection(**{name: getattr(forwards, name) for name in ("start", "end", "interval", "groups")}, newest_first=True)  # fmt: skip
     assert as_read(backwards) == as_read(forwards)[::-1]
 
 
 def test_what_was_not_asked_for_cuts_the_first_and_the_last_interval(written):
-    question = Question(start=START + HOUR, end=START + 2 * DAY + HOUR, interval="day")
-    rows = read_usage(question, most=10)
+    selection = UsageSelection(start=START + HOUR, end=START + 2 * DAY + HOUR, interval="day")
+    rows = read_usage(selection, most=10)
     assert (rows[0].start, rows[0].end) == (START + HOUR, days.day_start(START) + DAY)
-    assert rows[-1].end == question.end
+    assert rows[-1].end == selection.end
 
 
 def test_no_usage_is_no_row():
     for interval in INTERVALS:
-        assert list(read_all(Question(start=START, end=START + DAY, interval=interval))) == []
+        assert list(read_all(UsageSelection(start=START, end=START + DAY, interval=interval))) == []
 
 
 def test_whole_days_are_read_from_days_and_not_from_hours(written):
     kept()
     UsageDay.objects.update(allowed=1000, units=1000)
-    (row,) = read_usage(Question(start=days.day_start(START + DAY), end=days.day_start(START + 2 * DAY), keys=KEYS[:1], models=("sm",)), most=2)  # fmt: skip
+    (row,) = read_usage(UsageSelection(start=days.day_start(START + DAY), end=days.day_start(START + 2 * DAY), keys=KEYS[:1], models=("sm",)), most=2)  # fmt: skip
     assert row.allowed == 1000
-    (row,) = read_usage(Question(start=days.day_start(START + DAY), end=days.day_start(START + 2 * DAY) - HOUR, keys=KEYS[:1], models=("sm",)), most=2)  # fmt: skip
+    (row,) = read_usage(UsageSelection(start=days.day_start(START + DAY), end=days.day_start(START + 2 * DAY) - HOUR, keys=KEYS[:1], models=("sm",)), most=2)  # fmt: skip
     assert row.allowed < 1000
 
 
 def test_days_that_are_not_added_up_yet_are_read_from_hours(written):
-    question = Question(start=START, end=START + 40 * DAY, interval="month", groups=("account",))
+    selection = UsageSelection(start=START, end=START + 40 * DAY, interval="month", groups=("account",))
     assert days._keep_one_more() and days._keep_one_more()
     assert UsageDay.objects.values("day").distinct().count() == 2
-    assert as_read(question) == by_hand(written, question)
+    assert as_read(selection) == by_hand(written, selection)
     assert DaysKept.objects.get().since > days.ALL_DAYS
 
 
@@ -139,4 +139,4 @@ def test_a_page_costs_two_statements_however_long_it_is(written, django_assert_n
     kept()
     for most in (1, 1000):
         with django_assert_num_queries(2):
-            read_usage(Question(start=START, end=START + 40 * DAY, interval="day", groups=GROUPS), most=most)
+            read_usage(UsageSelection(start=START, end=START + 40 * DAY, interval="day", groups=GROUPS), most=most)
