@@ -35,7 +35,7 @@ RUN SECRET_KEY=only-for-building-only-for-building KEY_PEPPER=only-for-building-
     DATABASE_URL=sqlite:////tmp/none REDIS_URL=redis://none python manage.py collectstatic --no-input -v 0
 
 LABEL org.opencontainers.image.title="authsvc" \
-      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.version="0.2.0" \
       org.opencontainers.image.licenses="Apache-2.0"
 USER authsvc
 ENV BIND=0.0.0.0:8000 ADMIN_BIND=0.0.0.0:9000
