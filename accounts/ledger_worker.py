@@ -13,18 +13,16 @@ from django.utils import timezone
 from accounts.facts import publish
 from accounts.imports.jobs import work_on_imports
 from accounts.models import SeenStore
-from accounts.people import fold_usernames
 from accounts.services.secrets import note_last_uses, store_new_digests
 from accounts.services.sweeping import sweep
 from quotas import deployment
-from quotas.usage.days import keep_days, mend_days
+from quotas.usage.days import keep_days
 from quotas.usage.ledger import begin_new_births, copy_usage
 from store import clients, names
 from store.condition import memory_warning
 
 RECENT = timedelta(hours=1)
 EVERY_SECONDS = 60
-DAYS_EVERY_SECONDS = 3600
 IMPORT_SECONDS = 0.5  # of a turn
 WARN_EVERY_SECONDS = 3600
 UNKNOWN = "unknown"
@@ -61,7 +59,6 @@ class Worker:
     def __init__(self) -> None:
         self._server = ""
         self._republished_at = self._swept_at = -float(EVERY_SECONDS)
-        self._mended_days_at = -float(DAYS_EVERY_SECONDS)
         self._warned_at = float("-inf")
 
     def turn(self) -> Turn:
@@ -73,25 +70,18 @@ class Worker:
         partitions = publish.partitions_in_use()
         copied = copy_usage(partitions)
         turn.copied = copied.hashes
-        self._keep_days()
+        keep_days(DAYS_SECONDS)
         note_last_uses(copied.last_uses)
         turn.redigested = store_new_digests(partitions)
         self._sweep()
         turn.imported = work_on_imports(IMPORT_SECONDS)
         return turn
 
-    def _keep_days(self) -> None:
-        if monotonic() - self._mended_days_at >= DAYS_EVERY_SECONDS:
-            mend_days()
-            self._mended_days_at = monotonic()
-        keep_days(DAYS_SECONDS)
-
     def _sweep(self) -> None:
-        """Delete, every minute, what is over; and mend what the version before leaves out."""
+        """Delete expired rows, once a minute."""
         if monotonic() - self._swept_at >= EVERY_SECONDS:
             self._watch_memory()
             sweep()
-            fold_usernames()
             self._swept_at = monotonic()
 
     def _watch_memory(self) -> None:

@@ -93,10 +93,6 @@ def erase(account: Account) -> None:
     close(account)
     account.erased_at = account.erased_at or timezone.now()
     account.name = erased_name(account.public_id)
-    give_up_external_id(account)
-
-
-def give_up_external_id(account: Account) -> None:
     account.former_external_id = account.external_id or account.former_external_id
     account.external_id = None
 

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, NamedTuple
 
-from django.db.models import Q
-from django.db.models.functions import Coalesce
+from django.db.models import Q, Value
+from django.db.models.functions import Coalesce, NullIf
 from django.http import Http404, StreamingHttpResponse
 from django.utils import timezone
 from rest_framework import serializers
@@ -155,7 +155,7 @@ def _with_external_ids(
     names: dict[str, str | None] = {}
     if "external_id" in columns:
         accounts = {row.account for row in rows if row.account}
-        known_by = Coalesce("external_id", "former_external_id")
+        known_by = Coalesce("external_id", NullIf("former_external_id", Value("")))
         names = dict(Account.objects.filter(public_id__in=accounts).values_list("public_id", known_by))
     return ((row, names) for row in rows)
 

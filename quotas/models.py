@@ -77,7 +77,7 @@ class ServedModel(models.Model):
     )
     enabled = models.BooleanField(default=True, help_text="A disabled model is refused like an unknown one.")
     auto_include = models.BooleanField(
-        default=True, db_default=True,
+        default=True,
         help_text='Whether plans of every model ("*") include it. Without it they do so once a plan names it.',
     )  # fmt: skip
     discovered_at = models.DateTimeField(
@@ -113,12 +113,12 @@ class Plan(models.Model):
     title = models.CharField(max_length=200, blank=True, validators=[one_line])
     all_models = models.BooleanField(default=False, help_text='Every enabled model, also one that comes later ("*").')
     auto_include = models.BooleanField(
-        default=False, db_default=False,
+        default=False,
         help_text="Of a plan of every model: also new ones that were found in Traefik and are named nowhere yet.",
     )  # fmt: skip
     served_models = models.ManyToManyField(ServedModel, blank=True, related_name="plans")
     max_keys = models.PositiveIntegerField(
-        "most keys", default=MAX_KEYS, db_default=MAX_KEYS,
+        "most keys", default=MAX_KEYS,
         validators=[MinValueValidator(1), MaxValueValidator(MOST_MAX_KEYS)],
         help_text="How many keys an account may have that are neither revoked nor expired.",
     )  # fmt: skip

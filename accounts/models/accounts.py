@@ -49,10 +49,13 @@ class Account(models.Model):
         max_length=200, unique=True, null=True, blank=True, validators=[is_external_id],
         help_text="What the operator's own system calls it: commands and the API find it by this, too.",
     )  # fmt: skip
-    former_external_id = models.CharField(  # noqa: DJ001  the version before inserts accounts without it
-        max_length=200, null=True, blank=True, db_index=True, editable=False,
-        help_text="What it had until it was erased: invoices are still written under it.",
-    )  # fmt: skip
+    former_external_id = models.CharField(
+        max_length=200,
+        blank=True,
+        db_index=True,
+        editable=False,
+        help_text="The external id that the account had until it was erased; it still appears on invoices.",
+    )
     name = models.CharField(max_length=200, db_index=True, validators=[one_line])
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="accounts")
     plan_since = models.DateTimeField(editable=False, help_text="When it came to this plan.")
@@ -92,8 +95,8 @@ class Account(models.Model):
 
     @property
     def is_erased(self) -> bool:
-        """Closed, and its names forgotten. The version before marks it by its name alone."""
-        return self.closed_at is not None and (self.erased_at is not None or self.name == erased_name(self.public_id))
+        """Whether the account was closed and its names were forgotten."""
+        return self.erased_at is not None
 
 
 class Membership(models.Model):
@@ -105,10 +108,7 @@ class Membership(models.Model):
         MEMBER = "member"
         VIEWER = "viewer"
 
-    # Null only for one that the version before has made meanwhile.
-    public_id = models.CharField(  # noqa: DJ001
-        max_length=16, unique=True, null=True, editable=False, default=new_member_id
-    )
+    public_id = models.CharField(max_length=16, unique=True, editable=False, default=new_member_id)
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=6, choices=Role.choices, default=Role.MEMBER)

@@ -28,9 +28,9 @@ class ImportJob(models.Model):
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     made_with = made_with()
     is_dry_run = models.BooleanField()
-    by_operator = models.BooleanField(default=False, db_default=False)
+    by_operator = models.BooleanField(default=False)
     foreign = models.PositiveIntegerField(
-        default=0, db_default=0, help_text="Lines that were refused because another account has the key."
+        default=0, help_text="Lines that were refused because another account has the key."
     )
     state = models.CharField(max_length=9, choices=State.choices, default=State.RECEIVING)
     lines = models.PositiveIntegerField(default=0)

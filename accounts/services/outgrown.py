@@ -122,8 +122,7 @@ def _outgrown(user: User, ids: Iterable[str], account: Account | None) -> list[M
 def _uncovered_invitations(user: User, ids: Iterable[str], account: Account | None) -> list[Invitation]:
     """Open ones to a role that the person gives no more, or sent with a credential that is good no more."""
     rows = Invitation.objects.filter(accepted_at=None, withdrawn_at=None).select_related("account")
-    by_name = Q(created_by=None, made_with=None, invited_by=user.get_username())  # of the version before
-    rows = rows.filter(Q(created_by=user) | Q(made_with__in=ids) | by_name)
+    rows = rows.filter(Q(created_by=user) | Q(made_with__in=ids))
     if account is not None:
         rows = rows.filter(account=account)
     authorities = _Authorities(user)

@@ -55,7 +55,7 @@ def put_account(external_id: str, wanted: Wanted, *, actor: Actor) -> tuple[Acco
     An account that was erased is nobody's any more: whoever comes back gets a new one, and that they are gone is true
     of the old one already.
     """
-    account = _known_by(external_id, actor)
+    account = _known_by(external_id)
     if account is None and wanted.status == "closed":
         account = Account.objects.filter(former_external_id=external_id).order_by("pk").last()
         if account is not None:
@@ -66,19 +66,14 @@ def put_account(external_id: str, wanted: Wanted, *, actor: Actor) -> tuple[Acco
             return account, True, publication
         except (IntegrityError, ValidationError):
             # Somebody made it at the same moment, or something is wrong with what is wanted.
-            account = _known_by(external_id, actor)
+            account = _known_by(external_id)
             if account is None:
                 raise
     return account, False, set_account(account, wanted, actor=actor)
 
 
-def _known_by(external_id: str, actor: Actor) -> Account | None:
-    """The account of this external id. One that the version before has erased kept it, and gives it up now."""
-    account = Account.objects.filter(external_id=external_id).first()
-    if account is not None and account.is_erased:
-        change_account(account, "account.external_id", standing.give_up_external_id, actor=actor)
-        return None
-    return account
+def _known_by(external_id: str) -> Account | None:
+    return Account.objects.filter(external_id=external_id).first()
 
 
 def set_account(account: Account, wanted: Wanted, *, actor: Actor) -> Publication:

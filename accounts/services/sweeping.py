@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.facts.publish import models_base
-from accounts.models import AuditEvent, ImportJob, ImportLine, Invitation, KeptAnswer, Membership, new_member_id
+from accounts.models import AuditEvent, ImportJob, ImportLine, Invitation, KeptAnswer
 
 BATCH = 500
 MOST_BATCHES = 20  # of one kind in one sweep; the next is a minute later
@@ -24,9 +24,7 @@ UPLOADS_GIVEN_UP = timedelta(hours=1)
 
 def sweep() -> int:
     """Delete what is over; how many rows."""
-    return (
-        sweep_kept_answers() + sweep_sessions() + sweep_invitations() + sweep_imports() + sweep_audit() + name_members()
-    )
+    return sweep_kept_answers() + sweep_sessions() + sweep_invitations() + sweep_imports() + sweep_audit()
 
 
 def sweep_kept_answers() -> int:
@@ -64,14 +62,6 @@ def sweep_audit() -> int:
     then = timezone.now() - timedelta(days=settings.AUDIT_KEEP_DAYS)
     events = models_base(AuditEvent)  # behind the guard: for everybody else the log is append-only
     return _delete(events.filter(at__lt=then)) + _delete(LogEntry.objects.filter(action_time__lt=then))
-
-
-def name_members() -> int:
-    """Give public ids to memberships that the version before has made beside this one; their number."""
-    unnamed = list(Membership.objects.filter(public_id=None)[:BATCH])
-    for membership in unnamed:
-        Membership.objects.filter(pk=membership.pk, public_id=None).update(public_id=new_member_id())
-    return len(unnamed)
 
 
 def _delete(rows: Any) -> int:

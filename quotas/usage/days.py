@@ -57,15 +57,6 @@ def keep_days(seconds: float) -> int:
     return count
 
 
-def mend_days() -> None:
-    """Compute yesterday and today again: a worker of the version before copies hours and knows of no days."""
-    today = day_start(timezone.now())
-    for day in (today - DAY, today):
-        with transaction.atomic():
-            lock_usage()
-            add_up_all(day)
-
-
 def complete_since() -> datetime | None:
     """The first day from which on `UsageDay` is complete; None before a worker has begun."""
     return DaysKept.objects.filter(pk=1).values_list("since", flat=True).first()

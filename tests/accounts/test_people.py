@@ -9,10 +9,7 @@ from django.core.management.base import CommandError
 from django.db import IntegrityError, transaction
 from django.test import Client
 
-from accounts.facts.publish import models_base
-from accounts.ledger_worker import Worker
 from accounts.models import Membership, User, caseless
-from accounts.people import fold_usernames
 from accounts.services.invitations import invite, link_to
 from tests.accounts.forms import complaints, posted, send
 from tests.api.callers import operator
@@ -80,35 +77,6 @@ def test_an_operator_adds_somebody_by_a_name_in_another_case(olga, account):
         content_type="application/json",
     )  # fmt: skip
     assert answer.status_code == 201 and Membership.objects.get().user == olga
-
-
-def test_users_that_the_version_before_makes_are_found_as_written_and_after_a_sweep_in_any_case(olga, catalogue):
-    models_base(User).bulk_create([User(username=name) for name in ("Otto", "OLGA@example.org")])
-    assert User.objects.get_by_natural_key("Otto")
-    with pytest.raises(User.DoesNotExist):
-        User.objects.get_by_natural_key("otto")
-    Worker().turn()
-    assert User.objects.get_by_natural_key("otto").username == "Otto"
-    # What differs from an older user in case alone stays itself, and takes nothing from that one.
-    assert User.objects.get_by_natural_key("OLGA@example.org").pk != olga.pk
-    assert User.objects.get_by_natural_key("olga@EXAMPLE.org") == olga
-    assert fold_usernames() == 0
-
-
-def test_a_user_that_the_version_before_renames_is_found_by_the_new_name(olga):
-    models_base(User).filter(pk=olga.pk).update(username="otto")
-    assert User.objects.get_by_natural_key("otto") == olga
-    with pytest.raises(User.DoesNotExist):
-        User.objects.get_by_natural_key("olga@example.org")
-
-
-def test_a_user_of_before_is_edited_though_another_differs_in_case_alone(olga, admin_client):
-    models_base(User).bulk_create([User(username="OLGA@example.org")])
-    second = User.objects.get(username="OLGA@example.org")
-    answer = send(admin_client, f"/admin/accounts/user/{second.pk}/change/", first_name="Olga")
-    assert answer.status_code == 302
-    second.refresh_from_db()
-    assert (second.first_name, second.folded_username) == ("Olga", None)
 
 
 def test_the_folded_name_of_the_longest_name_fits():

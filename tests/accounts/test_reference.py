@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from io import StringIO
 
 import pytest
-from django.apps import apps
 from django.core.management import call_command
 
 from accounts import keys, standing
 from accounts.facts.publish import models_base
 from accounts.imports.reading import REFUSED, Line, Outcome, import_lines, read_lines
-from accounts.models import Account, ApiKey, User
+from accounts.models import Account, ApiKey
 from accounts.reference import MOST_NAMESAKES
 from accounts.services.accounts import create_account, rename_account
 from quotas.models import Plan
 from tests.accounts.test_commands import refused, run
 from tests.conftest import ACTOR
-
-mend = import_module("accounts.migrations.0007_mend_labels")
 
 
 def issue(reference, *more):
@@ -88,35 +84,6 @@ def test_a_new_accounts_id_is_no_accounts_external_id(account, monkeypatch):
     ids = iter(["taken000", "free0000"])
     monkeypatch.setattr(keys, "new_account_id", lambda: next(ids))
     assert standing.new_account("x", account.plan).public_id == "free0000"
-
-
-# What the migration makes of what there was.
-
-
-def test_an_account_that_issue_key_made_is_found_as_before(account):
-    for name in ("made", "renamed", "free"):
-        made, _ = create_account(name, account.plan, actor=ACTOR.command("issue_key"))
-        if name == "renamed":
-            models_base(Account).filter(pk=made.pk).update(name="bigcorp")
-    create_account("acme", account.plan, actor=ACTOR.command("issue_key"))  # taken already, by the first one
-    mend.adopt_names_of_commands(apps, None)
-    adopted = Account.objects.exclude(external_id=None).values_list("name", "external_id")
-    assert set(adopted) == {("acme", "acme"), ("made", "made"), ("free", "free")}
-
-
-def test_an_account_that_was_erased_gives_up_its_external_id(account):
-    models_base(Account).update(closed_at=account.created_at, name=f"closed {account.public_id}")
-    mend.mark_erased_accounts(apps, None)
-    account.refresh_from_db()
-    assert (account.external_id, account.former_external_id) == (None, "acme")
-    assert account.erased_at == account.closed_at
-
-
-def test_of_two_users_of_before_each_is_still_found(transactional_db):
-    User.objects.bulk_create([User(username=name) for name in ("Olga", "olga", "Zoë")])
-    mend.fold_usernames(apps, None)
-    for typed, found in (("Olga", "Olga"), ("olga", "olga"), ("OLGA", "Olga"), ("zOË", "Zoë")):
-        assert User.objects.get_by_natural_key(typed).username == found
 
 
 def test_a_plan_is_named_by_a_name_that_only_operators_write(catalogue):

@@ -67,13 +67,6 @@ def test_nor_by_one_that_a_management_key_of_theirs_sent(account, place, olga, a
     assert Invitation.objects.get().withdrawn_at is not None
 
 
-def test_nor_by_one_that_the_version_before_has_sent(account, place, olga, adam):
-    post(adam, f"{place}/invitations/", email="other@example.org", role="member")
-    Invitation.objects.update(created_by=None)
-    olga.delete(url_of(place, "adam"))
-    assert Invitation.objects.get().withdrawn_at is not None
-
-
 def test_management_keys_are_kept_where_that_is_said_by_somebody_who_makes_them(account, place, olga, adam):
     id, program = key_of(adam, account)
     removed = olga.delete(url_of(place, "adam", "?management_keys=keep")).json()

@@ -13,7 +13,6 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.facts.publish import models_base
-from accounts.ledger_worker import Worker
 from accounts.models import AuditEvent, Invitation, Membership, User
 from accounts.refused import Refused
 from accounts.services.accounts import close_account
@@ -56,12 +55,6 @@ def test_members_are_listed_with_public_ids_and_roles(owner, account, place):
     ]  # fmt: skip
     assert all(re.fullmatch("[0-9A-Za-z]{16}", row["id"]) for row in rows)
     assert len(owner.get(f"{place}/members/?role=viewer").json()["results"]) == 1
-
-
-def test_the_worker_gives_ids_to_members_that_the_version_before_has_made(owner, account, place):
-    models_base(Membership).update(public_id=None)
-    Worker().turn()
-    assert re.fullmatch("[0-9A-Za-z]{16}", owner.get(f"{place}/members/").json()["results"][0]["id"])
 
 
 def test_two_owners_do_not_go_at_the_same_moment(account):

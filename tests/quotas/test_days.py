@@ -1,4 +1,4 @@
-"""Days are the sum of their hours: after late hours, crashes, two workers, and a worker of the version before."""
+"""Days are the sum of their hours: also after late hours, crashes, and with two workers at once."""
 
 from __future__ import annotations
 
@@ -104,16 +104,3 @@ def test_two_that_fill_in_days_at_once_are_harmless():
     with ThreadPoolExecutor(3) as pool:
         assert sum(pool.map(keep, range(3))) == 40
     assert sums() == {days.day_start(NOON) - n * days.DAY: n for n in range(40)}
-
-
-@pytest.mark.parametrize("ago", [timedelta(0), days.DAY])
-def test_hours_that_a_worker_of_the_version_before_copied_are_added_up_within_the_hour(redis_db, catalogue, ago):
-    worker = Worker()
-    worker.turn()
-    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - ago
-    UsageHour.objects.create(account=KEY[:8], key=KEY, model="sm", hour=now, birth=1, allowed=8, units=8)
-    worker.turn()
-    assert sums() == {}
-    worker._mended_days_at -= 3600
-    worker.turn()
-    assert sums() == {days.day_start(now): 8}

@@ -1,9 +1,11 @@
-"""Each migration leaves what the version before reads and writes: during an update both run, and a rollback needs no
-other database. A migration that looks as if it did not, and does, says so in `why_the_version_before_works`."""
+"""A migration must not break the previous version: both run during an update, and a rollback keeps the new schema.
+
+A migration that only looks as if it broke the previous version explains why in `why_the_version_before_works`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -15,37 +17,51 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 
 OUR_APPS = ("accounts", "quotas")
+FIRST_RELEASE = {("accounts", "0001_initial"), ("quotas", "0001_initial")}  # no version ran before these
 REASON = "why_the_version_before_works"
 
 GONE = (
-    "the version before still reads it: take it out of the code and the state first (SeparateDatabaseAndState), "
-    "and out of the database in the version after"
+    "the previous version still reads it: remove it from the code and the state first (SeparateDatabaseAndState), "
+    "and from the database in the next version"
 )
-RENAMED = (
-    "the version before knows the old name: add the new one beside it, and take the old one away in a later version"
-)
-REQUIRED = "the version before inserts rows without it: give it `db_default=`, or null=True"
-NARROWED = "the version before may write what it refuses: add a field of the new kind beside it"
-NULLED = "the version before may write NULL: leave null=True for one version that writes none"
-UNKNOWN = "nobody can tell what it does to the version before"
-STRICTER = "the version before may write what it refuses: enforce it in the code for one version first"
+RENAMED = "the previous version uses the old name: add the new one beside it, and drop the old one in a later version"
+REQUIRED = "the previous version inserts rows without it: give it `db_default=`, or null=True"
+NARROWED = "the previous version may write values that it refuses: add a field of the new kind beside it"
+NULLED = "the previous version may write NULL: keep null=True until one version has written none"
+UNKNOWN = "its effect on the previous version cannot be determined"
+STRICTER = "the previous version may write rows that it refuses: enforce it in code for one version first"
+
+
+def breaking_changes(history: Iterable[Migration]) -> list[str]:
+    """The faults of every migration of ours after the first release; `history` is in order of application."""
+    state, found = ProjectState(), []
+    for migration in history:
+        if migration.app_label in OUR_APPS and (migration.app_label, migration.name) not in FIRST_RELEASE:
+            found += faults(migration, state)
+        else:
+            migration.mutate_state(state, preserve=False)
+    return found
 
 
 def faults(migration: Migration, state: ProjectState) -> list[str]:
-    """What the version before cannot live with, as sentences that say what to do. Moves `state` on."""
+    """Each change that would break the previous version, with advice. Applies the migration to `state`."""
     found = []
-    born = set()  # the version before knows nothing of tables that are made here
+    created = set()  # the previous version does not use tables that are created here
     for operation in migration.operations:
         if isinstance(operation, migrations.CreateModel):
-            born.add(operation.name_lower)
-        if getattr(operation, "model_name_lower", None) in born:
+            created.add(operation.name_lower)
+        if getattr(operation, "model_name_lower", None) in created:
             operation.state_forwards(migration.app_label, state)
             continue
         if fault := _fault(operation, migration.app_label, state):
             found.append(f"{migration.app_label}.{migration.name}, {operation.describe()}: {fault}.")
         operation.state_forwards(migration.app_label, state)
     reason = getattr(migration, REASON, "")
-    return [] if len(reason) >= 20 else [f"{text} If it does live with it, say why in `{REASON}`." for text in found]
+    return (
+        []
+        if len(reason) >= 20
+        else [f"{text} If it is safe nevertheless, explain why in `{REASON}`." for text in found]
+    )
 
 
 def _fault(operation: Operation, app: str, state: ProjectState) -> str:
@@ -81,21 +97,25 @@ def _narrowed(before: models.Field[Any, Any], after: models.Field[Any, Any]) -> 
     return NARROWED if longest[1] < longest[0] or (after.unique and not before.unique) else ""
 
 
-def plan() -> Iterator[Migration]:
-    """Every migration of every app, in an order in which they can be applied."""
+def all_migrations() -> Iterator[Migration]:
+    """The migrations of every app, in order of application."""
     loader = MigrationLoader(None)
     for key in dict.fromkeys(one for leaf in loader.graph.leaf_nodes() for one in loader.graph.forwards_plan(leaf)):
         yield loader.graph.nodes[key]
 
 
-def test_every_migration_leaves_what_the_version_before_needs():
-    state, found = ProjectState(), []
-    for migration in plan():
-        if migration.app_label in OUR_APPS and migration.name != "0001_initial":
-            found += faults(migration, state)
-        else:
-            migration.mutate_state(state, preserve=False)
-    assert found == []
+def migration_of(app: str, name: str, *operations: Operation, **attributes: str) -> Migration:
+    return type("Migration", (Migration,), {"operations": list(operations), **attributes})(name, app)
+
+
+def test_no_migration_breaks_the_previous_version():
+    assert breaking_changes(all_migrations()) == []
+
+
+def test_a_breaking_migration_after_the_first_release_is_found():
+    planted = migration_of("accounts", "0002_planted", migrations.RemoveField("account", "plan_since"))
+    (fault,) = breaking_changes([*all_migrations(), planted])
+    assert fault.startswith("accounts.0002_planted, Remove field plan_since from account: the previous version still")
 
 
 TEXT: Any = models.CharField(max_length=20, null=True)
@@ -104,8 +124,7 @@ TEXT: Any = models.CharField(max_length=20, null=True)
 def one_migration(*operations: Operation, **attributes: str) -> list[str]:
     state = ProjectState()
     state.add_model(ModelState("app", "Thing", [("id", models.BigAutoField(primary_key=True)), ("text", TEXT)]))
-    migration = type("Migration", (Migration,), {"operations": list(operations), **attributes})("0002_next", "app")
-    return faults(migration, state)
+    return faults(migration_of("app", "0002_next", *operations, **attributes), state)
 
 
 @pytest.mark.parametrize(
@@ -115,23 +134,26 @@ def one_migration(*operations: Operation, **attributes: str) -> list[str]:
         (migrations.DeleteModel("thing"), "SeparateDatabaseAndState"),
         (
             migrations.SeparateDatabaseAndState(database_operations=[migrations.RemoveField("thing", "text")]),
-            "reads it",
+            "still reads it",
         ),
         (migrations.RenameField("thing", "text", "words"), "beside it"),
         (migrations.RenameModel("thing", "object"), "beside it"),
         (migrations.AlterModelTable("thing", "objects"), "beside it"),
         (migrations.AddField("thing", "size", models.IntegerField(default=0)), "`db_default=`"),
-        (migrations.AlterField("thing", "text", models.CharField(max_length=20, db_default="")), "writes none"),
+        (migrations.AlterField("thing", "text", models.CharField(max_length=20, db_default="")), "has written none"),
         (migrations.AlterField("thing", "text", models.CharField(max_length=19, null=True)), "a field of the new kind"),
         (migrations.AlterField("thing", "text", models.IntegerField(null=True)), "a field of the new kind"),
         (migrations.AlterField("thing", "text", models.CharField(max_length=20, null=True, unique=True)), "beside it"),
-        (migrations.AddConstraint("thing", models.UniqueConstraint(fields=["text"], name="one")), "for one version"),
-        (migrations.RunPython(migrations.RunPython.noop), "nobody can tell"),
-        (migrations.RunSQL("SELECT 1"), "nobody can tell"),
+        (
+            migrations.AddConstraint("thing", models.UniqueConstraint(fields=["text"], name="one")),
+            "in code for one version",
+        ),
+        (migrations.RunPython(migrations.RunPython.noop), "cannot be determined"),
+        (migrations.RunSQL("SELECT 1"), "cannot be determined"),
     ],
     ids=lambda value: value.describe() if isinstance(value, Operation) else "",
 )
-def test_what_the_version_before_cannot_live_with_is_told(operation, advice):
+def test_a_change_that_breaks_the_previous_version_is_found_with_advice(operation, advice):
     (fault,) = one_migration(operation)
     assert advice in fault
     assert "app.0002_next" in fault
@@ -153,5 +175,5 @@ def test_what_the_version_before_cannot_live_with_is_told(operation, advice):
     ],
     ids=lambda value: value.describe(),
 )
-def test_what_the_version_before_can_live_with_passes(operation):
+def test_a_change_that_the_previous_version_can_live_with_passes(operation):
     assert one_migration(operation) == []
