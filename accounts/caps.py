@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q
 from django.utils import timezone
 
-from accounts.models import Account, AccountOverride, ApiKey, ManagementKey, Membership, OperatorToken
+from accounts.models import Account, ApiKey, ManagementKey, Membership, OperatorToken
 from accounts.refused import Refused
 from quotas.models import Plan
 
@@ -86,8 +86,8 @@ def require_room_for_a_member(account: Account) -> None:
         )
 
 
-def require_room_for_an_override(account: Account) -> None:
-    if AccountOverride.objects.filter(account=account).count() >= MOST_OVERRIDES:
+def require_room_for_overrides(account: Account, wanted: int) -> None:
+    if wanted > MOST_OVERRIDES:
         raise Refused(
             f"The account {account.public_id} has {MOST_OVERRIDES} overrides, which is the most: remove one first."
         )

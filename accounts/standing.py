@@ -34,8 +34,11 @@ def _new_public_id() -> str:
     return public_id
 
 
-def call_by(account: Account, external_id: str) -> None:
-    """Give the account another external id: any that is no other account's public id."""
+def call_by(account: Account, external_id: str | None) -> None:
+    """Set the external id, which must not be a different account's public id; None removes it."""
+    if external_id is None:
+        account.external_id = None
+        return
     _refuse_if_erased(account)
     if Account.objects.filter(public_id=external_id).exclude(pk=account.pk).exists():
         text = f"{external_id} is the id of an account. Use that id as it is, or another external id."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -15,7 +16,8 @@ from rest_framework.response import Response
 
 from accounts.caps import MOST_OVERRIDES
 from accounts.models import EXTERNAL_ID, EXTERNAL_ID_WORDS, Account
-from accounts.services.provisioning import Override, Wanted, overrides_of, put_account, set_account
+from accounts.services.accounts import AccountEdit, OverrideAmount, change_account, overrides_of
+from accounts.services.provisioning import put_account
 from accounts.standing import STATUSES
 from api.base.access import Action, Caller, allowed_to, find, role_in, seen_by
 from api.base.fields import AnySerializer, Moment, Strict, Text, Whole
@@ -55,7 +57,7 @@ class OneAccount(View):
         changes = body_of(request, AccountChange, partial=True)
         account = find_to_set(self.caller, changes, public_id=id)
         count_write(self.caller, account)
-        publication = set_account(account, wanted_of(changes), actor=self.caller.actor)
+        publication = change_account(account, edit_of(changes), actor=self.caller.actor)
         return answer(publication, 200, shown(self.caller, account))
 
 
@@ -78,7 +80,7 @@ class ByExternalId(View):
             raise serializers.ValidationError({"external_id": EXTERNAL_ID_WORDS})
         changes = body_of(request, ProvisionIn, partial=True)
         count_write(caller, None)
-        account, was_made, publication = put_account(external_id, wanted_of(changes), actor=caller.actor)
+        account, was_made, publication = put_account(external_id, edit_of(changes), actor=caller.actor)
         return answer(publication, 201 if was_made else 200, shown(caller, account))
 
 
@@ -124,10 +126,11 @@ def shown(caller: Caller, account: Account) -> dict[str, Any]:
     return dict(AccountOut(seen_by(caller, accounts_shown()).get(pk=account.pk)).data)
 
 
-def wanted_of(changes: Mapping[str, Any]) -> Wanted:
-    overrides = changes.get("overrides")
-    values = None if overrides is None else {name: Override(**one) for name, one in overrides.items()}
-    return Wanted(**{**changes, "overrides": values})
+def edit_of(changes: Mapping[str, Any]) -> AccountEdit:
+    edit = AccountEdit(**{field: value for field, value in changes.items() if field != "overrides"})
+    if "overrides" not in changes:
+        return edit
+    return replace(edit, overrides={name: OverrideAmount(**one) for name, one in changes["overrides"].items()})
 
 
 def _in_state(rows: QuerySet[Account], state: str) -> QuerySet[Account]:

@@ -20,7 +20,6 @@ from django.utils.safestring import SafeString
 from accounts.admin import credentials, keys, people  # noqa: F401  their pages register themselves
 from accounts.admin.acts import Act, ActsAdmin, FollowsParent, ReadOnlyAdmin, become, outcome_of, plainly
 from accounts.admin.people import tell
-from accounts.facts.publish import Publication
 from accounts.models import (
     Account,
     AccountOverride,
@@ -34,13 +33,12 @@ from accounts.models import (
     User,
 )
 from accounts.services.accounts import (
-    call_account_by,
-    cap_keys,
+    AccountEdit,
+    OverrideAmount,
+    change_account,
     close_account,
     create_account,
-    move_account,
-    override_limit,
-    rename_account,
+    override_limits,
     reopen_account,
     resume_account,
     suspend_account,
@@ -187,36 +185,38 @@ class AccountAdmin(ActsAdmin):
         actor, outcome, account, cleaned = Actor.person(request), outcome_of(request), form.instance, form.cleaned_data
         if not change:
             saved, publication = create_account(
-                cleaned["name"], cleaned["plan"], external_id=cleaned["external_id"], actor=actor
+                cleaned["name"],
+                cleaned["plan"],
+                external_id=cleaned["external_id"],
+                edit=AccountEdit(max_keys=cleaned["max_keys"]),
+                actor=actor,
             )
             become(account, saved)
             outcome.note(publication)
-            if cleaned["max_keys"] is not None:
-                outcome.note(cap_keys(saved, cleaned["max_keys"], actor=actor))
-        if change and "max_keys" in form.changed_data:
-            outcome.note(cap_keys(account, cleaned["max_keys"], actor=actor))
-        if change and "name" in form.changed_data:
-            outcome.note(rename_account(account, cleaned["name"], actor=actor))
-        if change and "external_id" in form.changed_data:
-            outcome.note(call_account_by(account, cleaned["external_id"], actor=actor))
-        if change and "plan" in form.changed_data:
-            outcome.note(move_account(account, cleaned["plan"], actor=actor))
+        else:
+            changed = {name: cleaned[name] for name in form.changed_data if name in _WRITABLE}
+            if "plan" in changed:
+                changed["plan"] = changed["plan"].name
+            if changed:
+                outcome.note(change_account(account, AccountEdit(**changed), actor=actor))
         for formset in formsets:
+            if not formset.has_changed():
+                continue
             if formset.model is AccountOverride:
-                outcome.publications += _override(account, formset, actor)
+                outcome.note(override_limits(account, _changed_overrides(formset), actor=actor))
             else:
                 _set_roles(request, account, formset, actor)
-            outcome.is_saved = outcome.is_saved or formset.has_changed()
+                outcome.is_saved = True
 
 
-def _override(account: Account, formset: InlineFormSet, actor: Actor) -> list[Publication]:
-    gone = [form.initial["limit_name"] for form in formset.deleted_forms if form.instance.pk]
-    kept = [form for form in formset.forms if form.has_changed() and form not in formset.deleted_forms]
-    gone += [form.initial["limit_name"] for form in kept if form.instance.pk and "limit_name" in form.changed_data]
-    wanted = [form.cleaned_data for form in kept]
-    return [override_limit(account, name, None, actor=actor) for name in gone] + [
-        override_limit(account, row["limit_name"], row["amount"], burst=row["burst"], actor=actor) for row in wanted
-    ]
+def _changed_overrides(formset: InlineFormSet) -> dict[str, OverrideAmount | None]:
+    """Only the rows that were edited here: somebody else may have changed others since the page was opened."""
+    removed = [form.initial["limit_name"] for form in formset.deleted_forms if form.instance.pk]
+    edited = [form for form in formset.forms if form.has_changed() and form not in formset.deleted_forms]
+    removed += [form.initial["limit_name"] for form in edited if form.instance.pk and "limit_name" in form.changed_data]
+    rows = [form.cleaned_data for form in edited]
+    amounts = {row["limit_name"]: OverrideAmount(row["amount"], row["burst"]) for row in rows}
+    return {**dict.fromkeys(removed), **amounts}
 
 
 def _set_roles(request: HttpRequest, account: Account, formset: InlineFormSet, actor: Actor) -> None:

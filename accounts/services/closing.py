@@ -13,8 +13,8 @@ from django.utils import timezone
 from accounts import standing
 from accounts.facts.publish import Publication, change, models_base
 from accounts.models import Account, ApiKey, AuditEvent, Invitation, KeptAnswer, ManagementKey
+from accounts.services.accounts import overrides_of
 from accounts.services.acts import Actor, record_act
-from accounts.services.provisioning import overrides_of
 from accounts.services.record import account_state
 from quotas.models import UsageHour
 

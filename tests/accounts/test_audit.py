@@ -19,9 +19,9 @@ from accounts.imports.jobs import receive
 from accounts.models import Account, ApiKey, AuditEvent, User
 from accounts.services import accounts as account_services
 from accounts.services import catalogue, credentials, invitations, keys, members, provisioning, roles
+from accounts.services.accounts import AccountEdit, OverrideAmount
 from accounts.services.acts import Actor
 from accounts.services.closing import close_and_erase
-from accounts.services.provisioning import Wanted
 from quotas.models import Plan, ServedModel
 from tests.conftest import ACTOR as TESTS
 
@@ -42,7 +42,7 @@ class World:
         self.token = credentials.make_operator_token(name="o", scopes=["keys:write"], actor=TESTS)[0]
         self.invitation = invitations.invite(account, email="guest@example.org", role="member", actor=TESTS)
         keys.rotate_key(key, grace=timedelta(days=1), actor=TESTS)
-        provisioning.put_account("cus_1", Wanted(), actor=TESTS)
+        provisioning.put_account("cus_1", AccountEdit(), actor=TESTS)
 
 
 class Row(NamedTuple):
@@ -134,6 +134,12 @@ SERVICES: dict[str, Row] = {
     "accounts.rename_account": Row(
         lambda w: account_services.rename_account(w.account, "other", actor=OLGA),
         "account.rename",
+        of_account,
+        of_account,
+    ),
+    "accounts.override_limits": Row(
+        lambda w: account_services.override_limits(w.account, {"month": OverrideAmount(7)}, actor=OLGA),
+        "account.override",
         of_account,
         of_account,
     ),
@@ -266,20 +272,20 @@ SERVICES: dict[str, Row] = {
         of_account,
     ),
     "provisioning.put_account": Row(
-        lambda w: provisioning.put_account("cus_2", Wanted(), actor=OLGA),
+        lambda w: provisioning.put_account("cus_2", AccountEdit(), actor=OLGA),
         "account.create",
         made_first,
         made_first,
     ),
     "provisioning.put_account (again)": Row(
-        lambda w: provisioning.put_account("cus_1", Wanted(plan="pro"), actor=OLGA),
-        "account.set",
+        lambda w: provisioning.put_account("cus_1", AccountEdit(plan="pro"), actor=OLGA),
+        "account.move",
         made_first,
         made_first,
     ),
-    "provisioning.set_account": Row(
-        lambda w: provisioning.set_account(w.account, Wanted(status="suspended"), actor=OLGA),
-        "account.set",
+    "accounts.change_account": Row(
+        lambda w: account_services.change_account(w.account, AccountEdit(status="suspended"), actor=OLGA),
+        "account.suspend",
         of_account,
         of_account,
     ),
@@ -301,7 +307,6 @@ SERVICES: dict[str, Row] = {
 OTHERS = {
     "acts.record_act",
     "record.record_change",
-    "accounts.change_account",
     "outgrown.settle",
     "authority.check_role",
     "authority.check_scopes",

@@ -147,7 +147,7 @@ def test_an_operator_raises_and_drops_the_override_and_it_is_in_the_audit_log(ac
     assert (answer.status_code, answer.json()["max_keys"]) == (200, 500)
     event = AuditEvent.objects.latest("id")
     assert event.before and event.after
-    assert (event.act, event.before["max_keys"], event.after["max_keys"]) == ("account.set", None, 500)
+    assert (event.act, event.before["max_keys"], event.after["max_keys"]) == ("account.cap_keys", None, 500)
     assert billing.patch(url, {"name": "x"}, content_type="application/json").status_code == 403
     answer = billing.patch(url, {"max_keys": None}, content_type="application/json")
     assert (answer.status_code, answer.json()["max_keys"]) == (200, None)

@@ -13,7 +13,10 @@ from accounts.facts.publish import models_base
 from accounts.models import Account, AuditEvent, OutboxRow
 from accounts.refused import Refused
 from accounts.services.accounts import (
+    AccountEdit,
+    OverrideAmount,
     call_account_by,
+    change_account,
     close_account,
     move_account,
     override_limit,
@@ -24,7 +27,7 @@ from accounts.services.accounts import (
 )
 from accounts.services.closing import close_and_erase
 from accounts.services.keys import issue_key, revoke_key
-from accounts.services.provisioning import Override, Wanted, put_account, set_account
+from accounts.services.provisioning import put_account
 from quotas.models import Plan
 from store import clients, names
 from tests.accounts.forms import send
@@ -40,7 +43,7 @@ def ask_gate(text):
 
 
 def set_(account, **wanted):
-    set_account(account, Wanted(**wanted), actor=ACTOR)
+    change_account(account, AccountEdit(**wanted), actor=ACTOR)
 
 
 def move(account, plan):
@@ -82,29 +85,42 @@ def last_audit():
 
 
 @pytest.mark.parametrize(
-    ("wanted", "before", "after"),
+    ("wanted", "act", "before", "after"),
     [
-        ({"external_id": "cus_9"}, {"external_id": "acme"}, {"external_id": "cus_9"}),
-        ({"status": "suspended"}, {"state": "active"}, {"state": "suspended"}),
-        ({"status": "closed"}, {"state": "active"}, {"state": "closed"}),
-        ({"plan": "pro"}, {"plan": "free"}, {"plan": "pro"}),
-        ({"name": "New"}, {"name": "acme"}, {"name": "New"}),
-        ({"overrides": {"minute": Override(5, 5)}}, {"overrides": {}}, {"overrides": {"minute": {"amount": 5, "burst": 5}}}),
+        ({"external_id": "cus_9"}, "account.external_id", {"external_id": "acme"}, {"external_id": "cus_9"}),
+        ({"status": "suspended"}, "account.suspend", {"state": "active"}, {"state": "suspended"}),
+        ({"status": "closed"}, "account.close", {"state": "active"}, {"state": "closed"}),
+        ({"plan": "pro"}, "account.move", {"plan": "free"}, {"plan": "pro"}),
+        ({"name": "New"}, "account.rename", {"name": "acme"}, {"name": "New"}),
+        ({"max_keys": 7}, "account.cap_keys", {"max_keys": None}, {"max_keys": 7}),
+        (
+            {"overrides": {"minute": OverrideAmount(5, 5)}},
+            "account.override",
+            {"overrides": {}},
+            {"overrides": {"minute": {"amount": 5, "burst": 5}}},
+        ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
-)  # fmt: skip
-def test_each_change_of_a_billing_system_is_written_down_once(account, wanted, before, after):
+)
+def test_each_change_of_a_billing_system_is_recorded_once(account, wanted, act, before, after):
     count = AuditEvent.objects.count()
     set_(account, **wanted)
     set_(account, **wanted)
     event = last_audit()
-    assert AuditEvent.objects.count() == count + 1 and event.act == "account.set"
-    assert (event.before | before, event.after | after) == (event.before, event.after)
+    assert AuditEvent.objects.count() == count + 1 and event.act == act
+    assert (event.before, event.after) == (before, after)
+
+
+def test_changes_in_one_request_are_recorded_one_by_one(account):
+    set_(account, name="New", plan="pro", status="suspended")
+    latest = AuditEvent.objects.order_by("-pk")[:3]
+    assert [event.act for event in latest] == ["account.suspend", "account.move", "account.rename"]
+    assert [event.after for event in latest] == [{"state": "suspended"}, {"plan": "pro"}, {"name": "New"}]
 
 
 def test_an_override_whose_burst_alone_changes_is_written_down(account):
-    set_(account, overrides={"minute": Override(5, 5)})
-    set_(account, overrides={"minute": Override(5, 4)})
+    set_(account, overrides={"minute": OverrideAmount(5, 5)})
+    set_(account, overrides={"minute": OverrideAmount(5, 4)})
     assert last_audit().after["overrides"] == {"minute": {"amount": 5, "burst": 4}}
     override_limit(account, "minute", 5, burst=3, actor=ACTOR)
     assert last_audit().before["overrides"] == {"minute": {"amount": 5, "burst": 4}}
@@ -123,7 +139,7 @@ def test_what_is_said_twice_keeps_the_moment_of_the_first_time(account, status, 
 
 
 def test_an_account_is_made_as_wanted_in_one_act(catalogue):
-    wanted = Wanted(status="suspended", plan="pro", overrides={"second": Override(5)})
+    wanted = AccountEdit(status="suspended", plan="pro", overrides={"second": OverrideAmount(5)})
     account, was_made, _ = put_account("cus_1", wanted, actor=ACTOR)
     account.refresh_from_db()
     assert was_made and (account.state, account.plan.name) == ("suspended", "pro")
@@ -133,7 +149,7 @@ def test_an_account_is_made_as_wanted_in_one_act(catalogue):
 
 def test_what_a_new_account_may_not_be_leaves_none_behind(catalogue):
     with pytest.raises(ValidationError):
-        put_account("cus_1", Wanted(overrides={"nothing": Override(5)}), actor=ACTOR)
+        put_account("cus_1", AccountEdit(overrides={"nothing": OverrideAmount(5)}), actor=ACTOR)
     assert not Account.objects.exists() and not OutboxRow.objects.exists()
 
 
@@ -260,9 +276,9 @@ def test_erasing_gives_up_the_external_id_at_once(account, pro_account):
 
 def test_a_customer_who_comes_back_after_erasing_gets_a_new_account(account):
     close_and_erase(account, actor=ACTOR)
-    gone, was_made, _ = put_account("acme", Wanted(name="Acme", status="closed"), actor=ACTOR)
+    gone, was_made, _ = put_account("acme", AccountEdit(name="Acme", status="closed"), actor=ACTOR)
     assert gone.pk == account.pk and gone.state == "closed" and not was_made
-    back, was_made, _ = put_account("acme", Wanted(name="Acme", status="active"), actor=ACTOR)
+    back, was_made, _ = put_account("acme", AccountEdit(name="Acme", status="active"), actor=ACTOR)
     assert was_made and back.pk != account.pk and (back.external_id, back.state) == ("acme", "active")
     account.refresh_from_db()
     assert (account.external_id, account.former_external_id) == (None, "acme")

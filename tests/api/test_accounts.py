@@ -61,7 +61,7 @@ def test_the_first_put_makes_the_account_and_the_next_sets_it(billing):
     assert facts_of(made.json()["id"])["plan"] == "pro" and moved.json()["name"] == "Acme"
     assert billing.get(CUSTOMER).json() == moved.json()
     assert [event.act for event in AuditEvent.objects.filter(act__startswith="account.")] == [
-        "account.set",
+        "account.move",
         "account.create",
     ]
 

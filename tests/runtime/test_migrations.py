@@ -105,7 +105,8 @@ def all_migrations() -> Iterator[Migration]:
 
 
 def migration_of(app: str, name: str, *operations: Operation, **attributes: str) -> Migration:
-    return type("Migration", (Migration,), {"operations": list(operations), **attributes})(name, app)
+    migration: type[Migration] = type("Migration", (Migration,), {"operations": list(operations), **attributes})
+    return migration(name, app)
 
 
 def test_no_migration_breaks_the_previous_version():
