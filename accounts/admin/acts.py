@@ -24,7 +24,7 @@ from accounts.refused import Refused
 from accounts.services.acts import Actor
 from accounts.services.keys import Issued
 
-if TYPE_CHECKING:  # generic in the stubs alone
+if TYPE_CHECKING:  # generic only in the stubs (docs/decisions/0027)
     AnyAdmin = admin.ModelAdmin[Any]
     AnyInline = admin.TabularInline[Any, Any]
 else:
@@ -39,7 +39,7 @@ PENDING = (
 
 
 @dataclass(slots=True)
-class Outcome:
+class RequestOutcome:
     """What one request changed. The publications know what became of them only after the commit."""
 
     publications: list[Publication] = field(default_factory=list)
@@ -56,9 +56,9 @@ class Outcome:
         self.publications.extend(publications)
 
 
-def outcome_of(request: HttpRequest) -> Outcome:
+def outcome_of(request: HttpRequest) -> RequestOutcome:
     """The outcome that belongs to this request; it lives in memory, because it may hold a secret."""
-    outcome: Outcome = request.__dict__.setdefault("_outcome", Outcome())
+    outcome: RequestOutcome = request.__dict__.setdefault("_outcome", RequestOutcome())
     return outcome
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.conf import settings
 from django.contrib import admin
-from django.contrib.auth.admin import UserAdmin
 from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
@@ -48,11 +47,6 @@ from accounts.services.audit import table_bytes
 from accounts.services.members import put_member
 from quotas.catalogue.forms import InlineFormSet, RowForm
 from quotas.models import Catalogue
-
-if TYPE_CHECKING:  # generic in the stubs alone
-    _UserAdmin = UserAdmin[User]
-else:
-    _UserAdmin = UserAdmin
 
 # Accounts and the people in them.
 

@@ -24,7 +24,7 @@ from accounts.services.acts import Actor, record_act
 from accounts.services.members import put_member
 from accounts.services.outgrown import LeftBehind, settle
 
-if TYPE_CHECKING:  # generic in the stubs alone
+if TYPE_CHECKING:  # generic only in the stubs (docs/decisions/0027)
     _UserAdmin = UserAdmin[User]
     _UserChangeForm = UserChangeForm[User]
 else:

@@ -25,7 +25,7 @@ from accounts.imports.reading import (
     IMPORTED,
     REFUSED,
     Line,
-    Outcome,
+    LineOutcome,
     Unreadable,
     from_json,
     import_lines,
@@ -74,12 +74,12 @@ def receive(
     return job
 
 
-def _batches(lines: Iterator[Line | Outcome]) -> Iterator[list[Line | Outcome]]:
+def _batches(lines: Iterator[Line | LineOutcome]) -> Iterator[list[Line | LineOutcome]]:
     while batch := list(islice(lines, BATCH)):
         yield batch
 
 
-def _keep(job: ImportJob, batch: list[Line | Outcome]) -> None:
+def _keep(job: ImportJob, batch: list[Line | LineOutcome]) -> None:
     refused = 0
     rows = []
     for line in batch:
@@ -157,11 +157,11 @@ def _foreign_left(account: Account | None) -> int:
     return MOST_FOREIGN - int(counted.aggregate(total=Sum("foreign"))["total"] or 0)
 
 
-def _foreign_among(outcomes: Iterable[Outcome]) -> int:
+def _foreign_among(outcomes: Iterable[LineOutcome]) -> int:
     return sum(outcome.why is FOREIGN for outcome in outcomes)
 
 
-def _import(job: ImportJob, lines: list[Line], actor: Actor, spent: int = 0) -> list[Outcome]:
+def _import(job: ImportJob, lines: list[Line], actor: Actor, spent: int = 0) -> list[LineOutcome]:
     """Import a batch. A line that nobody thought of must not stop the worker, which has more to do than this."""
     account = job.account
     is_tenants = account is not None and not job.by_operator
@@ -175,9 +175,9 @@ def _import(job: ImportJob, lines: list[Line], actor: Actor, spent: int = 0) -> 
         raise
     except Exception:
         if len(lines) > 1:
-            outcomes: list[Outcome] = []
+            outcomes: list[LineOutcome] = []
             for line in lines:
                 outcomes += _import(job, [line], actor, spent + _foreign_among(outcomes))
             return outcomes
         log.exception("line %d of the import %s failed", lines[0].number, job.public_id)
-        return [Outcome(lines[0].number, REFUSED, why="It could not be imported; the worker's log says why.")]
+        return [LineOutcome(lines[0].number, REFUSED, why="It could not be imported; the worker's log says why.")]

@@ -66,7 +66,7 @@ class Line:
     models: tuple[str, ...] = ()
 
 
-class Outcome(NamedTuple):
+class LineOutcome(NamedTuple):
     """What became of a line: the key that it is now, or why it was refused."""
 
     number: int
@@ -79,7 +79,7 @@ class _Refused(Exception):
     pass
 
 
-def read_lines(lines: Iterable[str], most: int | None = None) -> Iterator[Line | Outcome]:
+def read_lines(lines: Iterable[str], most: int | None = None) -> Iterator[Line | LineOutcome]:
     """Each line below the header, read and digested, or refused. Raises Unreadable, also beyond the `most` lines.
 
     A line is a record of its own, so a quote that is not closed swallows nothing of the next.
@@ -96,9 +96,9 @@ def read_lines(lines: Iterable[str], most: int | None = None) -> Iterator[Line |
         try:
             line = _read(number, columns, text, known)
             first = seen.setdefault(bytes.fromhex(line.digests[0])[:16], number)
-            yield line if first == number else Outcome(number, REFUSED, why=f"The same key as in line {first}.")
+            yield line if first == number else LineOutcome(number, REFUSED, why=f"The same key as in line {first}.")
         except _Refused as refusal:
-            yield Outcome(number, REFUSED, why=str(refusal))
+            yield LineOutcome(number, REFUSED, why=str(refusal))
 
 
 def _columns(header: str) -> list[str]:
@@ -170,7 +170,7 @@ def import_lines(
     dry_run: bool = False,
     promised: Counter[str] | None = None,
     most_foreign: Callable[[], int] | None = None,
-) -> tuple[list[Outcome], Publication]:
+) -> tuple[list[LineOutcome], Publication]:
     """Import a batch in one transaction, and publish it together. A key that is there already is no fault.
 
     With an account all lines are of it; else each names its own. A line beyond the keys that its account may have is
@@ -193,7 +193,7 @@ def _import_lines(
     dry_run: bool,
     promised: Counter[str] | None,
     most_foreign: Callable[[], int] | None,
-) -> tuple[list[Outcome], Publication]:
+) -> tuple[list[LineOutcome], Publication]:
     is_tenants = most_foreign is not None
     with change() as publication:
         accounts = _Accounts(lines, account, lock=not dry_run)
@@ -220,9 +220,9 @@ def _import_lines(
                 key = _key(line, of, models, actor)
                 room.take(of)
                 made.append((key, line))
-                outcomes.append(Outcome(line.number, IMPORTED, "" if dry_run else key.public_id))
+                outcomes.append(LineOutcome(line.number, IMPORTED, "" if dry_run else key.public_id))
             except _Refused as refusal:
-                outcomes.append(Outcome(line.number, REFUSED, why=str(refusal)))
+                outcomes.append(LineOutcome(line.number, REFUSED, why=str(refusal)))
         if made and not dry_run:
             _write(made, actor, publication)
     if dry_run and promised is not None:
@@ -292,12 +292,12 @@ def _already_there(lines: Sequence[Line], of_account: Account | None) -> dict[st
     return {digest: (key, revoked is not None) for digest, key, revoked in found}
 
 
-def _known(line: Line, account: Account, key: str, is_revoked: bool) -> Outcome:
+def _known(line: Line, account: Account, key: str, is_revoked: bool) -> LineOutcome:
     if not key.startswith(account.public_id):
-        return Outcome(line.number, REFUSED, why="Another account has this key already.")
+        return LineOutcome(line.number, REFUSED, why="Another account has this key already.")
     if is_revoked:
-        return Outcome(line.number, REFUSED, key, "It was imported before, and is revoked.")
-    return Outcome(line.number, ALREADY_THERE, key)
+        return LineOutcome(line.number, REFUSED, key, "It was imported before, and is revoked.")
+    return LineOutcome(line.number, ALREADY_THERE, key)
 
 
 def _key(line: Line, account: Account, models: set[str], actor: Actor) -> ApiKey:

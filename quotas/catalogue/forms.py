@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from quotas import rules
 from quotas.limits import EVERY_MODEL, Limit
 
-if TYPE_CHECKING:  # generic in the stubs alone
+if TYPE_CHECKING:  # generic only in the stubs (docs/decisions/0027)
     RowForm = forms.ModelForm[Any]
     InlineFormSet = forms.BaseInlineFormSet[Any, Any, forms.ModelForm[Any]]
 else:

@@ -13,7 +13,7 @@ from django.db import connections
 
 from accounts.facts.publish import models_base
 from accounts.imports import jobs, reading
-from accounts.imports.reading import Line, Outcome, Unreadable, import_lines, read_lines
+from accounts.imports.reading import Line, LineOutcome, Unreadable, import_lines, read_lines
 from accounts.models import Account, ApiKey, AuditEvent, ImportJob, ImportLine, KeySecret, OutboxRow
 from accounts.services.accounts import cap_keys, close_account, create_account
 from accounts.services.keys import revoke_key
@@ -34,10 +34,10 @@ def file_of(*rows: str, header: str = HEADER) -> list[str]:
     return [header, *(f"{row}\n" for row in rows)]
 
 
-def run(lines: list[str], **more) -> list[Outcome]:
+def run(lines: list[str], **more) -> list[LineOutcome]:
     read = list(read_lines(lines))
     outcomes, _ = import_lines([line for line in read if isinstance(line, Line)], actor=ACTOR, **more)
-    return sorted([*outcomes, *(line for line in read if isinstance(line, Outcome))])
+    return sorted([*outcomes, *(line for line in read if isinstance(line, LineOutcome))])
 
 
 REFUSED = {

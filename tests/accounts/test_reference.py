@@ -9,7 +9,7 @@ from django.core.management import call_command
 
 from accounts import keys, standing
 from accounts.facts.publish import models_base
-from accounts.imports.reading import REFUSED, Line, Outcome, import_lines, read_lines
+from accounts.imports.reading import REFUSED, Line, LineOutcome, import_lines, read_lines
 from accounts.models import Account, ApiKey
 from accounts.reference import MOST_NAMESAKES
 from accounts.services.accounts import create_account, rename_account
@@ -24,7 +24,7 @@ def issue(reference, *more):
     return ApiKey.objects.select_related("account__plan").latest("pk").account, err.getvalue()
 
 
-def imported(*rows: str, account: Account | None = None) -> list[Outcome]:
+def imported(*rows: str, account: Account | None = None) -> list[LineOutcome]:
     lines = [line for line in read_lines(["account,name,key", *rows]) if isinstance(line, Line)]
     return import_lines(lines, actor=ACTOR, account=account)[0]
 

@@ -23,7 +23,7 @@ from accounts.imports.reading import (
     REFUSED,
     SWITCHED_OFF,
     Line,
-    Outcome,
+    LineOutcome,
     Unreadable,
     import_lines,
     read_lines,
@@ -75,7 +75,7 @@ class Command(OperatorCommand):
             wanted = [line for line in batch if isinstance(line, Line)]
             outcomes, publication = import_lines(wanted, actor=ACTOR, dry_run=dry_run, promised=promised)
             is_pending |= publication.is_pending
-            for outcome in sorted([*outcomes, *(line for line in batch if isinstance(line, Outcome))]):
+            for outcome in sorted([*outcomes, *(line for line in batch if isinstance(line, LineOutcome))]):
                 count[outcome.word] += 1
                 if report is not None and outcome.word == REFUSED:
                     report.writerow(outcome)
@@ -107,5 +107,5 @@ def _report(name: str) -> Iterator[Any]:
     """A writer of what was refused, below a line that names the columns."""
     with Path(name).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(Outcome._fields)
+        writer.writerow(LineOutcome._fields)
         yield writer
