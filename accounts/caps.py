@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
-
 from django.core.exceptions import ValidationError
-from django.db.models import Q
-from django.utils import timezone
 
 from accounts.models import Account, ApiKey, ManagementKey, Membership, OperatorToken
 from accounts.refused import Refused
@@ -28,15 +23,6 @@ MOST_OVERRIDES = 100
 MOST_OPERATOR_TOKENS = 50
 
 
-def living(now: datetime | None = None) -> Q:
-    """The condition on keys and credentials that may still be used."""
-    return Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=now or timezone.now()))
-
-
-def is_living(key: ApiKey) -> bool:
-    return key.revoked_at is None and (key.expires_at is None or key.expires_at > timezone.now())
-
-
 def most_keys_of(account: Account) -> int:
     """How many living keys the account may have. The plan is read afresh: whoever asks may hold an old one."""
     if account.max_keys is not None:
@@ -46,7 +32,7 @@ def most_keys_of(account: Account) -> int:
 
 def room_for_keys(account: Account) -> int:
     """How many keys the account may still be issued."""
-    return max(most_keys_of(account) - ApiKey.objects.filter(living(), account=account).count(), 0)
+    return max(most_keys_of(account) - ApiKey.objects.active().filter(account=account).count(), 0)
 
 
 def require_room_for_a_key(account: Account) -> None:
@@ -64,7 +50,7 @@ def no_room(account: Account) -> str:
 
 
 def require_room_for_a_management_key(account: Account) -> None:
-    if ManagementKey.objects.filter(living(), account=account).count() >= MOST_MANAGEMENT_KEYS:
+    if ManagementKey.objects.active().filter(account=account).count() >= MOST_MANAGEMENT_KEYS:
         raise Refused(
             f"The account {account.public_id} has {MOST_MANAGEMENT_KEYS} management keys, which is the most: "
             "revoke one first."
@@ -73,7 +59,7 @@ def require_room_for_a_management_key(account: Account) -> None:
 
 def require_room_for_an_operator_token() -> None:
     """Locks the living tokens: of two that are made at once, the second waits and counts the first."""
-    tokens: Any = OperatorToken._base_manager.filter(living())
+    tokens = OperatorToken.objects.active()
     list(tokens.select_for_update().values_list("pk"))
     if tokens.count() >= MOST_OPERATOR_TOKENS:
         raise Refused(f"There are {MOST_OPERATOR_TOKENS} operator tokens, which is the most: revoke one first.")

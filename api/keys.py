@@ -7,8 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
-from django.utils import timezone
+from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
@@ -16,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.caps import MOST_LIMITS, MOST_MODELS, MOST_NETWORKS
-from accounts.models import Account, ApiKey
+from accounts.models import Account, ApiKey, KeyQuerySet
 from accounts.plan_models import refuse_foreign
 from accounts.services.keys import (
     LONGEST_GRACE,
@@ -161,8 +160,8 @@ def _filtered(rows: QuerySet[ApiKey], query: dict[str, Any]) -> QuerySet[ApiKey]
     if "expires_before" in query:
         rows = rows.filter(expires_at__lt=query["expires_before"])
     if "active" in query:
-        living = Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
-        rows = rows.filter(living if query["active"] else ~living)
+        assert isinstance(rows, KeyQuerySet)
+        rows = rows.active() if query["active"] else rows.inactive()
     return rows
 
 

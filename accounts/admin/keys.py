@@ -12,7 +12,7 @@ from django.contrib import admin
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.core import signing
 from django.core.exceptions import ValidationError
-from django.db.models import F, Max, Q, QuerySet
+from django.db.models import F, Max, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
@@ -33,6 +33,7 @@ from accounts.models import (
     Account,
     ApiKey,
     KeyLimit,
+    KeyQuerySet,
     KeySecret,
 )
 from accounts.services.acts import Actor
@@ -60,14 +61,14 @@ class KeyStateFilter(admin.SimpleListFilter):
         return [(state, state) for state in ("active", "expired", "revoked")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
-        has_expired = Q(expires_at__isnull=False, expires_at__lte=timezone.now())
+        assert isinstance(queryset, KeyQuerySet)
         match self.value():
             case "active":
-                return queryset.filter(~has_expired, revoked_at=None)
+                return queryset.active()
             case "expired":
-                return queryset.filter(has_expired, revoked_at=None)
+                return queryset.expired()
             case "revoked":
-                return queryset.filter(revoked_at__isnull=False)
+                return queryset.revoked()
         return queryset
 
 
@@ -207,12 +208,6 @@ class ApiKeyAdmin(ActsAdmin):
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         words = [_public_id_in(word) for word in search_term.split()]
         return super().get_search_results(request, queryset, " ".join(words))
-
-    @admin.display
-    def state(self, key: ApiKey) -> str:
-        if key.revoked_at:
-            return "revoked"
-        return "expired" if key.expires_at and key.expires_at <= timezone.now() else "active"
 
     @admin.display
     def models(self, key: ApiKey) -> str:

@@ -13,7 +13,15 @@ from accounts.models.accounts import (
 )
 from accounts.models.credentials import Credential, Invitation, ManagementKey, OperatorToken
 from accounts.models.imports import ImportJob, ImportLine
-from accounts.models.keys import DEEPEST_METADATA, MOST_METADATA_BYTES, ApiKey, KeyLimit, KeySecret, small_object
+from accounts.models.keys import (
+    DEEPEST_METADATA,
+    MOST_METADATA_BYTES,
+    ApiKey,
+    KeyLimit,
+    KeyQuerySet,
+    KeySecret,
+    small_object,
+)
 from accounts.models.people import NAME_IS_TAKEN, People, User, caseless
 from accounts.models.publishing import OutboxRow, SeenStore
 from accounts.models.records import AppendOnlyQuerySet, AuditEvent, KeptAnswer
@@ -35,6 +43,7 @@ __all__ = [
     "Invitation",
     "KeptAnswer",
     "KeyLimit",
+    "KeyQuerySet",
     "KeySecret",
     "ManagementKey",
     "Membership",

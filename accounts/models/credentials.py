@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.db.models.functions import Lower
 
 from accounts.models.accounts import Account, Membership, made_with
+from accounts.models.active import ExpiringQuerySet
 from accounts.models.people import User
 from runtime.labels import one_line
 
@@ -30,6 +31,8 @@ class Credential(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="To the minute.")
+
+    objects = models.Manager.from_queryset(ExpiringQuerySet)()
 
     class Meta:
         abstract = True

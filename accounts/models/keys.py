@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -12,8 +12,9 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from accounts.models.accounts import Account, made_with
+from accounts.models.active import ExpiringQuerySet
 from accounts.models.people import User
-from quotas.guarded import BulkChangeRefused, GuardedManager
+from quotas.guarded import BulkChangeRefused, GuardedManager, GuardedQuerySet
 from quotas.models import AmountPerWindow, amount_constraints
 from runtime.labels import one_line
 
@@ -44,6 +45,10 @@ def _can_be_kept(value: Any, depth: int = 0) -> bool:
     return depth <= DEEPEST_METADATA and all(_can_be_kept(one, depth + 1) for one in inner)
 
 
+class KeyQuerySet(ExpiringQuerySet["ApiKey"], GuardedQuerySet["ApiKey"]):  # type: ignore[override]  # the stubs' as_manager
+    """Keys are read by their state, and written by services alone."""
+
+
 class ApiKey(models.Model):
     """A key: never deleted, only revoked; it cannot change account."""
 
@@ -66,7 +71,7 @@ class ApiKey(models.Model):
     version = models.PositiveBigIntegerField(default=1, editable=False)
     changed_at = models.DateTimeField(default=timezone.now, db_index=True, editable=False)
 
-    objects = GuardedManager()
+    objects = models.Manager.from_queryset(KeyQuerySet)()
 
     class Meta:
         verbose_name = "API key"
@@ -78,6 +83,12 @@ class ApiKey(models.Model):
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise BulkChangeRefused("A key is never deleted: revoke it.")
+
+    @property
+    def state(self) -> Literal["active", "expired", "revoked"]:
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at is not None and self.expires_at <= timezone.now() else "active"
 
 
 class KeySecret(models.Model):

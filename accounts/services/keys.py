@@ -98,11 +98,11 @@ def change_key(key: ApiKey, *, actor: Actor, **changes: Any) -> Publication:
         if "expires_at" in changes:
             lock(key.account)  # an expired key that lives again counts; before the key's lock, as everybody does
         lock(key)
-        before, was_living, metadata = key_state(key), caps.is_living(key), key.metadata
+        before, was_active, metadata = key_state(key), key.state == "active", key.metadata
         limits = changes.pop("limits", None)
         had_name = key.name
         _set(key, **changes)
-        if caps.is_living(key) and not was_living:
+        if key.state == "active" and not was_active:
             caps.require_room_for_a_key(key.account)
         # A name of before that nobody could give today stands in the way of no other change.
         key.full_clean(exclude={"name"} if key.name == had_name else None)

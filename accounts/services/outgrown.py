@@ -12,7 +12,6 @@ from django.db import transaction
 from django.db.models import Model, Q, QuerySet
 from django.utils import timezone
 
-from accounts import caps
 from accounts.authority import (
     Authority,
     actions_of_scope,
@@ -96,7 +95,7 @@ def _ids(where: Q) -> set[str]:
 def keys_made_by(user: User, ids: Iterable[str], account: Account | None) -> QuerySet[ApiKey]:
     """The keys for models that live and that the person made, or a credential with one of these ids."""
     made = (
-        ApiKey.objects.filter(caps.living())
+        ApiKey.objects.active()
         .filter(Q(created_by=user) | Q(made_with__in=ids))
         .select_related("account__plan")
         .order_by("pk")
@@ -105,7 +104,7 @@ def keys_made_by(user: User, ids: Iterable[str], account: Account | None) -> Que
 
 
 def _outgrown(user: User, ids: Iterable[str], account: Account | None) -> list[ManagementKey | OperatorToken]:
-    living = ManagementKey.objects.filter(caps.living(), public_id__in=ids).select_related("account")
+    living = ManagementKey.objects.active().filter(public_id__in=ids).select_related("account")
     if account is not None:
         living = living.filter(account=account)
     authorities = _Authorities(user)
@@ -115,7 +114,7 @@ def _outgrown(user: User, ids: Iterable[str], account: Account | None) -> list[M
         if any(authorities.of(key.account).lacks(actions_of_scope(one)) for one in key.scopes)
     ]
     if account is None and not User.objects.filter(pk=user.pk, is_active=True, is_superuser=True).exists():
-        found += OperatorToken.objects.filter(caps.living(), public_id__in=ids).order_by("pk")
+        found += OperatorToken.objects.active().filter(public_id__in=ids).order_by("pk")
     return found
 
 

@@ -23,13 +23,10 @@ from store import clients, names
 def needed_peppers() -> dict[str, int]:
     """How many secrets that still work, of keys and of the API's credentials, need which pepper, by its id."""
     now = timezone.now()
-    in_time = Q(expires_at__isnull=True) | Q(expires_at__gt=now)
-    living = KeySecret.objects.filter(
-        in_time, Q(key__expires_at__isnull=True) | Q(key__expires_at__gt=now), key__revoked_at__isnull=True
-    )
-    counts = Counter(dict(living.values_list("pepper").annotate(secrets=Count("id")).order_by()))
+    working = KeySecret.objects.filter(Q(expires_at=None) | Q(expires_at__gt=now), key__in=ApiKey.objects.active())
+    counts = Counter(dict(working.values_list("pepper").annotate(secrets=Count("id")).order_by()))
     for credential in (ManagementKey, OperatorToken):
-        counts.update(credential.objects.filter(in_time, revoked_at=None).values_list("pepper", flat=True))
+        counts.update(credential.objects.active().values_list("pepper", flat=True))
     return counts
 
 
