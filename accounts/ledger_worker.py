@@ -10,7 +10,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from accounts.facts import publish
+from accounts.facts import delivery
 from accounts.imports.jobs import work_on_imports
 from accounts.models import SeenStore
 from accounts.services.secrets import note_last_uses, store_new_digests
@@ -66,8 +66,8 @@ class Worker:
         turn = Turn()
         deployment.claim()  # usage of another deployment's keys is not ours to copy
         turn.republished = self._mend()
-        turn.published = publish.deliver_all()
-        partitions = publish.partitions_in_use()
+        turn.published = delivery.deliver_all()
+        partitions = delivery.partitions_in_use()
         copied = copy_usage(partitions)
         turn.copied = copied.hashes
         keep_days(DAYS_SECONDS)
@@ -97,7 +97,7 @@ class Worker:
         """Publish again what an old replica, promoted, or an old copy, restored, may have undone."""
         client = clients.sync_client()
         if not client.exists(names.LIFE):
-            count = publish.publish_everything()
+            count = delivery.publish_everything()
             client.set(names.LIFE, timezone.now().isoformat())
             self._saw(_identity(client))
             return count
@@ -109,11 +109,11 @@ class Worker:
             return 0
         count = 0
         if self._server in ("", server):
-            publish.publish_changed_since(timezone.now() - RECENT)
+            delivery.publish_changed_since(timezone.now() - RECENT)
         else:
             # It may be an old copy: what was counted since, and what was published, is higher in the database.
             begin_new_births()
-            count = publish.publish_everything()
+            count = delivery.publish_everything()
         self._saw(server)
         return count
 

@@ -6,15 +6,16 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic, time
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from quotas.limits import SECOND, SMOOTHED, Limit, calendar_window
 from store import names
-from store.clients import StoreUnavailable, script
-from store.link import Link, Script
-from store.pipe import DECISION_SECONDS, Reply, unpack
+from store.clients import StoreUnavailable
+from store.commands import Script, ScriptCall
+from store.link import Link
+from store.pipe import DECISION_SECONDS, Reply
 
-TAKE = Script(script(Path(__file__).parent / "lua" / "take.lua"))
+TAKE = Script.in_file(Path(__file__).parent / "lua" / "take.lua")
 STALE, HOUR, UNLOADED = -1, -2, -3
 
 Mode = Literal["take", "refuse", "peek"]
@@ -78,14 +79,15 @@ class Charge:
         self.shown = tuple(limit for limit in limits if not limit.shadow)
         self._packed: dict[Mode, tuple[int, bytes]] = {}
 
-    def command(self, mode: Mode, hour: int) -> bytes:
-        """The packed command, constant for a key, model and hour."""
+    def packed(self, mode: Mode, hour: int) -> bytes:
+        """The packed call, which stays the same for a key, model and hour."""
         packed = self._packed.get(mode)
         if packed is None or packed[0] != hour:
-            packed = self._packed[mode] = (hour, TAKE.command(*self._arguments(mode, hour)))
+            packed = self._packed[mode] = (hour, self.call(mode, hour).packed())
         return packed[1]
 
-    def _arguments(self, mode: Mode, hour: int) -> tuple[list[str], list[str | int]]:
+    def call(self, mode: Mode, hour: int) -> ScriptCall:
+        """The call of take.lua in this hour (hours since 1970)."""
         account, key = self.key_id[: len(self.key_id) // 2], self.key_id
         keys = [
             names.account(account),
@@ -113,7 +115,7 @@ class Charge:
                     window.number, start, window.end, limit.since if limit.since > start else 0,
                 ]  # fmt: skip
         head = [hour, mode, *self.versions, f"u:{self.secret}", self.cost, len(fields)]
-        return keys, [*head, *fields, *limits]
+        return TAKE.call(keys, [*head, *fields, *limits])
 
 
 async def take(link: Link, charge: Charge, began: float, mode: Mode = "take") -> Tally | Stale | Unloaded:
@@ -121,35 +123,24 @@ async def take(link: Link, charge: Charge, began: float, mode: Mode = "take") ->
 
     `began` is the monotonic start of the decision, which bounds all but the first round trip; the pipe bounds that.
     """
-    command = charge.command(mode, clock.hour())
-    reply = await link.send(charge.partition, command)
+    hour = clock.hour()
+    reply = await link.send(charge.partition, charge.packed(mode, hour))
     if reply.__class__ is list and reply[0] != HOUR:
         return _outcome(reply[0], reply, len(charge.shown))
     async with asyncio.timeout(DECISION_SECONDS - (monotonic() - began)):
-        return await _take_again(link, charge, mode, command, reply)
+        return await _take_again(link, charge, mode, hour, reply)
 
 
-async def _take_again(link: Link, charge: Charge, mode: Mode, command: bytes, reply: Reply) -> Tally | Stale | Unloaded:
+async def _take_again(link: Link, charge: Charge, mode: Mode, hour: int, reply: Reply) -> Tally | Stale | Unloaded:
     """After an error that says "not executed", or an answer from another hour."""
     for _ in range(3):
         if reply.__class__ is not list:
-            reply = await link.again(charge.partition, command, reply)
+            reply = await link.again(charge.partition, charge.call(mode, hour), reply)
         if reply[0] != HOUR:
             return _outcome(reply[0], reply, len(charge.shown))
         clock.set(reply[1])
-        command = charge.command(mode, clock.hour())
-        reply = await link.send(charge.partition, command)
-    raise StoreUnavailable("the clock of redis does not stand still")
-
-
-def peek(client: Any, charge: Charge) -> Tally | Stale | Unloaded:
-    """What `take` would answer, through redis-py's ordinary client; takes and counts nothing."""
-    for _ in range(3):
-        args = unpack(charge.command("peek", clock.hour()))
-        reply = client.execute_command("EVAL", TAKE.source, *args[2:])
-        if reply[0] != HOUR:
-            return _outcome(reply[0], reply, len(charge.shown))
-        clock.set(reply[1])
+        hour = clock.hour()
+        reply = await link.send(charge.partition, charge.packed(mode, hour))
     raise StoreUnavailable("the clock of redis does not stand still")
 
 

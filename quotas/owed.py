@@ -11,10 +11,11 @@ from time import time
 from quotas.buckets import Charge, Versions, clock
 from quotas.limits import calendar_window
 from store import names
-from store.clients import StoreRefused, script
-from store.link import Link, Script
+from store.clients import StoreRefused
+from store.commands import Script, ScriptCall
+from store.link import Link
 
-REPAY = Script(script(Path(__file__).parent / "lua" / "repay.lua"))
+REPAY = Script.in_file(Path(__file__).parent / "lua" / "repay.lua")
 MOST = 100_000  # keys × models × hours; beyond that calls pass uncounted, and are told so in the log
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ class Debt:
     calls: int = 0
     last_use: int = 0
 
-    def command(self) -> bytes:
+    def call(self) -> ScriptCall:
         charge = self.charge
         account, key = charge.key_id[: len(charge.key_id) // 2], charge.key_id
         keys = [
@@ -46,7 +47,7 @@ class Debt:
                 taken, in_window, _ = names.counter(subject[-8:], limit.model, limit.unit, limit.window)
                 window = calendar_window(limit.window, self.hour)
                 args += [taken, in_window, window.number, self.calls * limit.cost_of(charge.cost)]
-        return REPAY.command(keys, args)
+        return REPAY.call(keys, args)
 
 
 class Owed:
@@ -84,7 +85,7 @@ class Owed:
         while self._sent:
             debt = self._sent[-1]
             try:
-                await link.ask(debt.charge.partition, debt.command())
+                await link.ask(debt.charge.partition, debt.call())
                 counted += 1
             except StoreRefused as error:
                 # Asking again would get the same answer, and hold up all others.

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import redis
@@ -21,6 +20,7 @@ from redis.retry import Retry
 
 from store import keepalive
 from store.address import RedisAddress, read_address
+from store.commands import Sendable
 from store.condition import Condition, read_condition
 from store.keepalive import PING_SECONDS
 from store.sentinels import async_sentinels, sentinels
@@ -123,11 +123,11 @@ def _place(where: RedisAddress) -> dict[str, Any]:
     return {"host": host, "port": port}
 
 
-def send_all(commands: Iterable[Sequence[Any]]) -> list[Any]:
+def send_all(commands: Iterable[Sendable]) -> list[Any]:
     """The replies to commands that are sent together, in their order. Raises RedisError."""
     pipeline = sync_client().pipeline(transaction=False)
     for command in commands:
-        pipeline.execute_command(*command)
+        command.run(pipeline)
     with _as_redis_errors():
         replies: list[Any] = pipeline.execute()
     return replies
@@ -147,8 +147,3 @@ def infos(client: Any, section: str) -> list[dict[str, Any]]:
         return [{}]
     by_node = bool(info) and all(isinstance(value, dict) for value in info.values())
     return [info[node] for node in sorted(info)] if by_node and is_cluster() else [info]
-
-
-def script(path: Path) -> str:
-    """A Lua script's source."""
-    return path.read_text(encoding="utf-8")

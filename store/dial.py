@@ -18,8 +18,9 @@ from redis.exceptions import RedisError
 
 from store.address import RedisAddress
 from store.clients import StoreUnavailable
+from store.commands import pack
 from store.keepalive import keep_alive
-from store.pipe import NAME, Connect, Connected, Factory, pack
+from store.pipe import NAME, Connect, Connected, Factory
 from store.sentinels import async_sentinels
 
 APART_SECONDS = 0.25  # RFC 8305's pause before the next address is tried beside the one that has not answered

@@ -13,12 +13,12 @@ from redis.exceptions import RedisError
 
 from store import clients, names
 from store.clients import StoreRefused, StoreUnavailable
+from store.commands import Script, command
 from store.condition import Condition, memory_warning, parse_info, read_condition, wrong_policies
-from store.link import Link, Script
-from store.pipe import pack
+from store.link import Link
 
 PROBE = Script("return redis.call('SET', KEYS[1], 1, 'EX', 60)")
-_MEMORY = pack("INFO", "memory")
+_MEMORY = command("INFO", "memory")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,6 @@ async def by_link(link: Link) -> Examination:
     """For a gate."""
     if link.refusal:
         return Examination((link.refusal,))
-    link.knows(PROBE)
     try:
         found = await asyncio.gather(*(_ask(link, partition) for partition in link.partitions()))
     except StoreRefused as error:
@@ -45,7 +44,7 @@ async def by_link(link: Link) -> Examination:
 
 
 async def _ask(link: Link, partition: str) -> Condition:
-    await link.ask(partition, PROBE.command([names.probe(partition)], []))
+    await link.ask(partition, PROBE.call([names.probe(partition)], []))
     try:
         return read_condition(parse_info(await link.ask(partition, _MEMORY)))
     except StoreRefused:  # an ACL or a provider without INFO: it counts, and that is what we need

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from hashlib import sha1
 from typing import Any
 
 import hiredis
@@ -12,23 +11,13 @@ from django.conf import settings
 from store import clients, names
 from store.address import read_address
 from store.clients import StoreRefused, StoreUnavailable
+from store.commands import ScriptCall, Sendable, command
 from store.dial import sign_in, to_master
 from store.masters import CANNOT_ASK, Masters
-from store.pipe import DECISION_SECONDS, Pipe, Reply, pack, shut, unpack
+from store.pipe import DECISION_SECONDS, Pipe, Reply, shut
 
 # Replies that mean "not executed": the command may go again, by a client that knows scripts, slots and masters.
 _NOT_EXECUTED = ("NOSCRIPT", "MOVED", "ASK", "TRYAGAIN", "LOADING", "READONLY")
-
-
-class Script:
-    """A Lua script: its source, and the digest that names it on the wire."""
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-        self.sha = sha1(source.encode(), usedforsecurity=False).hexdigest()
-
-    def command(self, keys: list[str], args: list[str | int]) -> bytes:
-        return pack("EVALSHA", self.sha, len(keys), *keys, *args)
 
 
 class Link:
@@ -37,19 +26,13 @@ class Link:
     def __init__(self, url: str) -> None:
         self._address, self._seconds = read_address(url), float(settings.REDIS_CONNECT_SECONDS)
         self._client: Any = None
-        self._scripts: dict[bytes, str] = {}
-        self._loading: dict[tuple[str, bytes], asyncio.Future[Reply]] = {}
+        self._loading: dict[tuple[str, str], asyncio.Future[Reply]] = {}
         self._masters: Masters | None = None
         self.refusal = ""  # why what Redis holds must not be used, though it answers
         if self._address.kind == "cluster":
             self._masters = Masters(self._address, self._seconds)
         else:
             self._pipe = Pipe(to_master(self._address, self._seconds), sign_in(self._address), self._seconds)
-
-    def knows(self, *scripts: Script) -> None:
-        """Scripts that may be loaded again when Redis has forgotten them."""
-        for script in scripts:
-            self._scripts[script.sha.encode()] = script.source
 
     def open(self) -> None:
         """Begin to connect before the first question."""
@@ -58,50 +41,48 @@ class Link:
         else:
             self._masters.look()
 
-    def send(self, partition: str, command: bytes) -> asyncio.Future[Reply]:
-        """Queue a command for the partition's master. Raises StoreUnavailable, as its future may."""
-        return self._pipe.ask(command) if self._masters is None else self._masters.pipe(partition).ask(command)
+    def send(self, partition: str, packed: bytes) -> asyncio.Future[Reply]:
+        """Queue a packed command for the partition's master. Raises StoreUnavailable, as its future may."""
+        return self._pipe.ask(packed) if self._masters is None else self._masters.pipe(partition).ask(packed)
 
-    async def ask(self, partition: str, command: bytes) -> Reply:
-        """The reply to a command, sent once more if Redis has not executed it. Raises StoreUnavailable."""
+    async def ask(self, partition: str, asked: Sendable) -> Reply:
+        """The reply to a command, which is sent again only if Redis did not execute it. Raises StoreUnavailable."""
         if self._masters is not None:
             await self._masters.known()
-        reply = await self.send(partition, command)
+        reply = await self.send(partition, asked.packed())
         if isinstance(reply, hiredis.ReplyError):
-            return await self.again(partition, command, reply)
+            return await self.again(partition, asked, reply)
         return reply
 
-    async def again(self, partition: str, command: bytes, error: hiredis.ReplyError) -> Reply:
-        """Send a command that Redis says it has not executed once more. Raises StoreUnavailable for any other error."""
+    async def again(self, partition: str, asked: Sendable, error: hiredis.ReplyError) -> Reply:
+        """Send a command again that, by this error, Redis did not execute. Raises StoreUnavailable for other errors."""
         word = _word(error)
-        if word == "NOSCRIPT":
-            # All that were in flight find the script gone at once: it is loaded once, and they go the usual way.
-            reply = await self._with_its_script(partition, command)
+        if word == "NOSCRIPT" and isinstance(asked, ScriptCall):
+            # Every call in flight finds the script gone at once: it is loaded once, then they all go the usual way.
+            reply = await self._with_its_script(partition, asked)
             if not isinstance(reply, hiredis.ReplyError):
                 return reply
             word = _word(reply)
         if word == "READONLY":
             self._pipe_of(partition).drop()
-        return await self._alone(word, unpack(command))
+        return await self._alone(word, asked)
 
-    async def _with_its_script(self, partition: str, command: bytes) -> Reply:
-        _, sha, *rest = unpack(command)
-        source = self._scripts.get(sha)
-        if source is None:
-            raise StoreUnavailable("redis has forgotten a script that nobody can load")
-        loading = self._loading.get((partition, sha))
+    async def _with_its_script(self, partition: str, call: ScriptCall) -> Reply:
+        name = (partition, call.script.sha)
+        loading = self._loading.get(name)
         if loading is None:
-            loading = self._loading[partition, sha] = self.send(partition, pack("SCRIPT", "LOAD", source))
-            loading.add_done_callback(lambda _: self._loading.pop((partition, sha), None))
-        if isinstance(await asyncio.shield(loading), hiredis.ReplyError):
-            command = pack("EVAL", source, *rest)  # an ACL may forbid SCRIPT; EVAL loads it as well
-        return await self.send(partition, command)
+            load = command("SCRIPT", "LOAD", call.script.source)
+            loading = self._loading[name] = self.send(partition, load.packed())
+            loading.add_done_callback(lambda _: self._loading.pop(name, None))
+        is_refused = isinstance(await asyncio.shield(loading), hiredis.ReplyError)
+        # An ACL may forbid SCRIPT; EVAL loads the script as well.
+        return await self.send(partition, call.packed_with_source() if is_refused else call.packed())
 
-    async def _alone(self, word: str, args: list[bytes]) -> Reply:
+    async def _alone(self, word: str, asked: Sendable) -> Reply:
         """Through redis-py, which knows slots and masters."""
         try:
             async with asyncio.timeout(DECISION_SECONDS):
-                return await self._ordinary_client().execute_command(args[0].decode(), *args[1:])
+                return await asked.run(self._ordinary_client())
         except CANNOT_ASK as failure:
             raise StoreUnavailable(f"redis answered {word} and could not be asked again") from failure
 

@@ -18,6 +18,7 @@ from typing import Any, cast
 import hiredis
 
 from store.clients import StoreRefused, StoreUnavailable
+from store.commands import pack
 from store.keepalive import PING_SECONDS
 
 MOST_IN_FLIGHT = 256
@@ -34,22 +35,6 @@ Connected = tuple[asyncio.BaseTransport, Any]  # the second is what the factory 
 Connect = Callable[[Factory], Awaitable[Connected]]
 
 log = logging.getLogger(__name__)
-
-
-def pack(*args: str | bytes | int) -> bytes:
-    """A command in RESP, ready to be sent as often as one likes."""
-    parts = [b"*%d\r\n" % len(args)]
-    for arg in args:
-        raw = arg if isinstance(arg, bytes) else str(arg).encode()
-        parts.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
-    return b"".join(parts)
-
-
-def unpack(command: bytes) -> list[bytes]:
-    """The arguments of a packed command."""
-    reader = hiredis.Reader()
-    reader.feed(command)
-    return cast("list[bytes]", reader.gets())
 
 
 PING = pack("PING")

@@ -12,12 +12,13 @@ from pathlib import Path
 from redis.exceptions import RedisError
 
 from store import clients, names
+from store.commands import Script
 
 log = logging.getLogger(__name__)
 
 MICROSECONDS = 1_000_000
 IPV6_PREFIX = 64  # what one customer of a provider has at the least, and may take any address of
-_SOURCE = clients.script(Path(__file__).parent / "lua" / "throttle.lua")
+_TAKE = Script.in_file(Path(__file__).parent / "lua" / "throttle.lua")
 
 
 class ThrottleUnavailable(Exception):
@@ -38,7 +39,7 @@ class Throttle:
         cost = self.seconds * MICROSECONDS // self.calls
         key = names.throttle(self.name, who)
         try:
-            waiting = clients.sync_client().eval(_SOURCE, 1, key, cost, self.seconds * MICROSECONDS)
+            waiting = _TAKE.call([key], [cost, self.seconds * MICROSECONDS]).run(clients.sync_client())
         except RedisError as error:
             if not self.goes_on_without_redis:
                 raise ThrottleUnavailable from error

@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from time import monotonic
 from typing import Any, ClassVar, TypeVar
 
@@ -21,17 +20,19 @@ from accounts.facts import snapshot
 from accounts.facts.cache import Cache
 from accounts.facts.facts import AccountFacts, KeyFacts, SecretFacts, account_from_json, key_from_json
 from accounts.facts.known import KnownKey
+from accounts.facts.storing import raise_catalogue, store_account, store_catalogue, store_key
 from accounts.facts.whose import Whose
 from accounts.keys import Pepper, PresentedKey, digest_imported
 from quotas import deployment
-from quotas.buckets import TAKE, Mode, Versions
+from quotas.buckets import Mode, Versions
 from quotas.facts import CatalogueFacts, catalogue_from_json
-from quotas.owed import REPAY, Owed
+from quotas.owed import Owed
 from runtime.migrating import require_current
 from store import names
-from store.clients import StoreUnavailable, script
-from store.link import Link, Script
-from store.pipe import Reply, pack
+from store.clients import StoreUnavailable
+from store.commands import command
+from store.link import Link
+from store.pipe import Reply
 
 DATABASE_THREADS = 4
 DATABASE_SECONDS = 0.200
@@ -40,15 +41,10 @@ UNKNOWN_SECONDS = 60
 _SHARE_OF_IMPORTED = 8  # an eighth of the cache leads from imported strings to their keys
 _OF_IMPORTED = 400  # bytes of such an entry
 
-_LUA = Path(__file__).parent / "lua"
-PUBLISH = Script(script(_LUA / "publish.lua"))
-RAISE = Script(script(_LUA / "raise.lua"))
-BURY = Script(script(_LUA / "bury.lua"))
-
 log = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
-_LOOK_CATALOGUE = pack("HGET", names.CATALOGUE, names.FACTS)
+_LOOK_CATALOGUE = command("HGET", names.CATALOGUE, names.FACTS)
 
 
 class FactsUnavailable(Exception):
@@ -66,7 +62,6 @@ class Lookup:
         self.link = link
         self.pepper = peppers[0]
         self.peppers = {pepper.id: pepper for pepper in peppers}
-        link.knows(TAKE, REPAY, PUBLISH, RAISE, BURY)
         self.catalogue: CatalogueFacts | None = None
         most = int(settings.CACHE_BYTES)
         self.cache: Cache[str, KnownKey] = Cache(most - most // _SHARE_OF_IMPORTED)
@@ -135,7 +130,7 @@ class Lookup:
             public_id = self._imported.entries.get(digest)
             if public_id is None:
                 name = names.imported(digest.hex())
-                found = await self.link.ask(names.partition(digest.hex()), pack("GET", name))
+                found = await self.link.ask(names.partition(digest.hex()), command("GET", name))
                 if found is None:
                     continue
                 public_id = found.decode()
@@ -146,7 +141,7 @@ class Lookup:
 
     async def _require_life(self) -> None:
         """Redis has all keys once everything was published; before that it cannot say that there is none."""
-        if not await self.link.ask(names.LIFE, pack("EXISTS", names.LIFE)):
+        if not await self.link.ask(names.LIFE, command("EXISTS", names.LIFE)):
             raise FactsUnavailable("redis has not been filled again yet")
 
     def keep_new_digest(self, secret: SecretFacts, presented: PresentedKey) -> None:
@@ -156,7 +151,7 @@ class Lookup:
         part = names.partition(presented.public_id)
         value = f"{self.pepper.id}:{presented.digest_with(self.pepper).hex()}"
         with suppress(StoreUnavailable):
-            sent = self.link.send(part, pack("HSET", names.new_digests(part), secret.id, value))
+            sent = self.link.send(part, command("HSET", names.new_digests(part), secret.id, value).packed())
             sent.add_done_callback(partial(self._kept_new_digest, secret.id))
 
     def _kept_new_digest(self, secret_id: int, sent: asyncio.Future[Reply]) -> None:
@@ -215,8 +210,8 @@ class Lookup:
         part, account_id = names.partition(public_id), public_id[:8]
         fields = [names.FACTS, names.field(names.FACTS, public_id)]
         questions = [
-            self.link.ask(part, pack("HMGET", names.account(account_id), *fields)),
-            self.link.ask(part, pack("GET", names.unknown(public_id))),
+            self.link.ask(part, command("HMGET", names.account(account_id), *fields)),
+            self.link.ask(part, command("GET", names.unknown(public_id))),
         ]
         if with_catalogue:
             questions.append(self.link.ask(names.CATALOGUE_PARTITION, _LOOK_CATALOGUE))
@@ -252,17 +247,17 @@ class Lookup:
         if found.key is None or found.account is None:
             await self._mark_unknown(public_id)
             return None
-        catalogue, *raised = publish_catalogue(found.catalogue, [part])
-        theirs = [*publish_key(public_id, found.key), *publish_account(public_id[:8], found.account)]
         await asyncio.gather(
-            self.link.ask(names.CATALOGUE_PARTITION, catalogue),
-            *(self.link.ask(part, command) for command in [*raised, *theirs]),
+            self.link.ask(names.CATALOGUE_PARTITION, store_catalogue(found.catalogue)),
+            self.link.ask(part, raise_catalogue(found.catalogue, [part])),
+            *(self.link.ask(part, stored) for stored in store_key(public_id, found.key)),
+            self.link.ask(part, store_account(public_id[:8], found.account)),
         )
         return self._keep_found(public_id, found)
 
     async def _mark_unknown(self, public_id: str) -> None:
         """Spare the database the next questions for a key that it does not know."""
-        mark = pack("SET", names.unknown(public_id), 1, "EX", UNKNOWN_SECONDS)
+        mark = command("SET", names.unknown(public_id), 1, "EX", UNKNOWN_SECONDS)
         await self.link.ask(names.partition(public_id), mark)
 
     def _keep_found(self, public_id: str, found: snapshot.Snapshot) -> KnownKey:
@@ -317,49 +312,6 @@ class Onlooker(Lookup):
 
     async def _mark_unknown(self, public_id: str) -> None:
         pass
-
-
-def publish_account(account_id: str, part: snapshot.PartFacts) -> list[bytes]:
-    """The command that stores an account's facts and loads its calendar counters, or gives them back."""
-    fields = [names.VERSION, names.FACTS, names.LOADED]
-    if part.buried is not None:
-        return [_bury(account_id, fields, part, account_id)]
-    return [PUBLISH.command([names.account(account_id)], [*fields, part.version, part.json, *_counters(part)])]
-
-
-def publish_key(public_id: str, part: snapshot.PartFacts) -> list[bytes]:
-    """The commands that store a key's facts, load its calendar counters or give them back, and lead to it if it was
-    imported."""
-    fields = [names.field(kind, public_id) for kind in (names.VERSION, names.FACTS, names.LOADED)]
-    if part.buried is not None:
-        facts = _bury(public_id[:8], fields, part, public_id[8:])
-    else:
-        facts = PUBLISH.command([names.account(public_id[:8])], [*fields, part.version, part.json, *_counters(part)])
-    return [facts, *(pack("SET", names.imported(digest), public_id) for digest in part.imported)]
-
-
-def _bury(account_id: str, fields: list[str], part: snapshot.PartFacts, subject: str) -> bytes:
-    assert part.buried is not None
-    return BURY.command([names.account(account_id)], [*fields, part.version, part.json, subject, *part.buried])
-
-
-def publish_catalogue(part: snapshot.PartFacts, partitions: list[str], *, together: int = 1) -> list[bytes]:
-    """The commands that store the catalogue and raise its version in these partitions: the value first.
-
-    `together` says how many of them one command may touch: in a cluster one, because each has a slot of its own.
-    """
-    value = PUBLISH.command([names.CATALOGUE], [names.VERSION, names.FACTS, "", part.version, part.json])
-    copies = [names.catalogue_version(partition) for partition in partitions]
-    some = (copies[start : start + together] for start in range(0, len(copies), together))
-    return [value, *(RAISE.command(keys, [part.version]) for keys in some)]
-
-
-def _counters(part: snapshot.PartFacts) -> list[str | int]:
-    return [
-        value
-        for counter in part.counters
-        for value in (*counter.fields(), counter.window.number, counter.taken, counter.limit.since, counter.window.end)
-    ]
 
 
 def _as_new(mine: Versions, other: Versions) -> bool:

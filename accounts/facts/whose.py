@@ -13,12 +13,12 @@ from time import monotonic
 
 from store import names
 from store.clients import StoreRefused, StoreUnavailable
+from store.commands import command
 from store.link import Link
-from store.pipe import pack
 
 TRUSTED_SECONDS = 10.0
 LEARN_AGAIN_SECONDS = 1.0
-_LOOK = pack("GET", names.DEPLOYMENT)
+_LOOK = command("GET", names.DEPLOYMENT)
 _ANOTHER = "redis holds the data of another deployment: see AUTHSVC_REDIS_PREFIX"
 
 log = logging.getLogger(__name__)
@@ -44,8 +44,8 @@ class Whose:
         """Before a gate fills Redis from the database, which has just said who we are. Raises as above."""
         if ours is not None:
             self._ours = ours
-            command = pack("SET", names.DEPLOYMENT, ours, "NX", "GET")
-            await self._judge(await self._link.ask(names.CATALOGUE_PARTITION, command))
+            claim = command("SET", names.DEPLOYMENT, ours, "NX", "GET")
+            await self._judge(await self._link.ask(names.CATALOGUE_PARTITION, claim))
 
     async def learn(self) -> None:
         """Ask the database who we are, before the first question. It may be away: then `watch` asks again."""

@@ -15,10 +15,9 @@ from quotas.limits import hour_of, hour_start
 from quotas.models import UsageHour
 from quotas.usage import days
 from store import clients, names
-from store.clients import script
-from store.link import Script
+from store.commands import Script, ScriptCall, command
 
-_FORGET = Script(script(Path(__file__).parents[1] / "lua" / "forget.lua")).source
+FORGET = Script.in_file(Path(__file__).parents[1] / "lua" / "forget.lua")
 _BATCH = 500
 _TRIES = 20
 _KEPT_SECONDS = 2 * 3600  # how long a copied hash of a past hour stays in Redis
@@ -87,9 +86,7 @@ def begin_new_births() -> int:
         for _ in range(_TRIES):
             hours = _read(left)
             _store(hours)
-            gone = clients.send_all(
-                [("EVAL", _FORGET, 2, _list_of(hour), hour.name, -1, *_seen(hour)) for hour in hours]
-            )
+            gone = clients.send_all(_forgetting(hour, -1) for hour in hours)
             # A busy key has counted on since it was read: again, until a copy was the last word.
             left = [hour.name for hour, is_gone in zip(hours, gone, strict=True) if not is_gone]
             if not left:
@@ -109,7 +106,7 @@ def _batches(items: Iterator[str]) -> Iterator[list[str]]:
 
 
 def _read(changed_names: list[str]) -> list[CountedHour]:
-    found = clients.send_all([("HGETALL", name) for name in changed_names])
+    found = clients.send_all(command("HGETALL", name) for name in changed_names)
     return [CountedHour(name, *names.read_usage(name), raw) for name, raw in zip(changed_names, found, strict=True)]
 
 
@@ -137,17 +134,11 @@ def _store(hours: list[CountedHour]) -> None:
 def _forget(hours: list[CountedHour]) -> None:
     """Take hashes that have not changed since off the list; one that has is copied again the next time."""
     this_hour = hour_of(datetime.now(UTC))
-    commands = []
-    for hour in hours:
-        kept = _KEPT_SECONDS if hour.hour < this_hour - 1 and hour.raw else 0
-        commands.append(("EVAL", _FORGET, 2, _list_of(hour), hour.name, kept, *_seen(hour)))
-    clients.send_all(commands)
+    clients.send_all(
+        _forgetting(hour, _KEPT_SECONDS if hour.hour < this_hour - 1 and hour.raw else 0) for hour in hours
+    )
 
 
-def _list_of(hour: CountedHour) -> str:
-    return names.changed(names.partition(hour.key))
-
-
-def _seen(hour: CountedHour) -> list[str]:
-    """Fields and values as they were read, for the script to compare."""
-    return [value for count in _COUNTS for value in (count, hour.raw.get(count, ""))]
+def _forgetting(hour: CountedHour, kept_seconds: int) -> ScriptCall:
+    seen = [value for count in _COUNTS for value in (count, hour.raw.get(count, ""))]
+    return FORGET.call([names.changed(names.partition(hour.key)), hour.name], [kept_seconds, *seen])

@@ -8,8 +8,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from accounts.facts import publish, snapshot
-from accounts.facts.lookup import publish_account, publish_key
+from accounts.facts import delivery, publish, snapshot
 from accounts.facts.publish import change, models_base
 from accounts.ledger_worker import Worker
 from accounts.models import Account, ApiKey, OutboxRow
@@ -116,10 +115,10 @@ def test_a_reader_that_came_late_brings_nothing_back(used, account, redis_db, mo
     revoke_key(used.key, actor=ACTOR)
     close_account(account, actor=ACTOR)
     before = hash_of(redis_db, account)
-    publish._send(
+    delivery.send(
         [
-            *publish._calls("key", used.key.public_id, publish_key(used.key.public_id, late_key)),
-            *publish._calls("account", account.public_id, publish_account(account.public_id, late_account)),
+            *delivery.key_commands(used.key.public_id, late_key),
+            delivery.account_command(account.public_id, late_account),
         ]
     )
     assert hash_of(redis_db, account) == before
@@ -132,7 +131,7 @@ def test_facts_that_are_not_the_ones_in_force_give_nothing_back(used, redis_db):
     catalogue = snapshot.read_catalogue()
     part = snapshot.read_key(key, snapshot.read_account(key.account, catalogue), catalogue)
     before = hash_of(redis_db, key.account)
-    publish._send(publish._calls("key", key.public_id, publish_key(key.public_id, part)))
+    delivery.send(delivery.key_commands(key.public_id, part))
     assert hash_of(redis_db, key.account) == before
 
 
@@ -140,7 +139,7 @@ def test_everything_published_again_is_as_small(used, account, redis_db):
     other = issue_key(account, name="other", actor=ACTOR)
     revoke_key(other.key, actor=ACTOR)
     redis_db.flushdb()
-    publish.publish_everything()
+    delivery.publish_everything()
     assert {name[0] for name in fields_of(redis_db, other.key)} == {"v", "f"}
     assert {name[0] for name in fields_of(redis_db, used.key)} == set("vflnws")
 
@@ -177,7 +176,7 @@ def test_what_was_used_before_the_closing_is_used_after_it(used, ask, redis_db):
 
 
 def test_the_keys_of_a_large_account_are_left_to_the_worker_and_refused_at_once(used, ask, redis_db, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(publish, "_BATCH", 1)
+    monkeypatch.setattr(publish, "BATCH", 1)
     issue_key(used.key.account, name="other", actor=ACTOR)
     account = Account.objects.get()
     assert not close_account(account, actor=ACTOR).is_pending

@@ -102,10 +102,10 @@ def remember(cache: Cache[str, KnownKey], one: KnownKey, facts: CatalogueFacts, 
     """As a gate does that is asked about it, and passes it."""
     one.cache = cache
     cache.keep(one.key.public_id, one, one.size())
-    one.counting(facts.models["m0"]).command("refuse", clock.hour())
+    one.counting(facts.models["m0"]).packed("refuse", clock.hour())
     for number in range(models_called):
         terms = one.terms(facts.models[f"m{number}"], 1)
-        terms.charge.command("take", clock.hour())
+        terms.charge.packed("take", clock.hour())
         head(terms, (1, 2) * len(terms.charge.shown), b"x" * 24)
 
 

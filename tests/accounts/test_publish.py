@@ -11,9 +11,9 @@ import pytest
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
-from accounts.facts import publish, snapshot
-from accounts.facts.lookup import PUBLISH, RAISE
+from accounts.facts import delivery, publish, snapshot
 from accounts.facts.publish import change
+from accounts.facts.storing import PUBLISH, RAISE
 from accounts.ledger_worker import Worker
 from accounts.models import Account, ApiKey, OutboxRow
 from accounts.services.accounts import move_account, rename_account, suspend_account
@@ -166,7 +166,7 @@ def test_rows_go_only_up_to_the_published_version(key):
         OutboxRow.objects.create(part="account", subject=key.public_id[:8], version=1),
     ]
     assert ApiKey.objects.get().version == 1
-    publish.deliver("key", key.public_id)
+    delivery.deliver("key", key.public_id)
     assert set(OutboxRow.objects.all()) == {*rows[1:], *others}
 
 
@@ -223,7 +223,7 @@ def test_a_change_without_redis_is_pending_and_delivered_when_it_is_back(key, ac
     assert ApiKey.objects.get(pk=key.pk).revoked_at is not None
     assert not stored(redis_db, key)[1]["revoked"]
 
-    assert publish.deliver_all() == 4
+    assert delivery.deliver_all() == 4
     assert not OutboxRow.objects.exists()
     assert stored(redis_db, key)[1]["revoked"]
     assert stored_account(redis_db, account)[1]["state"] == "suspended"
@@ -246,7 +246,7 @@ def test_several_changes_of_a_part_are_delivered_as_one(key, redis_away):
         for name in "abc":
             change_key(key, name=name, actor=ACTOR)
     assert OutboxRow.objects.count() == 3
-    assert publish.deliver_all() == 1
+    assert delivery.deliver_all() == 1
     assert not OutboxRow.objects.exists()
 
 
@@ -265,7 +265,7 @@ def test_a_database_that_fails_after_the_commit_leaves_the_change_pending(key, r
     assert ApiKey.objects.get().revoked_at is not None
     assert OutboxRow.objects.get().subject == key.public_id
     assert not stored(redis_db, key)[1]["revoked"]
-    publish.deliver_all()
+    delivery.deliver_all()
     assert stored(redis_db, key)[1]["revoked"]
 
 
@@ -274,7 +274,7 @@ def _fails(public_id: str):
 
 
 def test_a_connection_that_dies_between_commit_and_publishing_leaves_the_change_pending(key, monkeypatch):
-    deliver = publish.deliver
+    deliver = delivery.deliver
 
     def die_first(part: str, subject: str) -> None:
         assert connection.connection is not None
@@ -282,7 +282,7 @@ def test_a_connection_that_dies_between_commit_and_publishing_leaves_the_change_
         deliver(part, subject)
 
     with monkeypatch.context() as patched:
-        patched.setattr(publish, "deliver", die_first)
+        patched.setattr(delivery, "deliver", die_first)
         assert revoke_key(key, actor=ACTOR).is_pending
     connection.close()
     assert ApiKey.objects.get().revoked_at is not None
@@ -295,7 +295,7 @@ def test_a_connection_that_dies_between_commit_and_publishing_leaves_the_change_
 def test_everything_is_published_into_an_empty_redis(issued, pro_key, redis_db):
     before = {name: redis_db.hgetall(name) for name in redis_db.scan_iter("*:a:*")}
     redis_db.flushdb()
-    assert publish.publish_everything() == 1 + 2 + 2
+    assert delivery.publish_everything() == 1 + 2 + 2
     after = {name: redis_db.hgetall(name) for name in redis_db.scan_iter("*:a:*")}
     assert {name: _without_loads(row) for name, row in after.items()} == {
         name: _without_loads(row) for name, row in before.items()
@@ -332,7 +332,7 @@ def test_what_was_changed_a_moment_ago_is_published_again_and_nothing_else(key, 
         publish.models_base(model).update(changed_at=long_ago)
     LATELY[part](key)
     redis_db.flushdb()
-    assert publish.publish_changed_since(lately) == 1
+    assert delivery.publish_changed_since(lately) == 1
     assert redis_db.exists(names.CATALOGUE) == (part == "catalogue")
 
 
@@ -342,5 +342,5 @@ def test_a_version_that_was_raised_above_redis_counts_as_a_change(key, account, 
     for model in (ApiKey, Account, Catalogue):
         publish.models_base(model).update(changed_at=long_ago)
     subject = {"key": key.public_id, "account": account.public_id, "catalogue": ""}[part]
-    publish._raise_above(publish.Clash(part, subject, 10**15))
-    assert publish.publish_changed_since(lately) == 1
+    delivery._raise_above(delivery.Clash(part, subject, 10**15))
+    assert delivery.publish_changed_since(lately) == 1

@@ -21,6 +21,7 @@ from authsvc.gate.app import close_gate
 from quotas import buckets
 from quotas.models import Catalogue, Plan, PlanLimit
 from store import names
+from store.commands import command
 from tests.conftest import ACTOR, CATALOGUE
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -86,7 +87,7 @@ def test_a_cold_process_needs_two_round_trips_and_no_sql(on_a_loop, ask, issued,
 async def _connect() -> None:
     from authsvc.gate.app import gate
 
-    await gate().lookup.link.ask("", b"*1\r\n$4\r\nPING\r\n")
+    await gate().lookup.link.ask("", command("PING"))
 
 
 @pytest.mark.parametrize("key", ["junk", "ask_" + "a" * 61, None])
@@ -303,14 +304,14 @@ def test_an_old_copy_in_redis_is_replaced_from_the_database(ask, issued, redis_d
 
 def test_a_gate_whose_facts_never_fit_gives_up(ask, issued, redis_db, monkeypatch):
     ask(issued.text)
-    monkeypatch.setattr(buckets.Charge, "command", _with_versions_of_yesterday(buckets.Charge.command))
+    monkeypatch.setattr(buckets.Charge, "packed", _with_versions_of_yesterday(buckets.Charge.packed))
     assert ask(issued.text).status == 503
 
 
-def _with_versions_of_yesterday(command):
+def _with_versions_of_yesterday(packed):
     def old(self, mode, hour):
         self.versions, self._packed = buckets.Versions(99, 99, 99), {}
-        return command(self, mode, hour)
+        return packed(self, mode, hour)
 
     return old
 

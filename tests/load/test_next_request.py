@@ -18,8 +18,7 @@ from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
-from accounts.facts.lookup import publish_account, publish_key
-from accounts.facts.publish import PartCommand, _send
+from accounts.facts import delivery
 from accounts.facts.snapshot import read_all
 from accounts.models import Account, ApiKey, OutboxRow, User
 from accounts.services.accounts import move_account
@@ -182,8 +181,9 @@ def test_revoking_while_the_key_is_refilled_a_thousand_times(gate_port, pro_key,
         found = old[public_id]
         assert found.key and found.account
         for _ in range(1000):
-            commands = [*publish_account(public_id[:8], found.account), *publish_key(public_id, found.key)]
-            _send([PartCommand("key", public_id, command) for command in commands])
+            delivery.send(
+                [delivery.account_command(public_id[:8], found.account), *delivery.key_commands(public_id, found.key)]
+            )
 
     async def run() -> set[int]:
         seen: set[int] = set()
@@ -207,12 +207,12 @@ def test_revoking_while_the_key_is_refilled_a_thousand_times(gate_port, pro_key,
 KILLED_WRITER = """
 import django, os, signal, sys
 django.setup()
-from accounts.facts import publish
+from accounts.facts import delivery
 from accounts.models import ApiKey
 from accounts.services.acts import Actor
 from accounts.services.keys import revoke_key
 
-publish.deliver = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+delivery.deliver = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 revoke_key(ApiKey.objects.get(public_id=sys.argv[1]), actor=Actor("killed"))
 """
 

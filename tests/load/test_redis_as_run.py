@@ -19,8 +19,8 @@ from authsvc.gate.app import close_gate
 from quotas.models import Plan
 from store import clients
 from store.clients import StoreUnavailable
+from store.commands import command
 from store.link import Link
-from store.pipe import pack
 from tests.conftest import ACTOR
 from tests.load.test_topologies import _cli, statuses, use
 from tests.servers import accepts, free_port, redis_server, running, wait_until
@@ -46,7 +46,7 @@ async def answered(link: Link, partition: str = "", seconds: float = 20) -> floa
     began = time.monotonic()
     while True:
         try:
-            assert await link.ask(partition, pack("ECHO", "there")) == b"there"
+            assert await link.ask(partition, command("ECHO", "there")) == b"there"
             return time.monotonic() - began
         except StoreUnavailable:
             assert time.monotonic() - began < seconds, "the link did not answer"
@@ -210,7 +210,7 @@ def test_a_failover_is_followed_past_a_sentinel_that_does_not_answer(
         while not await asyncio.to_thread(is_there):
             assert time.monotonic() < end, f"the link did not find the new master: {link.trouble}"
             try:
-                await link.ask("", pack("SET", "a", "b"))
+                await link.ask("", command("SET", "a", "b"))
             except StoreUnavailable:
                 await asyncio.sleep(0.02)
         await link.close()

@@ -170,8 +170,8 @@ def test_a_failover_is_followed(sentinel, redis_db_of_the_test, catalogue, on_a_
 
 def test_the_successor_of_a_cluster_s_master_is_found(cluster, stack, tmp_path, settings, on_a_loop):
     from store.clients import StoreUnavailable
+    from store.commands import command
     from store.link import Link
-    from store.pipe import pack
 
     directory = tmp_path / "replica"
     directory.mkdir()
@@ -186,7 +186,7 @@ def test_the_successor_of_a_cluster_s_master_is_found(cluster, stack, tmp_path, 
 
     async def run() -> None:
         link = Link(settings.REDIS_URL)
-        assert await link.ask(partition, pack("SET", f"{{{partition}}}:x", "before")) == b"OK"
+        assert await link.ask(partition, command("SET", f"{{{partition}}}:x", "before")) == b"OK"
         await asyncio.to_thread(_cli, replica, "cluster", "failover", "takeover")
         took_over = lambda: "role:master" in _cli(replica, "info", "replication")  # noqa: E731
         await asyncio.to_thread(wait_until, took_over, "the takeover")
@@ -195,7 +195,7 @@ def test_the_successor_of_a_cluster_s_master_is_found(cluster, stack, tmp_path, 
         while True:
             # What was written last may be lost in a takeover: that the successor takes what is written now is what counts.
             try:
-                if await link.ask(partition, pack("SET", f"{{{partition}}}:x", "after")) == b"OK":
+                if await link.ask(partition, command("SET", f"{{{partition}}}:x", "after")) == b"OK":
                     break
             except StoreUnavailable:
                 pass

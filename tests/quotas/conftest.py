@@ -10,7 +10,6 @@ import pytest
 from quotas.buckets import TAKE, Charge, Mode, Stale, Tally, Unloaded, Versions, _outcome
 from quotas.limits import SECOND, Limit
 from store import names
-from store.pipe import unpack
 
 ONES = Versions(1, 1, 1)
 KEY = "AAAAAAAAkkkkkkkk"
@@ -66,10 +65,10 @@ class StoppedRedis:
         key: str = KEY,
     ) -> Tally | Stale | Unloaded:
         charge = Charge(key, "sm", cost, limits, versions, secret=9)
-        _, _, *keys_and_args = unpack(charge.command(mode, self.hour))
+        call = charge.call(mode, self.hour)
         with self.client.pipeline(transaction=True) as pipe:
             pipe.mset({"seconds": self.now // SECOND, "microseconds": self.now % SECOND})
-            pipe.evalsha(self._sha, *keys_and_args)
+            pipe.evalsha(self._sha, len(call.keys), *call.keys, *call.args)
             reply = pipe.execute()[-1]
         return _outcome(reply[0], reply, len(charge.shown))
 

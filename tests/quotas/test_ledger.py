@@ -17,11 +17,10 @@ from accounts.models import Account, ApiKey, KeySecret
 from accounts.services.accounts import close_account
 from accounts.services.keys import revoke_key
 from accounts.services.secrets import note_last_uses
-from quotas.buckets import TAKE, Charge, clock
+from quotas.buckets import Charge, clock
 from quotas.models import UsageHour
 from quotas.usage import ledger
 from store import clients, names
-from store.pipe import unpack
 from tests.conftest import ACTOR
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,8 +37,8 @@ def count(redis_db, issued):
         secret = KeySecret.objects.get(key__public_id=key).pk
         for number in range(allowed + refused):
             charge = Charge(key, "sm", cost, (), versions, secret)  # type: ignore[arg-type]
-            args = unpack(charge.command("take" if number < allowed else "refuse", clock.hour()))
-            assert redis_db.execute_command("EVAL", TAKE.source, *args[2:])[0] == (1 if number < allowed else 0)
+            call = charge.call("take" if number < allowed else "refuse", clock.hour())
+            assert call.run(redis_db)[0] == (1 if number < allowed else 0)
 
     return count
 

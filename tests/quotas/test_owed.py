@@ -6,9 +6,8 @@ import pytest
 
 from quotas.buckets import Charge, clock
 from quotas.limits import Limit, calendar_window
-from quotas.owed import REPAY, Debt
+from quotas.owed import Debt
 from store import names
-from store.pipe import unpack
 from tests.quotas.conftest import ACCOUNT, HASH, KEY, ONES
 
 DAY = Limit(name="day", scope="account", amount=5, window="day")
@@ -26,7 +25,7 @@ def repay(redis):
     def repay(hour: int, debt_id: str = "a") -> int:
         charge = Charge(KEY, "sm", 2, (DAY, MONTH), ONES, secret=9)
         debt = Debt(charge, hour, debt_id, calls=3, last_use=hour * 3600 + 7)
-        reply: int = redis.execute_command("EVAL", REPAY.source, *unpack(debt.command())[2:])
+        reply: int = debt.call().run(redis)
         return reply
 
     return repay

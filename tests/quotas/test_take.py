@@ -6,14 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
-from time import time
+from time import monotonic, time
 
 import pytest
 
-from quotas.buckets import TAKE, Charge, Stale, Tally, Unloaded, Versions, clock, peek
+from quotas import buckets
+from quotas.buckets import Charge, Stale, Tally, Unloaded, Versions, clock
 from quotas.limits import SECOND, SMOOTHED, Limit, calendar_window
 from store import names
-from store.pipe import unpack
+from store.link import close_link, link
 from tests.quotas.conftest import ACCOUNT, HASH, KEY, ONES
 
 MINUTE = Limit(name="minute", scope="key", amount=60, window="minute", burst=3)
@@ -218,17 +219,23 @@ def test_a_plan_s_change_keeps_what_was_used(take):
 
 def test_another_hour_takes_nothing_and_tells_the_time(redis):
     charge = Charge(KEY, "sm", 1, (DAY,), Versions(1, 1, 1))
-    args = unpack(charge.command("take", clock.hour() + 1))
-    code, now = redis.execute_command("EVAL", TAKE.source, *args[2:])
+    code, now = charge.call("take", clock.hour() + 1).run(redis)
     assert code == -2
     assert abs(now / SECOND - time()) < 5
     assert usage(redis) == {}
 
 
-def test_a_gate_with_a_wrong_clock_asks_again_in_redis_s_hour(redis, monkeypatch):
+def test_a_gate_with_a_wrong_clock_asks_again_in_redis_s_hour(redis, on_a_loop, monkeypatch):
     monkeypatch.setattr(clock, "ahead", 7200.0)
-    assert isinstance(peek(redis, Charge(KEY, "sm", 1, (DAY,), ONES)), Tally)
+    assert isinstance(on_a_loop(_peek_by_link(Charge(KEY, "sm", 1, (DAY,), ONES))), Tally)
     assert abs(clock.ahead) < 5
+
+
+async def _peek_by_link(charge: Charge) -> Tally | Stale | Unloaded:
+    try:
+        return await buckets.take(link(), charge, monotonic() + 10, "peek")
+    finally:
+        await close_link()
 
 
 def test_a_refusal_by_the_rules_is_counted_and_takes_nothing(take, redis):
@@ -264,7 +271,7 @@ def test_usage_carries_its_birth_and_the_last_use_of_the_secret(take, redis):
 
 def test_everything_that_is_no_account_expires(redis):
     charge = Charge(KEY, "sm", 1, (MINUTE, SECOND_LIMIT, DAY), ONES)
-    redis.execute_command("EVAL", TAKE.source, *unpack(charge.command("take", clock.hour()))[2:])
+    charge.call("take", clock.hour()).run(redis)
     expiring = [
         name for name in redis.scan_iter() if name not in (HASH, names.catalogue_version("AA"), names.changed("AA"))
     ]

@@ -10,9 +10,10 @@ import pytest
 
 from store import dial, keepalive, pipe
 from store.clients import StoreUnavailable
+from store.commands import command, pack
 from store.dial import to_host
 from store.link import Link
-from store.pipe import NAME, Pipe, pack, shut
+from store.pipe import NAME, Pipe, shut
 from tests.servers import free_port, redis_server
 from tests.store.test_pipe import ECHO, Fake
 from tests.tcp_proxy import proxy
@@ -98,10 +99,10 @@ def test_a_command_that_was_given_up_before_it_was_sent_never_reaches_redis(on_a
 def test_after_a_readonly_answer_the_next_command_goes_through_a_new_connection(on_a_loop, never_away, tmp_path):
     async def run(path) -> None:
         link = Link(f"unix://{path}")
-        first = await link.ask("", pack("CLIENT", "ID"))
-        await link.ask("", pack("REPLICAOF", "127.0.0.1", 1))
+        first = await link.ask("", command("CLIENT", "ID"))
+        await link.ask("", command("REPLICAOF", "127.0.0.1", 1))
         with pytest.raises(StoreUnavailable):
-            await link.ask("", pack("SET", "a", "b"))
+            await link.ask("", command("SET", "a", "b"))
         assert await answer(link._pipe, pack("CLIENT", "ID")) != first
         await link.close()
 
@@ -301,7 +302,7 @@ def test_why_a_pipe_has_no_connection_is_known(on_a_loop, tmp_path):
     async def run(path) -> str:
         link = Link(f"unix://gate:wrong@{path}")
         with pytest.raises(StoreUnavailable):
-            await link.ask("", pack("PING"))
+            await link.ask("", command("PING"))
         trouble = link.trouble
         await link.close()
         return trouble
@@ -313,9 +314,8 @@ def test_why_a_pipe_has_no_connection_is_known(on_a_loop, tmp_path):
 def test_a_script_is_run_where_loading_one_is_forbidden(on_a_loop, never_away, tmp_path):
     async def run(path) -> None:
         link = Link(f"unix://gate:s3cret@{path}")
-        link.knows(ECHO)
-        assert (await link.ask("", ECHO.command(["a"], [1])))[2] == 1
-        assert (await link.ask("", ECHO.command(["a"], [1])))[2] == 2
+        assert (await link.ask("", ECHO.call(["a"], [1])))[2] == 1
+        assert (await link.ask("", ECHO.call(["a"], [1])))[2] == 2
         await link.close()
 
     rights = ("~*", "&*", "+@all", "-script")

@@ -12,8 +12,9 @@ import pytest
 
 from store import pipe
 from store.clients import StoreUnavailable
-from store.link import Link, Script
-from store.pipe import Pipe, pack, shut, unpack
+from store.commands import Script, command, pack
+from store.link import Link
+from store.pipe import Pipe, shut
 
 ECHO = Script("return {KEYS[1], ARGV[1], redis.call('INCR', KEYS[1])}")
 
@@ -26,7 +27,6 @@ def link(on_a_loop, redis_db, settings, monkeypatch):
 
     async def make() -> Link:
         link = Link(settings.REDIS_URL)
-        link.knows(ECHO)
         return link
 
     link = on_a_loop(make())
@@ -39,7 +39,9 @@ async def each(asks: list[Awaitable[object]]) -> list[object]:
 
 
 def test_a_packed_command_is_unpacked():
-    assert unpack(pack("SET", "a", b"\r\n\x00", 7)) == [b"SET", b"a", b"\r\n\x00", b"7"]
+    reader = hiredis.Reader()
+    reader.feed(pack("SET", "a", b"\r\n\x00", 7))
+    assert reader.gets() == [b"SET", b"a", b"\r\n\x00", b"7"]
 
 
 def test_of_1000_commands_each_gets_the_answer_of_its_own_key(link, on_a_loop, redis_db):
@@ -49,8 +51,8 @@ def test_of_1000_commands_each_gets_the_answer_of_its_own_key(link, on_a_loop, r
 
     async def ask(number: int) -> object:
         if number == 500:
-            await link.ask("", pack("SCRIPT", "FLUSH"))
-        return await link.ask("", ECHO.command([f"key-{number}"], [number]))
+            await link.ask("", command("SCRIPT", "FLUSH"))
+        return await link.ask("", ECHO.call([f"key-{number}"], [number]))
 
     for _ in range(2):
         replies = on_a_loop(each([ask(number) for number in range(1000)]))
@@ -72,14 +74,14 @@ def test_what_waits_goes_in_one_write(link, on_a_loop, monkeypatch):
         send(self, commands, *rest)
 
     monkeypatch.setattr(pipe._Connection, "send", watch)
-    on_a_loop(link.ask("", pack("PING")))
+    on_a_loop(link.ask("", command("PING")))
     writes.clear()
-    on_a_loop(each([link.ask("", pack("PING")) for _ in range(100)]))
+    on_a_loop(each([link.ask("", command("PING")) for _ in range(100)]))
     assert writes == [100]
 
 
 def test_no_more_are_in_flight_or_wait_than_the_bounds_say(link, on_a_loop, monkeypatch):
-    on_a_loop(link.ask("", pack("PING")))
+    on_a_loop(link.ask("", command("PING")))
     most = 0
     send = pipe._Connection.send
 
@@ -243,16 +245,16 @@ def test_while_redis_is_away_nobody_waits_and_it_is_noticed_when_it_is_back(
         loop = asyncio.get_running_loop()
         link = Link(f"unix://{tmp_path}/redis.sock")
         with pytest.raises(StoreUnavailable):
-            await link.ask("", pack("PING"))
+            await link.ask("", command("PING"))
         began = loop.time()
         for _ in range(100):
             with pytest.raises(StoreUnavailable):
-                await link.ask("", pack("PING"))
+                await link.ask("", command("PING"))
         assert loop.time() - began < 0.1
         with redis_server(tmp_path):
             for _ in range(100):
                 with suppress(StoreUnavailable):
-                    assert await link.ask("", pack("ECHO", "back")) == b"back"
+                    assert await link.ask("", command("ECHO", "back")) == b"back"
                     break
                 await asyncio.sleep(0.05)
             else:
@@ -268,7 +270,7 @@ def test_a_password_and_a_database_are_used(on_a_loop, tmp_path):
     async def run(url: str) -> object:
         link = Link(url)
         try:
-            return await link.ask("", pack("CLIENT", "INFO"))
+            return await link.ask("", command("CLIENT", "INFO"))
         finally:
             await link.close()
 
