@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib.auth import authenticate, login
-from django.contrib.auth.forms import UserCreationForm
+from django.contrib.auth.forms import UserCreationForm, UsernameField
 from django.core.signing import BadSignature, TimestampSigner
 from django.db import Error as DatabaseError
 from django.forms import EmailField, EmailInput
@@ -76,15 +76,16 @@ class FirstOperatorForm(_UserCreationForm):
         widget=EmailInput(attrs={"autocomplete": "email"}),
     )
 
-    class Meta(UserCreationForm.Meta):
+    class Meta:
         model = User
         fields = ("username", "email")
+        field_classes = {"username": UsernameField}
 
 
 @never_cache
 @require_safe
 def enter(request: HttpRequest, token: str) -> HttpResponse:
-    """Move the token from the URL to the session, as PasswordResetConfirmView does, so no referrer or log line keeps it."""
+    """Move the token from the URL to the session, so that no referrer, history or log line keeps it."""
     try:
         response = _take_token(request, token) if opens(token) else _gone(request)
     except DatabaseError:

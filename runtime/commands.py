@@ -1,4 +1,4 @@
-"""What our commands have in common: errors in one sentence, and an exit status of its own for pending changes."""
+"""The base of our commands: errors in one sentence, and an exit status of its own for pending changes."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ PENDING = 3
 
 
 class Terminal(OutputWrapper):
-    """What a command prints on. A name may hold what a terminal obeys: it is shown escaped; colours come after that."""
+    """A command's output. Control characters in names are escaped, so no terminal obeys them."""
 
-    def write(  # type: ignore[override]  # as Django's own does
+    def write(  # type: ignore[override]  # as Django's own class does
         self, msg: str = "", style_func: Callable[[str], str] | None = None, ending: str | None = None
     ) -> None:
         super().write(escaped(msg), style_func, ending)
 
 
 class OperatorCommand(BaseCommand):
-    """A command that says what an operator can mend in one sentence."""
+    """A command that reports errors an operator can fix in one sentence."""
 
     def __init__(self, stdout: Any = None, stderr: Any = None, **kwargs: Any) -> None:
         super().__init__(stdout, stderr, **kwargs)
@@ -35,7 +35,7 @@ class OperatorCommand(BaseCommand):
         self.stderr.style_func = style
 
     def check(self, *args: Any, **kwargs: Any) -> None:
-        """Without colours, which Django weaves into the text before it is written: they would be shown escaped."""
+        """Without colours: Django puts them into the text before it is written, so they would be escaped."""
         style, self.style = self.style, no_style()
         try:
             super().check(*args, **kwargs)
@@ -57,8 +57,8 @@ class OperatorCommand(BaseCommand):
 
 
 def pending(what: str = "saved") -> CommandError:
-    """The change is committed, and the gate does not know it yet."""
+    """The change is committed, but the gate does not know it yet."""
     return CommandError(
-        f"Pending: {what}, but Redis or the database cannot be reached now; keep_ledger publishes it.",
+        f"Pending: {what}, but Redis or the database cannot be reached now. keep_ledger will publish it.",
         returncode=PENDING,
     )

@@ -1,4 +1,4 @@
-"""What an operator can mend is said in one sentence on stderr, not in a traceback."""
+"""Errors an operator can fix, told in one sentence on stderr instead of a traceback."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runtime.env import BadSetting
 
 
 def say_plainly() -> None:
-    """From now on an error that ends the process is one sentence, if that says it all."""
+    """From now on an error that ends the process is printed as one sentence, if one sentence is enough."""
     if sys.excepthook is not _say:
         _before.append(sys.excepthook)
         sys.excepthook = _say
@@ -30,7 +30,7 @@ def _say(kind: type[BaseException], error: BaseException, trace: TracebackType |
 
 @contextmanager
 def or_exit() -> Iterator[None]:
-    """For a caller that would print a traceback itself: exit with the sentence."""
+    """Exit with the sentence, for callers that would otherwise print a traceback."""
     try:
         yield
     except BadSetting as error:
@@ -38,7 +38,7 @@ def or_exit() -> Iterator[None]:
 
 
 def in_words(error: BaseException) -> str | None:
-    """What is wrong and what to do, or None where only a traceback tells."""
+    """What is wrong and how to fix it, or None if only a traceback can tell."""
     if isinstance(error, BadSetting):
         return str(error)
     if "django.db" in sys.modules:  # a process with bad settings need not load it
@@ -50,7 +50,7 @@ def in_words(error: BaseException) -> str | None:
 
 
 def of_redis(error: Exception) -> str:
-    """What an operator can do about an error of Redis."""
+    """How an operator can fix an error from Redis."""
     from redis.exceptions import AuthenticationError, NoPermissionError, OutOfMemoryError
 
     from store.ownership import AnotherDeployment
@@ -58,21 +58,21 @@ def of_redis(error: Exception) -> str:
     if isinstance(error, AnotherDeployment):
         return str(error)
     if isinstance(error, AuthenticationError):
-        return "Redis refuses the user or the password in REDIS_URL."
+        return "Redis rejects the user or the password in REDIS_URL."
     if isinstance(error, NoPermissionError):
-        return f"Redis does not allow what authsvc needs ({error}): docs/operations.md lists the rights of its user."
+        return f"Redis does not permit what authsvc needs ({error}): docs/operations.md lists the rights to grant."
     if isinstance(error, OutOfMemoryError):
-        return "Redis is full and refuses to write: give it more memory."
+        return "Redis is full and refuses writes: give it more memory."
     return f"Redis cannot be reached ({type(error).__name__}): start it, or correct REDIS_URL."
 
 
 def is_read_only(error: BaseException) -> bool:
-    """Does the database take no changes: a replica, or a primary that has become one?"""
+    """Does the database refuse changes, being a replica or a primary that has become one?"""
     return getattr(error.__cause__, "sqlstate", None) == "25006"
 
 
 def is_database_away(error: BaseException) -> bool:
-    """Is it the database that cannot be asked now, rather than the question that is wrong?"""
+    """Is the database unavailable, as opposed to the query being wrong?"""
     from django.db import InterfaceError, OperationalError
 
     return isinstance(error, OperationalError | InterfaceError) or is_read_only(error)
@@ -82,7 +82,7 @@ def _of_the_database(error: Exception) -> str | None:
     from django.db import Error, OperationalError, ProgrammingError, connection
 
     if is_read_only(error):
-        return "The database is read-only: it is a replica, or became one; DATABASE_URL must lead to the primary."
+        return "The database is read-only: it is a replica, or has become one. DATABASE_URL must point to the primary."
     first = next(iter(str(error).strip().splitlines()), type(error).__name__)
     if not isinstance(error, OperationalError | ProgrammingError):
         return None
@@ -96,16 +96,16 @@ def _of_the_database(error: Exception) -> str | None:
         behind = False
     if behind:
         return "The database is not up to date: run manage.py migrate."
-    return f"The database refused: {first}" if isinstance(error, OperationalError) else None
+    return f"The database refused the query: {first}" if isinstance(error, OperationalError) else None
 
 
 def is_plain(error: BaseException) -> bool:
-    """Does one sentence tell it all?"""
+    """Is one sentence enough?"""
     return isinstance(error, SystemExit) or in_words(error) is not None
 
 
 def reason_of(error: BaseException) -> str:
-    """Why something cannot start, in one line."""
+    """Why something could not start, in one line."""
     if isinstance(error, SystemExit):
         return str(error.code) if isinstance(error.code, str) else f"exit status {error.code}"
     first = next(iter(str(error).strip().splitlines()), "")

@@ -1,7 +1,7 @@
-"""The admin listener's pages: is a worker alive, may the replica be asked, and what has it decided.
+"""The admin listener's pages: whether a worker is alive, whether the replica is ready, and its metrics.
 
-Each worker serves them (ADMIN_BIND), and each answer is for the whole replica: what workers must know of each other is
-in `runtime.replica`. Never published: Prometheus and the orchestrator ask from the inside.
+Every worker serves them (ADMIN_BIND), and each answer covers the whole replica: `runtime.replica` holds what workers
+share. They are never published; Prometheus and the orchestrator ask from inside the network.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from store.link import open_link
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
-STORE_SECONDS = 0.8  # for asking the store: a kubelet gives its probe one second
+STORE_SECONDS = 0.8  # for asking the store; a kubelet's probe times out after one second
 
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a path answers."""
+    """The answer at a path."""
 
     status: int
     content_type: str
@@ -44,7 +44,7 @@ class Page:
 
 
 async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-    """Answer GET and HEAD on the paths of PAGES."""
+    """Answer GET and HEAD at the paths in PAGES."""
     page = await find_page(scope["method"], scope["path"])
     headers = [
         (b"content-type", page.content_type.encode()),
@@ -56,7 +56,7 @@ async def application(scope: dict[str, Any], receive: Receive, send: Send) -> No
 
 
 async def find_page(method: str, path: str) -> Page:
-    """The page of a path, or why there is none."""
+    """The page at a path, or an error page."""
     if path not in PAGES:
         return Page(404, "text/plain", b"not found\n")
     if method not in ("GET", "HEAD"):
@@ -65,15 +65,15 @@ async def find_page(method: str, path: str) -> Page:
 
 
 async def livez() -> Page:
-    """A worker's event loop answers: that is all, so that a store that is down never gets replicas killed."""
+    """A worker's event loop answers. It checks nothing else, so a store outage never gets replicas killed."""
     return Page(200, "text/plain", b"alive\n")
 
 
 async def readyz() -> Page:
-    """May this replica be asked?
+    """Should this replica get requests?
 
-    With AUTHSVC_WHEN_REDIS_IS_DOWN=allow an outage of the store is told but keeps the replica in service: a balancer
-    that takes all replicas out would undo just what the operator asked for. A warning takes nobody out.
+    With AUTHSVC_WHEN_REDIS_IS_DOWN=allow a store outage is reported but the replica stays ready: a balancer that took
+    all replicas out would undo what the operator asked for. Warnings never make a replica unready.
     """
     draining = ["the replica is stopping"] if replica.is_draining() else []
     store = await examine()
@@ -83,7 +83,7 @@ async def readyz() -> Page:
 
 
 async def metrics() -> Page:
-    """The replica's numbers in Prometheus's text format, and what the store says of itself now."""
+    """The replica's numbers in Prometheus's text format, with the store's current condition."""
     _numbers.store = await examine()
     return Page(200, CONTENT_TYPE_LATEST, generate_latest(_registry))
 
@@ -95,8 +95,8 @@ _examining: dict[asyncio.AbstractEventLoop, asyncio.Task[Examination]] = {}
 
 
 async def examine() -> Examination:
-    """What the store says, within STORE_SECONDS. Whoever asks meanwhile shares the answer: nothing piles up behind a
-    store that hangs."""
+    """Examine the store, for at most STORE_SECONDS. Concurrent callers share one examination, so nothing piles up
+    behind a store that hangs."""
     loop = asyncio.get_running_loop()
     asking = _examining.get(loop)
     if asking is None:
@@ -109,7 +109,7 @@ async def examine() -> Examination:
 
 
 async def _examine() -> Examination:
-    """By the gate's own link where there is a gate; by redis-py in a thread where there is none."""
+    """Through the gate's own link if this process has a gate, else through redis-py in a thread."""
     link = open_link() if "gate" in settings.SERVES else None
     return await (by_link(link) if link is not None else asyncio.to_thread(by_client))
 
@@ -118,29 +118,29 @@ _told: set[str] = set()
 
 
 def _tell(found: Examination) -> None:
-    """Log what is new, and once that it is over: an orchestrator asks every other second."""
-    said = {re.sub(r"\d+", "N", text): text for text in (*found.faults, *found.warnings)}  # a percentage is no news
+    """Log each fault once when it appears, and once when all are over: an orchestrator asks every other second."""
+    said = {re.sub(r"\d+", "N", text): text for text in (*found.faults, *found.warnings)}  # a changed number is no news
     for kind in said.keys() - _told:
         log.warning("%s", said[kind])
     if _told and not said:
-        log.warning("the store is well again")
+        log.warning("the store has recovered")
     _told.clear()
     _told.update(said)
 
 
 class Numbers(Collector):
-    """Reads the replica's shared numbers when Prometheus asks; there is nothing to keep in step."""
+    """Reads the replica's shared numbers when Prometheus scrapes, so there is nothing to keep in sync."""
 
     store = Examination()
 
     def collect(self) -> Iterable[Metric]:
-        """Each number, once."""
+        """Yield each metric once."""
         decisions = CounterMetricFamily("authsvc_decisions", "Decisions by verdict.", labels=["verdict"])
         for word, counted in sorted(replica.decisions().items()):
             decisions.add_metric([word], counted)
         yield decisions
         yield CounterMetricFamily("authsvc_worker_starts", "Workers started.", replica.worker_starts())
-        yield GaugeMetricFamily("authsvc_workers_serving", "Workers that accept now.", replica.workers_serving())
+        yield GaugeMetricFamily("authsvc_workers_serving", "Workers accepting connections.", replica.workers_serving())
         yield GaugeMetricFamily("authsvc_draining", "1 while the replica is stopping.", int(replica.is_draining()))
         yield from self._of_the_store()
 
@@ -149,7 +149,7 @@ class Numbers(Collector):
         master = fullest(self.store.conditions)
         if master is not None and master.used is not None and master.most is not None:
             used, most = "authsvc_redis_memory_used_bytes", "authsvc_redis_memory_max_bytes"
-            yield GaugeMetricFamily(used, "Memory that the fullest master of Redis uses.", master.used)
+            yield GaugeMetricFamily(used, "Memory used by the fullest Redis master.", master.used)
             yield GaugeMetricFamily(most, "Its maxmemory.", master.most)
 
 

@@ -1,4 +1,4 @@
-"""Labels, the text that people give to things: one printable line on the way in, and harmless on the way out."""
+"""Labels, the text people give to things: one printable line on the way in, harmless on the way out."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import unicodedata
 
 from django.core.exceptions import ValidationError
 
-ONE_LINE = "Use one line of printable characters: U+{code:04X} is none."
-MOST_MARKS = 8  # accents on one letter; more of them climb over the lines above
+ONE_LINE = "Use one line of printable characters: U+{code:04X} is not allowed."
+MOST_MARKS = 8  # accents on one letter; more would reach into the lines above
 
 _ZWNJ, _ZWJ = "\u200c", "\u200d"
 _SELECTORS = frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
-# Unicode calls them letters, marks and symbols, and they show nothing.
+# Unicode calls these letters, marks and symbols, but they are invisible.
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
-# New emoji come here each year, before the Python that knows them.
+# New emoji are added here each year, before the Python version that knows them.
 _EMOJI = range(0x1F000, 0x1FB00)
 
 
 def one_line(text: str) -> None:
-    """Refuse what is not one printable line: the validator of every field that holds a label."""
+    """The validator of every field that holds a label: refuse anything but one printable line."""
     if (odd := odd_character(text)) is not None:
         raise ValidationError(ONE_LINE.format(code=ord(odd)), code="not_one_line")
 
 
 def odd_character(text: str) -> str | None:
-    """The first character that a label may not have: a control, a line's end, a change of direction, something that
-    nobody sees or that is no character at all."""
-    if text.isascii():  # nearly all of them
+    """The first character that a label may not contain: a control, a line break, a change of text direction, an
+    invisible character or an unassigned code point."""
+    if text.isascii():  # nearly always
         return next((one for one in text if not one.isprintable()), None)
     marks = 0
     before = ""
@@ -49,7 +49,7 @@ def _is_visible(before: str, one: str) -> bool:
 
 
 def _joins(before: str, joiner: str) -> bool:
-    """Whether a joiner has something to do there: in Persian and Indic words, and inside of emoji."""
+    """Does a joiner have an effect there? It does in Persian and Indic words, and inside emoji."""
     if not before:
         return False
     if unicodedata.combining(before) == 9:  # a virama
@@ -60,7 +60,7 @@ def _joins(before: str, joiner: str) -> bool:
 
 
 def acts(one: str) -> bool:
-    """Whether a character does something other than being seen, or is none: what is escaped on the way out."""
+    """Is it a control, or unassigned? Such characters are escaped on the way out."""
     category = unicodedata.category(one)
     if category == "Cn":
         return ord(one) not in _EMOJI
@@ -68,7 +68,7 @@ def acts(one: str) -> bool:
 
 
 def escaped(text: str) -> str:
-    r"""The text for a terminal or a mail: `\x1b` for an escape character. Lines and tabs stay what they are."""
+    r"""The text for a terminal or a mail, with an escape character as `\x1b`. Line breaks and tabs are kept."""
     if text.isascii() and text.isprintable():
         return text
     kept = ("\n", "\t", _ZWJ, _ZWNJ)

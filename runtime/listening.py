@@ -1,4 +1,4 @@
-"""BIND and ADMIN_BIND, read once and by gunicorn's master: what is wrong is told once, before anything starts."""
+"""BIND and ADMIN_BIND, read once, by gunicorn's master: errors are reported once, before anything starts."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 from runtime import env
 from runtime.env import BadSetting
 
-FORMS = "write HOST:PORT, [IPV6]:PORT, :PORT, unix:/PATH or fd://NUMBER, with commas between them"
-LONGEST_PATH = 107  # bytes that a socket's address has room for
+FORMS = "write HOST:PORT, [IPV6]:PORT, :PORT, unix:/PATH or fd://NUMBER, separated by commas"
+LONGEST_PATH = 107  # bytes; the limit of a UNIX socket's address
 
 Name = tuple[str, int] | str
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to listen: as gunicorn reads it, and the name that its socket has."""
+    """Where to listen: as gunicorn reads it, and as its socket's name."""
 
     text: str
     name: Name
@@ -31,22 +31,24 @@ class Address:
 
 
 def addresses(variable: str, default: str) -> list[Address]:
-    """The addresses of a variable, separated by commas. Raises BadSetting."""
+    """The comma-separated addresses in a variable. Raises BadSetting."""
     return [_address(variable, word) for word in env.words(variable, default)]
 
 
 def require_apart(public: Iterable[Address], admin: Iterable[Address]) -> None:
-    """Refuse what gunicorn cannot do, or would do in silence. Raises BadSetting."""
+    """Refuse combinations that gunicorn cannot serve, or would silently change. Raises BadSetting."""
     both = [*public, *admin]
     if len({address.is_descriptor for address in both}) > 1:
-        # gunicorn listens on descriptors alone if it is given any.
+        # gunicorn listens only on descriptors if it is given any.
         raise BadSetting(
-            "BIND and ADMIN_BIND: fd:// cannot stand beside other addresses; hand over all sockets or none."
+            "BIND and ADMIN_BIND: fd:// cannot be mixed with other addresses; hand over all sockets or none."
         )
     for index, one in enumerate(both):
         for other in both[:index]:
             if _is_same(one.name, other.name):
-                raise BadSetting(f"BIND and ADMIN_BIND: {other.text} and {one.text} are the same address: choose two.")
+                raise BadSetting(
+                    f"BIND and ADMIN_BIND: {other.text} and {one.text} are the same address: choose different ones."
+                )
 
 
 def _address(variable: str, word: str) -> Address:
@@ -56,14 +58,14 @@ def _address(variable: str, word: str) -> Address:
         return _descriptor(variable, word)
     found = re.fullmatch(r"(?:tcp://)?(?:\[([^\[\]]*)\]|([^\[\]:/\s]*)):([0-9]{1,5})", word, re.ASCII)
     if found is None or not 1 <= int(found[3]) <= 65_535:
-        raise BadSetting(f"{variable}={word!r} is no address to listen on: {FORMS}.")
+        raise BadSetting(f"{variable}={word!r} is not an address to listen on: {FORMS}.")
     host, port = found[1] if found[1] is not None else found[2], int(found[3])
-    # In brackets stands an IPv6 address and no name, whatever the machine would find for it (RFC 3986, 3.2.2).
+    # Brackets hold an IPv6 address, never a name, even one this machine could resolve (RFC 3986, 3.2.2).
     family, flags = (socket.AF_INET, 0) if found[1] is None else (socket.AF_INET6, socket.AI_NUMERICHOST)
     try:
-        name = socket.getaddrinfo(host or "0.0.0.0", port, family, socket.SOCK_STREAM, 0, flags)[0][4]  # noqa: S104 - asked for
+        name = socket.getaddrinfo(host or "0.0.0.0", port, family, socket.SOCK_STREAM, 0, flags)[0][4]  # noqa: S104 - the operator's choice
     except (OSError, UnicodeError) as error:
-        raise BadSetting(f"{variable}={word!r} names a host that this machine does not know: {FORMS}.") from error
+        raise BadSetting(f"{variable}={word!r} names a host that this machine cannot resolve: {FORMS}.") from error
     text = f"[{host}]:{port}" if found[1] is not None else f"{host or '0.0.0.0'}:{port}"  # noqa: S104
     return Address(text, (str(name[0]), port))
 
@@ -71,7 +73,7 @@ def _address(variable: str, word: str) -> Address:
 def _path(variable: str, word: str) -> Address:
     path = re.sub(r"^unix:(//)?", "", word)
     if not path or len(os.fsencode(path)) > LONGEST_PATH:
-        raise BadSetting(f"{variable}={word!r} has no path, or one of more than {LONGEST_PATH} bytes: {FORMS}.")
+        raise BadSetting(f"{variable}={word!r} has no path, or one longer than {LONGEST_PATH} bytes: {FORMS}.")
     if not Path(path).parent.is_dir():
         raise BadSetting(f"{variable}={word!r} is in a folder that does not exist.")
     return Address(f"unix:{path}", path)
@@ -85,12 +87,12 @@ def _descriptor(variable: str, word: str) -> Address:
         with socket.socket(fileno=os.dup(int(number))) as handed_over:
             name = handed_over.getsockname()
     except (OSError, ValueError, OverflowError) as error:
-        raise BadSetting(f"{variable}={word!r} is no socket that was handed over to this process.") from error
+        raise BadSetting(f"{variable}={word!r} is not a socket handed over to this process.") from error
     return Address(word, name if isinstance(name, str) else (str(name[0]), int(name[1])))
 
 
 def _is_same(one: Name, other: Name) -> bool:
-    """Would the second be refused because of the first?"""
+    """Would binding one prevent binding the other?"""
     if isinstance(one, str) or isinstance(other, str):
         return one == other
     anywhere = {"0.0.0.0", "::"}  # noqa: S104
@@ -98,6 +100,6 @@ def _is_same(one: Name, other: Name) -> bool:
 
 
 def is_bound_to(listener: socket.socket, names: Iterable[Name]) -> bool:
-    """A socket's name has two parts with IPv4, four with IPv6, and is one string for a UNIX socket."""
+    """Is the socket bound to one of these? A name has two parts for IPv4, four for IPv6, or is a path."""
     name = listener.getsockname()
     return (name if isinstance(name, str) else (name[0], name[1])) in names

@@ -1,4 +1,4 @@
-"""What no log line may hold."""
+"""Keeps secrets out of log lines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from runtime.secret_links import without_secrets
 
 
 class WithoutLinks(logging.Filter):
-    """Cut secrets out of the addresses that Django logs, as it does with every answer of 400 and above."""
+    """Cut secrets out of the URLs that Django logs with every answer of 400 and above."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()

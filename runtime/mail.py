@@ -1,4 +1,4 @@
-"""Where mail goes: EMAIL_URL, and what stands there while nobody has set it."""
+"""The mail server in EMAIL_URL, and what replaces it while that is not set."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _EXPECTED = "write smtp://USER:PASSWORD@HOST:587 (STARTTLS), smtps://…:465, sm
 
 @dataclass(frozen=True, slots=True)
 class MailServer:
-    """What Django's EMAIL_* settings say."""
+    """The values of Django's EMAIL_* settings."""
 
     backend: str
     host: str = "localhost"
@@ -34,18 +34,18 @@ class MailServer:
 
 
 class MailIsOff(OSError):
-    """No mail can be sent, because EMAIL_URL is not set."""
+    """No mail can be sent because EMAIL_URL is not set."""
 
 
 class NoMail(BaseEmailBackend):
-    """Says that it cannot send, where swallowing the mail would look like success."""
+    """Raises an error; silently dropping the mail would look like success."""
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
         raise MailIsOff("EMAIL_URL is not set")
 
 
 def server_at(url: str) -> MailServer:
-    """The server that this address names. Raises BadSetting."""
+    """The mail server at this URL. Raises BadSetting."""
     if not url:
         return MailServer("runtime.mail.NoMail")
     try:
@@ -56,11 +56,11 @@ def server_at(url: str) -> MailServer:
     if parts.scheme == "console":
         return MailServer(f"{_BACKENDS}.console.EmailBackend")
     if parts.scheme not in _PORTS or not host or port == 0 or parts.path.strip("/") or parts.query or parts.fragment:
-        raise BadSetting(f"EMAIL_URL is no address of a mail server: {_EXPECTED}.")
+        raise BadSetting(f"EMAIL_URL is not the address of a mail server: {_EXPECTED}.")
     try:
         host = normal_host(host).strip("[]")
     except ValueError as error:
-        raise BadSetting(f"EMAIL_URL names no host: {_EXPECTED}.") from error
+        raise BadSetting(f"EMAIL_URL does not name a host: {_EXPECTED}.") from error
     return MailServer(
         f"{_BACKENDS}.smtp.EmailBackend",
         host,
@@ -73,15 +73,15 @@ def server_at(url: str) -> MailServer:
 
 
 def _credential(what: str, quoted: str | None) -> str:
-    """smtplib signs in with ASCII alone, and would say so only when the first mail is sent."""
+    """smtplib signs in with ASCII only, and would fail only when the first mail is sent."""
     text = unquote(quoted or "")
     if not text.isascii() or not text.isprintable():
-        raise BadSetting(f"EMAIL_URL has a {what} with characters beyond ASCII, which SMTP cannot sign in with.")
+        raise BadSetting(f"EMAIL_URL has a {what} with non-ASCII characters, which SMTP cannot sign in with.")
     return text
 
 
 def sender(text: str) -> str:
-    """EMAIL_FROM: an address, or a name with one in angle brackets. Raises BadSetting."""
+    """EMAIL_FROM: an address, or a name followed by one in angle brackets. Raises BadSetting."""
     address = parseaddr(text)[1]
     local, _, domain = address.rpartition("@")
     try:
@@ -92,6 +92,6 @@ def sender(text: str) -> str:
         text == address or text.endswith(f"<{address}>")
     ):
         raise BadSetting(
-            "EMAIL_FROM is no address to send from: write authsvc@example.org or Models <authsvc@example.org>."
+            "EMAIL_FROM is not an address to send from: write authsvc@example.org or Models <authsvc@example.org>."
         )
     return text

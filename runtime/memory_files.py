@@ -1,4 +1,4 @@
-"""Files of keys on their way in: in memory, on no disk, and their memory is given back the moment they are closed."""
+"""Uploaded files of keys, kept in memory and never on disk. Their memory is freed the moment they are closed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ MOST_BYTES = 20 * 1024 * 1024
 
 
 def memory_file() -> IO[bytes]:
-    """A file without a name. What the allocator gets back from a large buffer it may keep; the kernel keeps nothing.
+    """An anonymous file in memory: unlike a heap allocator, the kernel takes the memory back at once.
 
-    Only Linux has such files; elsewhere it is a temporary one, deleted before the first byte is written.
+    Only Linux has these. Elsewhere it is a temporary file, unlinked before the first byte is written.
     """
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("upload"), "w+b")
@@ -23,7 +23,7 @@ def memory_file() -> IO[bytes]:
 
 
 class InMemory(FileUploadHandler):
-    """Keeps a form's file. Django's own handlers choose between the heap and the disk."""
+    """Keeps a form's file in such a file. Django's own handlers use the heap or the disk."""
 
     def new_file(self, *args: Any, **kwargs: Any) -> None:
         super().new_file(*args, **kwargs)

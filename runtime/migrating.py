@@ -1,4 +1,4 @@
-"""The database's schema beside this code's: what is missing, and one process at a time that mends it."""
+"""The database's schema compared with this code's: which migrations are missing, and a lock to apply them under."""
 
 from __future__ import annotations
 
@@ -18,49 +18,49 @@ from django.db.migrations.recorder import MigrationRecorder
 
 Say = Callable[[str], None]
 
-LOCK = int.from_bytes(b"authsvc", "big")  # of our own among the advisory locks of a database
-# For a table in use: whoever comes while a migration waits for it waits behind it.
+LOCK = int.from_bytes(b"authsvc", "big")  # the number of our advisory lock
+# How long a migration waits for a table in use: later queries on that table queue up behind it.
 STATEMENT_LOCK_SECONDS = 15
 PAUSE_SECONDS = 0.25
 REMIND_SECONDS = 10
 
 
 class SchemaBehind(DatabaseError):
-    """The database has not all tables and columns that this code reads."""
+    """The database lacks tables or columns that this code reads."""
 
 
 class StillLocked(Exception):
-    """Another start was migrating for longer than we may wait."""
+    """Another start was still migrating when our wait ran out."""
 
 
 def missing() -> list[str]:
-    """The migrations of this code that the database has not. Those of a later version do not count."""
+    """This code's migrations that are not applied. Those of a later version do not count."""
     applied = MigrationRecorder(connection).applied_migrations()
     return [f"{app}.{name}" for app, name in of_this_code() if (app, name) not in applied]
 
 
 @cache
 def of_this_code() -> tuple[tuple[str, str], ...]:
-    """App and name of every migration. A gate reads them when it starts: a look-up has no time for it."""
+    """App and name of every migration. A gate reads them at start-up, because a key lookup has no time to."""
     return tuple(sorted(MigrationLoader(None).disk_migrations))
 
 
 @cache
 def require_current() -> None:
-    """Raise SchemaBehind unless the schema is at least this code's. Asks until it is, then never again."""
+    """Raise SchemaBehind unless the schema is at least as new as this code. Stops checking once it is."""
     if missing():
-        raise SchemaBehind("the database is older than this code: manage.py set_up brings it up to date")
+        raise SchemaBehind("the database schema is older than this code: run manage.py set_up")
 
 
 def migrate() -> None:
-    """Bring the schema up to date. A table that others do not let go of ends it, with nothing half done."""
+    """Bring the schema up to date. If a table stays locked, the migration fails as a whole."""
     wrapped = connection.execute_wrapper(_with_patience) if connection.vendor == "postgresql" else nullcontext()
     with wrapped:
         call_command("migrate", interactive=False, verbosity=1, skip_checks=False)
 
 
 def _with_patience(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
-    """Bound the wait for a lock by the transaction: a session's setting would stay in a pooler's session for others."""
+    """Limit the wait for a lock in this transaction only: a session setting would leak to others through a pooler."""
     if connection.in_atomic_block:
         with connection.connection.cursor() as cursor:
             cursor.execute(f"SET LOCAL lock_timeout = '{STATEMENT_LOCK_SECONDS}s'")
@@ -69,11 +69,11 @@ def _with_patience(execute: Callable[..., Any], sql: Any, params: Any, many: boo
 
 @contextmanager
 def alone(seconds: float, say: Say) -> Iterator[None]:
-    """No other process on this database is in this block meanwhile. Raises StillLocked.
+    """Only one process per database is inside this block at a time. Raises StillLocked.
 
-    PostgreSQL: an advisory lock of a transaction on a connection of its own, which ends with that, however it ends; a
-    session's lock would stay behind in a pooler. SQLite: a lock on a file beside the database, which ends with the
-    process.
+    PostgreSQL: a transaction-level advisory lock on a separate connection, released however that connection ends; a
+    session-level lock could be left behind in a pooler. SQLite: a lock on a file beside the database, released when
+    the process ends.
     """
     with (_advisory_lock if connection.vendor == "postgresql" else _file_lock)(seconds, say):
         yield
@@ -124,8 +124,8 @@ def _take(taken: Callable[[], bool], seconds: float, say: Say) -> None:
     while not taken():
         now = monotonic()
         if now - began > seconds:
-            raise StillLocked(f"Another start has been setting up this database for {seconds:g} s")
+            raise StillLocked(f"Another start has been setting up this database for more than {seconds:g} s")
         if first or now - reminded > REMIND_SECONDS:
-            say("another start is setting up this database: waiting for it")
+            say("waiting for another start that is setting up this database")
             first, reminded = False, now
         sleep(PAUSE_SECONDS)

@@ -1,6 +1,6 @@
-"""Addresses and networks in the one form in which a client's and a key's can be compared.
+"""Addresses and networks in a single form, so that a client's address can be compared with a key's networks.
 
-An IPv4 client may come as `::ffff:203.0.113.5`, where something on the way listens on IPv6. It is the same client.
+An IPv4 client may appear as `::ffff:203.0.113.5` if something on the way listens on IPv6. It is the same client.
 """
 
 from __future__ import annotations
@@ -19,52 +19,52 @@ _WITH_PORT = re.compile(r"(?:([0-9.]+)|\[([0-9A-Fa-f:.]+)\]):[0-9]{1,5}", re.ASC
 _IN_BRACKETS = re.compile(r"\[([0-9A-Fa-f:.]+)\]")
 
 _MAPPED = IPv6Network("::ffff:0:0/96")
-_COMPATIBLE = IPv6Network("::/96")  # IPv4 the way of RFC 2373, which nothing sends; ::1 is in it, too
+_COMPATIBLE = IPv6Network("::/96")  # IPv4-compatible addresses (RFC 2373), which nothing sends; includes ::1
 _LOOPBACK = IPv6Address("::1")
-_OF_NO_CLIENT = (  # what no packet comes from
-    (IPv4Network("0.0.0.0/8"), "is no client's address"),
+_OF_NO_CLIENT = (  # addresses that no packet comes from
+    (IPv4Network("0.0.0.0/8"), "is not a client's address"),
     (IPv4Network("224.0.0.0/4"), "is for multicast, which no client sends from"),
     (IPv4Network("255.255.255.255/32"), "is for broadcast, which no client sends from"),
-    (IPv6Network("::/128"), "is no client's address"),
+    (IPv6Network("::/128"), "is not a client's address"),
     (IPv6Network("ff00::/8"), "is for multicast, which no client sends from"),
 )
 
 
 def read_address(text: str) -> Address:
-    """A client's address as a proxy writes it, perhaps with the port. Raises ValueError."""
+    """A client's address as a proxy writes it, optionally with a port. Raises ValueError."""
     found = _WITH_PORT.fullmatch(text) or _IN_BRACKETS.fullmatch(text)
     address = ip_address(text if found is None else found[found.lastindex or 0])
     if isinstance(address, IPv6Address):
-        # A zone is a name of the proxy's own interface: it says nothing about the client.
+        # A zone names an interface of the proxy and says nothing about the client.
         return address.ipv4_mapped or (IPv6Address(int(address)) if address.scope_id else address)
     return address
 
 
 def read_network(text: str) -> Network:
-    """A network as people write it. Raises ValueError for one that no client could ever be in."""
+    """A network as people write it. Raises ValueError for one that no client can be in."""
     text = text.strip()
     if "%" in text:
-        raise ValueError(f"{text!r} names a zone, which means nothing to other machines: leave out % and what follows")
+        raise ValueError(f"{text!r} names a zone, which has no meaning on other machines: remove % and what follows it")
     network = ip_network(text)
     plain = plain_network(network)
     if isinstance(plain, IPv6Network):
         if plain.prefixlen and plain.overlaps(_MAPPED) and plain.network_address != IPv6Address("::"):
-            raise ValueError(f"{text!r} is wider than all IPv4-mapped addresses: write 0.0.0.0/0 for any IPv4 client")
+            raise ValueError(f"{text!r} covers more than IPv4-mapped addresses: write 0.0.0.0/0 for any IPv4 client")
         if plain.subnet_of(_COMPATIBLE) and _LOOPBACK not in plain and int(plain.network_address):
-            raise ValueError(f"{text!r} can match no client: write IPv4 as it is, without ::")
+            raise ValueError(f"{text!r} cannot match any client: write the IPv4 address without ::")
     for other, why in _OF_NO_CLIENT:
         if plain.version == other.version and plain.subnet_of(other):  # type: ignore[arg-type]
-            raise ValueError(f"{text!r} can match no client: it {why}")
+            raise ValueError(f"{text!r} cannot match any client: it {why}")
     return plain
 
 
 def read_networks(texts: Iterable[str]) -> list[Network]:
-    """Each once, in the order in which they were written. Raises ValueError."""
+    """Each network once, in the order given. Raises ValueError."""
     return list(dict.fromkeys(read_network(text) for text in texts))
 
 
 def plain_network(network: Network) -> Network:
-    """IPv4 written as IPv6 is IPv4. What was stored before this was known is read by this, too."""
+    """An IPv4-mapped IPv6 network as IPv4. Also used when reading stored networks."""
     if isinstance(network, IPv6Network) and network.prefixlen >= 96 and network.network_address.ipv4_mapped:
         return IPv4Network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96))
     return network

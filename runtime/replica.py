@@ -1,9 +1,9 @@
-"""What the processes of one replica, gunicorn's master and its workers, know together: counts, who serves, the end.
+"""Numbers shared by the processes of one replica (gunicorn's master and workers): counts, who serves, who is draining.
 
-It is one anonymous shared mapping, made when the master imports this module and inherited by each worker it forks.
-So there is no file (a read-only root will do), nothing to flush or to collect, and a worker that is killed takes no
-count with it. There is no lock either: every number has one writer, and an aligned eight-byte store is never seen half
-done. deploy/gunicorn.conf.py hangs the functions at the end of this page into gunicorn's hooks.
+They live in one anonymous shared mapping, made when the master imports this module and inherited by each worker it
+forks. So there is no file (a read-only root is fine) and nothing to flush or collect, and a killed worker takes no
+counts with it. There is no lock either: every number has one writer, and an aligned eight-byte store is atomic.
+deploy/gunicorn.conf.py installs the functions at the end of this module as gunicorn's hooks.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from collections import Counter
 from types import FrameType
 from typing import Any
 
-SEATS = 256  # workers alive at one time, old and new ones of a reload together
-WORDS = 128  # different words that a seat can count; what does not fit is counted as OTHER
+SEATS = 256  # workers alive at one time, including both generations of a reload
+WORDS = 128  # distinct words a seat can count; any more are counted as OTHER
 NAME_BYTES = 48
 OTHER = "other"
 
-_DRAINING, _GENERATION, _SERVED_ONCE = 0, 1, 2  # numbers of the whole replica
-_SERVES, _BORN_IN, _STARTS, _USED, _HAS_SERVED, _FIRST = range(6)  # numbers of a seat; its counts begin at _FIRST
+_DRAINING, _GENERATION, _SERVED_ONCE = 0, 1, 2  # indexes of the replica's numbers
+_SERVES, _BORN_IN, _STARTS, _USED, _HAS_SERVED, _FIRST = range(6)  # of a seat's numbers; counts begin at _FIRST
 
 _HEAD_BYTES = 64
 _NUMBER_BYTES = 8 * (_FIRST + WORDS)
 _SEAT_BYTES = _NUMBER_BYTES + WORDS * NAME_BYTES
 
-_memory = memoryview(mmap.mmap(-1, _HEAD_BYTES + SEATS * _SEAT_BYTES))  # pages nobody touched cost nothing
+_memory = memoryview(mmap.mmap(-1, _HEAD_BYTES + SEATS * _SEAT_BYTES))  # untouched pages cost nothing
 _replica = _memory[:_HEAD_BYTES].cast("Q")
 
 
 class Seat:
-    """A row of numbers that one living worker owns. The next worker to sit there goes on from the counts it finds."""
+    """A row of numbers owned by one living worker. The next worker in this seat continues from the counts it finds."""
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -41,16 +41,16 @@ class Seat:
         self.names = row[_NUMBER_BYTES:]
 
     def words(self) -> list[str]:
-        """The words counted here so far, in the order of their places."""
+        """The words counted here so far, in order of their places."""
         names = (self.names[i * NAME_BYTES :][:NAME_BYTES] for i in range(self.numbers[_USED]))
         return [bytes(name).rstrip(b"\0").decode() for name in names]
 
     def places(self) -> dict[str, int]:
-        """Where each word's count stands in `numbers`."""
+        """The index of each word's count in `numbers`."""
         return {word: _FIRST + i for i, word in enumerate(self.words())}
 
     def add_word(self, word: str) -> int:
-        """Give a new word its place. The name is written before the length that makes it readable to others."""
+        """Assign a new word its place. The name is written before the length that makes it visible to readers."""
         used = self.numbers[_USED]
         name = word.encode()[:NAME_BYTES]
         self.names[used * NAME_BYTES : used * NAME_BYTES + len(name)] = name
@@ -58,16 +58,16 @@ class Seat:
         return _FIRST + used
 
     def counts(self) -> dict[str, int]:
-        """Every word counted here, with its count."""
+        """The count of every word counted here."""
         return {word: self.numbers[place] for word, place in self.places().items()}
 
     def begins(self, generation: int) -> None:
-        """A new worker is about to sit here."""
+        """A new worker is about to take this seat."""
         self.numbers[_SERVES], self.numbers[_HAS_SERVED], self.numbers[_BORN_IN] = 0, 0, generation
         self.numbers[_STARTS] += 1
 
     def serves(self, now: bool) -> None:
-        """Tell the others whether this seat's worker accepts connections."""
+        """Record whether this seat's worker accepts connections."""
         self.numbers[_SERVES] = int(now)
         if now:
             self.numbers[_HAS_SERVED] = _replica[_SERVED_ONCE] = 1
@@ -79,7 +79,7 @@ _places: dict[str, int]
 
 
 def sit(index: int) -> Seat:
-    """Make a seat this process's own: from now on `count` counts there."""
+    """Take a seat for this process: from now on `count` counts there."""
     global _seat, _numbers, _places
     _seat = Seat(index)
     _numbers, _places = _seat.numbers, _seat.places()
@@ -92,7 +92,7 @@ sit(0)  # so that `count` works outside gunicorn as well
 
 
 def count(word: str) -> None:
-    """Count a decision by its verdict's word; a tenth of a microsecond. Only the event loop's thread may call it."""
+    """Count a decision by its verdict's word, in about 0.1 µs. Only the event loop's thread may call it."""
     try:
         _numbers[_places[word]] += 1
     except KeyError:
@@ -106,7 +106,7 @@ def _count_new(word: str) -> None:
 
 
 def decisions() -> Counter[str]:
-    """Decisions by word, of all workers this replica ever had: it never falls."""
+    """Decisions by word, summed over all workers this replica has ever had, so it never falls."""
     total: Counter[str] = Counter()
     for seat in _used_seats():
         total.update(seat.counts())
@@ -114,22 +114,22 @@ def decisions() -> Counter[str]:
 
 
 def worker_starts() -> int:
-    """How often a worker was started since the replica was."""
+    """How many workers have been started since the replica was."""
     return sum(seat.numbers[_STARTS] for seat in _used_seats())
 
 
 def workers_serving() -> int:
-    """How many workers accept connections now."""
+    """How many workers currently accept connections."""
     return sum(seat.numbers[_SERVES] for seat in _used_seats())
 
 
 def ever_served(index: int) -> bool:
-    """Has the worker in this seat accepted connections?"""
+    """Has the worker in this seat ever accepted connections?"""
     return bool(Seat(index).numbers[_HAS_SERVED])
 
 
 def anybody_served() -> bool:
-    """Has any worker that this replica ever had?"""
+    """Has any worker of this replica ever accepted connections?"""
     return bool(_replica[_SERVED_ONCE])
 
 
@@ -139,7 +139,7 @@ def is_of_this_generation(index: int) -> bool:
 
 
 def is_draining() -> bool:
-    """Is the whole replica about to stop? A reload is no such thing."""
+    """Is the whole replica about to stop? A reload does not count."""
     return bool(_replica[_DRAINING])
 
 
@@ -149,12 +149,12 @@ def was_replaced(seat: Seat) -> bool:
 
 
 def successor_serves(seat: Seat) -> bool:
-    """Does a worker of a later generation accept connections already?"""
+    """Does a worker of a later generation already accept connections?"""
     return any(s.numbers[_SERVES] and s.numbers[_BORN_IN] > seat.numbers[_BORN_IN] for s in _used_seats())
 
 
 def _used_seats() -> list[Seat]:
-    """Seats are given from the first on, so the first that nobody was ever given ends the row."""
+    """Seats are assigned from the first on, so the first one never used ends the list."""
     used = []
     for index in range(SEATS):
         seat = Seat(index)
@@ -164,21 +164,21 @@ def _used_seats() -> list[Seat]:
     return used
 
 
-# gunicorn's hooks. They run in the master.
+# gunicorn's hooks, which run in the master.
 
 
 def watch_for_the_end(master: Any) -> None:
-    """Hook `when_ready`: note a SIGTERM to the master the moment it comes.
+    """Hook `when_ready`: note a SIGTERM to the master the moment it arrives.
 
-    The workers get a SIGTERM of their own both on a reload, when their successors are there already, and at the end,
-    when those who send requests have to notice first. gunicorn has no hook that tells the two apart, so we look at the
-    master's signal before gunicorn does. Where another master serves on (USR2), this one's end is not the replica's.
+    Workers get a SIGTERM both on a reload, when their successors already exist, and at the end, when callers must
+    notice first. gunicorn has no hook that tells the two apart, so we see the master's signal before gunicorn does.
+    If another master keeps serving (USR2), the end of this one is not the end of the replica.
     """
     before = signal.getsignal(signal.SIGTERM)
     master_pid = os.getpid()
 
     def note(number: int, frame: FrameType | None) -> None:
-        # A worker has this handler too until it has set its own.
+        # A worker inherits this handler until it sets its own.
         if os.getpid() == master_pid and not another_master_serves(master):
             _replica[_DRAINING] = 1
         if callable(before):
@@ -188,7 +188,7 @@ def watch_for_the_end(master: Any) -> None:
 
 
 def another_master_serves(master: Any) -> bool:
-    """Is this one the old or the new half of an upgrade by USR2? gunicorn notices the old one's end a second late."""
+    """Is this the old or the new master of an upgrade by USR2? gunicorn notices the old one's end a second late."""
     return bool(master.reexec_pid) or (master.master_pid != 0 and master.master_pid == os.getppid())
 
 
@@ -198,12 +198,12 @@ def next_generation(master: Any) -> None:
 
 
 def give_seat(master: Any, worker: Any) -> None:
-    """Hook `pre_fork`: a new worker gets the first seat that no living one has."""
+    """Hook `pre_fork`: a new worker gets the first seat that no living worker has."""
     taken = {living.seat for living in master.WORKERS.values()}
     worker.seat = next(index for index in range(SEATS) if index not in taken)
     Seat(worker.seat).begins(_replica[_GENERATION])
 
 
 def free_seat(master: Any, worker: Any) -> None:
-    """Hook `child_exit`: a dead worker does not serve, however it died."""
+    """Hook `child_exit`: a dead worker no longer serves, however it died."""
     Seat(worker.seat).serves(False)

@@ -1,7 +1,7 @@
-"""Addresses that are secrets: whoever has the link may use it, so no log holds one.
+"""Links that are secrets: anyone who has one may use it, so no log may contain one.
 
-The routers without an access log (deploy/traefik/stack/secret-links.yml, deploy/compose/minimal.yml) repeat PATH;
-tests/runtime/test_secret_links.py compares them, and finds a route with a token that is missing here.
+The routers without an access log (deploy/traefik/stack/secret-links.yml, deploy/compose/minimal.yml) repeat PATH.
+tests/runtime/test_secret_links.py compares them, and fails for a route with a token that is missing here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PREFIXES = (
     "/accounts/password/reset/key/",
 )
 
-# As a rule of Traefik's: PathRegexp(`…`).
+# For Traefik rules: PathRegexp(`…`).
 PATH = f"^/({'|'.join(prefix.strip('/') for prefix in PREFIXES)})/."
 
 _LINK = re.compile(rf"((?:{'|'.join(PREFIXES)}))[^/\s?&#\"']+", re.IGNORECASE)
@@ -25,5 +25,5 @@ _QUOTED_LINK = re.compile(
 
 
 def without_secrets(text: str) -> str:
-    """The same text with each link cut off before its secret, also where it is the `next` of another address."""
+    """The text with each link's secret replaced by `…`, also where the link is the `next` parameter of another URL."""
     return _QUOTED_LINK.sub(r"\1…", _LINK.sub(r"\1…", text))

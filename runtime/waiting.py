@@ -1,4 +1,4 @@
-"""Waiting for what this service needs: within a bound, saying what it waits for, and at the end what to do."""
+"""Wait, for a limited time, for the database and Redis, saying what is missing and how to fix it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ REMIND_SECONDS = 10
 
 
 class Away(Exception):
-    """What did not answer in time; the text says why, and what to do."""
+    """Something did not answer in time; the text says what, why, and what to do."""
 
 
 def wait_until(why_not: Callable[[], str | None], *, seconds: float, say: Callable[[str], None]) -> None:
-    """Ask until there is no reason against it. Raises Away with the last reason."""
+    """Call `why_not` until it returns None. Raises Away with the last reason."""
     end = monotonic() + seconds
     told, said = "", 0.0
     while (reason := why_not()) is not None:
@@ -29,13 +29,13 @@ def wait_until(why_not: Callable[[], str | None], *, seconds: float, say: Callab
         if now >= end:
             raise Away(reason)
         if reason != told or now - said > REMIND_SECONDS:
-            say(f"{reason} Waiting for {end - now:.0f} s more.")
+            say(f"{reason} Waiting for up to {end - now:.0f} s more.")
             told, said = reason, now
         sleep(min(PAUSE_SECONDS, max(0.0, end - now)))
 
 
 def why_no_database() -> str | None:
-    """None when the database answers."""
+    """Why the database does not answer; None if it does."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
@@ -47,7 +47,7 @@ def why_no_database() -> str | None:
 
 
 def why_no_redis() -> str | None:
-    """None when Redis answers."""
+    """Why Redis does not answer; None if it does."""
     try:
         sync_client().ping()
     except RedisError as error:

@@ -1,7 +1,7 @@
-"""The gunicorn worker: limits on request heads and quiet connections, and an end that loses no request.
+"""The gunicorn worker class: limits on request heads and idle connections, and a shutdown that loses no request.
 
-gunicorn's master imports this page, and a reload (HUP) does not read it again. So it must not import the application,
-Django's settings or anything else that a reload is meant to renew.
+gunicorn's master imports this module, and a reload (HUP) does not import it again. So it must not import the
+application, Django's settings or anything else that a reload should renew.
 """
 
 from __future__ import annotations
@@ -28,38 +28,38 @@ from runtime import replica
 from runtime.faults import is_plain, reason_of
 from runtime.listening import Name, is_bound_to
 
-COULD_NOT_START = 5  # a worker's exit status; gunicorn has meanings of its own for 3 and 4
+COULD_NOT_START = 5  # a worker's exit status; gunicorn gives 3 and 4 a meaning of its own
 ANSWER_AT_ONCE = "authsvc.answer_at_once"  # the name of our ASGI extension
 
 
 class State(ServerState):
-    """What the connections of one worker share."""
+    """State shared by the connections of one worker."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = monotonic()  # at the last tick: exact enough for minutes of keep-alive, and free to read
-        self.leaving = False  # each answer from now on is its connection's last
+        self.now = monotonic()  # at the last tick: precise enough for keep-alive, and free to read
+        self.leaving = False  # every answer from now on is the last one on its connection
 
 
 class GateProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with limits and without a timer per request: one sweep a tick looks at all connections."""
+    """uvicorn's protocol with limits, and without a timer per request: one sweep per tick checks all connections."""
 
     HEAD_BYTES = 65_536
-    HEAD_SECONDS = 10.0  # from the first byte of a head to its last
-    UNUSED_SECONDS = 100.0  # before the first request; between requests it is gunicorn's keepalive
-    LINGER_SECONDS = 0.5  # what a quiet connection gets when the worker leaves, and a refused one before it is closed
+    HEAD_SECONDS = 10.0  # from the first byte of a head to the last
+    UNUSED_SECONDS = 100.0  # before the first request; between requests gunicorn's keepalive applies
+    LINGER_SECONDS = 0.5  # for an idle connection when the worker leaves, and for a refused one before it is closed
 
-    # A head that is complete within one piece this small needs no counting, which is every head that Traefik sends.
+    # A head that arrives whole in one piece this small needs no counting. That covers every head Traefik sends.
     PIECE_BYTES = 16_384
 
     server_state: State
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.since = monotonic()  # when the connection was made, the open head begun, or the last answer sent
-        self.open_head = 0  # bytes received of a head that has not ended yet
+        self.since = monotonic()  # when the connection was made, the open head began, or the last answer was sent
+        self.open_head = 0  # bytes received of an unfinished head
         self.refused = False
-        self.farewell: RequestResponseCycle | None = None  # the answer that we, not the client, made the last one
+        self.farewell: RequestResponseCycle | None = None  # the answer that we made the last
 
     # Receiving
 
@@ -90,22 +90,22 @@ class GateProtocol(HttpToolsProtocol):
             self.refuse(431)
 
     def _begin_head(self, size: int) -> None:
-        # Behind a pipelined request we cannot tell where in the piece the head began: count from the next one.
+        # After a pipelined request we cannot tell where in the piece the head began, so count from the next.
         self.open_head = 1 if self._is_busy() else size
         self.since = monotonic()
 
     def _is_in_head(self) -> bool:
-        """Has the parser begun a request (it has a scope) that it has not handed over (to a cycle)?"""
+        """Has the parser begun a request (there is a scope) but not handed it over yet (to a cycle)?"""
         return self.scope is not None and (self.cycle is None or self.cycle.scope is not self.scope)
 
     def _is_busy(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
     def refuse(self, status: int) -> None:
-        """Answer in place of the application, then read on for a moment without looking.
+        """Answer instead of the application, then read and discard for a moment.
 
-        To close at once, with bytes unread, would reset the connection and could take the answer away from the client.
-        Requests before it on the same connection are answered first; then there is no answer to this one.
+        Closing at once, with bytes unread, would reset the connection and could lose the answer. If an earlier request
+        on the connection is still being answered, that is finished and this one gets no answer.
         """
         self.refused, self.open_head, self.since = True, self.HEAD_BYTES, monotonic()
         if self._is_busy():
@@ -118,7 +118,7 @@ class GateProtocol(HttpToolsProtocol):
     # Answering
 
     def on_response_complete(self) -> None:
-        # uvicorn's own, but for the timer it makes here for every answer.
+        # uvicorn's own method, minus the timer it sets here for every answer.
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
@@ -131,7 +131,7 @@ class GateProtocol(HttpToolsProtocol):
     # Waiting
 
     def sweep(self) -> None:
-        """Close or refuse a connection that has been quiet for too long. Called once a tick."""
+        """Close or refuse a connection that has been idle for too long. Called once per tick."""
         if self._is_busy() or self.server_state.now - self.since <= self._patience():
             return
         if self.refused:
@@ -153,7 +153,7 @@ class GateProtocol(HttpToolsProtocol):
     # Leaving
 
     def leave(self) -> None:
-        """The worker is about to stop: what is being answered now is this connection's last answer."""
+        """The worker is about to stop: the answer in progress is this connection's last."""
         self.since = monotonic()
         if self._is_busy() and not self.cycle.response_started:
             self._say_goodbye()
@@ -165,14 +165,14 @@ class GateProtocol(HttpToolsProtocol):
             self._say_goodbye()
 
     def _say_goodbye(self) -> None:
-        """Send `Connection: close` with the newest request's answer, and with no earlier one in the pipeline."""
+        """Send `Connection: close` with the answer to the newest pipelined request only."""
         if self.farewell is not None and not self.farewell.response_started:
             self.farewell.keep_alive = True
         self.farewell = self.cycle if self.cycle.keep_alive else None
         self.cycle.keep_alive = False
 
     def shutdown(self) -> None:
-        """Close if quiet. A request that has arrived, though it is not read yet, is still answered."""
+        """Close if idle. A request that has arrived but has not been read yet is still answered."""
         if self.transport.is_closing() or self._is_busy() or self.open_head:
             return
         if not has_unread_bytes(self.transport):
@@ -180,10 +180,10 @@ class GateProtocol(HttpToolsProtocol):
 
 
 def answer_at_once(cycle: RequestResponseCycle, head: bytes) -> bool:
-    """Write an answer that is a head alone (status line and headers, each with its line break); False: send it instead.
+    """Write an answer without a body: status line and headers, each with its line break. If False, use `send` instead.
 
-    An ASGI extension of ours: for the two messages of an allowed answer uvicorn checks and joins nine headers one by
-    one, which costs as much as the decision. Whoever calls this answers for the head.
+    Our own ASGI extension: with the usual two messages uvicorn checks and joins nine headers one by one, which costs as
+    much as the decision. The caller is responsible for a valid head.
     """
     if cycle.flow.write_paused or cycle.disconnected or cycle.response_started:
         return False
@@ -198,17 +198,17 @@ def answer_at_once(cycle: RequestResponseCycle, head: bytes) -> bool:
 
 
 def has_unread_bytes(transport: asyncio.BaseTransport) -> bool:
-    """Has the kernel something for this connection that the loop has not read yet?"""
+    """Does the kernel hold data for this connection that the loop has not read yet?"""
     poll = select.poll()
     poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
     return bool(poll.poll(0))
 
 
 class GateServer(Server):
-    """uvicorn's server for one worker: the gate's listeners, the admin listener, and an orderly end."""
+    """uvicorn's server for one worker: public listeners, admin listeners, and an orderly shutdown."""
 
-    BOOT_SECONDS = 10.0  # how long the successors of a reload may take before we stop waiting for them
-    NOTE_SECONDS = 0.3  # a SIGTERM to the whole process group may reach us before the master has noted its own
+    BOOT_SECONDS = 10.0  # how long to wait for a reload's new workers
+    NOTE_SECONDS = 0.3  # a SIGTERM to the process group may reach us before the master has noted its own
 
     server_state: State
 
@@ -223,20 +223,20 @@ class GateServer(Server):
         self.in_a_hurry = False
 
     def handle_exit(self, sig: int, frame: FrameType | None = None) -> None:
-        """SIGTERM is a reload or the replica's end; SIGINT and SIGQUIT want an end now, though not a rude one.
+        """SIGTERM means a reload or the replica's end; SIGINT and SIGQUIT ask for a quick but orderly end.
 
-        uvicorn would die of the same signal once more after its shutdown: then nothing is flushed at exit, and
-        gunicorn cannot tell an orderly end from any other.
+        uvicorn would raise the signal again after its shutdown. Then nothing would be flushed at exit, and gunicorn
+        could not tell an orderly end from any other.
         """
         self.force_exit |= self.should_exit and sig == signal.SIGINT
         self.in_a_hurry |= sig != signal.SIGTERM
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        # uvicorn and uvloop close what they are given; ours stay open for `_accept_the_rest`.
+        # uvicorn and uvloop close the sockets they are given; ours stay open for `_accept_the_rest`.
         admin = [listener.dup() for listener in self.listeners if self._is_admin(listener)]
         if admin:
-            self.admin_config.load()  # now, because later it would hold up requests
+            self.admin_config.load()  # now; later it would hold up requests
         await super().startup([listener.dup() for listener in self.listeners if not self._is_admin(listener)])
         for listener in admin:
             self.servers.append(await self._serve_health(listener))
@@ -247,7 +247,7 @@ class GateServer(Server):
         return is_bound_to(listener, self.admin_names)
 
     async def _serve_health(self, listener: socket.socket) -> asyncio.Server:
-        """Every worker listens: whichever lives answers for all, and no process more has to be kept alive."""
+        """Every worker listens: any of them answers for the replica, so no extra process has to be kept alive."""
         loop = asyncio.get_running_loop()
         return await loop.create_server(partial(self._protocol, self.admin_config), sock=listener)
 
@@ -259,11 +259,11 @@ class GateServer(Server):
         return self._protocol_class(config=config, server_state=self.server_state, app_state=self.lifespan.state)
 
     def _tick(self) -> None:
-        """Look at all connections. The next tick is planned first, so no fault in this one can end the limits."""
+        """Check all connections. The next tick is scheduled first, so an error in this one cannot stop the limits."""
         self.ticking = asyncio.get_running_loop().call_later(self.tick_seconds, self._tick)
         self.server_state.now = monotonic()
         if os.getppid() != self.master_pid:
-            self.handle_exit(signal.SIGQUIT)  # without a master nobody would ever stop us, and the port stays taken
+            self.handle_exit(signal.SIGQUIT)  # orphaned: nothing would ever stop us, and the port would stay taken
         for connection in list(self.server_state.connections):
             cast(GateProtocol, connection).sweep()
 
@@ -272,9 +272,9 @@ class GateServer(Server):
         await self._serve_on()
 
     async def _serve_on(self) -> None:
-        """Serve while requests still come here: for the drain at the replica's end, after a reload until relieved."""
+        """Keep serving while requests still arrive: during the drain, or after a reload until a new worker serves."""
         begin = monotonic()
-        # What is waited for happens in other processes, which set no event of ours.
+        # Other processes do what we wait for here, so no event of ours is set.
         while not self.in_a_hurry and monotonic() - begin < self._time_to_serve_on():
             await asyncio.sleep(0.05)
 
@@ -283,7 +283,7 @@ class GateServer(Server):
             return self.drain_seconds
         if not replica.was_replaced(self.seat):
             return self.NOTE_SECONDS
-        # Without this every request of a reload would wait in the backlog until Django is imported again.
+        # Otherwise requests would wait in the backlog during a reload until Django is imported again.
         return 0 if replica.successor_serves(self.seat) else self.BOOT_SECONDS
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -292,10 +292,10 @@ class GateServer(Server):
         self.ticking.cancel()
 
     async def _linger(self) -> None:
-        """Accept no more, and say `Connection: close` to all who still ask.
+        """Accept no more connections, and answer remaining requests with `Connection: close`.
 
-        The stock worker closes quiet connections at once and so cuts the requests which are on their way on them:
-        above all first requests, which no client may simply repeat. Half a second later almost nobody is left.
+        The stock worker closes idle connections at once, and so loses requests that are on their way on them, above all
+        first requests, which a client must not simply repeat. After half a second almost none are left.
         """
         self.server_state.leaving = True
         self.seat.serves(False)
@@ -307,7 +307,7 @@ class GateServer(Server):
         await asyncio.sleep(self._protocol_class.LINGER_SECONDS)
 
     async def _accept_the_rest(self) -> None:
-        """Take what waits in the backlog: when the last process closes a listener, the kernel resets those."""
+        """Accept what waits in the backlog: the kernel resets it when the last process closes a listener."""
         loop = asyncio.get_running_loop()
         for listener in self.listeners:
             config = self.admin_config if self._is_admin(listener) else self.config
@@ -317,7 +317,7 @@ class GateServer(Server):
 
 
 def waiting_on(listener: socket.socket) -> Iterator[socket.socket]:
-    """Connections that can be accepted without waiting."""
+    """Yield the connections that can be accepted without waiting."""
     while True:
         try:
             connection, _ = listener.accept()
@@ -328,9 +328,9 @@ def waiting_on(listener: socket.socket) -> Iterator[socket.socket]:
 
 
 def taken_from(listener: Any) -> socket.socket:
-    """gunicorn's listener as a plain socket, and the only descriptor of it that this process keeps.
+    """gunicorn's listener as a plain socket, the only descriptor of it that this process keeps.
 
-    uvloop closes the descriptor of a wrapped one twice; and as long as any is open the kernel goes on to complete
+    uvloop closes a wrapped socket's descriptor twice, and as long as any descriptor is open the kernel keeps completing
     connections that nobody will accept.
     """
     copy = socket.socket(fileno=os.dup(listener.fileno()))
@@ -340,16 +340,16 @@ def taken_from(listener: Any) -> socket.socket:
 
 
 class GateWorker(UvicornWorker):  # type: ignore[misc]
-    """What deploy/gunicorn.conf.py runs. It sets the three values below, before the workers are forked."""
+    """The worker class named in deploy/gunicorn.conf.py, which sets the three values below before it forks."""
 
     admin_names: frozenset[Name] = frozenset()
     drain_seconds = 5.0
     seat = 0
 
-    TICK_SECONDS = 0.5  # between two looks at all connections
-    PAUSE_SECONDS = 2.0  # after a start that failed, before gunicorn makes the next one
+    TICK_SECONDS = 0.5  # between sweeps over all connections
+    PAUSE_SECONDS = 2.0  # after a failed start, before gunicorn tries again
 
-    # For both listeners. No header may name the client or the scheme: the gate reads Traefik's itself.
+    # For both kinds of listener. No header may set the client or the scheme: the gate reads Traefik's headers itself.
     SERVER: ClassVar[dict[str, Any]] = {
         "loop": "uvloop",
         "http": GateProtocol,
@@ -363,8 +363,9 @@ class GateWorker(UvicornWorker):  # type: ignore[misc]
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {**SERVER, "lifespan": "on"}
 
     def init_process(self) -> None:
-        """gunicorn ends a whole replica if one worker cannot load the application, and starts one that dies later again
-        without end. Here both are one failed start: `authsvc.preflight.count_failed_start` judges it in the master.
+        """gunicorn ends the whole replica if a worker cannot load the application, but endlessly restarts one that
+        dies a little later. Here both are a failed start, which `authsvc.preflight.count_failed_start` judges in the
+        master.
         """
         try:
             super().init_process()
@@ -373,19 +374,19 @@ class GateWorker(UvicornWorker):  # type: ignore[misc]
                 raise
             self.log.error("This worker could not start: %s", reason_of(error), exc_info=not is_plain(error))
             if replica.anybody_served():
-                time.sleep(self.PAUSE_SECONDS)  # others serve, perhaps: no hurry
+                time.sleep(self.PAUSE_SECONDS)  # others may be serving, so there is no hurry
             sys.exit(COULD_NOT_START)
 
     async def _serve(self) -> None:
         self.config.app = self.wsgi
         server = GateServer(self.config, self)
-        # uvicorn-worker's own handler for SIGQUIT does nothing that uvicorn notices.
+        # uvicorn does not notice uvicorn-worker's own SIGQUIT handler.
         asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, server.handle_exit, signal.SIGQUIT)
         try:
             await server.serve(sockets=server.listeners)
-        except SystemExit as error:  # uvicorn has logged more
+        except SystemExit as error:  # uvicorn has logged the details
             if server.started:
                 raise
-            sys.exit(f"the application did not come up (exit status {error.code})")
+            sys.exit(f"the application did not start (exit status {error.code})")
         if not server.started:
-            sys.exit("the application did not come up")
+            sys.exit("the application did not start")

@@ -164,16 +164,16 @@ def test_a_right_environment_passes(environment):
 
 
 BROKEN = [
-    ({"SECRET_KEY": None}, "SECRET_KEY is not set: set SECRET_KEY, or SECRET_KEY_FILE to a file that holds it (or DEBUG=1, just to try authsvc out)."),
+    ({"SECRET_KEY": None}, "SECRET_KEY is not set: set SECRET_KEY, or SECRET_KEY_FILE to a file that holds it (or DEBUG=1, only to try authsvc out)."),
     ({"KEY_PEPPER": "short"}, "KEY_PEPPER has 5 characters; it needs at least 32."),
-    ({"REDIS_URL": None}, "REDIS_URL is not set: set REDIS_URL, or REDIS_URL_FILE to a file that holds it (or DEBUG=1, just to try authsvc out)."),
-    ({"SECRET_KEY_FILE": "/none"}, "SECRET_KEY and SECRET_KEY_FILE are both set: keep one."),
+    ({"REDIS_URL": None}, "REDIS_URL is not set: set REDIS_URL, or REDIS_URL_FILE to a file that holds it (or DEBUG=1, only to try authsvc out)."),
+    ({"SECRET_KEY_FILE": "/none"}, "SECRET_KEY and SECRET_KEY_FILE are both set: keep only one."),
     ({"DEBUG": "perhaps"}, "DEBUG='perhaps' is neither 1 nor 0."),
     ({"DATABASE_URL": "nonsense"}, "DATABASE_URL cannot be read: write sqlite:////PATH or postgres://…"),
     ({"DATABASE_URL": "mysql://a/b"}, "DATABASE_URL names a database that authsvc does not know: write sqlite:////PATH or postgres://…"),
     ({"AUTHSVC_SERVES": "gates"}, "AUTHSVC_SERVES='gates' is not gate, console or gate,console."),
     ({"AUTHSVC_WHEN_REDIS_IS_DOWN": "wait"}, "AUTHSVC_WHEN_REDIS_IS_DOWN='wait' is not one of: deny, allow."),
-    ({"AUTHSVC_TRUSTED_PROXIES": "traefik"}, "AUTHSVC_TRUSTED_PROXIES: 'traefik' does not appear to be an IPv4 or IPv6 network. Write networks such as 172.16.0.0/12, with commas."),
+    ({"AUTHSVC_TRUSTED_PROXIES": "traefik"}, "AUTHSVC_TRUSTED_PROXIES: 'traefik' does not appear to be an IPv4 or IPv6 network. Write networks such as 172.16.0.0/12, separated by commas."),
     ({"AUTHSVC_LEASE": "0"}, "AUTHSVC_LEASE=0 is not between 1 and 3600."),
 ]  # fmt: skip
 
@@ -200,8 +200,8 @@ def test_every_command_says_the_same(environment, command):
     [
         ({"KEY_PEPPER": "short"}, "KEY_PEPPER has 5 characters"),
         ({"AUTHSVC_DRAIN": "soon"}, "AUTHSVC_DRAIN='soon' is not a number."),
-        ({"ADMIN_BIND": "localhost"}, "ADMIN_BIND='localhost' is no address to listen on: write HOST:PORT"),
-        ({"BIND": "fd://77"}, "BIND='fd://77' is no socket that was handed over to this process."),
+        ({"ADMIN_BIND": "localhost"}, "ADMIN_BIND='localhost' is not an address to listen on: write HOST:PORT"),
+        ({"BIND": "fd://77"}, "BIND='fd://77' is not a socket handed over to this process."),
         ({"AUTHSVC_KEY_PREFIX": "a_b"}, "AUTHSVC_KEY_PREFIX is not 2 to 12 letters and digits."),
     ],
 )

@@ -18,6 +18,7 @@ NOTICE = (ROOT / "NOTICE").read_text(encoding="utf-8")
 def rows_below(heading):
     """The first cells of the table that follows a line with these words."""
     table = re.search(r"\n\n((?:  .+\n)+)", NOTICE[NOTICE.index(heading) :])
+    assert table
     return [re.split(r" {2,}", line.strip())[0] for line in table[1].splitlines()]
 
 

@@ -105,5 +105,5 @@ def test_a_fault_of_ours_keeps_its_traceback(operator, monkeypatch, caplog):
 
 def test_a_read_only_database_is_one_sentence():
     assert in_words(read_only()) == (
-        "The database is read-only: it is a replica, or became one; DATABASE_URL must lead to the primary."
+        "The database is read-only: it is a replica, or has become one. DATABASE_URL must point to the primary."
     )

@@ -220,7 +220,7 @@ def test_a_start_that_sets_up_for_too_long_is_not_waited_for(environment):
     with held(environment["DATABASE_URL"]):
         done = run("set_up", "--lock-wait", "0.3", env=environment)
     assert done.returncode == 1
-    assert "another start is setting up this database: waiting for it" in done.stderr
+    assert "waiting for another start that is setting up this database" in done.stderr
     assert done.stderr.endswith("look at what it is doing, or say --lock-wait SECONDS.\n")
 
 

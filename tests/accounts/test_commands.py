@@ -126,7 +126,7 @@ def test_every_narrowing_is_kept(account):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--expires-in", "30"], "'30' is not a duration: write a whole number and s, m, h or d, such as 30d."),
+        (["--expires-in", "30"], "'30' is not a duration: write a whole number followed by s, m, h or d, such as 30d."),
         (["--expires-in", "0d"], "'0d' is not a duration"),
         (["--expires-in", "9999999d"], "'9999999d' is longer than 36500d."),
         (["--allow-ip", "203.0.113.7/24"], "has host bits set. Write an address or a network such as 203.0.113.0/24."),
@@ -140,7 +140,7 @@ def test_every_narrowing_is_kept(account):
         (["--account", "x" * 201], "Use 1 to 200 of A-Z a-z 0-9"),
         (["--account", "it's us"], 'No account has the id or external id "it\'s us". None can be made with it, either'),
         (["--account", "it\x1b[2J"], "Use 1 to 200 of A-Z a-z 0-9"),
-        (["--name", "it\x1b[2J"], "Use one line of printable characters: U+001B is none."),
+        (["--name", "it\x1b[2J"], "Use one line of printable characters: U+001B is not allowed."),
     ],
 )
 def test_what_makes_no_sense_is_refused_and_leaves_no_account(catalogue, more, words):
@@ -193,7 +193,7 @@ def test_a_change_is_pending_without_redis_and_published_when_repeated(issued, r
         told = refused(command, *words)
     assert (told.returncode, str(told)) == (
         3,
-        "Pending: saved, but Redis or the database cannot be reached now; keep_ledger publishes it.",
+        "Pending: saved, but Redis or the database cannot be reached now. keep_ledger will publish it.",
     )
     assert OutboxRow.objects.exists()
     run("keep_ledger", "--once")

@@ -48,7 +48,7 @@ REFUSED = {
     "acme,a space,01234567 89abcdef": "visible ASCII",
     'acme,a comma,"01234567,89abcdef"': "no comma",
     "acme,,0123456789abcdef": "A name has",
-    "acme,\x1b[2Jname,0123456789abcdef": "U+001B is none",
+    "acme,\x1b[2Jname,0123456789abcdef": "U+001B is not allowed",
     "acme," + "n" * 201 + ",0123456789abcdef": "A name has",
     "acme,few": "3 cells",
     "acme,many,0123456789abcdef,x": "3 cells",

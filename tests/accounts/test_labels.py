@@ -79,7 +79,7 @@ def test_no_key_credential_or_user_gets_such_a_name(account, issued):
 
 
 def test_a_title_in_the_catalogue_is_one_line(catalogue):
-    with pytest.raises(BadCatalogue, match=r"title = .*: Use one line of printable characters: U\+001B is none"):
+    with pytest.raises(BadCatalogue, match=r"title = .*: Use one line of printable characters: U\+001B is not allowed"):
         catalogue('[models.sm]\ntitle = "a\\u001b[2Jb"\n')
     with pytest.raises(BadCatalogue, match="title has 201 characters"):
         catalogue(f'[plans.free]\ntitle = "{"x" * 201}"\n')

@@ -65,7 +65,7 @@ def test_the_schema_is_looked_at_once_in_a_process_s_life(ask, issued, pro_key, 
 
 
 def test_what_is_wrong_says_what_to_do(older):
-    with pytest.raises(migrating.SchemaBehind, match=r"older than this code: manage\.py set_up brings it up to date"):
+    with pytest.raises(migrating.SchemaBehind, match=r"older than this code: run manage\.py set_up"):
         migrating.require_current()
 
 

@@ -61,7 +61,7 @@ def test_a_missing_variable_is_told_with_every_way_out():
     with pytest.raises(env.Missing) as told:
         env.text("X")
     assert str(told.value) == (
-        "X is not set: set X, or X_FILE to a file that holds it (or DEBUG=1, just to try authsvc out)."
+        "X is not set: set X, or X_FILE to a file that holds it (or DEBUG=1, only to try authsvc out)."
     )
     assert isinstance(told.value, ImproperlyConfigured)
 
@@ -75,7 +75,7 @@ def test_an_empty_file_is_told(in_file):
 def test_both_is_one_too_many(say, in_file):
     say("a")
     in_file(b"b")
-    with pytest.raises(env.BadSetting, match=r"^X and X_FILE are both set: keep one\.$"):
+    with pytest.raises(env.BadSetting, match=r"^X and X_FILE are both set: keep only one\.$"):
         env.text("X", "default")
 
 
@@ -89,7 +89,7 @@ def test_a_file_that_is_missing_is_told(say, tmp_path):
 
 def test_a_file_that_is_no_text_is_told(in_file):
     in_file(b"\xff\xfe")
-    with pytest.raises(env.BadSetting, match=r"^X_FILE names .*, which is no text in UTF-8\.$"):
+    with pytest.raises(env.BadSetting, match=r"^X_FILE names .*, which is not UTF-8 text\.$"):
         env.text("X", "default")
 
 
@@ -216,7 +216,9 @@ def test_a_duration(raw, value):
 
 @pytest.mark.parametrize("raw", ["", "d", "30", "0d", "00d", "-1d", "1.5h", "30 d", "30D", "d30", "٣d", "1w"])
 def test_what_is_no_duration_is_told(raw):
-    with pytest.raises(ValueError, match="is not a duration: write a whole number and s, m, h or d, such as 30d"):
+    with pytest.raises(
+        ValueError, match="is not a duration: write a whole number followed by s, m, h or d, such as 30d"
+    ):
         env.duration(raw)
 
 
@@ -234,7 +236,7 @@ def test_networks_and_single_addresses(monkeypatch):
 @pytest.mark.parametrize("raw", ["traefik", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0-10.0.0.9"])
 def test_what_is_no_network_is_told(monkeypatch, raw):
     monkeypatch.setenv("X", raw)
-    with pytest.raises(env.BadSetting, match=r"^X: .*\. Write networks such as 172\.16\.0\.0/12, with commas\.$"):
+    with pytest.raises(env.BadSetting, match=r"^X: .*\. Write networks such as 172\.16\.0\.0/12, separated by commas\.$"):
         env.networks("X", "")
 
 

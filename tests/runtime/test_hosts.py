@@ -56,7 +56,7 @@ def test_what_is_no_origin_is_one_sentence_that_names_the_variable(say, written)
     with pytest.raises(BadSetting) as told:
         web_address("X", "")
     words = str(told.value)
-    assert words.startswith("X is no address as it is needed here: write https://HOST or http://HOST:PORT")
+    assert words.startswith("X is not a usable URL: write https://HOST or http://HOST:PORT")
     assert words.endswith(".") and "hunter2" not in words
 
 
@@ -93,7 +93,7 @@ def test_host_names_are_read_as_browsers_send_them(say, written, read):
 )
 def test_what_is_no_host_name_is_told(say, word):
     say(f"localhost,{word},other")
-    with pytest.raises(BadSetting, match=r"^X: .* is no host name: write names as in console\.example\.org"):
+    with pytest.raises(BadSetting, match=r"^X: .* is not a host name: write names such as console\.example\.org"):
         host_names("X", "")
 
 

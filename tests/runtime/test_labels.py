@@ -30,7 +30,7 @@ def test_a_label_in_any_language_passes(text):
 
 @pytest.mark.parametrize("text", REFUSED, ids=ascii)
 def test_what_is_not_one_printable_line_is_refused_and_named(text):
-    with pytest.raises(ValidationError, match=r"Use one line of printable characters: U\+[0-9A-F]{4,6} is none\."):
+    with pytest.raises(ValidationError, match=r"Use one line of printable characters: U\+[0-9A-F]{4,6} is not allowed\."):
         one_line(text)
 
 

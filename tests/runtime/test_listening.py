@@ -65,7 +65,7 @@ def test_a_socket_that_was_handed_over_is_an_address(say):
         assert is_bound_to(listener, {address.name})
         with socket.create_server(("127.0.0.1", 0)) as other:
             assert not is_bound_to(other, {address.name})
-        with pytest.raises(BadSetting, match="fd:// cannot stand beside other addresses"):
+        with pytest.raises(BadSetting, match="fd:// cannot be mixed with other addresses"):
             require_apart([address], say("127.0.0.1:9000"))
 
 
@@ -86,5 +86,5 @@ def test_two_listeners_need_two_addresses(say, public, admin, apart):
     if apart:
         require_apart(*both)
     else:
-        with pytest.raises(BadSetting, match=r"^BIND and ADMIN_BIND: .* are the same address: choose two\.$"):
+        with pytest.raises(BadSetting, match=r"^BIND and ADMIN_BIND: .* are the same address: choose different ones\.$"):
             require_apart(*both)

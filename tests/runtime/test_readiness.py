@@ -113,7 +113,7 @@ def test_a_full_redis_is_told_and_recovered_from(gate, server, caplog):
         client.config_set("maxmemory", 0)
         assert told(gate()) == (200, [])
     assert [record.getMessage() for record in caplog.records if record.name == "runtime.health"] == [
-        full, "the store is well again"
+        full, "the store has recovered"
     ]  # fmt: skip
 
 

@@ -566,7 +566,7 @@ def test_a_reload_with_a_broken_setting_keeps_the_old_workers_and_says_why(log, 
         changeable.secret.write_text("n" * 40)
         bind = changeable.bind.read_text()
         changeable.bind.write_text("nonsense")
-        hang_up(replica, "go on: BIND='nonsense' is no address to listen on")
+        hang_up(replica, "go on: BIND='nonsense' is not an address to listen on")
         with socket.create_server(("127.0.0.1", 0)) as taken:
             changeable.bind.write_text(f"127.0.0.1:{taken.getsockname()[1]}")
             hang_up(replica, "go on: BIND or ADMIN_BIND: nobody can listen on ")
@@ -586,7 +586,7 @@ def test_workers_that_cannot_start_after_a_reload_are_not_started_without_end(lo
         replica.master.send_signal(signal.SIGHUP)
         assert replica.master.wait(60) == 1
     said = log.read_text()
-    assert said.count("This worker could not start: the application did not come up") < 10
+    assert said.count("This worker could not start: the application did not start") < 10
     assert "No worker could start; the lines above say why." in said
 
 

@@ -137,7 +137,7 @@ def test_a_watcher_outlives_traefik_the_store_and_the_database_and_ends_at_once(
         without_database = watch(first.url, DATABASE_URL="postgres://nobody@127.0.0.1:1/none")
         without_database.wait_for("The database cannot be reached")
         without_redis = watch(first.url, REDIS_URL="redis://127.0.0.1:1/0")
-        without_redis.wait_for("model newcomer: new, found at /newcomer; pending, keep_ledger publishes it")
+        without_redis.wait_for("model newcomer: new, found at /newcomer; pending, keep_ledger will publish it")
         watcher = watch(first.url)
         watcher.wait_for("looking for models")
         assert without_database.process.poll() is None

@@ -91,7 +91,7 @@ class Watch:
 
     def _tell(self, done: Discovery) -> None:
         for line in done.changes:
-            log.info("%s%s", line, "; pending, keep_ledger publishes it" if done.is_pending else "")
+            log.info("%s%s", line, "; pending, keep_ledger will publish it" if done.is_pending else "")
         for remark in done.remarks:
             if remark not in self._told:
                 log.warning("%s", remark)
