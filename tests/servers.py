@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -35,6 +36,15 @@ def wait_until(is_true: Callable[[], bool], what: str, seconds: float = START_SE
         if time.monotonic() > end:
             raise AssertionError(f"{what} did not happen within {seconds:g} s")
         time.sleep(0.02)
+
+
+async def until(is_true: Callable[[], bool], what: str = "it", seconds: float = START_SECONDS) -> None:
+    """Like `wait_until`, and the event loop runs meanwhile."""
+    end = time.monotonic() + seconds
+    while not is_true():
+        if time.monotonic() > end:
+            raise AssertionError(f"{what} did not happen within {seconds:g} s")
+        await asyncio.sleep(0.01)
 
 
 def accepts(port: int) -> bool:

@@ -15,8 +15,9 @@ from quotas.owed import Owed
 from store import clients, names
 from store.clients import StoreUnavailable
 from tests.conftest import ACTOR
+from tests.deadlines import GENEROUS_SECONDS
 from tests.gate.conftest import question, raw
-from tests.servers import redis_server
+from tests.servers import redis_server, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -64,15 +65,13 @@ def test_denying_answers_503_at_once_and_goes_on_when_redis_is_back(outage, fres
         began = time.monotonic()
         answer = await ask(issued.text)
         assert (answer.status, dict(answer.headers)[b"retry-after"]) == (503, b"1")
-        assert time.monotonic() - began < 0.3
-        began = time.monotonic()
         assert set(await statuses(issued.text, 200)) == {503}
-        assert time.monotonic() - began < 0.3  # the breaker: nobody waits
+        assert time.monotonic() - began < GENEROUS_SECONDS / 2  # the breaker: nobody waits for a deadline
         await asyncio.to_thread(outage.start)
-        for _ in range(100):
+        for _ in range(2000):
             if await statuses(issued.text) == [200]:
                 break
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.01)
         else:
             raise AssertionError("the gate did not notice that redis is back")
 
@@ -96,11 +95,7 @@ def test_allowing_enforces_keys_and_permissions_and_counts_once_later(
         assert (await ask(issued.text, x_forwarded_uri="/v1/large/x")).status == 403
         assert (await ask(issued.text[:-1] + "_")).status == 401
         await asyncio.to_thread(outage.start)
-        for _ in range(100):
-            if not gate().lookup.owed:
-                break
-            await asyncio.sleep(0.05)
-        await asyncio.sleep(0.1)
+        await until(lambda: not gate().lookup.owed)
         client = clients.sync_client()
         account = names.account(issued.key.public_id[:8])
         taken, _, _ = names.counter(issued.key.public_id[:8], "*", "units", "month")
@@ -127,13 +122,6 @@ def test_debts_are_counted_after_an_outage_longer_than_one_try(
             raise
 
     monkeypatch.setattr(Owed, "repay", repay_and_note)
-
-    async def until(is_true) -> None:
-        for _ in range(2000):
-            if is_true():
-                return
-            await asyncio.sleep(0.01)
-        raise AssertionError("it never became true")
 
     async def run() -> None:
         assert await statuses(issued.text) == [200]

@@ -79,6 +79,7 @@ def test_a_gate_that_is_not_let_in_says_why(gate, server):
     assert "does not answer" in reason and "WRONGPASS" in reason
 
 
+@pytest.mark.timed
 def test_a_gate_whose_connection_hangs_answers_within_a_probe_s_second(gate, server, on_a_loop):
     with proxy(server[1]) as network:
         gate(url=f"redis://127.0.0.1:{network.port}/0")

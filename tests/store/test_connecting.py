@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
 
 import pytest
 
@@ -14,7 +13,7 @@ from store.commands import command, pack
 from store.dial import to_host
 from store.link import Link
 from store.pipe import NAME, Pipe, shut
-from tests.servers import free_port, redis_server
+from tests.servers import free_port, redis_server, until
 from tests.store.test_pipe import ECHO, Fake
 from tests.tcp_proxy import proxy
 
@@ -29,14 +28,6 @@ async def answer(pipe_: Pipe, command: bytes, seconds: float = 10) -> object:
                 await asyncio.sleep(0.01)
 
 
-async def until(is_true: Callable[[], bool]) -> None:
-    for _ in range(2000):
-        if is_true():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not happen within 20 s")
-
-
 async def echo(command: list[bytes], writer: asyncio.StreamWriter) -> None:
     writer.write(b"$%d\r\n%b\r\n" % (len(command[-1]), command[-1]))
 
@@ -46,13 +37,6 @@ async def refuse_names(command: list[bytes], writer: asyncio.StreamWriter) -> No
         writer.write(b"-NOPERM User gate has no permissions to run the 'client|setname' command\r\n")
     else:
         await echo(command, writer)
-
-
-@pytest.fixture
-def never_away(monkeypatch):
-    """Bounds of a batch that a busy machine does not reach."""
-    monkeypatch.setattr(pipe, "BATCH_SECONDS", 20)
-    monkeypatch.setattr(pipe, "DECISION_SECONDS", 20)
 
 
 def test_pauses_between_vain_attempts_grow_and_never_exceed_a_second(on_a_loop, monkeypatch):
@@ -83,7 +67,7 @@ def test_pauses_between_vain_attempts_grow_and_never_exceed_a_second(on_a_loop, 
     assert max(pauses) == 1.0
 
 
-def test_a_command_that_was_given_up_before_it_was_sent_never_reaches_redis(on_a_loop, never_away):
+def test_a_command_that_was_given_up_before_it_was_sent_never_reaches_redis(on_a_loop):
     async def run() -> None:
         async with Fake(echo) as server:
             pipe_ = server.pipe()
@@ -96,7 +80,7 @@ def test_a_command_that_was_given_up_before_it_was_sent_never_reaches_redis(on_a
     on_a_loop(run())
 
 
-def test_after_a_readonly_answer_the_next_command_goes_through_a_new_connection(on_a_loop, never_away, tmp_path):
+def test_after_a_readonly_answer_the_next_command_goes_through_a_new_connection(on_a_loop, tmp_path):
     async def run(path) -> None:
         link = Link(f"unix://{path}")
         first = await link.ask("", command("CLIENT", "ID"))
@@ -110,7 +94,7 @@ def test_after_a_readonly_answer_the_next_command_goes_through_a_new_connection(
         on_a_loop(run(path))
 
 
-def test_a_name_that_may_not_be_set_keeps_nobody_out(on_a_loop, never_away):
+def test_a_name_that_may_not_be_set_keeps_nobody_out(on_a_loop):
     async def run() -> None:
         async with Fake(refuse_names) as server:
             pipe_ = Pipe(to_host("127.0.0.1", server.port), [NAME])
@@ -120,7 +104,7 @@ def test_a_name_that_may_not_be_set_keeps_nobody_out(on_a_loop, never_away):
     on_a_loop(run())
 
 
-def test_while_connecting_takes_longer_than_a_decision_nobody_waits_for_it(on_a_loop):
+def test_while_connecting_takes_longer_than_a_decision_nobody_waits_for_it(on_a_loop, real_deadlines):
     async def run() -> None:
         loop, may_connect = asyncio.get_running_loop(), asyncio.Event()
         async with Fake(echo) as server:
@@ -143,7 +127,7 @@ def test_while_connecting_takes_longer_than_a_decision_nobody_waits_for_it(on_a_
     on_a_loop(run())
 
 
-def test_a_network_that_takes_250_ms_to_begin_is_waited_for(on_a_loop, redis_socket, never_away, tmp_path):
+def test_a_network_that_takes_250_ms_to_begin_is_waited_for(on_a_loop, redis_socket, tmp_path):
     async def run(port: int) -> None:
         with proxy(port, seconds=0.25) as slow:
             link = Link(f"redis://127.0.0.1:{slow.port}")
@@ -190,7 +174,7 @@ def addresses(monkeypatch):
 
 
 @pytest.mark.parametrize("first", ["nobody listens", "accepts and never answers", "answers, and is no redis"])
-def test_of_a_name_with_several_addresses_all_are_tried(on_a_loop, never_away, addresses, first):
+def test_of_a_name_with_several_addresses_all_are_tried(on_a_loop, addresses, first):
     async def babble(reader, writer):
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         writer.close()
@@ -237,7 +221,7 @@ def test_who_comes_second_is_closed(on_a_loop):
 
 
 @pytest.mark.skipif(not keepalive.OPTIONS, reason="this platform has no options for keepalive")
-def test_the_kernel_probes_a_quiet_connection(on_a_loop, never_away):
+def test_the_kernel_probes_a_quiet_connection(on_a_loop):
     async def run() -> None:
         async with Fake(echo) as server:
             pipe_ = Pipe(to_host("127.0.0.1", server.port), [])
@@ -257,7 +241,7 @@ def test_a_pipe_pings_within_a_minute_of_quiet():
 
 
 def test_a_network_that_forgets_a_quiet_connection_is_noticed_before_a_decision_needs_it(
-    on_a_loop, monkeypatch, tmp_path
+    on_a_loop, real_deadlines, monkeypatch, tmp_path
 ):
     monkeypatch.setattr(pipe, "PING_SECONDS", 0.05)
 
@@ -275,7 +259,7 @@ def test_a_network_that_forgets_a_quiet_connection_is_noticed_before_a_decision_
         on_a_loop(run(port))
 
 
-def test_a_busy_pipe_sends_no_ping_and_keeps_one_timer(on_a_loop, never_away, monkeypatch):
+def test_a_busy_pipe_sends_no_ping_and_keeps_one_timer(on_a_loop, monkeypatch):
     async def run() -> None:
         timers: list[float] = []
         loop = asyncio.get_running_loop()
@@ -311,7 +295,7 @@ def test_why_a_pipe_has_no_connection_is_known(on_a_loop, tmp_path):
         assert "WRONGPASS" in on_a_loop(run(path))
 
 
-def test_a_script_is_run_where_loading_one_is_forbidden(on_a_loop, never_away, tmp_path):
+def test_a_script_is_run_where_loading_one_is_forbidden(on_a_loop, tmp_path):
     async def run(path) -> None:
         link = Link(f"unix://gate:s3cret@{path}")
         assert (await link.ask("", ECHO.call(["a"], [1])))[2] == 1
