@@ -84,9 +84,19 @@ def redis_server(
     """A Redis of our own on a socket in `directory` (and on a port, if one is given). Yields the socket."""
     path = directory / "redis.sock"
     command = [
-        redis_binary(), "--port", str(port), "--unixsocket", str(path), "--save", "", "--dir", str(directory),
-        "--maxmemory-policy", "noeviction", *more,
-    ]  # fmt: skip
+        redis_binary(),
+        "--port",
+        str(port),
+        "--unixsocket",
+        str(path),
+        "--save",
+        "",
+        "--dir",
+        str(directory),
+        "--maxmemory-policy",
+        "noeviction",
+        *more,
+    ]
     with running(command, log=directory / "redis.log"):
         client = redis.Redis(unix_socket_path=str(path), password=password)
         wait_until(lambda: _answers(client), "redis answering")
@@ -107,8 +117,15 @@ def gunicorn(
     """A real gunicorn with `application`; yields its port and process."""
     port = free_port()
     command = [
-        sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--no-control-socket", *args, application,
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "--bind",
+        f"127.0.0.1:{port}",
+        "--no-control-socket",
+        *args,
+        application,
+    ]
     with running(command, env={**os.environ, **env}, log=directory / f"{name}.log") as process:
         wait_until(lambda: process.poll() is not None or accepts(port), f"{name} listening")
         assert process.poll() is None, (directory / f"{name}.log").read_text()[-3000:]

@@ -109,7 +109,9 @@ def test_the_page_runs_as_it_stands(service, tmp_path):
 
 def _run(code: str, directory: Path) -> None:
     command = ["bash", "-euo", "pipefail", "-c", code]
-    done = subprocess.run(command, cwd=directory, env=dict(os.environ), capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+    done = subprocess.run(
+        command, cwd=directory, env=dict(os.environ), capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -128,9 +130,12 @@ def webhook(catalogue, monkeypatch):
     for heading, _, code in blocks():
         if heading == "The webhook":
             exec(compile(code, f"{PAGE.name}: {heading}", "exec"), page)
-    with page["api"] as outside, httpx.Client(
-        transport=httpx.WSGITransport(get_wsgi_application()), base_url=outside.base_url, headers=outside.headers
-    ) as inside:  # fmt: skip
+    with (
+        page["api"] as outside,
+        httpx.Client(
+            transport=httpx.WSGITransport(get_wsgi_application()), base_url=outside.base_url, headers=outside.headers
+        ) as inside,
+    ):
         page["api"] = inside
         yield page
 
@@ -155,8 +160,14 @@ class Provider:
         self.to_deliver.append({"type": what, "customer": customer})
 
 
-EVENTS = ("subscription.created", "subscription.renamed", "subscription.updated", "payment.failed", "payment.succeeded",
-          "subscription.deleted")  # fmt: skip
+EVENTS = (
+    "subscription.created",
+    "subscription.renamed",
+    "subscription.updated",
+    "payment.failed",
+    "payment.succeeded",
+    "subscription.deleted",
+)
 HAPPENS = st.tuples(st.sampled_from(CUSTOMERS), st.sampled_from((*EVENTS, "erased")), st.sampled_from(NAMES + PLANS))
 _examples = count()
 
@@ -202,5 +213,6 @@ def test_one_name_and_a_customer_who_comes_back_are_no_errors(webhook):
     provider.happens("cus_a", "subscription.created", "Acme")
     webhook["on_event"](provider.to_deliver[-1])
     assert set(Account.objects.values_list("external_id", "name", "closed_at")) == {
-        ("cus_a", "Acme", None), ("cus_b", "Acme", None),
-    }  # fmt: skip
+        ("cus_a", "Acme", None),
+        ("cus_b", "Acme", None),
+    }

@@ -157,9 +157,11 @@ def test_wsgi_under_gunicorn_bounds_bodies_with_and_without_a_length(account, re
             for data in (long, iter([long])):
                 assert program.post(f"{where}{path}", data=data, timeout=30).status_code == 413
         answer = program.post(
-            f"{where}/api/v1/keys/", data=iter([b'{"name":', b'"one"}']), timeout=30,
+            f"{where}/api/v1/keys/",
+            data=iter([b'{"name":', b'"one"}']),
+            timeout=30,
             headers={"Content-Type": "application/json"},
-        )  # fmt: skip
+        )
         assert answer.status_code in (201, 202) and answer.json()["name"] == "one"
         for data in (LINES, iter([LINES])):
             answer = program.post(

@@ -59,10 +59,13 @@ def test_every_check_names_its_variable_and_says_what_to_do(settings, name, valu
 @pytest.mark.parametrize(
     "url",
     [
-        "redis://127.0.0.1:6379/0", "rediss://user:p%40ss@host/1", "unix:///run/redis.sock?db=2",
-        "redis+sentinel://a:26379,b:26379/main/0", "redis+cluster://a:6379,b:6379?ssl=1",
+        "redis://127.0.0.1:6379/0",
+        "rediss://user:p%40ss@host/1",
+        "unix:///run/redis.sock?db=2",
+        "redis+sentinel://a:26379,b:26379/main/0",
+        "redis+cluster://a:6379,b:6379?ssl=1",
     ],
-)  # fmt: skip
+)
 def test_every_kind_of_redis_address_passes(settings, url):
     settings.REDIS_URL = url
     assert words(check_settings()) == []
@@ -138,9 +141,13 @@ def environment(tmp_path):
     """One in which everything starts, and nothing of the tests' own."""
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")}
     return {
-        **kept, "SECRET_KEY": "s" * 40, "KEY_PEPPER": "p" * 40, "REDIS_URL": f"redis://{NOWHERE}/0",
-        "DATABASE_URL": f"sqlite:///{tmp_path}/new/db.sqlite3", "PYTHONWARNINGS": "ignore",
-    }  # fmt: skip
+        **kept,
+        "SECRET_KEY": "s" * 40,
+        "KEY_PEPPER": "p" * 40,
+        "REDIS_URL": f"redis://{NOWHERE}/0",
+        "DATABASE_URL": f"sqlite:///{tmp_path}/new/db.sqlite3",
+        "PYTHONWARNINGS": "ignore",
+    }
 
 
 def run(*command: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -164,18 +171,30 @@ def test_a_right_environment_passes(environment):
 
 
 BROKEN = [
-    ({"SECRET_KEY": None}, "SECRET_KEY is not set: set SECRET_KEY, or SECRET_KEY_FILE to a file that holds it (or DEBUG=1, only to try authsvc out)."),
+    (
+        {"SECRET_KEY": None},
+        "SECRET_KEY is not set: set SECRET_KEY, or SECRET_KEY_FILE to a file that holds it (or DEBUG=1, only to try authsvc out).",
+    ),
     ({"KEY_PEPPER": "short"}, "KEY_PEPPER has 5 characters; it needs at least 32."),
-    ({"REDIS_URL": None}, "REDIS_URL is not set: set REDIS_URL, or REDIS_URL_FILE to a file that holds it (or DEBUG=1, only to try authsvc out)."),
+    (
+        {"REDIS_URL": None},
+        "REDIS_URL is not set: set REDIS_URL, or REDIS_URL_FILE to a file that holds it (or DEBUG=1, only to try authsvc out).",
+    ),
     ({"SECRET_KEY_FILE": "/none"}, "SECRET_KEY and SECRET_KEY_FILE are both set: keep only one."),
     ({"DEBUG": "perhaps"}, "DEBUG='perhaps' is neither 1 nor 0."),
     ({"DATABASE_URL": "nonsense"}, "DATABASE_URL cannot be read: write sqlite:////PATH or postgres://…"),
-    ({"DATABASE_URL": "mysql://a/b"}, "DATABASE_URL names a database that authsvc does not know: write sqlite:////PATH or postgres://…"),
+    (
+        {"DATABASE_URL": "mysql://a/b"},
+        "DATABASE_URL names a database that authsvc does not know: write sqlite:////PATH or postgres://…",
+    ),
     ({"AUTHSVC_SERVES": "gates"}, "AUTHSVC_SERVES='gates' is not gate, console or gate,console."),
     ({"AUTHSVC_WHEN_REDIS_IS_DOWN": "wait"}, "AUTHSVC_WHEN_REDIS_IS_DOWN='wait' is not one of: deny, allow."),
-    ({"AUTHSVC_TRUSTED_PROXIES": "traefik"}, "AUTHSVC_TRUSTED_PROXIES: 'traefik' does not appear to be an IPv4 or IPv6 network. Write networks such as 172.16.0.0/12, separated by commas."),
+    (
+        {"AUTHSVC_TRUSTED_PROXIES": "traefik"},
+        "AUTHSVC_TRUSTED_PROXIES: 'traefik' does not appear to be an IPv4 or IPv6 network. Write networks such as 172.16.0.0/12, separated by commas.",
+    ),
     ({"AUTHSVC_LEASE": "0"}, "AUTHSVC_LEASE=0 is not between 1 and 3600."),
-]  # fmt: skip
+]
 
 
 def changed(environment: dict[str, str], broken: dict[str, str | None]) -> dict[str, str]:

@@ -152,9 +152,14 @@ def test_the_labels_for_an_existing_traefik_are_twelve_at_most_and_those_that_th
     (words,) = re.findall(r"python manage\.py (model_labels [^`]+)`", " ".join(page.split()))
     secrets = {"SECRET_KEY": "s" * 40, "KEY_PEPPER": "p" * 40, "REDIS_URL": "redis://none"}
     printed = subprocess.run(
-        [sys.executable, "manage.py", *shlex.split(words)], cwd=ROOT, capture_output=True, text=True, check=True,
-        timeout=60, env={**os.environ, **secrets, "DATABASE_URL": f"sqlite:///{tmp_path}/none"},
-    ).stdout  # fmt: skip
+        [sys.executable, "manage.py", *shlex.split(words)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env={**os.environ, **secrets, "DATABASE_URL": f"sqlite:///{tmp_path}/none"},
+    ).stdout
     assert 0 < len(labels) <= 12
     assert printed.splitlines()[-len(labels) :] == labels
 

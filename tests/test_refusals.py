@@ -15,10 +15,19 @@ from runtime.faults import in_words
 pytestmark = pytest.mark.django_db(transaction=True)
 
 OTHERS = [
-    "/login/?next=%00", "/invitations/%00/", "/first-operator/a%00/", "/errors/%00", "/static/%00", "/%00",
-    "/admin/autocomplete/?app_label=accounts&model_name=apikey&field_name=account&term=%00", "/admin/r/1/%00/",
-    "/api/v1/accounts/by-external-id/a%00b", "/api/v1/keys/?cursor=%00", "/api/v1/audit/?subject=a%00b", "/api/v1/%00/",
-]  # fmt: skip
+    "/login/?next=%00",
+    "/invitations/%00/",
+    "/first-operator/a%00/",
+    "/errors/%00",
+    "/static/%00",
+    "/%00",
+    "/admin/autocomplete/?app_label=accounts&model_name=apikey&field_name=account&term=%00",
+    "/admin/r/1/%00/",
+    "/api/v1/accounts/by-external-id/a%00b",
+    "/api/v1/keys/?cursor=%00",
+    "/api/v1/audit/?subject=a%00b",
+    "/api/v1/%00/",
+]
 
 
 @pytest.fixture

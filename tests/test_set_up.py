@@ -50,10 +50,15 @@ def environment(database, redis_socket):
     with redis.Redis(unix_socket_path=str(redis_socket), db=7) as client:
         client.flushdb()  # each database is another deployment, and would be refused
     return {
-        **BARE, "SECRET_KEY": "s" * 40, "KEY_PEPPER": "p" * 40, "DATABASE_URL": database,
-        "REDIS_URL": f"unix://{redis_socket}?db=7", "CONSOLE_URL": "http://console.localhost",
-        "AUTHSVC_MANAGE": "docker compose exec console python manage.py", "PYTHONUNBUFFERED": "1",
-    }  # fmt: skip
+        **BARE,
+        "SECRET_KEY": "s" * 40,
+        "KEY_PEPPER": "p" * 40,
+        "DATABASE_URL": database,
+        "REDIS_URL": f"unix://{redis_socket}?db=7",
+        "CONSOLE_URL": "http://console.localhost",
+        "AUTHSVC_MANAGE": "docker compose exec console python manage.py",
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 @pytest.fixture
@@ -68,9 +73,14 @@ def away(environment):
 
 def start(*words: str, env: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "manage.py", *words], cwd=ROOT, env=env, text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, "manage.py", *words],
+        cwd=ROOT,
+        env=env,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def run(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -181,10 +191,14 @@ def test_many_at_once_are_harmless(environment):
 @pytest.mark.parametrize(
     ("variable", "value", "sentence"),
     [
-        ("REDIS_URL", f"redis://{NOWHERE}/0", "Redis cannot be reached (ConnectionError): start it, or correct REDIS_URL."),
+        (
+            "REDIS_URL",
+            f"redis://{NOWHERE}/0",
+            "Redis cannot be reached (ConnectionError): start it, or correct REDIS_URL.",
+        ),
         ("DATABASE_URL", f"postgres://user:hunter2@{NOWHERE}/authsvc", "): start it, or correct DATABASE_URL."),
     ],
-)  # fmt: skip
+)
 def test_what_stays_away_is_named_with_what_to_do(environment, variable, value, sentence):
     done = run("set_up", "--wait", "0.3", env={**environment, variable: value})
     assert done.returncode == 1
@@ -302,9 +316,14 @@ def test_the_link_of_a_real_start_makes_the_operator_of_a_real_console(environme
     port, log = free_port(), tmp_path / "console.log"
     address = f"http://127.0.0.1:{port}"
     environment = {
-        **environment, "CONSOLE_URL": address, "BIND": f"127.0.0.1:{port}", "WEB_CONCURRENCY": "1",
-        "AUTHSVC_DRAIN": "0", "AUTHSVC_SERVES": "console", "ALLOWED_HOSTS": "console.example.org",
-    }  # fmt: skip
+        **environment,
+        "CONSOLE_URL": address,
+        "BIND": f"127.0.0.1:{port}",
+        "WEB_CONCURRENCY": "1",
+        "AUTHSVC_DRAIN": "0",
+        "AUTHSVC_SERVES": "console",
+        "ALLOWED_HOSTS": "console.example.org",
+    }
     serve = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "authsvc.asgi:application"]
     with running([sys.executable, "manage.py", "set_up", "--", *serve], env=environment, log=log) as process:
         wait_until(lambda: process.poll() is not None or accepts(port), "the console listening", SECONDS)
@@ -314,9 +333,12 @@ def test_the_link_of_a_real_start_makes_the_operator_of_a_real_console(environme
             assert (form.status_code, form.url.path) == (200, "/first-operator/")
             (token,) = re.findall(r'name="csrfmiddlewaretoken" value="([^"]+)"', form.text)
             filled_in = {
-                "username": "ada", "email": "ada@example.org", "password1": "correct horse battery",
-                "password2": "correct horse battery", "csrfmiddlewaretoken": token,
-            }  # fmt: skip
+                "username": "ada",
+                "email": "ada@example.org",
+                "password1": "correct horse battery",
+                "password2": "correct horse battery",
+                "csrfmiddlewaretoken": token,
+            }
             admin = browser.post(form.url, data=filled_in, headers={"Origin": address})
             assert (admin.status_code, admin.url.path) == (200, "/admin/")
         assert httpx.get(link).status_code == 404

@@ -47,7 +47,15 @@ TAKEN: dict[str, set[str]] = {
     "EMAIL_URL": set(),
     "EMAIL_FROM": set(),
     "AUTHSVC_SERVES": set(),
-    "AUTHSVC_REALM": {"two words", "a number without end", "negative", "no number", "infinite", "a fraction", "a separator"},
+    "AUTHSVC_REALM": {
+        "two words",
+        "a number without end",
+        "negative",
+        "no number",
+        "infinite",
+        "a fraction",
+        "a separator",
+    },
     "AUTHSVC_KEY_PREFIX": {"no number", "infinite"},
     "AUTHSVC_OVER_LIMIT_STATUS": set(),
     "AUTHSVC_ERRORS_URL": set(),
@@ -65,7 +73,7 @@ TAKEN: dict[str, set[str]] = {
     "BIND": {"a separator"},
     "ADMIN_BIND": {"a separator"},
     "WEB_CONCURRENCY": set(),
-}  # fmt: skip
+}
 GUNICORNS = {"BIND", "ADMIN_BIND", "WEB_CONCURRENCY", "AUTHSVC_DRAIN"}
 
 
@@ -75,9 +83,11 @@ def environment(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(f"{name}_FILE", raising=False)
     right = {
-        "SECRET_KEY": "s" * 40, "KEY_PEPPER": "p" * 40, "REDIS_URL": "redis://127.0.0.1:1/0",
+        "SECRET_KEY": "s" * 40,
+        "KEY_PEPPER": "p" * 40,
+        "REDIS_URL": "redis://127.0.0.1:1/0",
         "DATABASE_URL": f"sqlite:///{tmp_path}/db.sqlite3",
-    }  # fmt: skip
+    }
     for name, value in right.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(GateWorker, "admin_names", GateWorker.admin_names)
@@ -130,18 +140,32 @@ def test_a_bad_value_stops_the_start_with_one_sentence(environment, monkeypatch,
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("EMAIL_URL", "smtp://u:p%C3%A4ss@mail.example.org"), ("EMAIL_URL", "smtp://%C3%BC:p@mail.example.org"),
-        ("EMAIL_URL", "smtp://u:päss@mail.example.org"), ("EMAIL_URL", "smtp://u:p%0Ass@mail.example.org"),
-        ("EMAIL_URL", "smtp://u:p@mail.example.org:0"), ("EMAIL_URL", "smtp://u:p@mail.example.org:99999"),
-        ("EMAIL_URL", "smtp://u:p@mail.example.org/inbox"), ("EMAIL_URL", "smtp://u:p@mail.example.org?tls=1"),
-        ("EMAIL_URL", "smtp://u:p@ma il"), ("EMAIL_URL", "smtp://u:p@" + "m" * 64),
-        ("EMAIL_FROM", "authsvc"), ("EMAIL_FROM", "a@b@c"), ("EMAIL_FROM", "ä@example.org"), ("EMAIL_FROM", "a@"),
-        ("EMAIL_FROM", "a@exa mple.org"), ("EMAIL_FROM", "<a@example.org"), ("EMAIL_FROM", "a..b@example.org"),
-        ("KEY_PEPPER_OLD", "short"), ("DATABASE_URL", "postgres://u:hunter2@host:port/db"),
-        ("DATABASE_URL", "postgres://u:hunter2@[::1/db"), ("DATABASE_URL", "mysql://u:hunter2@host/db"),
-        ("DATABASE_URL", "sqlite:////proc/none/db.sqlite3"), ("AUTHSVC_LEASE", "1e400"), ("WEB_CONCURRENCY", "0"),
+        ("EMAIL_URL", "smtp://u:p%C3%A4ss@mail.example.org"),
+        ("EMAIL_URL", "smtp://%C3%BC:p@mail.example.org"),
+        ("EMAIL_URL", "smtp://u:päss@mail.example.org"),
+        ("EMAIL_URL", "smtp://u:p%0Ass@mail.example.org"),
+        ("EMAIL_URL", "smtp://u:p@mail.example.org:0"),
+        ("EMAIL_URL", "smtp://u:p@mail.example.org:99999"),
+        ("EMAIL_URL", "smtp://u:p@mail.example.org/inbox"),
+        ("EMAIL_URL", "smtp://u:p@mail.example.org?tls=1"),
+        ("EMAIL_URL", "smtp://u:p@ma il"),
+        ("EMAIL_URL", "smtp://u:p@" + "m" * 64),
+        ("EMAIL_FROM", "authsvc"),
+        ("EMAIL_FROM", "a@b@c"),
+        ("EMAIL_FROM", "ä@example.org"),
+        ("EMAIL_FROM", "a@"),
+        ("EMAIL_FROM", "a@exa mple.org"),
+        ("EMAIL_FROM", "<a@example.org"),
+        ("EMAIL_FROM", "a..b@example.org"),
+        ("KEY_PEPPER_OLD", "short"),
+        ("DATABASE_URL", "postgres://u:hunter2@host:port/db"),
+        ("DATABASE_URL", "postgres://u:hunter2@[::1/db"),
+        ("DATABASE_URL", "mysql://u:hunter2@host/db"),
+        ("DATABASE_URL", "sqlite:////proc/none/db.sqlite3"),
+        ("AUTHSVC_LEASE", "1e400"),
+        ("WEB_CONCURRENCY", "0"),
     ],
-)  # fmt: skip
+)
 def test_so_does_what_would_fail_later(environment, monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     with pytest.raises((BadSetting, SystemExit)) as told:

@@ -135,8 +135,11 @@ def test_the_audit_log_says_who_what_before_after_and_from_where(operator, accou
     send(operator, page_of(account, "suspend"))
     event = last_event()
     assert (event.actor, event.address, event.act, event.subject) == (
-        "olga", "192.0.2.7", "account.suspend", account.public_id,
-    )  # fmt: skip
+        "olga",
+        "192.0.2.7",
+        "account.suspend",
+        account.public_id,
+    )
     assert (event.before["state"], event.after["state"]) == ("active", "suspended")
 
 
@@ -158,9 +161,12 @@ def test_moving_the_plan_and_the_name_reaches_the_gate(operator, account):
 def test_a_new_account_is_published_with_its_members(operator, account):
     person = User.objects.create_user("mara")
     response = send(
-        operator, list_of(Account, "add"), name="new", plan=account.plan_id,
+        operator,
+        list_of(Account, "add"),
+        name="new",
+        plan=account.plan_id,
         **{"memberships-TOTAL_FORMS": 1, "memberships-0-user": person.pk, "memberships-0-role": "owner"},
-    )  # fmt: skip
+    )
     assert "success: Done" in said(response, operator)
     new = Account.objects.get(name="new")
     assert published(new)["state"] == "active"
@@ -169,9 +175,10 @@ def test_a_new_account_is_published_with_its_members(operator, account):
 
 def test_an_override_is_published_and_taken_away_again(operator, account):
     send(
-        operator, page_of(account),
+        operator,
+        page_of(account),
         **{"overrides-TOTAL_FORMS": 1, "overrides-0-limit_name": "month", "overrides-0-amount": 7},
-    )  # fmt: skip
+    )
     assert published(account)["overrides"] == {"month": {"amount": 7, "burst": None}}
     assert last_event().after["overrides"] == {"month": {"amount": 7, "burst": None}}
     send(operator, page_of(account), **{"overrides-0-DELETE": "on"})
@@ -180,9 +187,11 @@ def test_an_override_is_published_and_taken_away_again(operator, account):
 
 def test_an_override_out_of_range_is_refused_and_nothing_is_saved(operator, account):
     response = send(
-        operator, page_of(account), name="renamed",
+        operator,
+        page_of(account),
+        name="renamed",
         **{"overrides-TOTAL_FORMS": 1, "overrides-0-limit_name": "minute", "overrides-0-amount": 10**7},
-    )  # fmt: skip
+    )
     assert "error: minute: An amount per minute" in said(response, operator)
     account.refresh_from_db()
     assert account.name == "acme" and not account.overrides.exists() and published(account)["overrides"] == {}
@@ -224,10 +233,16 @@ def test_sending_the_form_again_neither_issues_nor_shows_again(operator, account
 def test_everything_the_form_says_is_in_the_facts(operator, account):
     limit = {"name": "tight", "amount": 5, "window": "minute", "unit": "requests", "burst": 2}
     response = issue(
-        operator, account, models=["sm"], networks="192.0.2.0/24\n2001:db8::1", methods=["GET", "POST"],
-        metadata='{"team": "nlp"}', expires_at_0="2099-01-01", expires_at_1="00:00:00",
+        operator,
+        account,
+        models=["sm"],
+        networks="192.0.2.0/24\n2001:db8::1",
+        methods=["GET", "POST"],
+        metadata='{"team": "nlp"}',
+        expires_at_0="2099-01-01",
+        expires_at_1="00:00:00",
         **{"limits-TOTAL_FORMS": 1, **{f"limits-0-{name}": value for name, value in limit.items()}},
-    )  # fmt: skip
+    )
     assert shown(response)
     key = ApiKey.objects.get()
     facts = published(key)
@@ -256,9 +271,10 @@ def test_a_key_that_makes_no_sense_is_refused_beside_its_field(operator, account
 def test_a_limit_without_room_for_one_call_is_refused(operator, pro_account):
     limit = {"name": "tiny", "amount": 3, "window": "day", "unit": "units"}
     response = issue(
-        operator, pro_account,
+        operator,
+        pro_account,
         **{"limits-TOTAL_FORMS": 1, **{f"limits-0-{name}": value for name, value in limit.items()}},
-    )  # fmt: skip
+    )
     assert "a call to lg costs 5" in str(complaints(response))
     assert not ApiKey.objects.exists()
 
@@ -367,16 +383,20 @@ def test_a_limit_with_a_new_counter_is_counted_from_now(operator, catalogue):
 def test_limits_may_swap_their_names(operator, catalogue):
     send(operator, page_of(Plan.objects.get(name="free")), **{"limits-0-name": "month", "limits-1-name": "minute"})
     assert set(PlanLimit.objects.filter(plan__name="free").values_list("name", "window")) == {
-        ("month", "minute"), ("minute", "month"),
-    }  # fmt: skip
+        ("month", "minute"),
+        ("minute", "month"),
+    }
 
 
 def test_a_new_plan_is_published_with_its_limits(operator, catalogue):
     limit = {"name": "hour", "scope": "account", "amount": 9, "window": "hour", "unit": "requests"}
     send(
-        operator, list_of(Plan, "add"), name="team", served_models=[ServedModel.objects.get(slug="lg").pk],
+        operator,
+        list_of(Plan, "add"),
+        name="team",
+        served_models=[ServedModel.objects.get(slug="lg").pk],
         **{"limits-TOTAL_FORMS": 1, **{f"limits-0-{name}": value for name, value in limit.items()}},
-    )  # fmt: skip
+    )
     plan = published(Catalogue.objects.get())["plans"]["team"]
     assert plan["models"] == ["lg"] and plan["limits"][0]["amount"] == 9
 
@@ -503,11 +523,7 @@ def one_of_each(account, issued):
     )
 
 
-REGISTERED = [
-    model
-    for model in admin.site._registry
-    if model._meta.app_label in ("accounts", "quotas")
-]  # fmt: skip
+REGISTERED = [model for model in admin.site._registry if model._meta.app_label in ("accounts", "quotas")]
 
 
 def test_every_model_of_ours_has_pages_or_is_shown_inside_another():
@@ -595,8 +611,10 @@ def test_changes_of_people_and_their_roles_are_written_down(operator, account):
     person = User.objects.create_user("mara")
     send(operator, page_of(person), is_staff="on")
     assert (last_event().act, last_event().before["is_staff"], last_event().after["is_staff"]) == (
-        "user.change", False, True,
-    )  # fmt: skip
+        "user.change",
+        False,
+        True,
+    )
     send(operator, list_of(Membership, "add"), account=account.pk, user=person.pk, role="viewer")
     send(operator, page_of(Membership.objects.get()), role="admin")
     assert (last_event().before["role"], last_event().after["role"]) == ("viewer", "admin")

@@ -57,9 +57,16 @@ def test_one_that_is_larger_than_all_is_kept_alone():
 def limit(number: int, scope: str) -> dict[str, object]:
     window, unit = CALENDAR[number % 2], UNITS[number // 2 % 2]
     return {
-        "name": f"limit-{number}", "scope": scope, "amount": 1000 + number, "window": window, "unit": unit,
-        "model": "*" if number < 4 else f"m{number}", "burst": None, "shadow": False, "since": 1_700_000_000_000_000,
-    }  # fmt: skip
+        "name": f"limit-{number}",
+        "scope": scope,
+        "amount": 1000 + number,
+        "window": window,
+        "unit": unit,
+        "model": "*" if number < 4 else f"m{number}",
+        "burst": None,
+        "shadow": False,
+        "since": 1_700_000_000_000_000,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -82,19 +89,29 @@ SHAPES = {
 
 def known(number: int, facts: CatalogueFacts, *, networks=0, limits=0, secrets=1, narrowed=0, models_called=1):
     key = {
-        "public_id": f"AAAAAAAA{number:08d}", "version": 1000 + number, "methods": [], "expires": None, "revoked": False,
+        "public_id": f"AAAAAAAA{number:08d}",
+        "version": 1000 + number,
+        "methods": [],
+        "expires": None,
+        "revoked": False,
         "secrets": [
             {"id": 1000 + number * 10 + one, "digest": f"{number * 10 + one:056x}", "pepper": "abcdefgh", "until": None}
             for one in range(secrets)
         ],
         "models": [f"m{one}" for one in range(narrowed)] or None,
-        "networks": [f"203.0.{number % 256}.{one}/32" if one % 2 else f"2001:db8::{one:x}/128" for one in range(networks)],
+        "networks": [
+            f"203.0.{number % 256}.{one}/32" if one % 2 else f"2001:db8::{one:x}/128" for one in range(networks)
+        ],
         "limits": [limit(one, "key") for one in range(limits)],
-    }  # fmt: skip
+    }
     account = {
-        "public_id": "AAAAAAAA", "version": 1000 + number, "state": "active", "plan": "free", "plan_since": number,
+        "public_id": "AAAAAAAA",
+        "version": 1000 + number,
+        "state": "active",
+        "plan": "free",
+        "plan_since": number,
         "overrides": {},
-    }  # fmt: skip
+    }
     return KnownKey(key_from_json(json.dumps(key)), account_from_json(json.dumps(account)), facts)
 
 

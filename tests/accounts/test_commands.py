@@ -114,8 +114,20 @@ def test_the_command_that_moves_can_be_pasted_whatever_the_reference(catalogue):
 
 
 def test_every_narrowing_is_kept(account):
-    issue("--model", "sm", "--model", "lg", "--allow-ip", "203.0.113.0/24", "--allow-ip", "2001:db8::1",
-          "--allow-method", "POST", "--expires-in", "30d")  # fmt: skip
+    issue(
+        "--model",
+        "sm",
+        "--model",
+        "lg",
+        "--allow-ip",
+        "203.0.113.0/24",
+        "--allow-ip",
+        "2001:db8::1",
+        "--allow-method",
+        "POST",
+        "--expires-in",
+        "30d",
+    )
     key = ApiKey.objects.get()
     assert (key.narrowed_to, key.methods) == (["sm", "lg"], ["POST"])
     assert key.networks == ["203.0.113.0/24", "2001:db8::1/128"]

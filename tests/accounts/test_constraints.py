@@ -57,15 +57,21 @@ def first_of(model):
 
 @pytest.mark.parametrize(
     "model", [Account, Membership, accounts.AccountOverride, ApiKey, KeySecret, KeyLimit, PlanLimit, ServedModel, Plan]
-)  # fmt: skip
+)
 def test_the_values_below_pass_but_for_what_each_row_changes(one_of_each, model):
     models_base(model).create(**one_of_each[model])
 
 
 AMOUNT = [
-    {"amount": 0}, {"amount": 1_000_001}, {"window": "day", "amount": 10**12 + 1, "unit": "units"}, {"window": "week"},
-    {"unit": "tokens"}, {"burst": 0}, {"burst": 1_000_001}, {"window": "month", "burst": 5},
-]  # fmt: skip
+    {"amount": 0},
+    {"amount": 1_000_001},
+    {"window": "day", "amount": 10**12 + 1, "unit": "units"},
+    {"window": "week"},
+    {"unit": "tokens"},
+    {"burst": 0},
+    {"burst": 1_000_001},
+    {"window": "month", "burst": 5},
+]
 
 
 @pytest.mark.parametrize(
@@ -124,9 +130,14 @@ def test_the_largest_values_pass(one_of_each):
 
 def test_what_others_stand_on_stays(issued, account):
     models_base(PlanLimit).create(
-        plan=account.plan, scope="key", name="x", amount=1, window="day", counted_since=timezone.now(),
+        plan=account.plan,
+        scope="key",
+        name="x",
+        amount=1,
+        window="day",
+        counted_since=timezone.now(),
         model=ServedModel.objects.get(slug="lg"),
-    )  # fmt: skip
+    )
     default = Catalogue.objects.get().default_plan
     assert default is not None
     for row in (account.plan, ServedModel.objects.get(slug="lg"), default):

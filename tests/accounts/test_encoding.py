@@ -38,9 +38,14 @@ def migrate(url, *options):
     """As the stacks do: with settings of their own."""
     env = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "DJANGO_SETTINGS_MODULE")}
     return subprocess.run(
-        [sys.executable, "manage.py", "migrate", *options], cwd=ROOT, env=env | {"DATABASE_URL": url, "DEBUG": "1"},
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        [sys.executable, "manage.py", "migrate", *options],
+        cwd=ROOT,
+        env=env | {"DATABASE_URL": url, "DEBUG": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 def test_an_empty_database_in_another_encoding_is_refused(in_sql_ascii):

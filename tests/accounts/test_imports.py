@@ -134,7 +134,9 @@ def test_a_key_of_another_account_or_a_revoked_one_is_not_imported_again(account
 
 
 def test_an_import_for_one_account_refuses_lines_that_name_another(account, pro_account):
-    outcomes = run(file_of(f",a,{key_number(1)}", f"acme,b,{key_number(2)}", f"pro-acme,c,{key_number(3)}"), account=account)  # fmt: skip
+    outcomes = run(
+        file_of(f",a,{key_number(1)}", f"acme,b,{key_number(2)}", f"pro-acme,c,{key_number(3)}"), account=account
+    )
     assert [outcome.word for outcome in outcomes] == ["imported", "imported", "refused"]
 
 

@@ -48,9 +48,13 @@ def test_of_two_names_in_the_database_one_is_refused(olga):
 
 def test_the_admin_and_an_invitation_make_no_second_one(olga, admin_client, account):
     page = send(
-        admin_client, "/admin/accounts/user/add/", username="Olga@Example.org", usable_password="true",
-        password1=PASSWORD, password2=PASSWORD,
-    )  # fmt: skip
+        admin_client,
+        "/admin/accounts/user/add/",
+        username="Olga@Example.org",
+        usable_password="true",
+        password1=PASSWORD,
+        password2=PASSWORD,
+    )
     assert complaints(page) == ["A user with that username already exists."]
     path = link_to(invite(account, email="OLGA@example.org", role="member", actor=ACTOR)).partition("8081")[2]
     page = Client().get(path)
@@ -73,9 +77,10 @@ def test_a_renamed_user_is_found_by_the_new_name_alone(olga):
 
 def test_an_operator_adds_somebody_by_a_name_in_another_case(olga, account):
     answer = operator("accounts:write").post(
-        f"/api/v1/accounts/{account.public_id}/members/", {"username": "OLGA@example.org", "role": "viewer"},
+        f"/api/v1/accounts/{account.public_id}/members/",
+        {"username": "OLGA@example.org", "role": "viewer"},
         content_type="application/json",
-    )  # fmt: skip
+    )
     assert answer.status_code == 201 and Membership.objects.get().user == olga
 
 

@@ -62,12 +62,14 @@ def events(act):
 STRONGER = {
     "a superuser": lambda: User.objects.create_superuser("other", password="x"),
     "staff with another permission": lambda: staff("other", "view_apikey"),
-    "staff with more permissions": lambda: staff("other", "view_user", "add_user", "change_user", "delete_user", "add_apikey"),
+    "staff with more permissions": lambda: staff(
+        "other", "view_user", "add_user", "change_user", "delete_user", "add_apikey"
+    ),
     "staff with the same permissions": lambda: staff("other", "view_user", "add_user", "change_user", "delete_user"),
     "staff by a group": lambda: in_group(staff("other"), "change_apikey"),
     "staff who are not active": lambda: inactive(staff("other", "change_apikey")),
     "somebody who was staff": lambda: no_staff(staff("other", "change_apikey")),
-}  # fmt: skip
+}
 
 
 def in_group(user: User, *names: str) -> User:
@@ -291,8 +293,10 @@ MEMBERSHIPS = "/admin/accounts/membership/"
 @pytest.fixture
 def member_clerk(transactional_db):
     return staff(
-        "clerk", *(f"{verb}_{model}" for verb in ("view", "add", "change", "delete") for model in ("membership", "account")), "view_user"
-    )  # fmt: skip
+        "clerk",
+        *(f"{verb}_{model}" for verb in ("view", "add", "change", "delete") for model in ("membership", "account")),
+        "view_user",
+    )
 
 
 def test_staff_give_no_role_above_what_they_may_do(member_clerk, account):

@@ -116,7 +116,7 @@ def test_what_is_the_same_changes_nothing_that_is_written_down(billing):
         ({"overrides": {"minute": 5}}, "overrides.minute", "dictionary"),
         ({"overrides": {f"l{n}": {"amount": 1} for n in range(101)}}, "overrides", "more than 100"),
     ],
-)  # fmt: skip
+)
 def test_what_makes_no_sense_is_refused_and_the_field_is_named(billing, body, field, words):
     response = put(billing, **body)
     found = faults(response)
@@ -220,9 +220,19 @@ def test_accounts_are_filtered_and_ordered(billing, account, pro_account):
 
 
 @pytest.mark.parametrize(
-    "query", [{"order": "plan"}, {"plann": "x"}, {"page_size": "0"}, {"page_size": "501"}, {"page_size": "x"},
-              {"cursor": "x"}, {"cursor": "WyJcdWQ4MDAiLDEsZmFsc2Vd"}, {"cursor": "x" * 2000}, {"status": "x"}],
-)  # fmt: skip
+    "query",
+    [
+        {"order": "plan"},
+        {"plann": "x"},
+        {"page_size": "0"},
+        {"page_size": "501"},
+        {"page_size": "x"},
+        {"cursor": "x"},
+        {"cursor": "WyJcdWQ4MDAiLDEsZmFsc2Vd"},
+        {"cursor": "x" * 2000},
+        {"status": "x"},
+    ],
+)
 def test_a_query_that_makes_no_sense_is_refused_and_named(billing, query):
     response = billing.get(f"{API}/accounts/", query)
     assert response.status_code == 400 and list(faults(response)) == list(query)
@@ -342,8 +352,16 @@ def test_an_operator_closes_again_what_is_closed(lived_in, account, billing):
 
 
 def test_lists_take_the_same_queries_for_more_rows(billing, account):
-    lists = {"accounts/": 3, "keys/": 5, "management-keys/": 2, "models/": 2, "plans/": 4, "audit/": 2,
-             f"accounts/{account.public_id}/members/": 3, f"accounts/{account.public_id}/invitations/": 3}  # fmt: skip
+    lists = {
+        "accounts/": 3,
+        "keys/": 5,
+        "management-keys/": 2,
+        "models/": 2,
+        "plans/": 4,
+        "audit/": 2,
+        f"accounts/{account.public_id}/members/": 3,
+        f"accounts/{account.public_id}/invitations/": 3,
+    }
     for number in range(2):
         for _ in range(3):
             name = f"{User.objects.count()}"

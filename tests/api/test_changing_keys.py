@@ -71,8 +71,14 @@ def test_a_narrowed_key_is_widened_to_the_plan_with_null(program, url):
 
 @pytest.mark.parametrize(
     ("body", "field"),
-    [({"account": "x"}, "account"), ({"name": ""}, "name"), ({"models": ["xx"]}, "models"), ({"networks": ["x"]}, "networks"), ({"revoked_at": None}, "revoked_at")],
-)  # fmt: skip
+    [
+        ({"account": "x"}, "account"),
+        ({"name": ""}, "name"),
+        ({"models": ["xx"]}, "models"),
+        ({"networks": ["x"]}, "networks"),
+        ({"revoked_at": None}, "revoked_at"),
+    ],
+)
 def test_a_change_that_makes_no_sense_is_refused_and_named(program, url, body, field):
     response = patch(program, url, **body)
     assert response.status_code == 400 and field in faults(response)

@@ -118,7 +118,9 @@ def test_only_owners_and_operators_may_have_decisions_explained(owner, of_acme, 
     assert post(of_acme, key=issued.key.public_id, model="sm").status_code == 403
 
 
-@pytest.mark.parametrize("body", [{}, {"model": "sm"}, {"key": "0" * 16}, {"string": "x"}, {"string": "x", "model": "sm", "x": 1}])  # fmt: skip
+@pytest.mark.parametrize(
+    "body", [{}, {"model": "sm"}, {"key": "0" * 16}, {"string": "x"}, {"string": "x", "model": "sm", "x": 1}]
+)
 def test_a_question_that_lacks_something_is_told_so(owner, catalogue, body):
     assert post(owner, **body).status_code == 400
 

@@ -177,8 +177,10 @@ def test_staff_with_all_that_an_owner_may_do_make_one_and_others_make_members(ac
     few = signed_in(staff("change_account"))
     all_ = signed_in(staff("change_account", "change_apikey", "view_usagehour", name="chief"))
     assert [post(few, place, username="nina", role=role).status_code for role in ("owner", "admin", "member")] == [
-        403, 403, 201,
-    ]  # fmt: skip
+        403,
+        403,
+        201,
+    ]
     assert post(all_, place, username="nina", role="owner").status_code == 201
 
 

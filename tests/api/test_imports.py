@@ -47,7 +47,13 @@ def test_an_upload_becomes_a_job_that_the_worker_does_and_reports(program, accou
     job = response.json()
     assert response.status_code == 202
     assert response["Location"] == f"{IMPORTS}{job['id']}/"
-    assert (job["state"], job["lines"], job["refused"], job["account"], job["warning"]) == ("waiting", 3, 1, account.public_id, None)  # fmt: skip
+    assert (job["state"], job["lines"], job["refused"], job["account"], job["warning"]) == (
+        "waiting",
+        3,
+        1,
+        account.public_id,
+        None,
+    )
     turn()
     done = program.get(response["Location"]).json()
     assert (done["state"], done["imported"], done["refused"], done["already_there"]) == ("done", 2, 1, 0)
@@ -319,8 +325,12 @@ def test_each_import_ends_in_the_audit_log_with_its_counts(account, stolen, dry_
     assert (event.actor, event.account, event.address) == ("owner", account.public_id, "192.0.2.7")
     imported, refused = (2, 1) if dry_run else (1, 2)
     assert event.after == {
-        "dry_run": dry_run, "lines": 3, "imported": imported, "already_there": 0, "refused": refused,
-    }  # fmt: skip
+        "dry_run": dry_run,
+        "lines": 3,
+        "imported": imported,
+        "already_there": 0,
+        "refused": refused,
+    }
     told = [record.getMessage() for record in caplog.records if "keys of other accounts" in record.getMessage()]
     assert len(told) == (0 if dry_run else 1)
 
@@ -330,8 +340,10 @@ def test_a_line_names_models_of_the_plan_or_none(program, account):
     where = upload(program, text)["Location"]
     work()
     assert lines_of(program, where) == {
-        2: ("refused", "Unknown model lg."), 3: ("refused", "Unknown model xl."), 4: ("imported", ""),
-    }  # fmt: skip
+        2: ("refused", "Unknown model lg."),
+        3: ("refused", "Unknown model xl."),
+        4: ("imported", ""),
+    }
     staff = operator("keys:write")
     where = upload(staff, f"name,key,models\na,{key_number(4)},lg\n", f"?account={account.public_id}")["Location"]
     work()

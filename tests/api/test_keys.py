@@ -82,9 +82,14 @@ def test_an_issued_key_opens_the_gate_and_its_text_is_shown_once(owner, account)
 def test_everything_that_was_asked_for_is_in_the_answer_and_at_the_gate(owner, account):
     limit = {"name": "tight", "amount": 5, "window": "minute", "unit": "units", "model": "sm", "burst": 2}
     asked = {
-        "name": "all", "models": ["sm"], "networks": ["192.0.2.0/24"], "methods": ["POST"], "limits": [limit],
-        "expires_at": "2099-12-31T23:00:00Z", "metadata": {"team": "nlp"},
-    }  # fmt: skip
+        "name": "all",
+        "models": ["sm"],
+        "networks": ["192.0.2.0/24"],
+        "methods": ["POST"],
+        "limits": [limit],
+        "expires_at": "2099-12-31T23:00:00Z",
+        "metadata": {"team": "nlp"},
+    }
     body = post(owner, account=account.public_id, **asked).json()
     assert {name: body[name] for name in asked} == asked
     facts = facts_of(body["id"])
@@ -140,13 +145,29 @@ def test_the_audit_log_says_who_issued_and_from_where(owner):
         ({"name": "k", "limits": [{"name": "l", "amount": 10**7, "window": "hour"}]}, "limits[0].amount", "1000000"),
         ({"name": "k", "limits": [{"name": "l", "amount": 1, "window": "year"}]}, "limits[0].window", "choice"),
         ({"name": "k", "limits": [{"name": "l", "amount": 1, "window": []}]}, "limits[0].window", "choice"),
-        ({"name": "k", "limits": [{"name": "l", "amount": 1, "window": "day", "burst": 2}]}, "limits[0].burst", "no burst"),
-        ({"name": "k", "limits": [{"name": "l", "amount": 1, "window": "day", "x": 2}]}, "limits[0].x", "no such field"),
-        ({"name": "k", "limits": [{"name": "l", "amount": 1, "window": "day", "model": "xx"}]}, "limits", "Unknown model xx"),
+        (
+            {"name": "k", "limits": [{"name": "l", "amount": 1, "window": "day", "burst": 2}]},
+            "limits[0].burst",
+            "no burst",
+        ),
+        (
+            {"name": "k", "limits": [{"name": "l", "amount": 1, "window": "day", "x": 2}]},
+            "limits[0].x",
+            "no such field",
+        ),
+        (
+            {"name": "k", "limits": [{"name": "l", "amount": 1, "window": "day", "model": "xx"}]},
+            "limits",
+            "Unknown model xx",
+        ),
         ({"name": "k", "limits": [{"name": "a b", "amount": 1, "window": "day"}]}, "limits", "a b: Use up to 63"),
-        ({"name": "k", "limits": [{"name": "l", "amount": 1, "window": "day"}] * 2}, "limits", "two limits are named l"),
+        (
+            {"name": "k", "limits": [{"name": "l", "amount": 1, "window": "day"}] * 2},
+            "limits",
+            "two limits are named l",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_makes_no_sense_is_refused_and_the_field_is_named(owner, body, field, words):
     found = faults(post(owner, **body))
     assert field in found and words in found[field], found
@@ -161,13 +182,21 @@ def test_a_limit_without_room_for_one_call_is_refused(pro_account):
 @pytest.mark.parametrize(
     ("raw", "status"),
     [
-        (b"{", 400), (b"", 400), (b"\xff\xfe", 400), (b"[]", 400), (b"null", 400), (b'"text"', 400), (b"7", 400),
-        (b'{"name": NaN}', 400), (b'{"name": "k", "metadata": {"a": 1e999}}', 400), (b"[" * 100_000, 400),
+        (b"{", 400),
+        (b"", 400),
+        (b"\xff\xfe", 400),
+        (b"[]", 400),
+        (b"null", 400),
+        (b'"text"', 400),
+        (b"7", 400),
+        (b'{"name": NaN}', 400),
+        (b'{"name": "k", "metadata": {"a": 1e999}}', 400),
+        (b"[" * 100_000, 400),
         (b'{"name": "k", "metadata": {"a": ' + b"[" * 900 + b"]" * 900 + b"}}", 400),
         (b'{"name": "' + b"x" * 300_000 + b'"}', 413),
         (b'{"name": ' + b"1" * 5000 + b"}", 400),
     ],
-)  # fmt: skip
+)
 def test_bodies_that_are_no_object_of_json_are_refused(owner, raw, status):
     response = owner.post(KEYS, raw, content_type=JSON)
     assert response.status_code == status, response.content
@@ -258,9 +287,22 @@ def test_a_listed_key_has_all_its_fields_and_no_secret(owner, issued):
     rotated = rotate_key(issued.key, grace=timedelta(1), actor=ACTOR)
     key = owner.get(KEYS).json()["results"][0]
     assert set(key) == {
-        "id", "account", "name", "start", "models", "networks", "methods", "limits", "expires_at", "revoked_at",
-        "created_by", "made_with", "created_at", "last_used_at", "metadata",
-    }  # fmt: skip
+        "id",
+        "account",
+        "name",
+        "start",
+        "models",
+        "networks",
+        "methods",
+        "limits",
+        "expires_at",
+        "revoked_at",
+        "created_by",
+        "made_with",
+        "created_at",
+        "last_used_at",
+        "metadata",
+    }
     assert key["last_used_at"] == used.isoformat().replace("+00:00", "Z") and rotated.text.startswith(key["start"])
     assert key["limits"] == [
         {"name": "day", "amount": 9, "window": "day", "unit": "requests", "model": "*", "burst": None}

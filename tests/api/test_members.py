@@ -51,8 +51,9 @@ def test_members_are_listed_with_public_ids_and_roles(owner, account, place):
     member_of(account, "viewer", "vera")
     rows = owner.get(f"{place}/members/").json()["results"]
     assert [(row["username"], row["role"], row["email"]) for row in rows] == [
-        ("olga", "owner", "olga@example.org"), ("vera", "viewer", "vera@example.org"),
-    ]  # fmt: skip
+        ("olga", "owner", "olga@example.org"),
+        ("vera", "viewer", "vera@example.org"),
+    ]
     assert all(re.fullmatch("[0-9A-Za-z]{16}", row["id"]) for row in rows)
     assert len(owner.get(f"{place}/members/?role=viewer").json()["results"]) == 1
 
@@ -79,8 +80,10 @@ def test_a_role_is_changed_and_written_down(owner, account, place):
     event = AuditEvent.objects.filter(act="account.member").first()
     assert event is not None
     assert (event.actor, event.before, event.after) == (
-        "olga", {"user": "vera", "role": "viewer"}, {"user": "vera", "role": "admin"},
-    )  # fmt: skip
+        "olga",
+        {"user": "vera", "role": "viewer"},
+        {"user": "vera", "role": "admin"},
+    )
 
 
 @pytest.mark.parametrize("who", ["owner", "operator"])

@@ -68,9 +68,12 @@ def test_a_disabled_model_of_the_plan_is_unknown_too(owner, catalogue):
 def test_a_key_keeps_the_models_that_it_had_when_its_plan_had_them(pro_account, catalogue):
     owner = member_of(pro_account, "owner")
     key = issue_key(
-        pro_account, name="k", models=["lg"], actor=ACTOR,
+        pro_account,
+        name="k",
+        models=["lg"],
+        actor=ACTOR,
         limits=[Limit(name="own", scope="key", amount=9, window="day", model="lg")],
-    ).key  # fmt: skip
+    ).key
     move_account(pro_account, Plan.objects.get(name="free"), actor=ACTOR)
     where = f"{KEYS}{key.public_id}/"
     changed = send(owner, where, "patch", models=["lg", "sm"], limits=[LIMIT | {"model": "lg"}])

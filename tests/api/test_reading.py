@@ -21,9 +21,13 @@ def results(client, path, **query):
 def test_me_says_who_i_am(account):
     of_account = {"id": account.public_id, "name": "acme"}
     assert member_of(account, "admin", "adam").get("/api/v1/me/").json() == {
-        "kind": "session", "id": "adam", "email": "adam@example.org", "is_operator": False, "scopes": [],
+        "kind": "session",
+        "id": "adam",
+        "email": "adam@example.org",
+        "is_operator": False,
+        "scopes": [],
         "accounts": [{**of_account, "role": "admin"}],
-    }  # fmt: skip
+    }
     program = program_of(account, "keys:write").get("/api/v1/me/").json()
     assert program["scopes"] == ["keys:read", "keys:write"] and program["accounts"] == [{**of_account, "role": None}]
     assert operator("usage:read").get("/api/v1/me/").json()["is_operator"] is True
@@ -38,9 +42,15 @@ def test_a_customer_sees_the_models_and_the_plan_of_its_own(account, pro_account
     (plan,) = results(of_free, "plans")
     assert (plan["id"], plan["models"]) == ("free", ["sm"])
     assert plan["limits"][0] == {
-        "name": "minute", "per": "key", "amount": 60, "window": "minute", "unit": "requests", "model": "*", "burst": 10,
+        "name": "minute",
+        "per": "key",
+        "amount": 60,
+        "window": "minute",
+        "unit": "requests",
+        "model": "*",
+        "burst": 10,
         "shadow": False,
-    }  # fmt: skip
+    }
     assert [plan["id"] for plan in results(operator("usage:read"), "plans")] == ["free", "pro"]
 
 

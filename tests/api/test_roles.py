@@ -23,12 +23,27 @@ from tests.conftest import ACTOR
 # .  a list, and nothing of the account's is in it
 # -  403   0  404   !  401   ?  400: it does not say for which account
 COLUMNS = (
-    "nobody", "viewer", "member", "admin", "owner", "stranger", "staff without permissions", "staff for keys", "superuser",
-    "program keys:read", "program keys:write", "program usage:read", "program members:write",
-    "program of another account", "program, revoked",
-    "operator accounts:write", "operator plans:assign", "operator keys:write", "operator usage:read",
+    "nobody",
+    "viewer",
+    "member",
+    "admin",
+    "owner",
+    "stranger",
+    "staff without permissions",
+    "staff for keys",
+    "superuser",
+    "program keys:read",
+    "program keys:write",
+    "program usage:read",
+    "program members:write",
+    "program of another account",
+    "program, revoked",
+    "operator accounts:write",
+    "operator plans:assign",
+    "operator keys:write",
+    "operator usage:read",
     "key for models",
-)  # fmt: skip
+)
 
 KEY, ACCOUNT = "/keys/{key}/", "/accounts/{account}/"
 TABLE = """

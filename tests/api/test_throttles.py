@@ -43,8 +43,14 @@ def writes(account, issued, member):
 
 
 NAMES = (
-    "change_key", "end_rotation", "revoke_key", "change_account", "change_member", "remove_member", "close_account",
-)  # fmt: skip
+    "change_key",
+    "end_rotation",
+    "revoke_key",
+    "change_account",
+    "change_member",
+    "remove_member",
+    "close_account",
+)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -70,10 +70,22 @@ def test_usage_is_added_up_by_day_of_this_month_if_nothing_else_is_asked(of_acme
 def test_intervals_groups_and_filters(of_acme, used):
     assert [row["allowed"] for row in rows(of_acme, f"{SPAN}&interval=total")] == [35]
     assert [row["allowed"] for row in rows(of_acme, f"{SPAN}&interval=day")] == [12 + 5, 18]
-    assert [(row["model"], row["allowed"]) for row in rows(of_acme, f"{SPAN}&interval=month&group_by=model")] == [("lg", 5), ("sm", 30)]  # fmt: skip
+    assert [(row["model"], row["allowed"]) for row in rows(of_acme, f"{SPAN}&interval=month&group_by=model")] == [
+        ("lg", 5),
+        ("sm", 30),
+    ]
     assert len(rows(of_acme, f"{SPAN}&interval=hour&model=sm&key={used[0]}")) == 30
     assert rows(of_acme, f"{SPAN}&interval=total&model=none") == []
-    assert set(rows(of_acme, f"{SPAN}&group_by=key,account")[0]) == {"start", "end", "account", "key", "allowed", "refused", "shadow_refused", "units"}  # fmt: skip
+    assert set(rows(of_acme, f"{SPAN}&group_by=key,account")[0]) == {
+        "start",
+        "end",
+        "account",
+        "key",
+        "allowed",
+        "refused",
+        "shadow_refused",
+        "units",
+    }
 
 
 def test_pages_lead_forwards_and_back_through_every_row_once(of_acme, used):
@@ -198,7 +210,15 @@ def test_no_cell_is_a_formula(operator, used, account):
     models_base(Account).filter(pk=account.pk).update(external_id="+1-555|cmd")
     found = as_rows(operator.get(f"{USAGE}?{SPAN}&interval=total&group_by=account&format=csv"))
     assert {row["external_id"] for row in found} == {"'+1-555|cmd", ""}
-    assert [as_cell(text) for text in ("=1", "@x", "-1", "\t=1", "a=1", 5, None)] == ["'=1", "'@x", "'-1", "'\t=1", "a=1", "5", ""]  # fmt: skip
+    assert [as_cell(text) for text in ("=1", "@x", "-1", "\t=1", "a=1", 5, None)] == [
+        "'=1",
+        "'@x",
+        "'-1",
+        "'\t=1",
+        "a=1",
+        "5",
+        "",
+    ]
 
 
 def test_a_page_costs_the_same_however_many_rows_it_has(operator, used, django_assert_num_queries):

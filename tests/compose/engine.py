@@ -42,9 +42,15 @@ def docker(*words: str, seconds: float = COMMAND_SECONDS) -> str:
 def run(command: list[str], *, seconds: float, env: Mapping[str, str] | None = None) -> str:
     """What the command says on stdout. Raises NoAnswer with everything it said if it fails."""
     done = subprocess.run(
-        command, cwd=ROOT, env=None if env is None else dict(env), stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=seconds, check=False,
-    )  # fmt: skip
+        command,
+        cwd=ROOT,
+        env=None if env is None else dict(env),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
     if done.returncode:
         raise NoAnswer(
             f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
@@ -157,9 +163,12 @@ class Stack:
         """For one of the hosts: "" is the site. No proxy of this machine takes part."""
         host = f"{name}.{DOMAIN}" if name else DOMAIN
         return httpx.Client(
-            base_url=f"http://127.0.0.1:{self.port}", headers={"Host": f"{host}:{self.port}"},
-            trust_env=False, timeout=30, follow_redirects=False,
-        )  # fmt: skip
+            base_url=f"http://127.0.0.1:{self.port}",
+            headers={"Host": f"{host}:{self.port}"},
+            trust_env=False,
+            timeout=30,
+            follow_redirects=False,
+        )
 
     def wait_until_ready(self) -> None:
         """Every route answers what it answers from then on."""
@@ -184,9 +193,18 @@ for account, plan, *more in json.loads(sys.argv[1]):
 
 # What the shell that runs the tests may have for another service of this kind.
 _FOREIGN = {
-    "SECRET_KEY", "KEY_PEPPER", "DATABASE_URL", "REDIS_URL", "DOMAIN", "PUBLISH_ON", "TRAEFIK_LOG_LEVEL", "HTTPS_PORT",
-    "ACME_EMAIL", "EMAIL_URL", "EMAIL_FROM",
-}  # fmt: skip
+    "SECRET_KEY",
+    "KEY_PEPPER",
+    "DATABASE_URL",
+    "REDIS_URL",
+    "DOMAIN",
+    "PUBLISH_ON",
+    "TRAEFIK_LOG_LEVEL",
+    "HTTPS_PORT",
+    "ACME_EMAIL",
+    "EMAIL_URL",
+    "EMAIL_FROM",
+}
 
 
 def _says(client: httpx.Client, path: str, status: int, headers: dict[str, str] | None = None) -> bool:

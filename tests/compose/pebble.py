@@ -44,14 +44,39 @@ def pebble(folder: Path, tls_port: int) -> Iterator[Pebble]:
     """It validates a name by asking port `tls_port` of this machine for the challenge's certificate."""
     _make_certificates(folder)
     port, management, dns = free_port(), free_port(), free_port()
-    (folder / "pebble.json").write_text(json.dumps({"pebble": {
-        "listenAddress": f"0.0.0.0:{port}", "managementListenAddress": f"127.0.0.1:{management}",
-        "certificate": str(folder / "pebble.pem"), "privateKey": str(folder / "pebble.key"),
-        "httpPort": 1, "tlsPort": tls_port, "ocspResponderURL": "", "externalAccountBindingRequired": False,
-    }}))  # fmt: skip
+    (folder / "pebble.json").write_text(
+        json.dumps(
+            {
+                "pebble": {
+                    "listenAddress": f"0.0.0.0:{port}",
+                    "managementListenAddress": f"127.0.0.1:{management}",
+                    "certificate": str(folder / "pebble.pem"),
+                    "privateKey": str(folder / "pebble.key"),
+                    "httpPort": 1,
+                    "tlsPort": tls_port,
+                    "ocspResponderURL": "",
+                    "externalAccountBindingRequired": False,
+                }
+            }
+        )
+    )
     names = [
-        "pebble-challtestsrv", "-dns01", f"127.0.0.1:{dns}", "-http01", "", "-https01", "", "-tlsalpn01", "", "-defaultIPv4", "127.0.0.1", "-defaultIPv6", "", "-management", f"127.0.0.1:{free_port()}",
-    ]  # fmt: skip
+        "pebble-challtestsrv",
+        "-dns01",
+        f"127.0.0.1:{dns}",
+        "-http01",
+        "",
+        "-https01",
+        "",
+        "-tlsalpn01",
+        "",
+        "-defaultIPv4",
+        "127.0.0.1",
+        "-defaultIPv6",
+        "",
+        "-management",
+        f"127.0.0.1:{free_port()}",
+    ]
     authority = ["pebble", "-config", str(folder / "pebble.json"), "-dnsserver", f"127.0.0.1:{dns}"]
     env = {**os.environ, "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0", "PEBBLE_AUTHZREUSE": "0"}
     with running(names, log=folder / "dns.log"), running(authority, env=env, log=folder / "pebble.log"):
@@ -66,9 +91,25 @@ def _make_certificates(folder: Path) -> None:
     for command in (
         [*new, "ca.key", "-x509", "-days", "2", "-subj", "/CN=of the tests", "-out", "ca.pem"],
         [*new, "pebble.key", "-subj", "/CN=pebble", "-out", "pebble.csr"],
-        ["openssl", "x509", "-req", "-in", "pebble.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-         "-days", "2", "-extfile", "names", "-out", "pebble.pem"],
-    ):  # fmt: skip
+        [
+            "openssl",
+            "x509",
+            "-req",
+            "-in",
+            "pebble.csr",
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-days",
+            "2",
+            "-extfile",
+            "names",
+            "-out",
+            "pebble.pem",
+        ],
+    ):
         subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=60)
     for file in folder.iterdir():
         file.chmod(0o644)

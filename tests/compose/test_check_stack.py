@@ -26,9 +26,15 @@ def checked(stack):
 
     def checked():
         done = subprocess.run(
-            ["make", "--no-print-directory", "-s", "stack-check"], cwd=ROOT, env=stack.environment,
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False,
-        )  # fmt: skip
+            ["make", "--no-print-directory", "-s", "stack-check"],
+            cwd=ROOT,
+            env=stack.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
         return done.returncode, f"{done.stdout}{done.stderr}"
 
     return checked

@@ -49,9 +49,12 @@ def foreign(project: str, port: int, *, arguments: list[str], labels: dict[str, 
             "traefik": {
                 "image": "traefik:v3.7",
                 "command": [
-                    "--providers.docker=true", "--providers.docker.exposedByDefault=false", "--api.insecure=true",
+                    "--providers.docker=true",
+                    "--providers.docker.exposedByDefault=false",
+                    "--api.insecure=true",
                     f"--providers.docker.constraints=LabelRegex(`com.docker.compose.project`, `^{project}`)",
-                    "--entryPoints.web.address=:80", *arguments,
+                    "--entryPoints.web.address=:80",
+                    *arguments,
                 ],
                 "ports": [f"127.0.0.1:{port}:80"],
                 "volumes": ["/var/run/docker.sock:/var/run/docker.sock:ro"],
@@ -69,7 +72,7 @@ def foreign(project: str, port: int, *, arguments: list[str], labels: dict[str, 
             },
         },
         "networks": {"default": {"name": f"{project}-traefik"}},
-    }  # fmt: skip
+    }
 
 
 BEFORE = {
@@ -106,9 +109,15 @@ class Machine:
         exports = [line for one in blocks("sh") for line in one.splitlines() if line.startswith("export ")]
         script = "\n".join(["set -e", *exports, block])
         done = subprocess.run(
-            ["bash", "-c", script], cwd=self.checkout, env={"PATH": f"{self.folder}/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False,
-        )  # fmt: skip
+            ["bash", "-c", script],
+            cwd=self.checkout,
+            env={"PATH": f"{self.folder}/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
         assert done.returncode == 0, f"{block}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done.stdout
 

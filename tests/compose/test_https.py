@@ -36,10 +36,13 @@ def https(authority):
     if reason := why_not():
         pytest.skip(reason)
     more = {
-        "DOMAIN": DOMAIN, "ACME_EMAIL": "ada@stack.test", "PUBLISH_ON": "127.0.0.1",
-        "HTTPS_PORT": str(authority.tls_port), "ACME_DIRECTORY": authority.directory,
+        "DOMAIN": DOMAIN,
+        "ACME_EMAIL": "ada@stack.test",
+        "PUBLISH_ON": "127.0.0.1",
+        "HTTPS_PORT": str(authority.tls_port),
+        "ACME_DIRECTORY": authority.directory,
         "PEBBLE_FOLDER": str(authority.folder),
-    }  # fmt: skip
+    }
     files = ("docker-compose.yml", "deploy/compose/https.yml", f"{HERE}/pebble.yml")
     stack = Stack(free_name("https"), free_port(), files, more)
     try:

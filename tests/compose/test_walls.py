@@ -91,9 +91,12 @@ def test_neither_traefik_nor_a_model_shares_a_network_with_the_stores(stack):
 
 def test_what_serves_pages_reaches_neither_stores_nor_gate_nor_models(stack):
     targets = [
-        *at(stack, "redis", 6379), *at(stack, "postgres", 5432), *at(stack, "gate", 8000, 9000),
-        *at(stack, "console", 8000), *(one for model in MODELS for one in at(stack, model, 8000)),
-    ]  # fmt: skip
+        *at(stack, "redis", 6379),
+        *at(stack, "postgres", 5432),
+        *at(stack, "gate", 8000, 9000),
+        *at(stack, "console", 8000),
+        *(one for model in MODELS for one in at(stack, model, 8000)),
+    ]
     for service in ("corporate", "errors"):
         for host, port in targets:
             assert knock(stack, service, host, port) != 0, (service, host, port)

@@ -35,11 +35,14 @@ def test_the_site_has_a_start_page(site):
     assert "<h1>Example Corporation</h1>" in answer.text
 
 
-@pytest.mark.parametrize(("path", "method", "status", "words"), [
-    ("/nowhere", "GET", 404, "Page not found"),
-    ("/", "DELETE", 405, "Method not allowed"),
-    ("/" + "x" * 9000, "GET", 414, "Address too long"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("path", "method", "status", "words"),
+    [
+        ("/nowhere", "GET", 404, "Page not found"),
+        ("/", "DELETE", 405, "Method not allowed"),
+        ("/" + "x" * 9000, "GET", 414, "Address too long"),
+    ],
+)
 def test_the_site_shows_its_own_page_for_an_error(site, path, method, status, words):
     answer = site.request(method, path)
     assert answer.status_code == status
@@ -107,17 +110,20 @@ def keys(stack):
     }
 
 
-@pytest.mark.parametrize(("key", "path", "status", "word"), [
-    (None, "/en_core_web_sm/ner", 401, "no_key"),
-    ("junk", "/en_core_web_sm/ner", 401, "invalid_token"),
-    ("unknown", "/en_core_web_sm/ner", 401, "invalid_token"),
-    ("revoked", "/en_core_web_sm/ner", 401, "invalid_token"),
-    ("expired", "/en_core_web_sm/ner", 401, "invalid_token"),
-    ("free", "/fr_core_news_md/ner", 403, "insufficient_scope"),
-    ("free", "/en_core_web_sm/a%0Ab", 403, "unclean_path"),
-    ("elsewhere", "/en_core_web_sm/ner", 403, "address_not_allowed"),
-    ("reader", "/en_core_web_sm/ner", 403, "method_not_allowed"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("key", "path", "status", "word"),
+    [
+        (None, "/en_core_web_sm/ner", 401, "no_key"),
+        ("junk", "/en_core_web_sm/ner", 401, "invalid_token"),
+        ("unknown", "/en_core_web_sm/ner", 401, "invalid_token"),
+        ("revoked", "/en_core_web_sm/ner", 401, "invalid_token"),
+        ("expired", "/en_core_web_sm/ner", 401, "invalid_token"),
+        ("free", "/fr_core_news_md/ner", 403, "insufficient_scope"),
+        ("free", "/en_core_web_sm/a%0Ab", 403, "unclean_path"),
+        ("elsewhere", "/en_core_web_sm/ner", 403, "address_not_allowed"),
+        ("reader", "/en_core_web_sm/ner", 403, "method_not_allowed"),
+    ],
+)
 def test_a_refusal_comes_as_the_gate_wrote_it(api, keys, key, path, status, word):
     headers = {"Authorization": f"Bearer {keys[key]}"} if key else {}
     if key == "expired":
@@ -236,9 +242,13 @@ def test_the_link_in_the_log_makes_the_first_operator_once_and_stands_in_no_acce
     entered = console.get(link)
     assert entered.status_code == 302
     made = send(
-        console, entered.headers["Location"], username="ada", email="ada@example.org", password1=password,
+        console,
+        entered.headers["Location"],
+        username="ada",
+        email="ada@example.org",
+        password1=password,
         password2=password,
-    )  # fmt: skip
+    )
     assert (made.status_code, made.headers["Location"]) == (302, "/admin/")
     assert console.get("/admin/").status_code == 200
     assert link.strip("/").split("/")[-1] not in stack.logs("traefik")
@@ -307,10 +317,13 @@ def test_no_log_of_any_service_has_a_secret(stack, pro):
     secrets = [
         stack.secret(path)
         for path in (
-            "authsvc/SECRET_KEY", "authsvc/KEY_PEPPER", "postgres/POSTGRES_PASSWORD", "redis/REDIS_PASSWORD",
+            "authsvc/SECRET_KEY",
+            "authsvc/KEY_PEPPER",
+            "postgres/POSTGRES_PASSWORD",
+            "redis/REDIS_PASSWORD",
             "operator/DASHBOARD_PASSWORD",
         )
-    ]  # fmt: skip
+    ]
     log = stack.compose("logs", "--no-color")
     assert len(set(secrets)) == 5
     for secret in [*secrets, pro["Authorization"].split()[1]]:

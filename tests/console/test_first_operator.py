@@ -69,8 +69,11 @@ def test_who_opens_the_link_becomes_the_operator_and_is_in_the_admin(link):
     assert (ada.username, ada.email, ada.is_superuser, ada.is_staff) == ("ada", "ada@example.org", True, True)
     event = AuditEvent.objects.get()
     assert (event.actor, event.act, event.subject, event.address) == (
-        "ada", "user.first_operator", "ada", "203.0.113.7",
-    )  # fmt: skip
+        "ada",
+        "user.first_operator",
+        "ada",
+        "203.0.113.7",
+    )
     assert PASSWORD not in str(event.after)
 
 

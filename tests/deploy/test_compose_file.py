@@ -16,8 +16,11 @@ from tests.servers import ROOT
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 FILES = (
-    "docker-compose.yml", "deploy/compose/https.yml", "deploy/compose/mail.yml", "deploy/compose/socket-proxy.yml",
-)  # fmt: skip
+    "docker-compose.yml",
+    "deploy/compose/https.yml",
+    "deploy/compose/mail.yml",
+    "deploy/compose/socket-proxy.yml",
+)
 HTTPS = yaml.safe_load((ROOT / "deploy/compose/https.yml").read_text(encoding="utf-8"))
 SERVICES = COMPOSE["services"]
 LIMITED = ("--after", "api-errors@file,too-large@file", "--upload-limit", "2m")

@@ -17,10 +17,16 @@ import pytest
 from tests.servers import ROOT
 
 FILES = {
-    "authsvc/SECRET_KEY", "authsvc/KEY_PEPPER", "authsvc/DATABASE_URL", "authsvc/REDIS_URL",
-    "postgres/POSTGRES_PASSWORD", "redis/REDIS_PASSWORD", "redis/redis.conf",
-    "traefik/dashboard.htpasswd", "operator/DASHBOARD_PASSWORD",
-}  # fmt: skip
+    "authsvc/SECRET_KEY",
+    "authsvc/KEY_PEPPER",
+    "authsvc/DATABASE_URL",
+    "authsvc/REDIS_URL",
+    "postgres/POSTGRES_PASSWORD",
+    "redis/REDIS_PASSWORD",
+    "redis/redis.conf",
+    "traefik/dashboard.htpasswd",
+    "operator/DASHBOARD_PASSWORD",
+}
 SCRIPT = ROOT / "deploy" / "make_secrets.py"
 COMMAND = [sys.executable, "-I", str(SCRIPT)]  # -I: nothing but the standard library
 FOR_ALL = shutil.which("python3", path="/usr/bin:/usr/local/bin")  # the tests' own may be below some person's home
@@ -29,9 +35,15 @@ FOR_ALL = shutil.which("python3", path="/usr/bin:/usr/local/bin")  # the tests' 
 def make(folder: Path, *options: str, as_user: int | None = None) -> subprocess.CompletedProcess[str]:
     program = COMMAND if as_user is None else [FOR_ALL or "", "-I", "-c", SCRIPT.read_text()]
     return subprocess.run(
-        [*program, str(folder), *options], capture_output=True, text=True, check=False, timeout=60,
-        user=as_user, extra_groups=[] if as_user else None, env={"LC_ALL": "C.UTF-8"},
-    )  # fmt: skip
+        [*program, str(folder), *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        user=as_user,
+        extra_groups=[] if as_user else None,
+        env={"LC_ALL": "C.UTF-8"},
+    )
 
 
 def secrets_in(folder: Path) -> dict[str, str]:

@@ -47,9 +47,13 @@ def test_a_python_is_taken_by_its_version(tmp_path, version, is_taken):
         pytest.skip("nothing in the temporary folder may be run")  # as in a container with a read-only image
     functions = SETUP.read_text().rpartition("\nmain")[0].replace('cd "$(dirname "$0")/../.."', "")
     done = subprocess.run(
-        ["/bin/sh", "-c", f"{functions}\nfind_python"], env={"PATH": f"{tmp_path}:/nowhere"}, capture_output=True,
-        text=True, timeout=60, check=False,
-    )  # fmt: skip
+        ["/bin/sh", "-c", f"{functions}\nfind_python"],
+        env={"PATH": f"{tmp_path}:/nowhere"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert (done.returncode == 0) == is_taken, done.stderr
     if not is_taken:
         assert done.stderr.startswith("setup: no Python from 3.11 to 3.14 was found: install one")

@@ -386,8 +386,11 @@ def test_every_act_is_in_the_audit_log(issued, account):
     suspend_account(account, actor=Actor("alice", "203.0.113.9"))
     event = AuditEvent.objects.latest("id")
     assert (event.actor, event.address, event.act, event.subject) == (
-        "alice", "203.0.113.9", "account.suspend", account.public_id,
-    )  # fmt: skip
+        "alice",
+        "203.0.113.9",
+        "account.suspend",
+        account.public_id,
+    )
     assert event.before and event.after
     assert (event.before["state"], event.after["state"]) == ("active", "suspended")
 

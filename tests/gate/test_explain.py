@@ -188,7 +188,7 @@ def imported(account, settings) -> Iterator[str]:
 
     settings.IMPORTED_KEYS = True
     text = "sk-of-another-system-0123456789"
-    import_key(account, name="old", digest_of_text=hashlib.sha256(text.encode()).digest(), start="sk-", actor=ACTOR)  # fmt: skip
+    import_key(account, name="old", digest_of_text=hashlib.sha256(text.encode()).digest(), start="sk-", actor=ACTOR)
     yield text
 
 

@@ -27,23 +27,97 @@ RECORDED = [
 ]
 
 UNCLEAN = [
-    b"", b"/", b"x", b"sm/x", b"//sm", b"/sm//x", b"/sm/./x", b"/sm/../lg", b"/sm/..", b"/sm/.", b"/./sm", b"/../sm",
-    b"/sm/..?x", b"/sm/.?x", b"/sm;x", b"/sm/x;y=1", b"/sm\\x", b"/sm/x#y", b"/sm/x y", b"/sm/\tx", b"/sm/\x00", b"/sm/\x7f",
-    b"/sm/\xc3\xa9", b"/sm/%", b"/sm/%2", b"/sm/%zz", b"/sm/%u002e", b"/sm/%2e%2e/lg", b"/sm/%2E", b"/sm/.%2e", b"/sm/%2f", b"/sm%2Fx",
-    b"/sm%2F..%2Flg", b"/sm/%5c", b"/sm/%5C..", b"/sm/%3b", b"/sm/%3Bx", b"/sm/%3f", b"/sm/%3F", b"/sm/%23", b"/sm/%25", b"/sm/%252e",
-    b"/sm/%00", b"/sm/%0a", b"/sm/%0D%0A", b"/sm/%1f", b"/sm/%1F", b"/sm/%7f", b"/sm/%7F", b"http://x/sm", b"*", b"/sm\r\nx: y",
-    b"/sm/<x>", b'/sm/"x"', b"/sm/{x}", b"/sm/|", b"/sm/^", b"/sm/`", b"?", b"/?", b"/?\xc3\xa9", b"/sm//x?\xc3\xa9",
-]  # fmt: skip
+    b"",
+    b"/",
+    b"x",
+    b"sm/x",
+    b"//sm",
+    b"/sm//x",
+    b"/sm/./x",
+    b"/sm/../lg",
+    b"/sm/..",
+    b"/sm/.",
+    b"/./sm",
+    b"/../sm",
+    b"/sm/..?x",
+    b"/sm/.?x",
+    b"/sm;x",
+    b"/sm/x;y=1",
+    b"/sm\\x",
+    b"/sm/x#y",
+    b"/sm/x y",
+    b"/sm/\tx",
+    b"/sm/\x00",
+    b"/sm/\x7f",
+    b"/sm/\xc3\xa9",
+    b"/sm/%",
+    b"/sm/%2",
+    b"/sm/%zz",
+    b"/sm/%u002e",
+    b"/sm/%2e%2e/lg",
+    b"/sm/%2E",
+    b"/sm/.%2e",
+    b"/sm/%2f",
+    b"/sm%2Fx",
+    b"/sm%2F..%2Flg",
+    b"/sm/%5c",
+    b"/sm/%5C..",
+    b"/sm/%3b",
+    b"/sm/%3Bx",
+    b"/sm/%3f",
+    b"/sm/%3F",
+    b"/sm/%23",
+    b"/sm/%25",
+    b"/sm/%252e",
+    b"/sm/%00",
+    b"/sm/%0a",
+    b"/sm/%0D%0A",
+    b"/sm/%1f",
+    b"/sm/%1F",
+    b"/sm/%7f",
+    b"/sm/%7F",
+    b"http://x/sm",
+    b"*",
+    b"/sm\r\nx: y",
+    b"/sm/<x>",
+    b'/sm/"x"',
+    b"/sm/{x}",
+    b"/sm/|",
+    b"/sm/^",
+    b"/sm/`",
+    b"?",
+    b"/?",
+    b"/?\xc3\xa9",
+    b"/sm//x?\xc3\xa9",
+]
 
 UNCLEAN_QUERIES = [
-    b"/sm/x?\x00", b"/sm/x?a b", b"/sm?q=\xc3\xa9", b"/sm/?\xff", b"/sm/x?\x7f", b"/sm/x?a\nb", b"/sm?/../lg\t",
-]  # fmt: skip
+    b"/sm/x?\x00",
+    b"/sm/x?a b",
+    b"/sm?q=\xc3\xa9",
+    b"/sm/?\xff",
+    b"/sm/x?\x7f",
+    b"/sm/x?a\nb",
+    b"/sm?/../lg\t",
+]
 
 CLEAN = [
-    (b"/sm", "/sm"), (b"/sm/", "/sm/"), (b"/sm?x", "/sm"), (b"/sm/?", "/sm/"), (b"/sm/x?/../lg", "/sm/x"), (b"/sm/...", "/sm/..."),
-    (b"/sm/.x", "/sm/.x"), (b"/sm/x.", "/sm/x."), (b"/sm/..x", "/sm/..x"), (b"/sm/a%20b", "/sm/a%20b"), (b"/sm/%C3%A9", "/sm/%C3%A9"),
-    (b"/sm/%2A", "/sm/%2A"), (b"/sm/@:,+=&$!'()*~_-[]", "/sm/@:,+=&$!'()*~_-[]"), (b"/SM", "/SM"), (b"/sm/x?%2e%2e%2f", "/sm/x"),
-]  # fmt: skip
+    (b"/sm", "/sm"),
+    (b"/sm/", "/sm/"),
+    (b"/sm?x", "/sm"),
+    (b"/sm/?", "/sm/"),
+    (b"/sm/x?/../lg", "/sm/x"),
+    (b"/sm/...", "/sm/..."),
+    (b"/sm/.x", "/sm/.x"),
+    (b"/sm/x.", "/sm/x."),
+    (b"/sm/..x", "/sm/..x"),
+    (b"/sm/a%20b", "/sm/a%20b"),
+    (b"/sm/%C3%A9", "/sm/%C3%A9"),
+    (b"/sm/%2A", "/sm/%2A"),
+    (b"/sm/@:,+=&$!'()*~_-[]", "/sm/@:,+=&$!'()*~_-[]"),
+    (b"/SM", "/SM"),
+    (b"/sm/x?%2e%2e%2f", "/sm/x"),
+]
 
 
 def read(query: bytes = b"", **changes: bytes | None) -> ForwardedRequest | Verdict:
@@ -121,13 +195,21 @@ def test_methods_are_a_list(method):
 @pytest.mark.parametrize(
     ("source", "client"),
     [
-        (b"203.0.113.7", "203.0.113.7"), (b"203.0.113.7, 127.0.0.1", "203.0.113.7"), (b"2001:db8::1", "2001:db8::1"),
-        (b"203.0.113.7:4711", "203.0.113.7"), (b"203.0.113.7:4711, 10.0.0.4:80", "203.0.113.7"),
-        (b"[2001:db8::1]:4711", "2001:db8::1"), (b"[2001:DB8::1]", "2001:db8::1"), (b"[2001:db8::1], 10.0.0.4", "2001:db8::1"),
-        (b"::ffff:203.0.113.7", "203.0.113.7"), (b"[::ffff:203.0.113.7]:4711", "203.0.113.7"), (b"::FFFF:CB00:7107", "203.0.113.7"),
-        (b"fe80::1%eth0", "fe80::1"), (b"fe80::1%eth0, 127.0.0.1", "fe80::1"),
+        (b"203.0.113.7", "203.0.113.7"),
+        (b"203.0.113.7, 127.0.0.1", "203.0.113.7"),
+        (b"2001:db8::1", "2001:db8::1"),
+        (b"203.0.113.7:4711", "203.0.113.7"),
+        (b"203.0.113.7:4711, 10.0.0.4:80", "203.0.113.7"),
+        (b"[2001:db8::1]:4711", "2001:db8::1"),
+        (b"[2001:DB8::1]", "2001:db8::1"),
+        (b"[2001:db8::1], 10.0.0.4", "2001:db8::1"),
+        (b"::ffff:203.0.113.7", "203.0.113.7"),
+        (b"[::ffff:203.0.113.7]:4711", "203.0.113.7"),
+        (b"::FFFF:CB00:7107", "203.0.113.7"),
+        (b"fe80::1%eth0", "fe80::1"),
+        (b"fe80::1%eth0, 127.0.0.1", "fe80::1"),
     ],
-)  # fmt: skip
+)
 def test_the_first_address_is_the_client(source, client):
     request = read(x_forwarded_for=source)
     assert isinstance(request, ForwardedRequest)
@@ -137,11 +219,27 @@ def test_the_first_address_is_the_client(source, client):
 @pytest.mark.parametrize(
     "source",
     [
-        b"", b"unknown", b"203.0.113.7,127.0.0.1", b"1.2.3.4, ", b"\xff", b"1." * 500, b"1.2.3.4:", b"1.2.3.4:x", b"1.2.3.4:123456",
-        b"1.2.3.4 :80", b"1.2.3.4:80:80", b"[1.2.3.4:80", b"[2001:db8::1]x", b"[]:80", b"1.2.3:80", b":80", b"1.2.3.4:\xb2", b"1.2.3.4\n",
+        b"",
+        b"unknown",
+        b"203.0.113.7,127.0.0.1",
+        b"1.2.3.4, ",
+        b"\xff",
+        b"1." * 500,
+        b"1.2.3.4:",
+        b"1.2.3.4:x",
+        b"1.2.3.4:123456",
+        b"1.2.3.4 :80",
+        b"1.2.3.4:80:80",
+        b"[1.2.3.4:80",
+        b"[2001:db8::1]x",
+        b"[]:80",
+        b"1.2.3:80",
+        b":80",
+        b"1.2.3.4:\xb2",
+        b"1.2.3.4\n",
         b"1.2.3.4, 5.6.7.8:",
     ],
-)  # fmt: skip
+)
 def test_an_address_that_cannot_be_read_is_a_fault_of_the_deployment(source):
     assert read(x_forwarded_for=source) is Verdict.NOT_FORWARDED
 
@@ -159,12 +257,39 @@ def test_the_pin_is_read(query, pin):
 @pytest.mark.parametrize(
     "query",
     [
-        b"model=", b"model", b"model=sm&model=sm", b"model=sm&model=lg", b"model=%73m", b"model=../lg", b"models=x", b"MODEL=sm",
-        b"Model=sm", b"mod%65l=sm", b"%6dodel=sm", b"a;model=sm", b"model=sm;a", b"a=b&model=sm", b"model=sm&a=b", b"&model=sm", b"model=sm&",
-        b"other=1", b"&", b"=", b"?model=sm", b" model=sm", b"model=sm ", b"model =sm", b"model=sm\n", b"model[]=sm", b"model=" + b"m" * 64,
-        b"x", b"model:sm", b"model=sm#", b"m\xc3\xb6del=sm",
+        b"model=",
+        b"model",
+        b"model=sm&model=sm",
+        b"model=sm&model=lg",
+        b"model=%73m",
+        b"model=../lg",
+        b"models=x",
+        b"MODEL=sm",
+        b"Model=sm",
+        b"mod%65l=sm",
+        b"%6dodel=sm",
+        b"a;model=sm",
+        b"model=sm;a",
+        b"a=b&model=sm",
+        b"model=sm&a=b",
+        b"&model=sm",
+        b"model=sm&",
+        b"other=1",
+        b"&",
+        b"=",
+        b"?model=sm",
+        b" model=sm",
+        b"model=sm ",
+        b"model =sm",
+        b"model=sm\n",
+        b"model[]=sm",
+        b"model=" + b"m" * 64,
+        b"x",
+        b"model:sm",
+        b"model=sm#",
+        b"m\xc3\xb6del=sm",
     ],
-)  # fmt: skip
+)
 def test_a_pin_that_cannot_be_read_matches_nothing(query):
     assert read(query) is Verdict.PIN_MISMATCH
 
@@ -177,10 +302,14 @@ def test_a_valid_trace_names_the_request():
 @pytest.mark.parametrize(
     "trace",
     [
-        b"", b"x", b"00-" + b"0" * 32 + b"-00f067aa0ba902b7-01", b"00-4bf92f3577b34da6a3ce929d0e0e4736-" + b"0" * 16 + b"-01",
-        b"ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", b"00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+        b"",
+        b"x",
+        b"00-" + b"0" * 32 + b"-00f067aa0ba902b7-01",
+        b"00-4bf92f3577b34da6a3ce929d0e0e4736-" + b"0" * 16 + b"-01",
+        b"ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        b"00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
     ],
-)  # fmt: skip
+)
 def test_another_trace_is_replaced_by_an_id_of_our_own(trace):
     ours = request_id({b"traceparent": trace})
     assert re.fullmatch(rb"[0-9a-f]{32}", ours)

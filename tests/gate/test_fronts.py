@@ -359,8 +359,28 @@ FORGERIES = [
     [("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "x"), ("X-Forwarded-Prefix", "/auth")],
     [("Accept", "text/html"), ("Cookie", "sessionid=x")],
 ]
-PATHS = ["/", "/auth", "/auth/", "/auth//", "//auth/", "/auth/x", "/auth/../", "/admin/", "/admin/login/", "/api/v1/", "/api/v1/keys/",
-         "/static/admin/css/base.css", "/livez", "/readyz", "/metrics", "/errors/no_key", "/%61uth/", "/AUTH/", "/?x=/auth/", "/favicon.ico"]  # fmt: skip
+PATHS = [
+    "/",
+    "/auth",
+    "/auth/",
+    "/auth//",
+    "//auth/",
+    "/auth/x",
+    "/auth/../",
+    "/admin/",
+    "/admin/login/",
+    "/api/v1/",
+    "/api/v1/keys/",
+    "/static/admin/css/base.css",
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/errors/no_key",
+    "/%61uth/",
+    "/AUTH/",
+    "/?x=/auth/",
+    "/favicon.ico",
+]
 
 
 @pytest.mark.parametrize("kind", ["asgi", "wsgi"])

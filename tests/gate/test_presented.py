@@ -23,10 +23,14 @@ def read(*headers: tuple[bytes, bytes], imported: bool = False):
 @pytest.mark.parametrize(
     "header",
     [
-        (b"authorization", b"Bearer " + KEY), (b"authorization", b"bearer " + KEY), (b"authorization", b"BEARER " + KEY),
-        (b"authorization", b"Token " + KEY), (b"authorization", b"Bearer  " + KEY), (b"x-api-key", KEY),
+        (b"authorization", b"Bearer " + KEY),
+        (b"authorization", b"bearer " + KEY),
+        (b"authorization", b"BEARER " + KEY),
+        (b"authorization", b"Token " + KEY),
+        (b"authorization", b"Bearer  " + KEY),
+        (b"x-api-key", KEY),
     ],
-)  # fmt: skip
+)
 def test_a_key_is_read_from_each_place(header):
     assert isinstance(read(header), PresentedKey)
 
@@ -141,13 +145,16 @@ def test_a_key_may_be_a_subprotocol(headers):
         ([(WEBSOCKET, b"authsvc.key." + KEY), (b"authorization", b"Bearer " + OTHER)], Verdict.SEVERAL_KEYS),
         ([(WEBSOCKET, b"authsvc.key." + KEY), (b"x-api-key", KEY)], Verdict.SEVERAL_KEYS),
         ([(WEBSOCKET, b"authsvc.key." + KEY + b", authsvc.key." + OTHER)], Verdict.SEVERAL_KEYS),
-        ([(WEBSOCKET, b"chat"), (WEBSOCKET, b"authsvc.key." + KEY), (WEBSOCKET, b"authsvc.key." + KEY)], Verdict.SEVERAL_KEYS),
+        (
+            [(WEBSOCKET, b"chat"), (WEBSOCKET, b"authsvc.key." + KEY), (WEBSOCKET, b"authsvc.key." + KEY)],
+            Verdict.SEVERAL_KEYS,
+        ),
         ([(WEBSOCKET, b"authsvc.key." + KEY[:-1])], Verdict.INCOMPLETE_KEY),
         ([(WEBSOCKET, b"authsvc.key.")], Verdict.NO_KEY),
         ([(WEBSOCKET, KEY)], Verdict.NO_KEY),
         ([(WEBSOCKET, b"chat")], Verdict.NO_KEY),
     ],
-)  # fmt: skip
+)
 def test_a_subprotocol_is_one_more_place_for_the_one_key(headers, verdict):
     assert read_as_browsers(*headers) is verdict
 

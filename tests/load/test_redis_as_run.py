@@ -85,16 +85,39 @@ def certificates(tmp_path_factory):
     for name, subject in (("server", "redis.test"), ("localhost", "localhost"), ("client", "client")):
         openssl(folder, "req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={subject}")
         (folder / f"{name}.ext").write_text(f"subjectAltName=DNS:{subject}\n")
-        openssl(folder, "x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-                "-out", f"{name}.pem", "-days", "2", "-extfile", f"{name}.ext")  # fmt: skip
+        openssl(
+            folder,
+            "x509",
+            "-req",
+            "-in",
+            f"{name}.csr",
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-out",
+            f"{name}.pem",
+            "-days",
+            "2",
+            "-extfile",
+            f"{name}.ext",
+        )
     return folder
 
 
 def by_tls(port: int, folder: Path, name: str, *more: str) -> tuple[str, ...]:
     return (
-        "--tls-port", str(port), "--tls-cert-file", str(folder / f"{name}.pem"),
-        "--tls-key-file", str(folder / f"{name}.key"), "--tls-ca-cert-file", str(folder / "ca.pem"), *more,
-    )  # fmt: skip
+        "--tls-port",
+        str(port),
+        "--tls-cert-file",
+        str(folder / f"{name}.pem"),
+        "--tls-key-file",
+        str(folder / f"{name}.key"),
+        "--tls-ca-cert-file",
+        str(folder / "ca.pem"),
+        *more,
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,8 +137,10 @@ def test_tls_means_the_same_to_the_pipe_and_to_redis_py(
     port = free_port()
     stack.enter_context(redis_server(tmp_path, more=by_tls(port, certificates, name)))
     files = {
-        "ca": certificates / "ca.pem", "cert": certificates / "client.pem", "key": certificates / "client.key",
-    }  # fmt: skip
+        "ca": certificates / "ca.pem",
+        "cert": certificates / "client.pem",
+        "key": certificates / "client.key",
+    }
     url = f"rediss://localhost:{port}/0?{query.format(**files)}"
     if is_let_in:
         on_a_loop(link_answers(url))
@@ -225,10 +250,17 @@ def test_sentinels_with_a_password_and_a_master_by_tls_and_ipv6_in_the_list(
     more = by_tls(port, certificates, "server", "--tls-auth-clients", "no", "--requirepass", "of-the-master")
     stack.enter_context(redis_server(tmp_path, more=(*more, "--bind", "127.0.0.1"), password="of-the-master"))
     sentinel, _ = sentinel_server(
-        stack, tmp_path, port, "bind 127.0.0.1 ::1", "requirepass of-the-sentinels", "tls-replication yes",
-        f"tls-ca-cert-file {certificates / 'ca.pem'}", f"tls-cert-file {certificates / 'client.pem'}",
-        f"tls-key-file {certificates / 'client.key'}", "sentinel auth-pass models of-the-master",
-    )  # fmt: skip
+        stack,
+        tmp_path,
+        port,
+        "bind 127.0.0.1 ::1",
+        "requirepass of-the-sentinels",
+        "tls-replication yes",
+        f"tls-ca-cert-file {certificates / 'ca.pem'}",
+        f"tls-cert-file {certificates / 'client.pem'}",
+        f"tls-key-file {certificates / 'client.key'}",
+        "sentinel auth-pass models of-the-master",
+    )
     ca = f"ssl_ca_certs={certificates / 'ca.pem'}&ssl_check_hostname=no"
     options = f"sentinel_password=of-the-sentinels&{ca}"
     for scheme, more_options in (("rediss+sentinel", ""), ("redis+sentinel", "&ssl=1")):
@@ -263,8 +295,18 @@ def test_a_cluster_that_is_away_is_an_error_that_everyone_is_ready_for(settings)
 
 def test_a_cluster_s_passwords_tls_and_ipv6(stack, tmp_path, certificates, settings, on_a_loop):
     port = free_port()
-    more = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--tls-cluster", "yes",
-            "--requirepass", "s3cret", "--tls-auth-clients", "no")  # fmt: skip
+    more = (
+        "--cluster-enabled",
+        "yes",
+        "--cluster-port",
+        str(free_port()),
+        "--tls-cluster",
+        "yes",
+        "--requirepass",
+        "s3cret",
+        "--tls-auth-clients",
+        "no",
+    )
     stack.enter_context(redis_server(tmp_path, more=(*by_tls(port, certificates, "server"), *more), password="s3cret"))
     client = redis.Redis(unix_socket_path=str(tmp_path / "redis.sock"), password="s3cret")
     client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)

@@ -42,7 +42,7 @@ class Deployment:
             "AUTHSVC_SERVES": "gate",
             "AUTHSVC_DRAIN": "0",
             "WEB_CONCURRENCY": "1",
-        }  # fmt: skip
+        }
 
     def manage(self, *args: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "manage.py", *args]

@@ -168,7 +168,7 @@ def limit(**fields) -> str:
         ("", 1, "the file is empty: write at least one [models.NAME]"),
         ("# nothing yet\n", 1, "the file is empty: write at least one [models.NAME]"),
     ],
-)  # fmt: skip
+)
 def test_every_fault_is_told_with_its_line_and_what_to_write(faults, text, line, words):
     (told,) = faults(text)
     assert told[0] == line

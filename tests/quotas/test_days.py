@@ -83,7 +83,9 @@ def test_workers_that_copy_hours_of_one_day_at_once_miss_none(monkeypatch):
 
 def test_a_turn_of_the_worker_fills_in_days_of_before_there_were_days(redis_db, catalogue):
     for number in range(5):
-        UsageHour.objects.create(account=KEY[:8], key=KEY, model="sm", hour=NOON - number * days.DAY * 9, birth=1, allowed=1, units=1)  # fmt: skip
+        UsageHour.objects.create(
+            account=KEY[:8], key=KEY, model="sm", hour=NOON - number * days.DAY * 9, birth=1, allowed=1, units=1
+        )
     worker = Worker()
     for _ in range(3):
         worker.turn()
@@ -93,7 +95,9 @@ def test_a_turn_of_the_worker_fills_in_days_of_before_there_were_days(redis_db, 
 
 def test_two_that_fill_in_days_at_once_are_harmless():
     for number in range(40):
-        UsageHour.objects.create(account=KEY[:8], key=KEY, model="sm", hour=NOON - number * days.DAY, birth=1, allowed=number, units=number)  # fmt: skip
+        UsageHour.objects.create(
+            account=KEY[:8], key=KEY, model="sm", hour=NOON - number * days.DAY, birth=1, allowed=number, units=number
+        )
 
     def keep(_) -> int:
         try:

@@ -21,11 +21,16 @@ def a_limit(draw, scopes=SCOPES, shadow=None):
     window = draw(st.sampled_from(WINDOWS))
     amounts = st.integers(1, 50)
     return Limit(
-        name=draw(st.sampled_from(["a", "b", "c", "key-a", "key-key-a"])), scope=draw(st.sampled_from(scopes)), amount=draw(amounts),
-        window=window, unit=draw(st.sampled_from(UNITS)), model=draw(st.sampled_from(["*", "sm"])),
+        name=draw(st.sampled_from(["a", "b", "c", "key-a", "key-key-a"])),
+        scope=draw(st.sampled_from(scopes)),
+        amount=draw(amounts),
+        window=window,
+        unit=draw(st.sampled_from(UNITS)),
+        model=draw(st.sampled_from(["*", "sm"])),
         burst=draw(st.none() | amounts) if window in SMOOTHED else None,
-        shadow=draw(st.booleans()) if shadow is None else shadow, since=draw(st.integers(0, 9)),
-    )  # fmt: skip
+        shadow=draw(st.booleans()) if shadow is None else shadow,
+        since=draw(st.integers(0, 9)),
+    )
 
 
 def _without_doubles(found: list[Limit]) -> list[Limit]:

@@ -66,7 +66,10 @@ def by_hand(rows: list[UsageHour], selection: UsageSelection) -> list[Any]:
 
 def as_read(selection: UsageSelection) -> list[Any]:
     rows = read_all(selection, page=7)
-    return [((row.start, *(getattr(row, g) for g in selection.groups)), (row.allowed, row.refused, row.units)) for row in rows]  # fmt: skip
+    return [
+        ((row.start, *(getattr(row, g) for g in selection.groups)), (row.allowed, row.refused, row.units))
+        for row in rows
+    ]
 
 
 SPANS = {
@@ -102,7 +105,9 @@ def test_filters_hold_for_days_and_hours(written):
 def test_newest_first_is_the_same_the_other_way_round(written, interval):
     kept()
     forwards = UsageSelection(start=START + HOUR, end=START + 3 * DAY, interval=interval, groups=("key", "model"))
-    backwards = UsageSelection(**{name: getattr(forwards, name) for name in ("start", "end", "interval", "groups")}, newest_first=True)  # fmt: skip
+    backwards = UsageSelection(
+        **{name: getattr(forwards, name) for name in ("start", "end", "interval", "groups")}, newest_first=True
+    )
     assert as_read(backwards) == as_read(forwards)[::-1]
 
 
@@ -121,9 +126,19 @@ def test_no_usage_is_no_row():
 def test_whole_days_are_read_from_days_and_not_from_hours(written):
     kept()
     UsageDay.objects.update(allowed=1000, units=1000)
-    (row,) = read_usage(UsageSelection(start=days.day_start(START + DAY), end=days.day_start(START + 2 * DAY), keys=KEYS[:1], models=("sm",)), most=2)  # fmt: skip
+    (row,) = read_usage(
+        UsageSelection(
+            start=days.day_start(START + DAY), end=days.day_start(START + 2 * DAY), keys=KEYS[:1], models=("sm",)
+        ),
+        most=2,
+    )
     assert row.allowed == 1000
-    (row,) = read_usage(UsageSelection(start=days.day_start(START + DAY), end=days.day_start(START + 2 * DAY) - HOUR, keys=KEYS[:1], models=("sm",)), most=2)  # fmt: skip
+    (row,) = read_usage(
+        UsageSelection(
+            start=days.day_start(START + DAY), end=days.day_start(START + 2 * DAY) - HOUR, keys=KEYS[:1], models=("sm",)
+        ),
+        most=2,
+    )
     assert row.allowed < 1000
 
 

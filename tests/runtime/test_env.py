@@ -236,7 +236,9 @@ def test_networks_and_single_addresses(monkeypatch):
 @pytest.mark.parametrize("raw", ["traefik", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0-10.0.0.9"])
 def test_what_is_no_network_is_told(monkeypatch, raw):
     monkeypatch.setenv("X", raw)
-    with pytest.raises(env.BadSetting, match=r"^X: .*\. Write networks such as 172\.16\.0\.0/12, separated by commas\.$"):
+    with pytest.raises(
+        env.BadSetting, match=r"^X: .*\. Write networks such as 172\.16\.0\.0/12, separated by commas\.$"
+    ):
         env.networks("X", "")
 
 

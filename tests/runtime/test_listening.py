@@ -46,13 +46,36 @@ def test_an_address_is_read(say, value, read):
 @pytest.mark.parametrize(
     "value",
     [
-        "9000", "localhost", "localhost:", "localhost:http", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:-1",
-        "127.0.0.1:9000:1", "::1:9000", "[::1]", "[localhost]:9000", "[127.0.0.1]:9000", "http://127.0.0.1:9000",
-        "127.0.0.1:9000/", "no.such.host.invalid:9000", "127.0.0.1:٩٠٠٠", "a b:9000", "unix:", "unix:/none/at/all",
-        "unix:/tmp/" + "x" * 200, "fd://", "fd://x", "fd://-1", "fd://9999", "fd://" + "9" * 40,
-        "127.0.0.1:9000,nonsense", "x" * 300 + ":9000", "ü" * 70 + ":9000",
+        "9000",
+        "localhost",
+        "localhost:",
+        "localhost:http",
+        "127.0.0.1:0",
+        "127.0.0.1:65536",
+        "127.0.0.1:-1",
+        "127.0.0.1:9000:1",
+        "::1:9000",
+        "[::1]",
+        "[localhost]:9000",
+        "[127.0.0.1]:9000",
+        "http://127.0.0.1:9000",
+        "127.0.0.1:9000/",
+        "no.such.host.invalid:9000",
+        "127.0.0.1:٩٠٠٠",
+        "a b:9000",
+        "unix:",
+        "unix:/none/at/all",
+        "unix:/tmp/" + "x" * 200,
+        "fd://",
+        "fd://x",
+        "fd://-1",
+        "fd://9999",
+        "fd://" + "9" * 40,
+        "127.0.0.1:9000,nonsense",
+        "x" * 300 + ":9000",
+        "ü" * 70 + ":9000",
     ],
-)  # fmt: skip
+)
 def test_what_is_no_address_is_one_sentence_that_names_the_variable(say, value):
     with pytest.raises(BadSetting) as told:
         say(value)
@@ -86,5 +109,7 @@ def test_two_listeners_need_two_addresses(say, public, admin, apart):
     if apart:
         require_apart(*both)
     else:
-        with pytest.raises(BadSetting, match=r"^BIND and ADMIN_BIND: .* are the same address: choose different ones\.$"):
+        with pytest.raises(
+            BadSetting, match=r"^BIND and ADMIN_BIND: .* are the same address: choose different ones\.$"
+        ):
             require_apart(*both)

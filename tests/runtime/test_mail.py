@@ -54,12 +54,19 @@ def test_without_a_server_sending_fails_instead_of_looking_done(settings):
 @pytest.mark.parametrize(
     "error",
     [
-        UnicodeEncodeError("ascii", "ü", 0, 1, "ordinal not in range(128)"), ValueError("Header values can't contain newlines"),
-        SMTPNotSupportedError("SMTPUTF8"), SMTPServerDisconnected(), SMTPRecipientsRefused({}), ssl.SSLError(1, "handshake"),
-        ssl.SSLCertVerificationError(1, "expired"), socket.gaierror(-2, "unknown"), TimeoutError(), KeyError("x"),
+        UnicodeEncodeError("ascii", "ü", 0, 1, "ordinal not in range(128)"),
+        ValueError("Header values can't contain newlines"),
+        SMTPNotSupportedError("SMTPUTF8"),
+        SMTPServerDisconnected(),
+        SMTPRecipientsRefused({}),
+        ssl.SSLError(1, "handshake"),
+        ssl.SSLCertVerificationError(1, "expired"),
+        socket.gaierror(-2, "unknown"),
+        TimeoutError(),
+        KeyError("x"),
     ],
     ids=lambda error: type(error).__name__,
-)  # fmt: skip
+)
 def test_an_invitation_whose_mail_failed_says_so_and_can_be_asked_for_again(account, monkeypatch, mailoutbox, error):
     program = program_of(account, "members:write")
     where, wanted = f"/api/v1/accounts/{account.public_id}/invitations/", {"email": "new@example.org", "role": "member"}

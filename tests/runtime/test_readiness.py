@@ -114,8 +114,9 @@ def test_a_full_redis_is_told_and_recovered_from(gate, server, caplog):
         client.config_set("maxmemory", 0)
         assert told(gate()) == (200, [])
     assert [record.getMessage() for record in caplog.records if record.name == "runtime.health"] == [
-        full, "the store has recovered"
-    ]  # fmt: skip
+        full,
+        "the store has recovered",
+    ]
 
 
 def nearly_full(client: redis.Redis) -> None:
@@ -168,8 +169,9 @@ def test_a_console_asks_by_redis_py(on_a_loop, settings, server):
         settings.REDIS_URL = "redis://127.0.0.1:1/0"
         clients.sync_client.cache_clear()
         assert told(on_a_loop(health.find_page("GET", "/readyz"))) == (
-            503, ["the store does not answer (ConnectionError)"],
-        )  # fmt: skip
+            503,
+            ["the store does not answer (ConnectionError)"],
+        )
     finally:
         clients.sync_client.cache_clear()
 
@@ -202,10 +204,12 @@ def test_who_asks_while_an_answer_is_awaited_shares_it(on_a_loop, monkeypatch):
         ({"maxmemory_policy": "", "used_memory": "n/a", "maxmemory": None}, Condition()),
         ({"used_memory": "90", "maxmemory": "100"}, Condition(None, 90, 100)),
         ({"used_memory": 90, "maxmemory": 100, "mem_not_counted_for_evict": 40}, Condition(None, 50, 100)),
-        (parse_info(b"# Memory\r\nused_memory:7\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n"),
-         Condition("noeviction", 7, 0)),
+        (
+            parse_info(b"# Memory\r\nused_memory:7\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n"),
+            Condition("noeviction", 7, 0),
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_field_of_info_that_is_missing_is_unknown(info, condition):
     assert read_condition(info) == condition
 

@@ -102,9 +102,13 @@ def by_curl(call: Call, variables: Variables, tmp_path: Path) -> Answer:
     body.unlink(missing_ok=True)
     really = f"curl() {{ command curl -sS --max-time 60 -o {body} -w '%{{http_code}}' \"$@\"; }}\nset -eu\n"
     done = subprocess.run(
-        ["bash", "-c", really + call.curl], env={**os.environ, **variables}, capture_output=True, text=True,
-        timeout=90, check=False,
-    )  # fmt: skip
+        ["bash", "-c", really + call.curl],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
     assert done.returncode == 0, f"{call.title}: {done.stderr}"
     return int(done.stdout), body.read_text() if body.exists() else ""
 

@@ -144,13 +144,17 @@ def test_a_body_that_is_too_long_is_413_without_waiting_for_the_rest(service, ca
     if path.startswith("/api/"):
         assert headers["content-type"] == "application/problem+json"
         assert json.loads(body) | {"type": ""} == {
-            "type": "", "title": "Content Too Large", "status": 413, "detail": "The body is longer than 256 KB.",
-        }  # fmt: skip
+            "type": "",
+            "title": "Content Too Large",
+            "status": 413,
+            "detail": "The body is longer than 256 KB.",
+        }
         assert json.loads(body)["type"].endswith("/errors/too_large")
     else:
         assert (headers["content-type"], body) == (
-            "text/plain; charset=utf-8", "413 Content Too Large\nThe body is longer than 256 KB.\n",
-        )  # fmt: skip
+            "text/plain; charset=utf-8",
+            "413 Content Too Large\nThe body is longer than 256 KB.\n",
+        )
 
 
 @pytest.mark.parametrize(
@@ -192,8 +196,9 @@ def console(django_db_setup, redis_socket, tmp_path_factory) -> Iterator[tuple[s
     }
     directory = tmp_path_factory.mktemp("console")
     with gunicorn("tests.hasty_console:application", directory, "-c", "deploy/gunicorn.conf.py", env=env) as (
-        port, master,
-    ):  # fmt: skip
+        port,
+        master,
+    ):
         where = f"http://127.0.0.1:{port}"
         for _ in range(5):
             requests.get(f"{where}/login/", timeout=60)

@@ -20,12 +20,24 @@ def shown(url: str, profile: str) -> tuple[str, str]:
     assert BROWSER
     done = subprocess.run(
         [
-            BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-            "--disable-background-networking", f"--user-data-dir={profile}", "--virtual-time-budget=30000",
-            "--enable-logging=stderr", "--dump-dom", url,
+            BROWSER,
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-background-networking",
+            f"--user-data-dir={profile}",
+            "--virtual-time-budget=30000",
+            "--enable-logging=stderr",
+            "--dump-dom",
+            url,
         ],
-        capture_output=True, text=True, timeout=180, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
     return done.stdout, "\n".join(re.findall(r"CONSOLE.*", done.stderr))
 
 

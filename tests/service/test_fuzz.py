@@ -99,9 +99,12 @@ def test_no_answer_is_an_error_of_ours_or_one_that_the_schema_does_not_know(
         def ask(mode, checks, path_parameters=None, session=session, cases=cases):
             @seed(1)
             @settings(
-                max_examples=cases, deadline=None, database=None, phases=[Phase.generate],
+                max_examples=cases,
+                deadline=None,
+                database=None,
+                phases=[Phase.generate],
                 suppress_health_check=list(HealthCheck),
-            )  # fmt: skip
+            )
             @given(case=operation.as_strategy(mode, path_parameters=path_parameters))
             def run(case):
                 response = case.call(base_url=service, session=session, timeout=60)

@@ -131,10 +131,14 @@ def test_whatever_is_done_to_a_key_the_gate_knows_it_on_the_next_request(service
         with suppress(FlakyStrategyDefinition):
             seed(number)(Machine).run(
                 settings=settings(
-                    max_examples=SCENARIOS // SEEDS, stateful_step_count=12, deadline=None, database=None,
-                    phases=[Phase.generate], suppress_health_check=list(HealthCheck),
+                    max_examples=SCENARIOS // SEEDS,
+                    stateful_step_count=12,
+                    deadline=None,
+                    database=None,
+                    phases=[Phase.generate],
+                    suppress_health_check=list(HealthCheck),
                 )
-            )  # fmt: skip
+            )
     assert not faults, faults[:5]
     few = {name for name in ("issue_key", "rotate_key", "end_rotation", "revoke_key") if not done[name]}
     assert not few and done["asked at the gate"] > SCENARIOS, f"never done: {few}, {done}"

@@ -41,9 +41,15 @@ class Service:
 
     def manage(self, *command: str, feed: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "manage.py", *command], cwd=ROOT, env=self.env, capture_output=True, text=True,
-            timeout=120, input=feed, check=False,
-        )  # fmt: skip
+            [sys.executable, "manage.py", *command],
+            cwd=ROOT,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            input=feed,
+            check=False,
+        )
 
     def prepare(self) -> None:
         """Tables, a catalogue, an operator and a key."""
@@ -77,9 +83,16 @@ def cluster() -> Iterator[postgres.Cluster]:
 def environment(url: str, redis: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")}
     return kept | {
-        "DJANGO_SETTINGS_MODULE": "authsvc.settings", "SECRET_KEY": "s" * 40, "KEY_PEPPER": "p" * 40, "DATABASE_URL": url, "REDIS_URL": f"unix://{redis}?db=9",
-        "ALLOWED_HOSTS": "*", "WEB_CONCURRENCY": "2", "AUTHSVC_DRAIN": "0", "AUTHSVC_IMPORTED_KEYS": "1",
-    }  # fmt: skip
+        "DJANGO_SETTINGS_MODULE": "authsvc.settings",
+        "SECRET_KEY": "s" * 40,
+        "KEY_PEPPER": "p" * 40,
+        "DATABASE_URL": url,
+        "REDIS_URL": f"unix://{redis}?db=9",
+        "ALLOWED_HOSTS": "*",
+        "WEB_CONCURRENCY": "2",
+        "AUTHSVC_DRAIN": "0",
+        "AUTHSVC_IMPORTED_KEYS": "1",
+    }
 
 
 @pytest.fixture(scope="module")

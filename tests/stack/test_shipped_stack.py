@@ -92,5 +92,6 @@ def test_nothing_is_found_in_the_complete_example(stack, start, tmp_path):
     with pytest.raises(Obstacle) as told:  # the example has one model, the catalogue of these tests three
         check(stack, url)
     assert set(re.findall(r"^ *(?:danger|fault|unknown)  (\S+)  (.*)$", told.value.args[0], re.M)) == {
-        ("model-without-route", "model echo"), ("model-without-route", "model echo2"),
-    }  # fmt: skip
+        ("model-without-route", "model echo"),
+        ("model-without-route", "model echo2"),
+    }

@@ -50,9 +50,17 @@ def open_as_a_browser(port, target, protocols, *lines):
     """Offer subprotocols, say something, and fail as WHATWG's WebSocket does: it takes no answer without one of them."""
     nonce = base64.b64encode(os.urandom(16)).decode()
     head = [
-        f"GET {target} HTTP/1.1", "Host: models.test", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
-        f"Sec-WebSocket-Key: {nonce}", *([f"Sec-WebSocket-Protocol: {', '.join(protocols)}"] if protocols else []), *lines, "", "",
-    ]  # fmt: skip
+        f"GET {target} HTTP/1.1",
+        "Host: models.test",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        f"Sec-WebSocket-Key: {nonce}",
+        *([f"Sec-WebSocket-Protocol: {', '.join(protocols)}"] if protocols else []),
+        *lines,
+        "",
+        "",
+    ]
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall("\r\n".join(head).encode())
         with connection.makefile("rwb") as stream:

@@ -64,9 +64,16 @@ def test_sentinels_have_a_login_and_tls_of_their_own():
 
 
 @pytest.mark.parametrize(
-    "url", ["rediss://h", "redis://h?ssl=1", "rediss+sentinel://h", "redis+sentinel://h?ssl=true",
-            "rediss+cluster://h", "redis+cluster://h?ssl=yes"],
-)  # fmt: skip
+    "url",
+    [
+        "rediss://h",
+        "redis://h?ssl=1",
+        "rediss+sentinel://h",
+        "redis+sentinel://h?ssl=true",
+        "rediss+cluster://h",
+        "redis+cluster://h?ssl=yes",
+    ],
+)
 def test_tls_is_asked_for_by_the_scheme_or_an_option(url):
     assert read_address(url).tls == Tls()
 
@@ -147,9 +154,19 @@ def test_what_is_not_understood_is_refused_by_name(url, named):
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize(
     "rest",
-    ["//me:{}/x@host/0", "//me:{}#x@host/0", "//me:1?{}@host/0", "//me:1?{}=x@host/0", "//:{}@[host/0", "//:{}@host:p/0",
-     "//:{}@host?nonsense={}", "//:{}@℀/0", "//h?ssl_cert_reqs={}", "//h?password={}&password={}"],
-)  # fmt: skip
+    [
+        "//me:{}/x@host/0",
+        "//me:{}#x@host/0",
+        "//me:1?{}@host/0",
+        "//me:1?{}=x@host/0",
+        "//:{}@[host/0",
+        "//:{}@host:p/0",
+        "//:{}@host?nonsense={}",
+        "//:{}@℀/0",
+        "//h?ssl_cert_reqs={}",
+        "//h?password={}&password={}",
+    ],
+)
 def test_no_refusal_prints_a_password(scheme, rest):
     with pytest.raises(BadAddress) as refused:
         read_address(f"{scheme}:{rest.replace('{}', SECRET)}")

@@ -91,7 +91,16 @@ def test_traefik_s_own_words_are_those_of_the_compose_stack(now):
 
 def test_check_stack_finds_nothing(now):
     now.inside(
-        "discover", "python", "manage.py", "check_stack", "--gate-url", "https://127.0.0.1:8900",
-        "--traefik-url", "http://dashboard.localhost", "--traefik-user", "operator",
-        "--traefik-password-file", "/run/secrets/dashboard_password",
-    )  # fmt: skip
+        "discover",
+        "python",
+        "manage.py",
+        "check_stack",
+        "--gate-url",
+        "https://127.0.0.1:8900",
+        "--traefik-url",
+        "http://dashboard.localhost",
+        "--traefik-user",
+        "operator",
+        "--traefik-password-file",
+        "/run/secrets/dashboard_password",
+    )

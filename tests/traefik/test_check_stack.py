@@ -91,9 +91,11 @@ def ungated_through_a_weighted_service(dynamic):
 def ungated_path(dynamic):
     dynamic["services"]["other"] = server("http://127.0.0.1:9")
     dynamic["routers"]["docs"] = {
-        "entryPoints": ["web"], "priority": 999, "service": "other",
+        "entryPoints": ["web"],
+        "priority": 999,
+        "service": "other",
         "rule": "Host(`api.localhost`) && PathPrefix(`/sm/docs/`)",
-    }  # fmt: skip
+    }
     return "router docs@file"
 
 
@@ -283,8 +285,12 @@ def gate_away(dynamic):
     """A page in the gate's place is not the gate."""
     dynamic["middlewares"]["to-nobody"] = {"replacePath": {"path": "/nobody"}}
     dynamic["routers"]["gate"] = {
-        "entryPoints": ["gate"], "rule": "PathPrefix(`/`)", "service": "gate", "middlewares": ["to-nobody"], "tls": {},
-    }  # fmt: skip
+        "entryPoints": ["gate"],
+        "rule": "PathPrefix(`/`)",
+        "service": "gate",
+        "middlewares": ["to-nobody"],
+        "tls": {},
+    }
     return "entry point gate"
 
 
@@ -389,8 +395,11 @@ def asked_elsewhere_as_well(dynamic):
     dynamic["middlewares"]["sign-in"] = {"forwardAuth": {"address": "http://127.0.0.1:7/oauth2/auth"}}
     dynamic["services"]["site"] = server("http://127.0.0.1:9")
     dynamic["routers"]["wiki"] = {
-        "entryPoints": ["web"], "rule": "Host(`wiki.test`)", "service": "site", "middlewares": ["sign-in"],
-    }  # fmt: skip
+        "entryPoints": ["web"],
+        "rule": "Host(`wiki.test`)",
+        "service": "site",
+        "middlewares": ["sign-in"],
+    }
 
 
 def key_removed_by_headers(dynamic):
@@ -429,22 +438,40 @@ def several_hosts(dynamic):
 
 def console_without_the_gates_path(dynamic):
     dynamic["routers"]["console"] = {
-        "entryPoints": ["web"], "rule": "Host(`console.test`) && !PathPrefix(`/auth`)", "service": "gate",
-    }  # fmt: skip
+        "entryPoints": ["web"],
+        "rule": "Host(`console.test`) && !PathPrefix(`/auth`)",
+        "service": "gate",
+    }
 
 
 def api_behind_a_password(dynamic):
     dynamic["middlewares"]["lock"] = {"basicAuth": {"users": ["ada:$apr1$4qzWmJm2$JQmwD/J1cHG5uhBIZfvri1"]}}
     dynamic["routers"]["dashboard"] = {
-        "entryPoints": ["web"], "rule": "Host(`d.test`)", "service": "api@internal", "middlewares": ["lock"],
-    }  # fmt: skip
+        "entryPoints": ["web"],
+        "rule": "Host(`d.test`)",
+        "service": "api@internal",
+        "middlewares": ["lock"],
+    }
 
 
 FINE = [
-    redirected_to_https, of_another_host, asked_by_http, asked_by_https_on_this_machine, taken_by_nobody_else, never_reached, asked_elsewhere_as_well,
-    key_removed_by_headers, relayed_by_a_pattern, limited_without_a_stream, pages_after_the_gate,
-    pages_for_a_dead_gate, boundary_by_regexp, several_hosts, console_without_the_gates_path, api_behind_a_password,
-]  # fmt: skip
+    redirected_to_https,
+    of_another_host,
+    asked_by_http,
+    asked_by_https_on_this_machine,
+    taken_by_nobody_else,
+    never_reached,
+    asked_elsewhere_as_well,
+    key_removed_by_headers,
+    relayed_by_a_pattern,
+    limited_without_a_stream,
+    pages_after_the_gate,
+    pages_for_a_dead_gate,
+    boundary_by_regexp,
+    several_hosts,
+    console_without_the_gates_path,
+    api_behind_a_password,
+]
 
 
 @pytest.mark.parametrize("change", FINE)
@@ -598,11 +625,17 @@ def test_catalogue_and_routers_are_compared(traefik, catalogue, expected):
 @pytest.mark.parametrize(
     ("version", "mistake"),
     [
-        ("3.7.12", Mistake.OLD_TRAEFIK), ("v2.11.60", Mistake.OLD_TRAEFIK), ("3.6.20", Mistake.OLD_TRAEFIK),
-        ("3.7", Mistake.OLD_TRAEFIK), ("3.7.13", None), ("3.8.0", None), ("v4.0.0-rc1", None),
-        ("dev", Mistake.UNKNOWN_TRAEFIK), ("", Mistake.UNKNOWN_TRAEFIK),
+        ("3.7.12", Mistake.OLD_TRAEFIK),
+        ("v2.11.60", Mistake.OLD_TRAEFIK),
+        ("3.6.20", Mistake.OLD_TRAEFIK),
+        ("3.7", Mistake.OLD_TRAEFIK),
+        ("3.7.13", None),
+        ("3.8.0", None),
+        ("v4.0.0-rc1", None),
+        ("dev", Mistake.UNKNOWN_TRAEFIK),
+        ("", Mistake.UNKNOWN_TRAEFIK),
     ],
-)  # fmt: skip
+)
 def test_the_version_is_compared_with_the_one_that_mends_known_holes(traefik, version, mistake):
     traefik.serve(sound(traefik))
     configuration = replace(
@@ -614,9 +647,12 @@ def test_the_version_is_compared_with_the_one_that_mends_known_holes(traefik, ve
 def test_every_mistake_that_is_known_was_planted():
     planted = {mistake for mistake, _ in BROKEN} | {mistake for mistake, _, _ in BROKEN_POINTS}
     by_other_tests = {
-        Mistake.MODEL_WITHOUT_ROUTE, Mistake.ROUTE_WITHOUT_MODEL, Mistake.OLD_TRAEFIK, Mistake.UNKNOWN_TRAEFIK,
+        Mistake.MODEL_WITHOUT_ROUTE,
+        Mistake.ROUTE_WITHOUT_MODEL,
+        Mistake.OLD_TRAEFIK,
+        Mistake.UNKNOWN_TRAEFIK,
         Mistake.SHARED_NETWORK,
-    }  # fmt: skip
+    }
     assert planted | by_other_tests == set(Mistake)
 
 
