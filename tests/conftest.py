@@ -15,10 +15,10 @@ import pytest
 from django.core.cache import cache
 from django.core.management.color import no_style
 from django.db import connection, connections
-from django.test import TransactionTestCase
+from django.test import Client, TransactionTestCase
 
 from accounts.facts.publish import models_base
-from accounts.models import Account
+from accounts.models import Account, User
 from accounts.services.accounts import create_account
 from accounts.services.acts import Actor
 from accounts.services.catalogue import change_catalogue
@@ -114,6 +114,14 @@ def catalogue(redis_db, transactional_db, tmp_path):
 @pytest.fixture
 def account(catalogue) -> Account:
     return create_account("acme", Plan.objects.get(name="free"), external_id="acme", actor=ACTOR)[0]
+
+
+@pytest.fixture
+def operator(db) -> Client:
+    """A browser in which olga, a superuser, is signed in."""
+    client = Client(REMOTE_ADDR="192.0.2.7")
+    client.force_login(User.objects.create_superuser("olga"))
+    return client
 
 
 @pytest.fixture

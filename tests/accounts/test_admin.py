@@ -41,13 +41,6 @@ KEY = re.compile(r"ask_[0-9A-Za-z]{16}_[0-9A-Za-z]{44}")
 
 
 @pytest.fixture
-def operator(transactional_db):
-    client = Client(REMOTE_ADDR="192.0.2.7")
-    client.force_login(User.objects.create_superuser("olga", password="x"))
-    return client
-
-
-@pytest.fixture
 def looker(transactional_db):
     """Staff who may view everything and change nothing."""
     user = User.objects.create_user("vera", is_staff=True)
@@ -55,19 +48,6 @@ def looker(transactional_db):
     client = Client()
     client.force_login(user)
     return client
-
-
-@pytest.fixture
-def without_redis(settings):
-    """Nothing listens where Redis should be."""
-    url = settings.REDIS_URL
-    yield lambda: _move_redis(settings, "redis://127.0.0.1:1/0")
-    _move_redis(settings, url)
-
-
-def _move_redis(settings, url):
-    settings.REDIS_URL = url
-    clients.sync_client.cache_clear()
 
 
 def page_of(row, act="change"):
@@ -476,31 +456,31 @@ def test_the_default_plan_is_changed_and_nothing_else_of_the_catalogue(operator,
 
 
 @pytest.mark.parametrize("act", ["suspend", "close"])
-def test_an_act_is_pending_while_redis_is_down(operator, account, without_redis, act):
-    without_redis()
-    told = said(send(operator, page_of(account, act)), operator)
+def test_an_act_is_pending_while_redis_is_down(operator, account, redis_away, act):
+    with redis_away():
+        told = said(send(operator, page_of(account, act)), operator)
     assert "warning: Pending" in told and "Done" not in told
     assert OutboxRow.objects.filter(part="account", subject=account.public_id).exists()
 
 
-def test_a_saved_form_is_pending_while_redis_is_down(operator, catalogue, without_redis):
+def test_a_saved_form_is_pending_while_redis_is_down(operator, catalogue, redis_away):
     plan, before = Plan.objects.get(name="free"), published(Catalogue.objects.get())["version"]
-    without_redis()
-    told = said(send(operator, page_of(plan), **{"limits-0-amount": 30}), operator)
+    with redis_away():
+        told = said(send(operator, page_of(plan), **{"limits-0-amount": 30}), operator)
     assert "warning: Pending" in told and "Done" not in told and "success" not in told
     assert OutboxRow.objects.get(part="catalogue").version == before + 1
 
 
-def test_a_key_issued_while_redis_is_down_is_shown_as_pending(operator, account, without_redis):
-    without_redis()
-    page = issue(operator, account).content.decode()
+def test_a_key_issued_while_redis_is_down_is_shown_as_pending(operator, account, redis_away):
+    with redis_away():
+        page = issue(operator, account).content.decode()
     assert KEY.search(page) and "Pending" in page and "Done" not in page
 
 
-def test_a_bulk_revocation_is_pending_while_redis_is_down(operator, issued, without_redis):
-    without_redis()
-    chosen = {"action": "revoke_selected", "_selected_action": [issued.key.pk], "confirmed": "1"}
-    assert "warning: Pending" in said(operator.post(list_of(ApiKey), chosen), operator)
+def test_a_bulk_revocation_is_pending_while_redis_is_down(operator, issued, redis_away):
+    with redis_away():
+        chosen = {"action": "revoke_selected", "_selected_action": [issued.key.pk], "confirmed": "1"}
+        assert "warning: Pending" in said(operator.post(list_of(ApiKey), chosen), operator)
     assert ApiKey.objects.get().revoked_at is not None
 
 

@@ -24,11 +24,6 @@ def signed_in(**rights):
     return client
 
 
-@pytest.fixture
-def operator(transactional_db):
-    return signed_in(is_superuser=True)
-
-
 def ask(text, path):
     return Client(headers={"Authorization": f"Bearer {text}"}).get(path).status_code
 

@@ -16,15 +16,10 @@ from accounts.ledger_worker import Worker
 from accounts.models import ApiKey, KeptAnswer
 from accounts.services.keys import change_key, issue_key, revoke_key
 from quotas.limits import Limit
-from tests.api.callers import member_of, post, program_of
+from tests.api.callers import member_of, post
 from tests.conftest import ACTOR
 
 KEYS = "/api/v1/keys/"
-
-
-@pytest.fixture
-def program(account):
-    return program_of(account, "keys:write")
 
 
 @pytest.fixture

@@ -12,31 +12,13 @@ from accounts.models import User
 from accounts.peppers import peppers
 from accounts.services.roles import set_role
 from authsvc.gate.verdict import Verdict
-from tests.api.test_credentials import ask_gate, bearer, make
+from tests.api.test_credentials import ask_gate
 from tests.conftest import ACTOR
 from tests.gate.test_explain import contents
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 LIMITS, EXPLAIN = "/api/v1/limits/", "/api/v1/explain/"
-
-
-@pytest.fixture
-def of_acme(account):
-    return bearer(make("management", account, scopes=("usage:read",))[1])
-
-
-@pytest.fixture
-def owner(account):
-    person, client = User.objects.create_user("ann"), Client()
-    set_role(account, person, "owner", actor=ACTOR)
-    client.force_login(person)
-    return client
-
-
-@pytest.fixture
-def operator(account):
-    return bearer(make("operator", account, scopes=("usage:read",))[1])
 
 
 def post(client: Client, **body):
@@ -99,18 +81,18 @@ def test_a_string_is_explained_and_never_repeated_nor_logged(owner, issued, capl
     assert secret[:20] not in caplog.text + "".join(capfd.readouterr())
 
 
-def test_somebody_elses_key_is_as_unknown_as_one_that_does_not_exist(owner, operator, issued, pro_key):
+def test_somebody_elses_key_is_as_unknown_as_one_that_does_not_exist(owner, operator_program, issued, pro_key):
     from accounts.keys import new_key
 
     unknown = new_key("Z" * 16, "ask", peppers()[0]).text
     for body in ({"key": pro_key.key.public_id}, {"key": "Z" * 16}, {"string": pro_key.text}, {"string": unknown}):
         assert post(owner, **body, model="sm").status_code == 404
-    assert post(operator, string=pro_key.text, model="sm").json()["verdict"] == "allowed"
-    assert post(operator, string=unknown, model="sm").json()["verdict"] == Verdict.UNKNOWN_KEY.word
+    assert post(operator_program, string=pro_key.text, model="sm").json()["verdict"] == "allowed"
+    assert post(operator_program, string=unknown, model="sm").json()["verdict"] == Verdict.UNKNOWN_KEY.word
 
 
 def test_only_owners_and_operators_may_have_decisions_explained(owner, of_acme, account, issued):
-    user = User.objects.get(username="ann")
+    user = User.objects.get(username="olga")
     for role in ("admin", "member", "viewer"):
         set_role(account, user, role, actor=ACTOR)
         assert post(owner, key=issued.key.public_id, model="sm").status_code == 403

@@ -23,12 +23,6 @@ from tests.conftest import ACTOR
 KEYS = "/api/v1/keys/"
 
 
-@pytest.fixture
-def program(account):
-    _, text = make_management_key(account, name="ci", scopes=["keys:write"], actor=ACTOR)
-    return Client(headers={"Authorization": f"Bearer {text}"})
-
-
 def post(client, once, url=KEYS, **body):
     headers = {"Idempotency-Key": once} if once else {}
     return client.post(url, json.dumps(body), content_type="application/json", headers=headers)

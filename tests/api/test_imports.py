@@ -36,11 +36,6 @@ def turn() -> None:
     call_command("keep_ledger", once=True, stdout=StringIO())
 
 
-@pytest.fixture
-def program(account):
-    return program_of(account, "keys:write")
-
-
 def test_an_upload_becomes_a_job_that_the_worker_does_and_reports(program, account, settings, ask):  # noqa: F811
     settings.IMPORTED_KEYS = True
     response = upload(program)

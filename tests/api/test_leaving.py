@@ -16,16 +16,6 @@ ALL = ["keys:read", "keys:write", "usage:read", "members:write"]
 
 
 @pytest.fixture
-def place(account):
-    return f"/api/v1/accounts/{account.public_id}"
-
-
-@pytest.fixture
-def olga(account):
-    return member_of(account, "owner", "olga")
-
-
-@pytest.fixture
 def adam(account):
     return member_of(account, "admin", "adam")
 
@@ -44,36 +34,36 @@ def works(program):
     return program.get("/api/v1/me/").status_code == 200
 
 
-def test_a_removed_admin_does_not_come_back_by_a_management_key(account, place, olga, adam):
+def test_a_removed_admin_does_not_come_back_by_a_management_key(account, place, owner, adam):
     id, program = key_of(adam, account)
-    removed = olga.delete(url_of(place, "adam"))
+    removed = owner.delete(url_of(place, "adam"))
     assert removed.status_code == 200
     assert removed.json()["management_keys"] == [{"id": id, "name": "ci", "revoked": True}]
     assert not works(program)
     assert post(program, f"{place}/invitations/", email="adam@example.org").status_code == 401
 
 
-def test_a_removed_admin_does_not_come_back_by_an_invitation_of_their_own(account, place, olga, adam):
+def test_a_removed_admin_does_not_come_back_by_an_invitation_of_their_own(account, place, owner, adam):
     post(adam, f"{place}/invitations/", email="other@example.org", role="admin")
-    removed = olga.delete(url_of(place, "adam")).json()
+    removed = owner.delete(url_of(place, "adam")).json()
     assert [row["email"] for row in removed["invitations"]] == ["other@example.org"]
     assert Invitation.objects.get().withdrawn_at is not None
 
 
-def test_nor_by_one_that_a_management_key_of_theirs_sent(account, place, olga, adam):
+def test_nor_by_one_that_a_management_key_of_theirs_sent(account, place, owner, adam):
     _, program = key_of(adam, account)
     post(program, f"{place}/invitations/", email="other@example.org", role="member")
-    olga.delete(url_of(place, "adam"))
+    owner.delete(url_of(place, "adam"))
     assert Invitation.objects.get().withdrawn_at is not None
 
 
-def test_management_keys_are_kept_where_that_is_said_by_somebody_who_makes_them(account, place, olga, adam):
+def test_management_keys_are_kept_where_that_is_said_by_somebody_who_makes_them(account, place, owner, adam):
     id, program = key_of(adam, account)
-    removed = olga.delete(url_of(place, "adam", "?management_keys=keep")).json()
+    removed = owner.delete(url_of(place, "adam", "?management_keys=keep")).json()
     assert removed["management_keys"] == [{"id": id, "name": "ci", "revoked": False}] and works(program)
 
 
-def test_who_leaves_does_not_keep_them(account, place, olga, adam):
+def test_who_leaves_does_not_keep_them(account, place, owner, adam):
     _, program = key_of(adam, account)
     url = url_of(place, "adam", "?management_keys=keep")
     assert adam.delete(url).status_code == 403
@@ -81,19 +71,19 @@ def test_who_leaves_does_not_keep_them(account, place, olga, adam):
     assert adam.delete(url_of(place, "adam")).status_code == 200 and not works(program)
 
 
-def test_who_makes_no_management_keys_keeps_none(account, place, olga, adam):
+def test_who_makes_no_management_keys_keeps_none(account, place, owner, adam):
     _, program = key_of(adam, account)
     for caller in (operator("accounts:write"), program_of(account, "members:write")):
         assert caller.delete(url_of(place, "adam", "?management_keys=keep")).status_code == 403
     assert works(program) and Membership.objects.filter(user__username="adam").exists()
 
 
-def test_keys_for_models_are_named_and_go_on_working(account, place, olga, adam):
+def test_keys_for_models_are_named_and_go_on_working(account, place, owner, adam):
     _, program = key_of(adam, account)
     mine = post(adam, "/api/v1/keys/", name="mine").json()["id"]
     programs = post(program, "/api/v1/keys/", name="of the program").json()["id"]
     issue_key(account, name="of somebody else", actor=ACTOR)
-    removed = olga.delete(url_of(place, "adam")).json()
+    removed = owner.delete(url_of(place, "adam")).json()
     assert removed["keys"] == [
         {"id": mine, "name": "mine", "revoked": False},
         {"id": programs, "name": "of the program", "revoked": False},
@@ -101,19 +91,19 @@ def test_keys_for_models_are_named_and_go_on_working(account, place, olga, adam)
     assert not ApiKey.objects.exclude(revoked_at=None).exists()
 
 
-def test_keys_for_models_are_revoked_where_that_is_said(account, place, olga, adam):
+def test_keys_for_models_are_revoked_where_that_is_said(account, place, owner, adam):
     mine = post(adam, "/api/v1/keys/", name="mine").json()["id"]
     other = issue_key(account, name="of somebody else", actor=ACTOR).key
-    removed = olga.delete(url_of(place, "adam", "?keys=revoke"))
+    removed = owner.delete(url_of(place, "adam", "?keys=revoke"))
     assert removed.status_code == 200 and removed.json()["keys"] == [{"id": mine, "name": "mine", "revoked": True}]
     assert ApiKey.objects.get(public_id=mine).revoked_at and not ApiKey.objects.get(pk=other.pk).revoked_at
 
 
-def test_a_removal_is_pending_until_the_gate_knows_of_the_revoked_keys(account, place, olga, adam, redis_away):
+def test_a_removal_is_pending_until_the_gate_knows_of_the_revoked_keys(account, place, owner, adam, redis_away):
     post(adam, "/api/v1/keys/", name="mine")
     url = url_of(place, "adam", "?keys=revoke")
     with redis_away():
-        answer = olga.delete(url)
+        answer = owner.delete(url)
     assert answer.status_code == 202 and answer.json()["state"] == "pending"
 
 
@@ -124,43 +114,43 @@ def test_who_may_revoke_no_keys_does_not_do_it_by_a_removal(account, place, adam
     assert operator("accounts:write", "keys:write").delete(url).status_code == 200
 
 
-def test_who_had_made_nothing_is_removed_without_a_word(account, place, olga, adam):
-    assert olga.delete(url_of(place, "adam")).status_code == 204
+def test_who_had_made_nothing_is_removed_without_a_word(account, place, owner, adam):
+    assert owner.delete(url_of(place, "adam")).status_code == 204
 
 
-def test_only_keys_of_that_account_end(account, pro_account, place, olga, adam):
+def test_only_keys_of_that_account_end(account, pro_account, place, owner, adam):
     Membership.objects.create(account=pro_account, user=User.objects.get(username="adam"), role="owner")
     _, here = key_of(adam, account)
     _, there = key_of(adam, pro_account)
-    olga.delete(f"{place}/members/{account.memberships.get(user__username='adam').public_id}/")
+    owner.delete(f"{place}/members/{account.memberships.get(user__username='adam').public_id}/")
     assert not works(here) and works(there)
 
 
 @pytest.mark.parametrize("role", ["member", "viewer"])
-def test_a_lower_role_ends_keys_with_more_scopes_than_it_has(account, place, olga, adam, role):
+def test_a_lower_role_ends_keys_with_more_scopes_than_it_has(account, place, owner, adam, role):
     ids = {scope: key_of(adam, account, scope) for scope in ALL}
-    changed = olga.patch(url_of(place, "adam"), {"role": role}, content_type=JSON).json()
+    changed = owner.patch(url_of(place, "adam"), {"role": role}, content_type=JSON).json()
     assert changed["role"] == role
     assert {row["id"] for row in changed["management_keys"]} == {ids["keys:write"][0], ids["members:write"][0]}
     assert [works(program) for _, program in ids.values()] == [True, False, True, False]
 
 
-def test_an_owner_who_becomes_an_admin_keeps_keys_and_loses_invitations_of_owners(account, place, olga):
+def test_an_owner_who_becomes_an_admin_keeps_keys_and_loses_invitations_of_owners(account, place, owner):
     otto = member_of(account, "owner", "otto")
     _, program = key_of(otto, account)
     for role in ("owner", "admin"):
         post(otto, f"{place}/invitations/", email=f"{role}@example.org", role=role)
-    changed = olga.patch(url_of(place, "otto"), {"role": "admin"}, content_type=JSON).json()
+    changed = owner.patch(url_of(place, "otto"), {"role": "admin"}, content_type=JSON).json()
     assert works(program) and [row["email"] for row in changed["invitations"]] == ["owner@example.org"]
 
 
-def test_a_lower_role_keeps_them_where_that_is_said(account, place, olga, adam):
+def test_a_lower_role_keeps_them_where_that_is_said(account, place, owner, adam):
     _, program = key_of(adam, account)
-    answer = olga.patch(url_of(place, "adam", "?management_keys=keep"), {"role": "viewer"}, content_type=JSON)
+    answer = owner.patch(url_of(place, "adam", "?management_keys=keep"), {"role": "viewer"}, content_type=JSON)
     assert answer.json()["management_keys"][0]["revoked"] is False and works(program)
 
 
-def test_adding_a_member_again_with_a_lower_role_ends_them_too(account, place, olga, adam):
+def test_adding_a_member_again_with_a_lower_role_ends_them_too(account, place, owner, adam):
     _, program = key_of(adam, account)
     answer = post(operator("accounts:write"), f"{place}/members/", username="adam", role="viewer")
     assert answer.status_code == 201 and not works(program)
@@ -180,21 +170,21 @@ def test_a_person_stands_behind_what_was_made_with_a_token_of_theirs(account, pl
     assert token.revoked_at is None  # it is not of this account
 
 
-def test_what_ends_is_in_the_audit_log(account, place, olga, adam):
+def test_what_ends_is_in_the_audit_log(account, place, owner, adam):
     id, _ = key_of(adam, account)
     AuditEvent.objects.all()._raw_delete("default")
-    olga.delete(url_of(place, "adam"))
+    owner.delete(url_of(place, "adam"))
     events = list(AuditEvent.objects.order_by("id").values_list("actor", "act", "subject"))
     assert events == [("olga", "account.member", account.public_id), ("olga", "management_key.revoke", id)]
 
 
 @pytest.mark.parametrize("query", ["?management_keys=some", "?keys=all", "?kees=revoke"])
-def test_a_wish_that_makes_no_sense_is_refused(account, place, olga, adam, query):
-    assert olga.delete(url_of(place, "adam", query)).status_code == 400
+def test_a_wish_that_makes_no_sense_is_refused(account, place, owner, adam, query):
+    assert owner.delete(url_of(place, "adam", query)).status_code == 400
     assert Membership.objects.filter(user__username="adam").exists()
 
 
-def test_a_key_of_nobody_stays(account, place, olga, adam):
+def test_a_key_of_nobody_stays(account, place, owner, adam):
     row, text = make_management_key(account, name="by a command", scopes=ALL, actor=ACTOR)
-    olga.delete(url_of(place, "adam"))
+    owner.delete(url_of(place, "adam"))
     assert works(bearer(text)) and ManagementKey.objects.get().pk == row.pk

@@ -25,16 +25,6 @@ from tests.conftest import ACTOR
 JSON = "application/json"
 
 
-@pytest.fixture
-def place(account):
-    return f"/api/v1/accounts/{account.public_id}"
-
-
-@pytest.fixture
-def owner(account):
-    return member_of(account, "owner", "olga")
-
-
 def id_of(username):
     return Membership.objects.get(user__username=username).public_id
 

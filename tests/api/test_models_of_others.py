@@ -20,11 +20,6 @@ KEYS = "/api/v1/keys/"
 LIMIT = {"name": "own", "amount": 5, "window": "day"}
 
 
-@pytest.fixture
-def owner(account):
-    return member_of(account, "owner")
-
-
 def errors(response) -> list[dict[str, str]]:
     assert response.status_code == 400, response.content
     found: list[dict[str, str]] = response.json()["errors"]

@@ -42,16 +42,6 @@ def used(issued, pro_key) -> tuple[str, str]:
     return mine, theirs
 
 
-@pytest.fixture
-def of_acme(account):
-    return bearer(make("management", account, scopes=("usage:read",))[1])
-
-
-@pytest.fixture
-def operator(account):
-    return bearer(make("operator", account, scopes=("usage:read",))[1])
-
-
 def rows(client: Client, query: str) -> Any:
     response = client.get(f"{USAGE}?{query}")
     assert response.status_code == 200, response.content
@@ -105,10 +95,10 @@ def test_pages_lead_forwards_and_back_through_every_row_once(of_acme, used):
         assert backwards == pages
 
 
-def test_an_account_sees_its_own_usage_and_an_operator_everybodys(of_acme, operator, used, account):
+def test_an_account_sees_its_own_usage_and_an_operator_everybodys(of_acme, operator_program, used, account):
     mine, theirs = used
     assert {row["key"] for row in rows(of_acme, f"{SPAN}&group_by=key")} == {mine}
-    assert {row["key"] for row in rows(operator, f"{SPAN}&group_by=key")} == {mine, theirs}
+    assert {row["key"] for row in rows(operator_program, f"{SPAN}&group_by=key")} == {mine, theirs}
     for query in (
         f"account={theirs[:8]}",
         f"key={theirs}",
@@ -117,15 +107,17 @@ def test_an_account_sees_its_own_usage_and_an_operator_everybodys(of_acme, opera
         "external_id=x",
     ):
         assert of_acme.get(f"{USAGE}?{SPAN}&{query}").status_code == 404
-    assert [row["allowed"] for row in rows(operator, f"{SPAN}&interval=total&account={theirs[:8]}")] == [100]
+    assert [row["allowed"] for row in rows(operator_program, f"{SPAN}&interval=total&account={theirs[:8]}")] == [100]
 
 
-def test_an_operator_writes_invoices_by_its_own_ids(operator, used, account):
+def test_an_operator_writes_invoices_by_its_own_ids(operator_program, used, account):
     models_base(Account).filter(pk=account.pk).update(external_id="cus_42")
-    invoices = {row["external_id"]: row["units"] for row in rows(operator, f"{SPAN}&interval=total&group_by=account")}
+    invoices = {
+        row["external_id"]: row["units"] for row in rows(operator_program, f"{SPAN}&interval=total&group_by=account")
+    }
     assert invoices == {"cus_42": 35, None: 100}
-    assert [row["units"] for row in rows(operator, f"{SPAN}&interval=total&external_id=cus_42")] == [35]
-    assert operator.get(f"{USAGE}?external_id=nobody").status_code == 404
+    assert [row["units"] for row in rows(operator_program, f"{SPAN}&interval=total&external_id=cus_42")] == [35]
+    assert operator_program.get(f"{USAGE}?external_id=nobody").status_code == 404
 
 
 def test_people_see_the_usage_of_the_accounts_that_they_belong_to(used, account, pro_account):
@@ -206,9 +198,9 @@ def test_a_fault_is_a_problem_also_for_who_wants_csv(of_acme):
     assert response.json()["errors"]
 
 
-def test_no_cell_is_a_formula(operator, used, account):
+def test_no_cell_is_a_formula(operator_program, used, account):
     models_base(Account).filter(pk=account.pk).update(external_id="+1-555|cmd")
-    found = as_rows(operator.get(f"{USAGE}?{SPAN}&interval=total&group_by=account&format=csv"))
+    found = as_rows(operator_program.get(f"{USAGE}?{SPAN}&interval=total&group_by=account&format=csv"))
     assert {row["external_id"] for row in found} == {"'+1-555|cmd", ""}
     assert [as_cell(text) for text in ("=1", "@x", "-1", "\t=1", "a=1", 5, None)] == [
         "'=1",
@@ -221,9 +213,9 @@ def test_no_cell_is_a_formula(operator, used, account):
     ]
 
 
-def test_a_page_costs_the_same_however_many_rows_it_has(operator, used, django_assert_num_queries):
+def test_a_page_costs_the_same_however_many_rows_it_has(operator_program, used, django_assert_num_queries):
     url = f"{USAGE}?{SPAN}&interval=hour&group_by=account,key,model"
-    operator.get(url)
+    operator_program.get(url)
     for size in (1, 500):
         with django_assert_num_queries(3):  # the credential, usage, external ids
-            operator.get(f"{url}&page_size={size}")
+            operator_program.get(f"{url}&page_size={size}")

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-import pytest
 from django.contrib import admin
-from django.test import Client
 from django.urls import NoReverseMatch, reverse
 
-from accounts.models import User
 from accounts.services.credentials import make_management_key, make_operator_token
 from tests.conftest import ACTOR
 
@@ -51,16 +48,9 @@ def test_what_a_policy_would_drop_is_found():
     assert not inline_in("<script src=x></script><script type='application/json'>{}</script>")
 
 
-@pytest.fixture
-def operator(issued, account):
+def test_no_page_of_the_admin_has_anything_inline(operator, issued, account):
     make_management_key(account, name="m", scopes=["keys:read"], actor=ACTOR)
     make_operator_token(name="o", scopes=["keys:write"], actor=ACTOR)
-    client = Client()
-    client.force_login(User.objects.create_superuser("root"))
-    return client
-
-
-def test_no_page_of_the_admin_has_anything_inline(operator):
     seen = 0
     paths = [reverse("admin:index")]
     for model in admin.site._registry:

@@ -20,7 +20,7 @@ from django.urls import reverse
 
 from accounts.facts import delivery
 from accounts.facts.snapshot import read_all
-from accounts.models import Account, ApiKey, OutboxRow, User
+from accounts.models import Account, ApiKey, OutboxRow
 from accounts.services.accounts import move_account
 from accounts.services.keys import Issued, issue_key, revoke_key
 from quotas.models import Plan
@@ -84,14 +84,6 @@ def under_load(port: int, noise: str, change: Callable[[ApiKey], Any], keys: lis
 @pytest.fixture
 def many(pro_account) -> list[Issued]:
     return [issue_key(pro_account, name=str(n), actor=ACTOR) for n in range(TIMES)]
-
-
-@pytest.fixture
-def operator(transactional_db) -> Client:
-    """An operator who is signed in to the admin."""
-    client = Client()
-    client.force_login(User.objects.create_superuser("olga", password="x"))
-    return client
 
 
 def in_the_admin(operator: Client, row: Account | ApiKey, page: str = "change", **filled: Any) -> None:
