@@ -30,7 +30,7 @@ OTHERS = [
 
 
 @pytest.fixture
-def operator(operator) -> Client:
+def operator(operator: Client) -> Client:
     """The operator's browser, to which an exception is an answer of 500."""
     operator.raise_request_exception = False
     return operator
