@@ -18,14 +18,14 @@ def found(catalogue):
     return ServedModel.objects.get(slug="llama")
 
 
-def test_a_new_model_is_marked_in_the_list_and_the_filter_finds_it_alone(operator, found):  # noqa: F811
+def test_a_new_model_is_marked_in_the_list_and_the_filter_finds_it_alone(operator, found):
     page = operator.get(list_of(ServedModel)).content.decode()
     assert page.count("<strong>new</strong>") == 1
     filtered = operator.get(list_of(ServedModel), {"new": "1"})
     assert [row.slug for row in filtered.context["cl"].result_list] == ["llama"]
 
 
-def test_the_action_includes_a_new_model_in_plans_of_every_model(operator, found):  # noqa: F811
+def test_the_action_includes_a_new_model_in_plans_of_every_model(operator, found):
     assert published(Catalogue.objects.get())["plans"]["pro"]["models"] == ["lg", "sm"]
     response = operator.post(list_of(ServedModel), {"action": "include_in_every", "_selected_action": [found.pk]})
     assert "success: Done: 1 of 1 models included." in said(response, operator)
