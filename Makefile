@@ -5,7 +5,7 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 	--no-annotate --no-header --no-emit-index-url --no-emit-find-links -q $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick stack stack-swarm stack-check bench lint types schema lock
+.PHONY: help setup demo test test-all stack stack-swarm stack-check bench lint types schema lock
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -16,41 +16,35 @@ setup: ## Make .venv from the lock files (the verbs below do it first)
 demo: setup ## Run everything on this machine: gate, console, Traefik, store, two models (DEMO_PORT, DEMO_DIR)
 	@exec $(BIN)/python -m deploy.demo.run
 
-# On SQLite all of them; on PostgreSQL those that touch a database. What measures time has the machine to itself.
-test: setup ## Run all tests; they start what they need themselves (AUTHSVC_TEST_POSTGRES_URL: on PostgreSQL too)
-	@$(call run_tests,)
+CERTAIN := not slow and not timed
+
+test: setup ## Run the tests that pass on any machine, on all cores (5 minutes on two)
+	$(BIN)/pytest -n auto --dist loadgroup -m "$(CERTAIN)"
+
+# What measures a time has the machine to itself, and so has what starts many processes.
+test-all: test ## Run the slow and the timed tests too, and those with a database on PostgreSQL (AUTHSVC_TEST_POSTGRES_URL)
+	$(BIN)/pytest -m "not ($(CERTAIN))"
 	@if [ -n "$$AUTHSVC_TEST_POSTGRES_URL" ]; then \
-	  echo "Once more on PostgreSQL:"; export AUTHSVC_TEST_DATABASE_URL="$$AUTHSVC_TEST_POSTGRES_URL"; \
-	  $(call run_tests,tests/accounts tests/quotas tests/gate tests/load); \
+	  export AUTHSVC_TEST_DATABASE_URL="$$AUTHSVC_TEST_POSTGRES_URL"; set -ex; \
+	  $(BIN)/pytest -n auto --dist loadgroup -m "$(CERTAIN)" $(ON_POSTGRES); \
+	  $(BIN)/pytest -m "not ($(CERTAIN))" $(ON_POSTGRES); \
 	else \
 	  echo "PostgreSQL: SKIPPED. Set AUTHSVC_TEST_POSTGRES_URL=postgres://USER@HOST/postgres to run the tests there too."; \
 	fi
-
-# PATHS: first those of `make quick`, then the others, and at the end once more what failed.
-run_tests = failed=; $(BIN)/pytest -n auto -m "$(QUICK)" $(1) || failed=1; $(BIN)/pytest -m "not ($(QUICK))" $(1) || failed=1; \
-	if [ -n "$$failed" ]; then \
-	  echo "Once more, those that failed: many bound a time, and the machine may have been busy."; \
-	  $(BIN)/pytest --last-failed --last-failed-no-failures none $(1); \
-	fi
-QUICK := not slow and not stack
-
-quick: setup ## Run the tests that are neither slow nor through a real Traefik, on all cores
-	$(BIN)/pytest -n auto -m "$(QUICK)"
+ON_POSTGRES := $(addprefix tests/,accounts api console gate load quotas)
 
 # The first run builds images and downloads what is in them; later ones take a few minutes.
 stack: setup ## Build and start the compose stack, test it through 127.0.0.1, stop and remove it (needs a Docker engine)
 	@if why=$$($(BIN)/python -m tests.compose.engine); then \
-	  timeout 1500 $(BIN)/pytest -m compose tests/compose || { echo "Once more, those that failed: many bound a time, and the machine may have been busy."; \
-	    timeout 1500 $(BIN)/pytest -m compose tests/compose --last-failed --last-failed-no-failures none; }; \
+	  timeout 1500 $(BIN)/pytest -m compose tests/compose; \
 	else \
 	  echo; echo "  ##### make stack: SKIPPED, nothing of the compose stack was tested: $$why #####"; echo; \
 	fi
 
-# It makes a swarm of this machine and leaves it again, if it is in none; 16 minutes on two cores.
+# If this machine is in no swarm, it becomes one for the tests. 16 minutes on two cores.
 stack-swarm: setup ## Deploy the stacks on a Swarm of one node, test updates under traffic, remove them (needs a Docker engine)
 	@if why=$$($(BIN)/python -m tests.swarm.engine); then \
-	  timeout 5400 $(BIN)/pytest -m swarm tests/swarm || { echo "Once more, those that failed: many bound a time, and the machine may have been busy."; \
-	    timeout 5400 $(BIN)/pytest -m swarm tests/swarm --last-failed --last-failed-no-failures none; }; \
+	  timeout 5400 $(BIN)/pytest -m swarm tests/swarm; \
 	else \
 	  echo; echo "  ##### make stack-swarm: SKIPPED, nothing of the Swarm was tested: $$why #####"; echo; \
 	fi

@@ -28,7 +28,7 @@ from quotas.catalogue.file import read_catalogue_file
 from quotas.models import Catalogue, Plan, ServedModel
 from store import clients
 from tests.deadlines import GENEROUS_SECONDS, deadlines
-from tests.servers import redis_server
+from tests.servers import ROOT, redis_server
 
 ACTOR = Actor("tests")
 LONGEST_TEST_SECONDS = 10
@@ -54,6 +54,33 @@ CATALOGUE = """
     models = ["*"]
     limits = [{ name = "second", per = "account", amount = 50, window = "second", burst = 100 }]
 """
+
+
+ON_AN_ENGINE = ("compose", "swarm")  # they run where `-m` names them: they build images and start dozens of containers
+
+
+def pytest_collection_modifyitems(config, items):
+    left_out = []
+    for item in items:
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        if folder in ON_AN_ENGINE:
+            item.add_marker(folder)
+            if folder not in config.option.markexpr:
+                left_out.append(item)
+        elif group := _group_of(item, folder):
+            item.add_marker(pytest.mark.xdist_group(group))
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _group_of(item: pytest.Function, folder: str) -> str | None:
+    """Tests that share servers run in one process, so that the servers start once."""
+    defined = item._fixtureinfo.name2fixturedefs
+    if folder == "stack" and "stack" in defined:
+        return "stack"
+    shared = any(fixtures[-1].scope == "module" for fixtures in defined.values())
+    return item.path.name if shared else None
 
 
 @pytest.fixture(scope="session")

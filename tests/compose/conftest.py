@@ -3,25 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 
 from tests.compose.engine import Stack, free_name, why_not
 from tests.servers import free_port, wait_until
-
-HERE = Path(__file__).parent
-
-
-def pytest_collection_modifyitems(config, items):
-    """They build images and start a dozen containers: only for who asks for them."""
-    ours = [item for item in items if HERE in item.path.parents]
-    wanted = "compose" in (config.option.markexpr or "")
-    for item in ours:
-        item.add_marker(pytest.mark.compose)
-        item.add_marker(pytest.mark.slow)
-        if not wanted:
-            item.add_marker(pytest.mark.skip(reason="through the compose stack: make stack"))
 
 
 @pytest.fixture(scope="session")

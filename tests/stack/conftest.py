@@ -23,12 +23,6 @@ from tests.stack import wire
 HERE = Path(__file__).parent
 
 
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.stack)
-
-
 def echo_model(name: str) -> ModelServer:
     return ModelServer(name, (sys.executable, "-m", "tests.stack.echo", name, "{port}"))
 

@@ -21,15 +21,6 @@ NOW = "now"
 AFTERWARDS = 3  # seconds of traffic after the deed
 
 
-def pytest_collection_modifyitems(config, items):
-    ours = [item for item in items if "tests/swarm/" in item.path.as_posix()]
-    for item in ours:
-        item.add_marker(pytest.mark.swarm)
-    if "swarm" not in config.option.markexpr and ours:
-        config.hook.pytest_deselected(items=ours)
-        items[:] = [item for item in items if item not in ours]
-
-
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory):
     if reason := why_not():

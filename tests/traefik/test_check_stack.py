@@ -18,8 +18,6 @@ from traefik.findings import Mistake
 from traefik.inspection import inspect
 from traefik.stack import CatalogueModel, Stack
 
-pytestmark = pytest.mark.stack
-
 CATALOGUE = {"sm": CatalogueModel("/sm", True), "lg": CatalogueModel("/v1/large", True)}
 
 

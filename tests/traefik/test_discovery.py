@@ -11,8 +11,6 @@ from accounts.models import AuditEvent
 from quotas.models import Catalogue, ServedModel
 from tests.traefik.routes import route, together
 
-pytestmark = pytest.mark.stack
-
 
 @pytest.fixture
 def discover(traefik):
