@@ -26,6 +26,7 @@ from accounts.services.keys import change_key, issue_key, revoke_key
 from authsvc.gate.verdict import Verdict
 from tests.conftest import ACTOR
 from tests.gate.conftest import question
+from tests.patient import PATIENT
 from tests.servers import gunicorn
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
@@ -200,11 +201,11 @@ def servers(django_db_setup, django_db_blocker, redis_socket, tmp_path_factory) 
 
 
 def environment() -> dict[str, str]:
-    """What a server of the product needs to use the stores of this test run."""
+    """What a server of the product needs to use the stores of this test run, with time for every decision."""
     name = connection.settings_dict["NAME"]
     url = f"sqlite:///{name}" if connection.vendor == "sqlite" else postgres_url(str(name))
     return {
-        "DJANGO_SETTINGS_MODULE": "authsvc.settings",
+        **PATIENT,
         "DATABASE_URL": url,
         "REDIS_URL": os.environ["REDIS_URL"],
         "WEB_CONCURRENCY": "1",
@@ -219,7 +220,7 @@ def postgres_url(name: str) -> str:
 
 
 def through_server(port: int, target: str, headers: Headers) -> Seen:
-    connection_ = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection_ = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection_.putrequest("GET", target)
     for name, value in headers:
         connection_.putheader(name, value)
@@ -246,7 +247,6 @@ def comparable(headers: list[tuple[str, str]]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers if name.lower() not in of_the_server}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_all_fronts_answer_alike(name, keys, servers, ask, on_a_loop, redis_db):
     from authsvc.gate.app import gate
@@ -386,7 +386,7 @@ PATHS = [
 @pytest.mark.parametrize("kind", ["asgi", "wsgi"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS"])
 def test_a_question_without_a_key_never_gets_a_2xx_whatever_its_path_and_headers(servers, catalogue, kind, method):
-    connection_ = http.client.HTTPConnection("127.0.0.1", servers[kind], timeout=5)
+    connection_ = http.client.HTTPConnection("127.0.0.1", servers[kind], timeout=60)
     for path in PATHS:
         for forgery in FORGERIES:
             hosts = any(name == "Host" for name, _ in forgery)
@@ -402,7 +402,7 @@ def test_a_question_without_a_key_never_gets_a_2xx_whatever_its_path_and_headers
 
 def test_head_has_no_body(servers, catalogue):
     for port in servers.values():
-        connection_ = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection_ = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         connection_.request("HEAD", "/auth/", headers=dict(question(None)))
         response = connection_.getresponse()
         assert (response.status, response.read()) == (401, b"")

@@ -107,6 +107,7 @@ def test_a_sentence_is_analysed_only_when_it_is_asked_for(monkeypatch):
     assert len(analysed) == 3
 
 
+@pytest.mark.timed
 def test_the_first_event_arrives_long_before_the_last_one_is_made(client):
     began = time.monotonic()
     with client.stream("POST", f"{M}/sentences/stream", json={"text": TEXT * 30}) as answer:

@@ -33,7 +33,7 @@ from quotas.models import Catalogue, Plan
 from tests.conftest import ACTOR
 from tests.gate.conftest import question
 
-pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "api.md"

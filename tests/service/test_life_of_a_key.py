@@ -21,7 +21,7 @@ from tests.conftest import ACTOR
 from tests.service.conftest import asked_gate, by_management_key
 from tests.service.test_fuzz import CHECKS
 
-pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 SCENARIOS = 40 * int(os.environ.get("AUTHSVC_TEST_FUZZ", "1"))
 SEEDS = 8

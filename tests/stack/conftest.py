@@ -18,6 +18,7 @@ from deploy.demo.ports import free_ports, is_free, status_of
 from deploy.demo.sample_models import SPACY_MODELS, ModelServer
 from deploy.demo.service import DemoService
 from deploy.demo.traefik import start_traefik
+from tests.patient import PATIENT
 from tests.stack import wire
 
 HERE = Path(__file__).parent
@@ -51,6 +52,7 @@ def stack(tmp_path_factory):
     models = (SPACY_MODELS[0], echo_model("echo"), echo_model("echo2"))
     place = take_place(tmp_path_factory.mktemp("stack"), _first_of_two_free_ports(), models=len(models))
     stack = Demo(place, models, HERE / "catalogue.toml", report=lambda line: None)
+    stack.service = DemoService(place, more=PATIENT)
     try:
         stack.start()
         yield stack
@@ -69,7 +71,7 @@ def client_of_403(stack, tmp_path):
     """Another gate on the same stores, with 403 over a limit, behind another Traefik before the same models."""
     gate, admin, unused = free_ports(3)
     place = replace(stack.place, gateway=_first_of_two_free_ports(), gate=gate, admins=(admin, unused))
-    service = DemoService(place, more={"AUTHSVC_OVER_LIMIT_STATUS": "403"})
+    service = DemoService(place, more={**PATIENT, "AUTHSVC_OVER_LIMIT_STATUS": "403"})
     children = Children(tmp_path, CHECKOUT)
     try:
         service.start_gate(children, processes=1)

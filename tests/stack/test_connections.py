@@ -123,6 +123,7 @@ def test_an_event_reaches_the_client_before_the_next_is_made(client):
     stream.close()
 
 
+@pytest.mark.timed
 def test_a_models_sentences_arrive_while_it_still_reads(client):
     text = "Ada Lovelace met Charles Babbage in London. " * 100
     headers = {"Authorization": f"Bearer {client.keys['all']}"}

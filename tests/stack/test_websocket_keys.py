@@ -12,6 +12,7 @@ from deploy.demo.children import Children
 from deploy.demo.place import CHECKOUT
 from deploy.demo.ports import free_ports, status_of
 from deploy.demo.service import DemoService
+from tests.patient import PATIENT
 from tests.stack.conftest import Client, _first_of_two_free_ports
 from tests.stack.websocket import open_as_a_browser
 
@@ -41,7 +42,7 @@ def browser(stack, client, configuration, tmp_path_factory):
     gate, admin, unused = free_ports(3)
     logs = tmp_path_factory.mktemp("logs")
     place = replace(stack.place, gateway=_first_of_two_free_ports(), gate=gate, admins=(admin, unused))
-    service = DemoService(place, more={"AUTHSVC_WEBSOCKET_KEYS": "1", "AUTHSVC_LOG_DECISIONS": "all"})
+    service = DemoService(place, more={**PATIENT, "AUTHSVC_WEBSOCKET_KEYS": "1", "AUTHSVC_LOG_DECISIONS": "all"})
     children = Children(logs, CHECKOUT)
     access_log = place.logs / "access.log"  # the stack's own Traefik writes there, too
     before = access_log.stat().st_size if access_log.exists() else 0
