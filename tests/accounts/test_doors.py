@@ -12,7 +12,7 @@ from django.test import Client
 from accounts.models import Account, AuditEvent, User
 from accounts.services.closing import close_and_erase
 from tests.accounts.forms import send
-from tests.accounts.test_commands import run
+from tests.accounts.management.test_commands import run
 from tests.api.callers import operator
 from tests.conftest import ACTOR
 

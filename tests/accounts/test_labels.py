@@ -20,7 +20,7 @@ from api.base.sheets import as_cell
 from quotas.catalogue.file import BadCatalogue
 from quotas.models import Plan
 from runtime.commands import OperatorCommand
-from tests.accounts.test_commands import refused, run
+from tests.accounts.management.test_commands import refused, run
 from tests.conftest import ACTOR
 
 BAD = "a\x1b]0;owned\x07b"

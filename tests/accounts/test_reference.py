@@ -14,7 +14,7 @@ from accounts.models import Account, ApiKey
 from accounts.reference import MOST_NAMESAKES
 from accounts.services.accounts import create_account, rename_account
 from quotas.models import Plan
-from tests.accounts.test_commands import refused, run
+from tests.accounts.management.test_commands import refused, run
 from tests.conftest import ACTOR
 
 

@@ -17,7 +17,7 @@ from accounts.imports import jobs, reading
 from accounts.models import Account, ApiKey, AuditEvent, ImportJob
 from accounts.services.accounts import cap_keys
 from store.throttles import IMPORTS as IMPORTS_A_DAY
-from tests.accounts.test_imports import key_number
+from tests.accounts.imports.test_reading import key_number
 from tests.api.callers import fill, member_of, operator, program_of
 from tests.conftest import ACTOR
 from tests.gate.conftest import ask  # noqa: F401

@@ -13,10 +13,10 @@ import requests
 
 from accounts.models import ApiKey, ImportJob
 from store.throttles import IMPORTS
+from tests.authsvc.test_bodies import LINES
 from tests.gate.test_fronts import environment
 from tests.servers import gunicorn, wait_until
 from tests.service.conftest import by_management_key, by_session
-from tests.test_bodies import LINES
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 

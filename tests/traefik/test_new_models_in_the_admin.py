@@ -7,7 +7,7 @@ import pytest
 from accounts.services.catalogue import change_catalogue
 from quotas.catalogue.applying import register
 from quotas.models import Catalogue, ServedModel
-from tests.accounts.test_admin import last_event, list_of, looker, published, said  # noqa: F401
+from tests.accounts.admin.test_admin import last_event, list_of, looker, published, said  # noqa: F401
 from tests.conftest import ACTOR
 
 
