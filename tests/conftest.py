@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from django.core.cache import cache
 from django.core.management.color import no_style
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.test import Client, TransactionTestCase
 
+from accounts.facts import publish
 from accounts.facts.publish import models_base
 from accounts.models import Account, User
 from accounts.services.accounts import create_account
@@ -124,7 +125,18 @@ def _nothing_cached():
 
 
 @pytest.fixture
-def catalogue(redis_db, transactional_db, tmp_path):
+def _published(db, monkeypatch):
+    """A test that does not ask the gate is rolled back at its end: nothing is committed, so nothing is published.
+
+    Such a test has `db`. One that asks the gate, or looks into Redis, is marked `django_db(transaction=True)`.
+    """
+    if connection.in_atomic_block:
+        monkeypatch.setattr(transaction, "on_commit", lambda function, *_, **__: function())
+        monkeypatch.setattr(publish, "_publish_now", lambda publication: setattr(publication, "published", True))
+
+
+@pytest.fixture
+def catalogue(redis_db, db, _published, tmp_path):
     """Apply a catalogue file's text; called once with CATALOGUE."""
 
     def write(text: str = CATALOGUE) -> list[str]:

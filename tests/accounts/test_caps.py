@@ -27,7 +27,7 @@ from tests.api.callers import operator, post, program_of
 from tests.conftest import ACTOR, CATALOGUE
 from tests.gate.conftest import ask  # noqa: F401
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 ACCOUNTS, KEYS = "/api/v1/accounts/", "/api/v1/keys/"
 

@@ -19,7 +19,7 @@ PASSWORD = "correct-horse-9"
 
 
 @pytest.fixture
-def olga(transactional_db):
+def olga(db):
     return User.objects.create_user("olga@example.org", password=PASSWORD)
 
 
@@ -30,7 +30,7 @@ def test_who_types_the_name_in_another_case_signs_in(olga, typed):
     assert client.session.get("_auth_user_id") == str(olga.pk)
 
 
-def test_case_beyond_ascii_is_case_too(transactional_db, client):
+def test_case_beyond_ascii_is_case_too(db, client):
     User.objects.create_user("Zoë.Ünal", password=PASSWORD)
     assert client.login(username="zOË.üNAL", password=PASSWORD)
     assert not client.login(username="zoe.unal", password=PASSWORD)

@@ -52,6 +52,7 @@ def faults(response):
 # Provisioning.
 
 
+@pytest.mark.django_db(transaction=True)
 def test_the_first_put_makes_the_account_and_the_next_sets_it(billing):
     made = put(billing, name="Acme", plan="free")
     again = put(billing, name="Acme", plan="free")
@@ -71,6 +72,7 @@ def test_a_new_account_has_the_default_plan_and_its_id_for_a_name(billing):
     assert (body["name"], body["plan"], body["status"]) == ("cus_1", "free", "active")
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_suspended_account_is_refused_at_the_gate_and_comes_back(billing):
     account = Account.objects.get(public_id=put(billing).json()["id"])
     key = issue_key(account, name="k", actor=ACTOR).text
@@ -81,6 +83,7 @@ def test_a_suspended_account_is_refused_at_the_gate_and_comes_back(billing):
     assert ask_gate(key) == 200
 
 
+@pytest.mark.django_db(transaction=True)
 def test_the_overrides_are_the_whole_map(billing):
     first = put(billing, overrides={"minute": {"amount": 5, "burst": 2}, "month": {"amount": 9}}).json()
     assert facts_of(first["id"])["overrides"] == {
@@ -171,6 +174,7 @@ def test_a_name_is_one_printable_line(billing, account, name):
     assert "name" in faults(put(billing, name=name))
 
 
+@pytest.mark.django_db(transaction=True)
 def test_many_puts_at_once_make_one_account(billing):
     def ask(number):
         try:
@@ -191,6 +195,7 @@ def test_an_account_of_the_operators_is_adopted_by_its_own_id(billing, account):
     assert response.status_code == 200 and billing.get(CUSTOMER).json()["id"] == account.public_id
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_key_on_behalf_works_at_the_gate(billing):
     account_id = put(billing).json()["id"]
     issued = billing.post(f"{API}/keys/", {"name": "k", "account": account_id}, content_type="application/json")
@@ -198,6 +203,7 @@ def test_a_key_on_behalf_works_at_the_gate(billing):
     assert "account" in faults(billing.post(f"{API}/keys/", {"name": "k"}, content_type="application/json"))
 
 
+@pytest.mark.django_db(transaction=True)
 def test_provisioning_is_pending_while_redis_is_down(billing, redis_away):
     with redis_away():
         response = put(billing, name="Acme")
@@ -312,6 +318,7 @@ def test_an_export_has_all_there_is_and_no_secret(lived_in, account, issued):
     assert issued.text[-44:] not in json.dumps(body) and response["Cache-Control"] == "no-store"
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_closed_accounts_keys_are_refused_at_once_and_its_names_are_gone(lived_in, account, issued):
     program = program_of(account, "keys:read")
     assert ask_gate(issued.text) == 200

@@ -19,6 +19,8 @@ from quotas.limits import Limit
 from tests.api.callers import member_of, post
 from tests.conftest import ACTOR
 
+pytestmark = pytest.mark.django_db(transaction=True)
+
 KEYS = "/api/v1/keys/"
 
 

@@ -74,7 +74,7 @@ def test_what_staff_lack_may_come_from_their_role_in_the_account(account):
     assert make(signed_in(clerk), account, "members:write", "usage:read").status_code == 201
 
 
-def test_staff_have_the_scopes_that_theirs_include(transactional_db):
+def test_staff_have_the_scopes_that_theirs_include(db):
     assert signed_in(staff("change_apikey")).get("/api/v1/me/").json()["scopes"] == ["keys:read", "keys:write"]
 
 

@@ -20,6 +20,8 @@ from accounts.services.sweeping import sweep_kept_answers
 from api.keys import shown
 from tests.conftest import ACTOR
 
+pytestmark = pytest.mark.django_db(transaction=True)
+
 KEYS = "/api/v1/keys/"
 
 

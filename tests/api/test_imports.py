@@ -22,7 +22,7 @@ from tests.api.callers import fill, member_of, operator, program_of
 from tests.conftest import ACTOR
 from tests.gate.conftest import ask  # noqa: F401
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 IMPORTS = "/api/v1/imports/"
 FILE = f"name,key\none,{key_number(1)}\ntwo,short\nthree,{key_number(3)}\n"

@@ -54,6 +54,7 @@ def faults(response, status=400):
 # Issuing.
 
 
+@pytest.mark.django_db(transaction=True)
 def test_an_issued_key_opens_the_gate_and_its_text_is_shown_once(owner, account):
     response = post(owner, name="mine")
     body = response.json()
@@ -64,6 +65,7 @@ def test_an_issued_key_opens_the_gate_and_its_text_is_shown_once(owner, account)
     assert body["account"] == account.public_id and body["key"].startswith(body["start"])
 
 
+@pytest.mark.django_db(transaction=True)
 def test_everything_that_was_asked_for_is_in_the_answer_and_at_the_gate(owner, account):
     limit = {"name": "tight", "amount": 5, "window": "minute", "unit": "units", "model": "sm", "burst": 2}
     asked = {
@@ -219,6 +221,7 @@ def test_who_may_issue(account, role, status):
     assert ApiKey.objects.count() == (status == 201)
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("role", "status"), [("owner", 204), ("admin", 204), ("member", 403), ("viewer", 403)])
 def test_who_may_revoke_a_key_that_others_made(account, issued, role, status):
     response = member_of(account, role).delete(f"{KEYS}{issued.key.public_id}/")
@@ -237,6 +240,7 @@ def test_a_revoked_key_may_be_revoked_again(owner, issued):
     assert AuditEvent.objects.filter(act="key.revoke").count() == 1
 
 
+@pytest.mark.django_db(transaction=True)
 def test_what_belongs_to_others_is_as_unknown_as_what_does_not_exist(owner, pro_account, pro_key):
     other = owner.delete(f"{KEYS}{pro_key.key.public_id}/")
     missing = owner.delete(f"{KEYS}{'0' * 16}/")
@@ -252,6 +256,7 @@ def test_strangers_are_told_to_sign_in(account):
         assert response["WWW-Authenticate"]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_writing_needs_a_csrf_token(owner, account, issued):
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(User.objects.get(username="olga"))
@@ -338,6 +343,7 @@ def test_a_key_of_a_suspended_account_is_still_listed(owner, account, issued):
 # When something is down.
 
 
+@pytest.mark.django_db(transaction=True)
 def test_an_issued_key_is_pending_while_redis_is_down(owner, redis_away):
     with redis_away():
         response = post(owner, name="k")
@@ -346,6 +352,7 @@ def test_an_issued_key_is_pending_while_redis_is_down(owner, redis_away):
     assert OutboxRow.objects.filter(part="key", subject=body["id"]).exists()
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_revocation_is_pending_while_redis_is_down(owner, issued, redis_away):
     with redis_away():
         response = owner.delete(f"{KEYS}{issued.key.public_id}/")

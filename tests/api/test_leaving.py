@@ -99,6 +99,7 @@ def test_keys_for_models_are_revoked_where_that_is_said(account, place, owner, a
     assert ApiKey.objects.get(public_id=mine).revoked_at and not ApiKey.objects.get(pk=other.pk).revoked_at
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_removal_is_pending_until_the_gate_knows_of_the_revoked_keys(account, place, owner, adam, redis_away):
     post(adam, "/api/v1/keys/", name="mine")
     url = url_of(place, "adam", "?keys=revoke")

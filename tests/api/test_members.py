@@ -48,6 +48,7 @@ def test_members_are_listed_with_public_ids_and_roles(owner, account, place):
     assert len(owner.get(f"{place}/members/?role=viewer").json()["results"]) == 1
 
 
+@pytest.mark.django_db(transaction=True)
 def test_two_owners_do_not_go_at_the_same_moment(account):
     owners = {name: member_of(account, "owner", name) for name in ("olga", "otto")}
     place = f"/api/v1/accounts/{account.public_id}/members"

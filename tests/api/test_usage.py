@@ -19,7 +19,7 @@ from quotas.models import UsageHour
 from tests.api.test_credentials import bearer, make
 from tests.conftest import ACTOR
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 USAGE = "/api/v1/usage/"
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)

@@ -11,7 +11,7 @@ from django.test import Client
 
 from runtime.faults import in_words
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 OTHERS = [
     "/login/?next=%00",

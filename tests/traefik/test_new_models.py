@@ -37,12 +37,14 @@ def call(ask):  # noqa: F811
     return lambda key: code(ask(key, query="model=llama", x_forwarded_uri="/llama/v1/chat"))
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_new_model_is_refused_to_plans_of_every_model_and_known_to_the_gate(call, pro_key):
     assert call(pro_key.text) == "unknown_model"
     found()
     assert call(pro_key.text) == "insufficient_scope"
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_new_model_serves_as_soon_as_a_plan_names_it(call, catalogue, issued, pro_key):
     found()
     catalogue(NAMED + "\n[models.llama]\nauto_include = false\n")
@@ -50,6 +52,7 @@ def test_a_new_model_serves_as_soon_as_a_plan_names_it(call, catalogue, issued, 
     assert call(pro_key.text) == "allowed"  # named by one plan, it is in "*" as well
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_plan_with_auto_include_serves_new_models_too(call, catalogue, pro_key, issued):
     found()
     catalogue(CATALOGUE.replace('models = ["*"]', 'models = ["*"]\nauto_include = true'))

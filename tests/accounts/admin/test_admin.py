@@ -36,12 +36,14 @@ from quotas.models import Catalogue, Plan, PlanLimit, ServedModel, UsageHour
 from store import clients, names
 from tests.accounts.forms import complaints, posted, send
 
+pytestmark = pytest.mark.django_db(transaction=True)
+
 ACTOR = Actor("tests")
 KEY = re.compile(r"ask_[0-9A-Za-z]{16}_[0-9A-Za-z]{44}")
 
 
 @pytest.fixture
-def looker(transactional_db):
+def looker(db):
     """Staff who may view everything and change nothing."""
     user = User.objects.create_user("vera", is_staff=True)
     user.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
@@ -602,7 +604,7 @@ def test_changes_of_people_and_their_roles_are_written_down(operator, account):
     assert (last_event().act, last_event().after) == ("account.member", None)
 
 
-def test_staff_cannot_make_themselves_superusers(transactional_db):
+def test_staff_cannot_make_themselves_superusers(db):
     clerk = User.objects.create_user("carl", is_staff=True)
     clerk.user_permissions.set(Permission.objects.filter(codename__in=["view_user", "change_user"]))
     root = User.objects.create_superuser("root", password="x")

@@ -53,7 +53,7 @@ def test_one_that_makes_no_sense_is_refused(operator, filled, complaint):
     assert complaint in " ".join(complaints(page)) and not OperatorToken.objects.exists()
 
 
-def test_a_token_revoked_in_the_admin_is_refused_at_once(operator, transactional_db):
+def test_a_token_revoked_in_the_admin_is_refused_at_once(operator, db):
     row, text = make_operator_token(name="billing", scopes=["accounts:write"], actor=ACTOR)
     page = reverse("admin:accounts_operatortoken_change", args=[row.pk])
     assert "../revoke/" in operator.get(page).content.decode()
@@ -61,7 +61,7 @@ def test_a_token_revoked_in_the_admin_is_refused_at_once(operator, transactional
     assert ask(text, "/api/v1/accounts/") == 401 and "../revoke/" not in operator.get(page).content.decode()
 
 
-def test_staff_who_are_no_superusers_make_and_revoke_no_operator_token(transactional_db):
+def test_staff_who_are_no_superusers_make_and_revoke_no_operator_token(db):
     clerk = signed_in()
     row, _ = make_operator_token(name="billing", scopes=["accounts:write"], actor=ACTOR)
     assert clerk.post(MAKE_TOKEN, {"name": "k", "scopes": ["keys:write"]}).status_code == 403

@@ -37,12 +37,12 @@ def signed_in(user: User) -> Client:
 
 
 @pytest.fixture
-def root(transactional_db):
+def root(db):
     return User.objects.create_superuser("root", password="x")
 
 
 @pytest.fixture
-def clerk(transactional_db):
+def clerk(db):
     """Staff for users, and nothing else."""
     return staff("clerk", "view_user", "add_user", "change_user", "delete_user")
 
@@ -160,7 +160,7 @@ def test_staff_who_may_only_view_see_no_digest_of_a_password(root):
 # Groups.
 
 
-def test_only_a_superuser_changes_groups(transactional_db):
+def test_only_a_superuser_changes_groups(db):
     clerk = in_group(staff("clerk"), "view_group", "add_group", "change_group", "delete_group")
     group, client = clerk.groups.get(), signed_in(clerk)
     every = list(Permission.objects.values_list("pk", flat=True))
@@ -291,7 +291,7 @@ MEMBERSHIPS = "/admin/accounts/membership/"
 
 
 @pytest.fixture
-def member_clerk(transactional_db):
+def member_clerk(db):
     return staff(
         "clerk",
         *(f"{verb}_{model}" for verb in ("view", "add", "change", "delete") for model in ("membership", "account")),

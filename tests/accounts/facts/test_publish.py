@@ -23,6 +23,8 @@ from quotas.models import Catalogue, Plan
 from store import names
 from tests.conftest import ACTOR
 
+pytestmark = pytest.mark.django_db(transaction=True)
+
 PART = "{zz}:part"
 PAST = 86_400  # the second at which a window has ended long ago
 

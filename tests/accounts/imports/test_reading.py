@@ -21,7 +21,7 @@ from accounts.services.sweeping import sweep_imports
 from tests.conftest import ACTOR
 from tests.gate.conftest import ask  # noqa: F401
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 HEADER = "account,name,key\n"
 

@@ -53,6 +53,7 @@ def issue_refused(*more: str, account: str = "acme") -> str:
 # issue_key
 
 
+@pytest.mark.django_db(transaction=True)
 def test_the_key_stands_alone_on_stdout_and_is_published(account, redis_db):
     text = issue()
     assert KEY.fullmatch(text)
@@ -164,6 +165,7 @@ def test_a_closed_account_gets_no_key(account):
     assert issue_refused() == f"The account {account} is closed: it gets no new keys."
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_key_issued_without_redis_is_printed_and_pending(account, redis_away, capsys):
     with redis_away():
         told = refused("issue_key", "--account", "acme", "--name", "k")
@@ -192,6 +194,7 @@ def test_an_unknown_key_is_told_what_an_id_is(issued):
     assert issued.text not in str(told)
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("command", ["revoke_key", "move_account", "apply_catalogue"])
 def test_a_change_is_pending_without_redis_and_published_when_repeated(issued, redis_away, tmp_path, command):
     file = tmp_path / "more.toml"
@@ -216,6 +219,7 @@ def test_a_change_is_pending_without_redis_and_published_when_repeated(issued, r
 # move_account
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_moved_account_is_published(account, redis_db):
     assert run("move_account", "--account", "acme", "--plan", "pro") == f"done: {account} is on pro\n"
     assert '"plan":"pro"' in redis_db.hget(names.account(account.public_id), "f")

@@ -61,6 +61,7 @@ def of_long_ago(account):
     return moment
 
 
+@pytest.mark.django_db(transaction=True)
 @BOTH
 def test_another_plan_moves_plan_since_and_the_gate_is_told(account, of_long_ago, move):
     before = timezone.now()
@@ -147,6 +148,7 @@ def test_an_account_is_made_as_wanted_in_one_act(catalogue):
     assert last_audit().after["state"] == "suspended" and last_audit().after["overrides"]["second"]["amount"] == 5
 
 
+@pytest.mark.django_db(transaction=True)
 def test_what_a_new_account_may_not_be_leaves_none_behind(catalogue):
     with pytest.raises(ValidationError):
         put_account("cus_1", AccountEdit(overrides={"nothing": OverrideAmount(5)}), actor=ACTOR)
@@ -165,6 +167,7 @@ WAYS_BACK = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.django_db(transaction=True)
 @WAYS_BACK
 def test_a_customer_who_comes_back_finds_keys_people_and_plan(account, issued, reopen):
     owner, program = member_of(account, "owner"), program_of(account, "keys:read")
@@ -179,6 +182,7 @@ def test_a_customer_who_comes_back_finds_keys_people_and_plan(account, issued, r
     assert last_audit().before["state"] == "closed" and last_audit().after["state"] == "active"
 
 
+@pytest.mark.django_db(transaction=True)
 @WAYS_BACK
 def test_reopening_publishes_the_account_and_all_its_keys_anew(account, issued, reopen):
     keys = [issued.key] + [issue_key(account, name=f"{n}", actor=ACTOR).key for n in range(12)]
@@ -196,6 +200,7 @@ def test_reopening_publishes_the_account_and_all_its_keys_anew(account, issued, 
     assert not OutboxRow.objects.exists() and ask_gate(issued.text) == 200
 
 
+@pytest.mark.django_db(transaction=True)
 def test_reopening_without_redis_is_pending_and_the_worker_publishes_the_keys(account, issued, redis_away):
     close_account(account, actor=ACTOR)
     with redis_away():

@@ -94,6 +94,7 @@ def test_an_expired_invitation_takes_no_room_until_it_is_sent_again(account):
     resend(Invitation.objects.get(email="guest0@example.org"), actor=ACTOR)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_of_many_at_once_ten_are_invited(account):
     def ask(number):
         try:

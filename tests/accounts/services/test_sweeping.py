@@ -20,7 +20,7 @@ from accounts.services.invitations import invite
 from accounts.services.keys import change_key
 from tests.conftest import ACTOR
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 NOW = timezone.now
 

@@ -320,6 +320,7 @@ def test_the_default_plan_goes_only_when_the_file_says_so(apply, text, left):
     assert (default and default.name) == left
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_change_raises_the_version_once_and_is_written_down(apply, redis_db):
     before = Catalogue.objects.get().version
     apply(CATALOGUE.replace("amount = 60", "amount = 70"))

@@ -15,7 +15,7 @@ from quotas.limits import hour_of
 from quotas.models import DaysKept, UsageDay, UsageHour
 from quotas.usage import days, ledger
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -23,7 +23,7 @@ from quotas.usage import ledger
 from store import clients, names
 from tests.conftest import ACTOR
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from quotas.models import DaysKept, UsageDay, UsageHour
 from quotas.usage import days
 from quotas.usage.reading import GROUPS, INTERVALS, UsageSelection, month_start, read_all, read_usage
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 START = datetime(2026, 1, 28, 5, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
