@@ -1,4 +1,4 @@
-"""How much: the models that are served, plans with their limits, and the usage that was counted."""
+"""How much: the served models, plans with their limits, and counted usage."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from quotas import limits
 from quotas.guarded import GuardedManager
 from runtime.labels import one_line
 
-MAX_KEYS = 100  # of an account, where its plan does not say
+MAX_KEYS = 100  # per account, unless its plan says otherwise
 MOST_MAX_KEYS = 1_000_000
 SLUG = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 SEGMENT = r"[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,127}"
 _is_slug = RegexValidator(
-    rf"^{SLUG}\Z", "Use up to 63 of A-Z a-z 0-9 . _ -, beginning with a letter or digit: it goes into headers."
+    rf"^{SLUG}\Z", "Use up to 63 of A-Z a-z 0-9 . _ -, starting with a letter or digit: it is used in headers."
 )
 _is_path = RegexValidator(
-    rf"^(/{SEGMENT}){{1,8}}\Z", "Write a path of clean segments, such as /en_core_web_sm or /v1/chat."
+    rf"^(/{SEGMENT}){{1,8}}\Z", "Use a path of plain segments, such as /en_core_web_sm or /v1/chat."
 )
 
 
@@ -32,7 +32,7 @@ def _one_of(values: tuple[str, ...]) -> list[tuple[str, str]]:
 
 
 class Catalogue(models.Model):
-    """The one row that stands for all models, plans and limits: its version covers them."""
+    """The single row that represents all models, plans and limits: they share its version."""
 
     version = models.PositiveBigIntegerField(default=1)
     changed_at = models.DateTimeField(default=timezone.now)
@@ -48,7 +48,7 @@ class Catalogue(models.Model):
 
 
 class Deployment(models.Model):
-    """The one row that says which deployment this database is of. A copy of the database is the same deployment."""
+    """The single row with this deployment's identity. A copy of the database counts as the same deployment."""
 
     identity = models.CharField(max_length=32)
 
@@ -63,25 +63,32 @@ class ServedModel(models.Model):
     """A model behind the gate."""
 
     slug = models.CharField(
-        max_length=63, unique=True, validators=[_is_slug], help_text="Its name in keys, plans and headers."
+        max_length=63, unique=True, validators=[_is_slug], help_text="The name of the model in keys, plans and headers."
     )
     path = models.CharField(
-        max_length=255, unique=True, validators=[_is_path],
-        help_text="The path prefix that Traefik routes to it, such as /en_core_web_sm. No prefix may begin another.",
-    )  # fmt: skip
+        max_length=255,
+        unique=True,
+        validators=[_is_path],
+        help_text="The path prefix that Traefik routes to it, such as /en_core_web_sm. Paths must not overlap.",
+    )
     title = models.CharField(max_length=200, blank=True, validators=[one_line])
     cost = models.PositiveIntegerField(
         default=1,
         validators=[MinValueValidator(1), MaxValueValidator(1_000_000)],
-        help_text="Units that one call takes.",
+        help_text="How many units one call uses.",
     )
-    enabled = models.BooleanField(default=True, help_text="A disabled model is refused like an unknown one.")
+    enabled = models.BooleanField(
+        default=True, help_text="Calls to a disabled model are refused like calls to an unknown one."
+    )
     auto_include = models.BooleanField(
         default=True,
-        help_text='Whether plans of every model ("*") include it. Without it they do so once a plan names it.',
-    )  # fmt: skip
+        help_text='Whether plans with every model ("*") include it. If not, they include it once a plan names it.',
+    )
     discovered_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text="When discover_models found it in Traefik, if that was first."
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="When discover_models found it in Traefik, if it was not in the catalogue before.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -99,7 +106,7 @@ class ServedModel(models.Model):
 
     @property
     def is_new(self) -> bool:
-        """Found in Traefik, and nobody has said yet what is to become of it."""
+        """Whether it was found in Traefik and nobody has decided yet which plans get it."""
         return self.discovered_at is not None and not self.auto_include and not self.plans.all()
 
 
@@ -107,21 +114,22 @@ NEW = Q(discovered_at__isnull=False, auto_include=False, plans__isnull=True)  # 
 
 
 class Plan(models.Model):
-    """A named set of limits and models."""
+    """A named set of models and limits."""
 
     name = models.CharField(max_length=63, unique=True, validators=[_is_slug])
     title = models.CharField(max_length=200, blank=True, validators=[one_line])
-    all_models = models.BooleanField(default=False, help_text='Every enabled model, also one that comes later ("*").')
+    all_models = models.BooleanField(default=False, help_text='Every enabled model, including future ones ("*").')
     auto_include = models.BooleanField(
         default=False,
-        help_text="Of a plan of every model: also new ones that were found in Traefik and are named nowhere yet.",
-    )  # fmt: skip
+        help_text="For a plan with every model: include models found in Traefik that no plan names yet.",
+    )
     served_models = models.ManyToManyField(ServedModel, blank=True, related_name="plans")
     max_keys = models.PositiveIntegerField(
-        "most keys", default=MAX_KEYS,
+        "most keys",
+        default=MAX_KEYS,
         validators=[MinValueValidator(1), MaxValueValidator(MOST_MAX_KEYS)],
         help_text="How many keys an account may have that are neither revoked nor expired.",
-    )  # fmt: skip
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = GuardedManager()
@@ -133,12 +141,12 @@ class Plan(models.Model):
         return self.name
 
     def included(self) -> models.QuerySet[ServedModel]:
-        """The models of the plan: those that it names, or every model but new ones (docs/decisions/0010)."""
+        """The plan's models: those it names, or every model except new ones (docs/decisions/0010)."""
         return ServedModel.objects.filter(included_in([self])).distinct()
 
 
 def included_in(plans: Iterable[Plan]) -> Q:
-    """The condition on models that at least one of these plans includes."""
+    """The condition for models that at least one of these plans includes."""
     plans = list(plans)
     if any(plan.all_models and plan.auto_include for plan in plans):
         return Q()
@@ -153,16 +161,18 @@ class AmountPerWindow(models.Model):
 
     name = models.CharField(max_length=63, validators=[_is_slug], help_text="The policy name in RateLimit headers.")
     model = models.ForeignKey(
-        ServedModel, null=True, blank=True, on_delete=models.PROTECT, help_text="Empty: calls to every model together."
+        ServedModel, null=True, blank=True, on_delete=models.PROTECT, help_text="Empty: calls to all models together."
     )
     amount = models.PositiveBigIntegerField(validators=[MinValueValidator(1)])
     window = models.CharField(max_length=6, choices=_one_of(limits.WINDOWS))
     unit = models.CharField(max_length=8, choices=_one_of(limits.UNITS), default="requests")
     burst = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Of second, minute and hour limits: how much at once. Empty: the amount."
+        null=True,
+        blank=True,
+        help_text="For limits per second, minute and hour: how much can be used at once. Empty: the amount.",
     )
     counted_since = models.DateTimeField(
-        help_text="When its counter came into force; a day or month that was already running is read from usage."
+        help_text="When its counter took effect. If its day or month had already begun, earlier usage is counted too."
     )
 
     objects = GuardedManager()
@@ -172,14 +182,19 @@ class AmountPerWindow(models.Model):
 
     def as_limit(self, scope: str) -> limits.Limit:
         return limits.Limit(
-            name=self.name, scope=scope, amount=self.amount, window=self.window, unit=self.unit,
-            model=self.model.slug if self.model else limits.EVERY_MODEL, burst=self.burst,
+            name=self.name,
+            scope=scope,
+            amount=self.amount,
+            window=self.window,
+            unit=self.unit,
+            model=self.model.slug if self.model else limits.EVERY_MODEL,
+            burst=self.burst,
             since=int(self.counted_since.timestamp() * limits.SECOND),
-        )  # fmt: skip
+        )
 
 
 def amount_constraints(prefix: str) -> list[models.CheckConstraint]:
-    """Ranges within which the script's arithmetic is exact."""
+    """Ranges in which the script's arithmetic is exact."""
     smoothed = Q(window__in=tuple(limits.SMOOTHED))
     return [
         models.CheckConstraint(
@@ -198,13 +213,15 @@ def amount_constraints(prefix: str) -> list[models.CheckConstraint]:
 
 
 class PlanLimit(AmountPerWindow):
-    """One limit of a plan."""
+    """A plan's limit."""
 
     plan = models.ForeignKey(Plan, on_delete=models.CASCADE, related_name="limits")
     scope = models.CharField(
-        max_length=7, choices=_one_of(limits.SCOPES), help_text="Whether an account's keys share it or have one each."
+        max_length=7,
+        choices=_one_of(limits.SCOPES),
+        help_text="Whether an account's keys share the limit or each has its own.",
     )
-    shadow = models.BooleanField(default=False, help_text="Counts what it would have refused, and refuses nothing.")
+    shadow = models.BooleanField(default=False, help_text="Counts what it would refuse, but refuses nothing.")
 
     class Meta:
         ordering = ["plan", "name"]
@@ -225,17 +242,17 @@ class PlanLimit(AmountPerWindow):
 
 
 class UsageHour(models.Model):
-    """What a key did with a model in an hour. Public ids and slugs, no foreign keys: usage outlives keys.
+    """A key's usage of a model in an hour. Public ids and slugs instead of foreign keys: usage outlives keys.
 
-    Redis counts, the worker copies: the greater of stored and copied, per birth of the Redis hash.
-    Readers sum over births, because each birth is a counter that began at zero.
+    Redis counts, and the worker copies: of the stored and the copied value, the greater one wins for each birth of the
+    Redis hash. Readers sum over births, because each birth is a counter that started at zero.
     """
 
     account = models.CharField(max_length=8)
     key = models.CharField(max_length=16)
     model = models.CharField(max_length=63)
     hour = models.DateTimeField()
-    birth = models.BigIntegerField(help_text="Microsecond at which the counter in Redis began.")
+    birth = models.BigIntegerField(help_text="The microsecond at which the counter in Redis started.")
     allowed = models.PositiveBigIntegerField(default=0)
     refused = models.PositiveBigIntegerField(default=0)
     shadow_refused = models.PositiveBigIntegerField(default=0)
@@ -257,12 +274,12 @@ class UsageHour(models.Model):
 
 
 class UsageDay(models.Model):
-    """The sum of a key's and model's hours of a UTC day; see quotas/usage/days.py."""
+    """The sum of a key's usage of a model on a UTC day; see quotas/usage/days.py."""
 
     account = models.CharField(max_length=8)
     key = models.CharField(max_length=16)
     model = models.CharField(max_length=63)
-    day = models.DateTimeField(help_text="Midnight UTC at which it began.")
+    day = models.DateTimeField(help_text="The midnight UTC at which it begins.")
     allowed = models.PositiveBigIntegerField(default=0)
     refused = models.PositiveBigIntegerField(default=0)
     shadow_refused = models.PositiveBigIntegerField(default=0)
@@ -281,7 +298,7 @@ class UsageDay(models.Model):
 
 
 class DaysKept(models.Model):
-    """The one row that says since which day `UsageDay` is complete; its lock puts those who write usage in order."""
+    """The single row with the day from which `UsageDay` is complete. Writers of usage take turns by locking it."""
 
     since = models.DateTimeField()
 

@@ -80,9 +80,11 @@ class KeyForm(RowForm):
     )
     networks = TextLines(required=False, help_text="Client addresses or networks in CIDR, one a line. Empty: any.")
     methods = forms.MultipleChoiceField(
-        required=False, widget=forms.CheckboxSelectMultiple, choices=[(method, method) for method in METHODS],
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        choices=[(method, method) for method in METHODS],
         help_text="None ticked: any.",
-    )  # fmt: skip
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -135,9 +137,12 @@ def wishes(cleaned: dict[str, Any]) -> dict[str, Any]:
 
 class RotateForm(forms.Form):
     grace = forms.IntegerField(
-        label="Hours for which the old secret still works", initial=24, min_value=0,
-        max_value=int(LONGEST_GRACE.total_seconds()) // 3600, help_text="0 to 168, which is seven days.",
-    )  # fmt: skip
+        label="Hours for which the old secret still works",
+        initial=24,
+        min_value=0,
+        max_value=int(LONGEST_GRACE.total_seconds()) // 3600,
+        help_text="0 to 168, which is seven days.",
+    )
     version = forms.IntegerField(widget=forms.HiddenInput)
 
 
@@ -184,19 +189,28 @@ class ApiKeyAdmin(ActsAdmin):
     actions = ("revoke_selected",)
     acts = (
         Act(
-            name="rotate", title="Rotate", form=RotateForm, run=_rotate,
+            name="rotate",
+            title="Rotate",
+            form=RotateForm,
+            run=_rotate,
             warning="The key gets a new secret, which is shown once. The old one works until the grace is over.",
             is_offered=lambda key: key.revoked_at is None,
         ),
         Act(
-            name="end-rotation", title="End rotation", run=plainly(end_rotation), is_offered=_is_rotating,
+            name="end-rotation",
+            title="End rotation",
+            run=plainly(end_rotation),
+            is_offered=_is_rotating,
             warning="Secrets that only live on for a grace are refused from the next request on.",
         ),
         Act(
-            name="revoke", title="Revoke", run=plainly(revoke_key), is_offered=lambda key: key.revoked_at is None,
+            name="revoke",
+            title="Revoke",
+            run=plainly(revoke_key),
+            is_offered=lambda key: key.revoked_at is None,
             warning="The key is refused from the next request on, for good. This cannot be undone.",
         ),
-    )  # fmt: skip
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request).annotate(latest_use=Max("secrets__last_used_at"))
@@ -274,9 +288,12 @@ class ApiKeyAdmin(ActsAdmin):
         limits = next((formset for formset in formsets if isinstance(formset, LimitFormSet)), None)
         if not change:
             outcome.issued = issue_key(
-                cleaned["for_account"], **wishes(cleaned), key_id=cleaned["once"], actor=actor,
+                cleaned["for_account"],
+                **wishes(cleaned),
+                key_id=cleaned["once"],
+                actor=actor,
                 limits=limits.values() if limits else (),
-            )  # fmt: skip
+            )
             become(form.instance, outcome.issued.key)
             return
         wanted = {name: value for name, value in wishes(cleaned).items() if name in form.changed_data}

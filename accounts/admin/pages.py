@@ -120,22 +120,34 @@ class AccountAdmin(ActsAdmin):
     )
     acts = (
         Act(
-            name="suspend", title="Suspend", warning="All calls of the account are refused until it is resumed.",
-            is_offered=lambda account: account.state == "active", run=plainly(suspend_account),
+            name="suspend",
+            title="Suspend",
+            warning="All calls of the account are refused until it is resumed.",
+            is_offered=lambda account: account.state == "active",
+            run=plainly(suspend_account),
         ),
         Act(
-            name="resume", title="Resume", warning="The account's keys work again from the next request on.",
-            is_offered=lambda account: account.state == "suspended", run=plainly(resume_account),
+            name="resume",
+            title="Resume",
+            warning="The account's keys work again from the next request on.",
+            is_offered=lambda account: account.state == "suspended",
+            run=plainly(resume_account),
         ),
         Act(
-            name="close", title="Close", warning="All its calls are refused until somebody reopens it here.",
-            is_offered=lambda account: account.state != "closed", run=plainly(close_account),
+            name="close",
+            title="Close",
+            warning="All its calls are refused until somebody reopens it here.",
+            is_offered=lambda account: account.state != "closed",
+            run=plainly(close_account),
         ),
         Act(
-            name="reopen", title="Reopen", warning="Keys that were not revoked work again from the next request on.",
-            is_offered=lambda account: account.state == "closed" and not account.is_erased, run=plainly(reopen_account),
+            name="reopen",
+            title="Reopen",
+            warning="Keys that were not revoked work again from the next request on.",
+            is_offered=lambda account: account.state == "closed" and not account.is_erased,
+            run=plainly(reopen_account),
         ),
-    )  # fmt: skip
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Any] = (

@@ -49,10 +49,11 @@ def _is_superuser(request: HttpRequest) -> bool:
 
 class PersonForm(_UserChangeForm):
     keep_credentials = forms.BooleanField(
-        required=False, label="Keep credentials",
+        required=False,
+        label="Keep credentials",
         help_text="Management keys and operator tokens that the person made, and could not make any more after this "
         "change, are revoked unless this is ticked.",
-    )  # fmt: skip
+    )
 
 
 @admin.register(User)
@@ -118,9 +119,12 @@ class PersonAdmin(_UserAdmin):
 
     def log_change(self, request: HttpRequest, obj: User, message: Any) -> Any:
         record_act(
-            Actor.person(request), "user.change", obj.get_username(),
-            before=outcome_of(request).before, after={**state_of(obj), "fields": _fields_of(message)},
-        )  # fmt: skip
+            Actor.person(request),
+            "user.change",
+            obj.get_username(),
+            before=outcome_of(request).before,
+            after={**state_of(obj), "fields": _fields_of(message)},
+        )
         return super().log_change(request, obj, message)
 
     def log_deletions(self, request: HttpRequest, queryset: QuerySet[User]) -> Any:

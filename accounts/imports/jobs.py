@@ -54,10 +54,15 @@ def receive(
 ) -> ImportJob:
     """Digest an upload and keep it for the worker. Raises Unreadable, and then keeps nothing."""
     job = ImportJob.objects.create(
-        public_id=keys.new_key_id(account.public_id if account else keys.new_account_id()), account=account,
-        actor=actor.name, address=actor.address, created_by=actor.user, made_with=actor.made_with, is_dry_run=dry_run,
+        public_id=keys.new_key_id(account.public_id if account else keys.new_account_id()),
+        account=account,
+        actor=actor.name,
+        address=actor.address,
+        created_by=actor.user,
+        made_with=actor.made_with,
+        is_dry_run=dry_run,
         by_operator=by_operator,
-    )  # fmt: skip
+    )
     try:
         for batch in _batches(read_lines(lines, most)):
             _keep(job, batch)
@@ -133,18 +138,23 @@ def _go_through(job: ImportJob, rows: list[ImportLine]) -> None:
         count[outcome.word] += 1
     ImportLine.objects.bulk_update(rows, ["outcome", "key", "why", "says"])
     ImportJob.objects.filter(pk=job.pk).update(
-        state=State.RUNNING, imported=F("imported") + count[IMPORTED],
-        already_there=F("already_there") + count[ALREADY_THERE], refused=F("refused") + count[REFUSED],
+        state=State.RUNNING,
+        imported=F("imported") + count[IMPORTED],
+        already_there=F("already_there") + count[ALREADY_THERE],
+        refused=F("refused") + count[REFUSED],
         foreign=F("foreign") + _foreign_among(outcomes),
-    )  # fmt: skip
+    )
 
 
 def _write_down(job: ImportJob) -> None:
     """How it ended, also of a dry run. That keys are of other accounts is for the log: tenants read the audit."""
     after = {
-        "dry_run": job.is_dry_run, "lines": job.lines, "imported": job.imported, "already_there": job.already_there,
+        "dry_run": job.is_dry_run,
+        "lines": job.lines,
+        "imported": job.imported,
+        "already_there": job.already_there,
         "refused": job.refused,
-    }  # fmt: skip
+    }
     record_act(Actor(job.actor, job.address), "import.end", job.public_id, account=job.account, after=after)
     if job.foreign:
         log.warning("%d lines of the import %s by %s are keys of other accounts", job.foreign, job.public_id, job.actor)
@@ -170,7 +180,7 @@ def _import(job: ImportJob, lines: list[Line], actor: Actor, spent: int = 0) -> 
         promised = Counter({account.public_id: job.imported}) if account is not None and job.is_dry_run else None
         return import_lines(
             lines, actor=actor, account=account, dry_run=job.is_dry_run, promised=promised, most_foreign=most_foreign
-        )[0]  # fmt: skip
+        )[0]
     except (OperationalError, InterfaceError):
         raise
     except Exception:

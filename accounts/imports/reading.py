@@ -125,10 +125,16 @@ def _read(number: int, columns: Sequence[str], text: str, known: Sequence[Pepper
         raise _Refused(f"A name has 1 to {_NAME_LENGTH} characters.")
     sha256, start = _digested(row)
     return Line(
-        number, row["name"], known[0].id, tuple(digest_of_hash(sha256, pepper).hex() for pepper in known), start,
-        row.get("account", ""), row.get("external_id", ""), _moment(row.get("expires_at", "")),
+        number,
+        row["name"],
+        known[0].id,
+        tuple(digest_of_hash(sha256, pepper).hex() for pepper in known),
+        start,
+        row.get("account", ""),
+        row.get("external_id", ""),
+        _moment(row.get("expires_at", "")),
         tuple(dict.fromkeys(row.get("models", "").split())),
-    )  # fmt: skip
+    )
 
 
 def _digested(row: Mapping[str, str]) -> tuple[bytes, str]:
@@ -248,8 +254,10 @@ class _Accounts:
     def of(self, line: Line) -> Account:
         account = self._only or self._named(line)
         if self._only is not None and not {line.account, line.external_id} <= {
-            "", account.public_id, account.external_id,
-        }:  # fmt: skip
+            "",
+            account.public_id,
+            account.external_id,
+        }:
             raise _Refused("It names another account than the one that this import is for.")
         if account.closed_at:
             raise _Refused("The account is closed: it gets no new keys.")
@@ -308,9 +316,14 @@ def _key(line: Line, account: Account, models: set[str], actor: Actor) -> ApiKey
     if expires_at is not None and expires_at <= timezone.now():
         raise _Refused("The time in expires_at has passed.")
     key = ApiKey(
-        account=account, public_id=keys.new_key_id(account.public_id), name=line.name, expires_at=expires_at,
-        narrowed_to=list(line.models) or None, created_by=actor.user, made_with=actor.made_with,
-    )  # fmt: skip
+        account=account,
+        public_id=keys.new_key_id(account.public_id),
+        name=line.name,
+        expires_at=expires_at,
+        narrowed_to=list(line.models) or None,
+        created_by=actor.user,
+        made_with=actor.made_with,
+    )
     try:
         key.clean_fields(exclude=["account", "created_by"])
     except ValidationError as error:
@@ -327,16 +340,24 @@ def _write(made: Sequence[tuple[ApiKey, Line]], actor: Actor, publication: Publi
 
 def _secret(key: ApiKey, line: Line) -> KeySecret:
     return KeySecret(
-        key=key, digest=line.digests[0], pepper=line.pepper, minted_pepper=line.pepper, start=line.start,
+        key=key,
+        digest=line.digests[0],
+        pepper=line.pepper,
+        minted_pepper=line.pepper,
+        start=line.start,
         is_imported=True,
-    )  # fmt: skip
+    )
 
 
 def _event(key: ApiKey, actor: Actor) -> AuditEvent:
     return AuditEvent(
-        actor=actor.name, address=actor.address, act="key.import", account=key.account.public_id,
-        subject=key.public_id, after=key_state(key, limits=()),
-    )  # fmt: skip
+        actor=actor.name,
+        address=actor.address,
+        act="key.import",
+        account=key.account.public_id,
+        subject=key.public_id,
+        after=key_state(key, limits=()),
+    )
 
 
 def to_json(line: Line) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Who may call what: accounts and their members, keys and their secrets, the audit log, the outbox."""
+"""Who may call what: accounts with their members, keys with their secrets, the audit log and the outbox."""
 
 from accounts.models.accounts import (
     EXTERNAL_ID,

@@ -1,4 +1,4 @@
-"""Customers: an account, who belongs to it, and what it has beside its plan."""
+"""Customers: accounts, their members, and the limits in which they differ from their plan."""
 
 from __future__ import annotations
 
@@ -33,22 +33,31 @@ def erased_name(public_id: str) -> str:
 
 
 def made_with() -> models.CharField[str | None, str | None]:
-    """The credential that something was made with. By its id, since it may be of either kind; empty: by a person who
-    was signed in, or by a command."""
+    """A field for the credential that created a row: by id, because it can be a management key or an operator token.
+
+    Null for a row that was created by a signed-in person or a command.
+    """
     return models.CharField(
-        max_length=16, null=True, blank=True, editable=False,
-        help_text="The id of the management key or operator token it was made with.",
-    )  # fmt: skip
+        max_length=16,
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="The id of the management key or operator token that created it.",
+    )
 
 
 class Account(models.Model):
-    """The tenant: owns keys, has a plan, is active, suspended or closed. Never deleted, only closed."""
+    """A tenant, with keys and a plan; active, suspended or closed. Accounts are closed, never deleted."""
 
     public_id = models.CharField(max_length=8, unique=True, editable=False)
     external_id = models.CharField(
-        max_length=200, unique=True, null=True, blank=True, validators=[is_external_id],
-        help_text="What the operator's own system calls it: commands and the API find it by this, too.",
-    )  # fmt: skip
+        max_length=200,
+        unique=True,
+        null=True,
+        blank=True,
+        validators=[is_external_id],
+        help_text="The account's id in the operator's own system. Commands and the API accept it too.",
+    )
     former_external_id = models.CharField(
         max_length=200,
         blank=True,
@@ -58,15 +67,21 @@ class Account(models.Model):
     )
     name = models.CharField(max_length=200, db_index=True, validators=[one_line])
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="accounts")
-    plan_since = models.DateTimeField(editable=False, help_text="When it came to this plan.")
+    plan_since = models.DateTimeField(editable=False, help_text="When the account was put on this plan.")
     max_keys = models.PositiveIntegerField(
-        "most keys", null=True, blank=True, validators=[MaxValueValidator(MOST_MAX_KEYS)],
-        help_text="How many keys it may have that are neither revoked nor expired. Empty: as many as its plan says.",
-    )  # fmt: skip
+        "most keys",
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(MOST_MAX_KEYS)],
+        help_text="How many keys it may have that are neither revoked nor expired. Empty: as many as its plan allows.",
+    )
     suspended_at = models.DateTimeField(null=True, blank=True)
     closed_at = models.DateTimeField(null=True, blank=True)
     erased_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text="When its names were forgotten; it cannot be reopened."
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="When its names were erased. An erased account cannot be reopened.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
     version = models.PositiveBigIntegerField(default=1, editable=False)
@@ -82,15 +97,15 @@ class Account(models.Model):
         constraints = [models.CheckConstraint(condition=~Q(name=""), name="account_has_a_name")]
 
     def __str__(self) -> str:
-        """Names are labels that several accounts may share: the id says which it is."""
+        """Several accounts can have the same name; the id tells them apart."""
         return f"{self.name} ({self.public_id})"
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise BulkChangeRefused("An account is never deleted: close it.")
+        raise BulkChangeRefused("Accounts can't be deleted: close it instead.")
 
     @property
     def state(self) -> str:
-        """active, suspended or closed."""
+        """`active`, `suspended` or `closed`."""
         return "closed" if self.closed_at else "suspended" if self.suspended_at else "active"
 
     @property
@@ -100,7 +115,7 @@ class Account(models.Model):
 
 
 class Membership(models.Model):
-    """A person's role in an account. The gate knows nothing of people."""
+    """A person's role in an account. The gate doesn't know people."""
 
     class Role(models.TextChoices):
         OWNER = "owner"
@@ -124,12 +139,12 @@ class Membership(models.Model):
 
 
 class AccountOverride(models.Model):
-    """Another amount for one of the limits that the account's plan names."""
+    """An amount that replaces that of one of the plan's limits for this account."""
 
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="overrides")
     limit_name = models.CharField(max_length=63)
     amount = models.PositiveBigIntegerField(validators=[MinValueValidator(1)])
-    burst = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: as the plan says.")
+    burst = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: the plan's.")
 
     objects = GuardedManager()
 

@@ -1,4 +1,4 @@
-"""What programs manage accounts with, and invitations for people."""
+"""Credentials that programs use to manage accounts, and invitations for people."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from runtime.labels import one_line
 
 
 class Credential(models.Model):
-    """What a program asks the API with; no key for models. Found by its public id, compared by its digest."""
+    """A program's credential for the REST API, not for models. Looked up by public id, verified by digest."""
 
     public_id = models.CharField(max_length=16, unique=True, editable=False)
     name = models.CharField(max_length=200, validators=[one_line])
     scopes = models.JSONField(default=list)
     digest = models.CharField(max_length=64, unique=True, editable=False)
-    pepper = models.CharField(max_length=8, editable=False, help_text="The pepper that its digest was made with.")
-    start = models.CharField(max_length=48, editable=False, help_text="Its first characters, to recognise it by.")
+    pepper = models.CharField(max_length=8, editable=False, help_text="The id of the pepper used for its digest.")
+    start = models.CharField(max_length=48, editable=False, help_text="The first characters, to recognize it by.")
     created_by = models.ForeignKey(
         User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", editable=False
     )
@@ -30,7 +30,7 @@ class Credential(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
-    last_used_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="To the minute.")
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="Accurate to a minute.")
 
     objects = models.Manager.from_queryset(ExpiringQuerySet)()
 
@@ -46,17 +46,17 @@ class Credential(models.Model):
 
 
 class ManagementKey(Credential):
-    """A customer's program asks the API with it, for one account."""
+    """A credential of a customer's program, for one account."""
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="management_keys", editable=False)
 
 
 class OperatorToken(Credential):
-    """The operator's own systems ask the API with it, for every account."""
+    """A credential of the operator's own systems, for all accounts."""
 
 
 class Invitation(models.Model):
-    """Somebody is asked by mail to join an account; whoever has the link of the last mail may, once."""
+    """An invitation to join an account, sent by mail. The link in the latest mail works once, for anyone who has it."""
 
     public_id = models.CharField(max_length=16, unique=True, editable=False)
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="invitations")
@@ -69,9 +69,11 @@ class Invitation(models.Model):
     made_with = made_with()
     created_at = models.DateTimeField(auto_now_add=True)
     sent_at = models.DateTimeField(
-        null=True, blank=True, help_text="When the last mail went out; empty: it could not be sent."
+        null=True, blank=True, help_text="When the latest mail was sent; empty if it could not be sent."
     )
-    sendings = models.PositiveIntegerField(default=1, help_text="Which mail's link is good: the last one's.")
+    sendings = models.PositiveIntegerField(
+        default=1, help_text="How many mails were sent. Only the link in the latest one is valid."
+    )
     expires_at = models.DateTimeField()
     accepted_at = models.DateTimeField(null=True, blank=True)
     withdrawn_at = models.DateTimeField(null=True, blank=True)

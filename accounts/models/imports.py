@@ -1,4 +1,4 @@
-"""Imports of keys from another system, and the outcome of each line."""
+"""Imports of keys from another system, with the outcome of each line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from accounts.models.people import User
 
 
 class ImportJob(models.Model):
-    """An upload of keys of another system: first its lines are received, then the worker goes through them."""
+    """An upload of keys from another system: its lines are stored first, then the worker imports them."""
 
     class State(models.TextChoices):
         RECEIVING = "receiving"
@@ -20,18 +20,19 @@ class ImportJob(models.Model):
 
     public_id = models.CharField(max_length=16, unique=True)
     account = models.ForeignKey(
-        Account, null=True, on_delete=models.CASCADE, related_name="+",
-        help_text="Of all lines; null: each line says its own.",
-    )  # fmt: skip
+        Account,
+        null=True,
+        on_delete=models.CASCADE,
+        related_name="+",
+        help_text="The account for all lines; null if each line names its own.",
+    )
     actor = models.CharField(max_length=200)
     address = models.CharField(max_length=45, blank=True)
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     made_with = made_with()
     is_dry_run = models.BooleanField()
     by_operator = models.BooleanField(default=False)
-    foreign = models.PositiveIntegerField(
-        default=0, help_text="Lines that were refused because another account has the key."
-    )
+    foreign = models.PositiveIntegerField(default=0, help_text="Lines refused because a different account has the key.")
     state = models.CharField(max_length=9, choices=State.choices, default=State.RECEIVING)
     lines = models.PositiveIntegerField(default=0)
     imported = models.PositiveIntegerField(default=0)
@@ -53,7 +54,7 @@ class ImportJob(models.Model):
 
 
 class ImportLine(models.Model):
-    """A line of an upload: digests, never a key. What it says is forgotten when it was gone through."""
+    """A line of an upload, with digests instead of the key. Its content is deleted once it has been processed."""
 
     class Outcome(models.TextChoices):
         WAITING = "waiting"
@@ -62,10 +63,10 @@ class ImportLine(models.Model):
         REFUSED = "refused"
 
     job = models.ForeignKey(ImportJob, on_delete=models.CASCADE, related_name="rows")
-    number = models.PositiveIntegerField(help_text="Of the line in the file; the header is line 1.")
+    number = models.PositiveIntegerField(help_text="Line number in the file; the header is line 1.")
     says = models.JSONField(null=True)
     outcome = models.CharField(max_length=13, choices=Outcome.choices, default=Outcome.WAITING)
-    key = models.CharField(max_length=16, blank=True, help_text="The key that it is now.")
+    key = models.CharField(max_length=16, blank=True, help_text="The id of the imported key.")
     why = models.CharField(max_length=300, blank=True)
 
     class Meta:

@@ -25,15 +25,15 @@ DEEPEST_METADATA = 20
 
 
 def small_object(value: Any) -> None:
-    """Free metadata is a JSON object of at most 8 KB that every database can keep."""
+    """Validate metadata: a JSON object of at most 8 KB that every supported database can store."""
     if not isinstance(value, dict):
-        raise ValidationError("Metadata is a JSON object.")
+        raise ValidationError("Metadata must be a JSON object.")
     if not _can_be_kept(value):
-        raise ValidationError(f"Metadata holds a null character, or more than {DEEPEST_METADATA} levels.")
+        raise ValidationError(f"Metadata contains a null character or more than {DEEPEST_METADATA} levels of nesting.")
     try:
         text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
     except ValueError as error:
-        raise ValidationError("Metadata holds a number or a character that JSON has not.") from error
+        raise ValidationError("Metadata contains a value that JSON can't represent.") from error
     if len(text) > MOST_METADATA_BYTES:
         raise ValidationError("Metadata is longer than 8 KB.")
 
@@ -50,7 +50,7 @@ class KeyQuerySet(ExpiringQuerySet["ApiKey"], GuardedQuerySet["ApiKey"]):  # typ
 
 
 class ApiKey(models.Model):
-    """A key: never deleted, only revoked; it cannot change account."""
+    """An API key. Keys are revoked, never deleted, and never move to a different account."""
 
     public_id = models.CharField(max_length=16, unique=True, editable=False)
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="keys", editable=False)
@@ -60,9 +60,11 @@ class ApiKey(models.Model):
     )
     made_with = made_with()
     narrowed_to = models.JSONField(
-        null=True, blank=True, help_text="Slugs it is narrowed to; null: every model of the account's plan."
+        null=True,
+        blank=True,
+        help_text="The slugs of the only models it may use; null: every model of the account's plan.",
     )
-    networks = models.JSONField(default=list, blank=True, help_text="Client networks in CIDR; empty: any.")
+    networks = models.JSONField(default=list, blank=True, help_text="Client networks in CIDR notation; empty: any.")
     methods = models.JSONField(default=list, blank=True, help_text="HTTP methods; empty: any.")
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
@@ -82,7 +84,7 @@ class ApiKey(models.Model):
         return f"{self.name} ({self.public_id})"
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise BulkChangeRefused("A key is never deleted: revoke it.")
+        raise BulkChangeRefused("Keys can't be deleted: revoke it instead.")
 
     @property
     def state(self) -> Literal["active", "expired", "revoked"]:
@@ -92,20 +94,18 @@ class ApiKey(models.Model):
 
 
 class KeySecret(models.Model):
-    """One secret of a key: during a rotation's grace there are two."""
+    """A key's secret. During the grace period of a rotation a key has two that work."""
 
     key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="secrets")
     digest = models.CharField(max_length=64, unique=True)
-    pepper = models.CharField(max_length=8, help_text="The id of the pepper that its digest was made with.")
-    minted_pepper = models.CharField(
-        max_length=8, help_text="The id of the pepper that the check in the string was made with."
-    )
-    is_imported = models.BooleanField(default=False, help_text="A string of another system.")
+    pepper = models.CharField(max_length=8, help_text="The id of the pepper used for the digest.")
+    minted_pepper = models.CharField(max_length=8, help_text="The id of the pepper used for the check inside the key.")
+    is_imported = models.BooleanField(default=False, help_text="Whether the key comes from another system.")
     start = models.CharField(
-        max_length=24, validators=[one_line], help_text="The first characters, for people to recognise it by."
+        max_length=24, validators=[one_line], help_text="The first characters, to recognize it by."
     )
     created_at = models.DateTimeField(auto_now_add=True)
-    expires_at = models.DateTimeField(null=True, blank=True, help_text="The end of a rotation's grace.")
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="When the grace period of a rotation ends.")
     last_used_at = models.DateTimeField(null=True, blank=True)
 
     objects = GuardedManager()
@@ -119,7 +119,7 @@ class KeySecret(models.Model):
 
 
 class KeyLimit(AmountPerWindow):
-    """A limit that narrows one key further than its plan does."""
+    """A limit of one key, in addition to its plan's."""
 
     key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="limits")
 

@@ -1,4 +1,4 @@
-"""Who signs in."""
+"""Users, and how they are found by name."""
 
 from __future__ import annotations
 
@@ -30,13 +30,15 @@ class People(UserManager["User"]):
 
 
 class User(AbstractUser):
-    """A person who signs in."""
+    """A person who can sign in."""
 
     username = models.CharField(
-        max_length=150, unique=True, validators=[UnicodeUsernameValidator(), one_line],
-        help_text="Up to 150 letters, digits and @ . + - _; upper and lower case are the same.",
+        max_length=150,
+        unique=True,
+        validators=[UnicodeUsernameValidator(), one_line],
+        help_text="Up to 150 letters, digits and @ . + - _. Not case-sensitive.",
         error_messages={"unique": NAME_IS_TAKEN},
-    )  # fmt: skip
+    )
     folded_username = models.CharField(max_length=600, unique=True, editable=False)
     first_name = models.CharField("first name", max_length=150, blank=True, validators=[one_line])
     last_name = models.CharField("last name", max_length=150, blank=True, validators=[one_line])

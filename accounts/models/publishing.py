@@ -1,4 +1,4 @@
-"""What has changed and is not in Redis yet, and which Redis was filled."""
+"""Changes that are not in Redis yet, and the identity of the Redis that was filled last."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from django.db.models import Q
 
 
 class SeenStore(models.Model):
-    """The one row that remembers which Redis the worker spoke to, beyond the worker's own life."""
+    """The single row with the identity of the Redis that the worker last used; it outlives the worker's process."""
 
-    identity = models.TextField(help_text="run_id of each master.")
+    identity = models.TextField(help_text="The run_id of each master.")
 
     class Meta:
         constraints = [models.CheckConstraint(condition=Q(pk=1), name="seen_store_is_one_row")]

@@ -1,4 +1,4 @@
-"""What is written down about changes: the audit log, and answers kept for retries (Idempotency-Key)."""
+"""Records of requests: the audit log, and responses kept for retries (Idempotency-Key)."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from quotas.guarded import BulkChangeRefused
 
 
 class KeptAnswer(models.Model):
-    """The answer to a request with an Idempotency-Key, without the secret that was in it (docs/decisions/0012)."""
+    """The response to a request with an Idempotency-Key, without the secret it contained (docs/decisions/0012)."""
 
     caller = models.CharField(max_length=48)
     key = models.CharField(max_length=64, help_text="HMAC of the Idempotency-Key.")
     fingerprint = models.CharField(max_length=64, help_text="HMAC of method, path and body.")
     account = models.CharField(max_length=8, blank=True)
-    subject = models.CharField(max_length=16, blank=True, help_text="The key that was made or rotated.")
-    pepper = models.CharField(max_length=8, help_text="The pepper that the digests here were made with.")
-    nonce = models.CharField(max_length=32, help_text="What the secret was derived with.")
-    digest = models.CharField(max_length=64, blank=True, help_text="Of the text that was shown.")
+    subject = models.CharField(max_length=16, blank=True, help_text="The key that was issued or rotated.")
+    pepper = models.CharField(max_length=8, help_text="The pepper used for the digests in this row.")
+    nonce = models.CharField(max_length=32, help_text="The nonce from which the secret was derived.")
+    digest = models.CharField(max_length=64, blank=True, help_text="The digest of the key that was shown.")
     status = models.PositiveSmallIntegerField()
     body = models.JSONField()
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
@@ -33,7 +33,7 @@ class KeptAnswer(models.Model):
 
 
 class AppendOnlyQuerySet(models.QuerySet["AuditEvent"]):
-    """What was written stays as it was written."""
+    """Refuses every change of existing rows."""
 
     def update(self, **kwargs: Any) -> NoReturn:
         raise BulkChangeRefused("The audit log is append-only.")
@@ -51,14 +51,14 @@ class AppendOnlyQuerySet(models.QuerySet["AuditEvent"]):
 
 
 class AuditEvent(models.Model):
-    """Who did what, to what, when, from where. Names as text: the log outlives the people in it."""
+    """Who did what, to what, when and from where. Names are stored as text, because the log outlives the people."""
 
     at = models.DateTimeField(auto_now_add=True, db_index=True)
-    actor = models.CharField(max_length=200, help_text="A user's name, or the command that was run.")
-    address = models.CharField(max_length=45, blank=True, help_text="Where the person's request came from.")
+    actor = models.CharField(max_length=200, help_text="The user name, credential or command.")
+    address = models.CharField(max_length=45, blank=True, help_text="The IP address of the request.")
     act = models.CharField(max_length=40, validators=[RegexValidator(r"^[a-z]+(\.[a-z_]+)+\Z")])
     account = models.CharField(max_length=8, blank=True, db_index=True)
-    subject = models.CharField(max_length=200, help_text="What was acted upon: a public id or a slug.")
+    subject = models.CharField(max_length=200, help_text="The object of the act: a public id, slug or name.")
     before = models.JSONField(null=True)
     after = models.JSONField(null=True)
 

@@ -48,6 +48,11 @@ def record_act(
     """Write down what was done. Services of keys and accounts do so in the transaction that tells the gate."""
     before, after = changes(before, after)
     AuditEvent.objects.create(
-        actor=actor.name, address=actor.address, act=act, subject=subject,
-        account=account.public_id if account else "", before=before, after=after,
-    )  # fmt: skip
+        actor=actor.name,
+        address=actor.address,
+        act=act,
+        subject=subject,
+        account=account.public_id if account else "",
+        before=before,
+        after=after,
+    )

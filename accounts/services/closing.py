@@ -127,8 +127,12 @@ def _keys(account: Account) -> Iterator[dict[str, Any]]:
             "methods": key.methods,
             "limits": [
                 {
-                    "name": limit.name, "amount": limit.amount, "window": limit.window, "unit": limit.unit,
-                    "model": limit.model.slug if limit.model else "*", "burst": limit.burst,
+                    "name": limit.name,
+                    "amount": limit.amount,
+                    "window": limit.window,
+                    "unit": limit.unit,
+                    "model": limit.model.slug if limit.model else "*",
+                    "burst": limit.burst,
                 }
                 for limit in key.limits.all()
             ],
@@ -140,7 +144,7 @@ def _keys(account: Account) -> Iterator[dict[str, Any]]:
                 {"start": one.start, "created_at": one.created_at, "last_used_at": one.last_used_at}
                 for one in key.secrets.all()
             ],
-        }  # fmt: skip
+        }
 
 
 def _management_keys(account: Account) -> Iterator[dict[str, Any]]:
@@ -157,9 +161,13 @@ def _usage(account: Account) -> Iterator[dict[str, Any]]:
     )
     for row in sums.iterator(_ROWS):
         yield {
-            "key": row["key"], "model": row["model"], "hour": row["hour"],
-            "allowed": row["calls"], "refused": row["refused_calls"], "units": row["all_units"],
-        }  # fmt: skip
+            "key": row["key"],
+            "model": row["model"],
+            "hour": row["hour"],
+            "allowed": row["calls"],
+            "refused": row["refused_calls"],
+            "units": row["all_units"],
+        }
 
 
 def _audit(account: Account) -> Iterator[dict[str, Any]]:

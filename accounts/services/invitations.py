@@ -47,10 +47,15 @@ def invite(account: Account, *, email: str, role: str, actor: Actor) -> Invitati
             old.save(update_fields=["withdrawn_at"])
         _keep_few_open(account)
         row = Invitation(
-            public_id=keys.new_key_id(account.public_id), account=account, email=email, role=role,
-            invited_by=actor.name, created_by=actor.user, made_with=actor.made_with,
+            public_id=keys.new_key_id(account.public_id),
+            account=account,
+            email=email,
+            role=role,
+            invited_by=actor.name,
+            created_by=actor.user,
+            made_with=actor.made_with,
             expires_at=timezone.now() + GOOD_FOR,
-        )  # fmt: skip
+        )
         row.full_clean()
         row.save()
         _write_down(row, "invitation.create", actor)

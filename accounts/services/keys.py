@@ -186,16 +186,22 @@ def import_key(account: Account, *, name: str, digest_of_text: bytes, start: str
             raise Refused(f"The account {account} is closed: it gets no new keys.")
         caps.require_room_for_a_key(account)
         key = ApiKey(
-            account=account, public_id=keys.new_key_id(account.public_id), created_by=actor.user,
+            account=account,
+            public_id=keys.new_key_id(account.public_id),
+            created_by=actor.user,
             made_with=actor.made_with,
-        )  # fmt: skip
+        )
         _set(key, name=name)
         key.full_clean(exclude=["public_id"])
         key.save()
         KeySecret.objects.create(
-            key=key, digest=keys.digest_of_hash(digest_of_text, pepper).hex(), pepper=pepper.id,
-            minted_pepper=pepper.id, start=start, is_imported=True,
-        )  # fmt: skip
+            key=key,
+            digest=keys.digest_of_hash(digest_of_text, pepper).hex(),
+            pepper=pepper.id,
+            minted_pepper=pepper.id,
+            start=start,
+            is_imported=True,
+        )
         publication.of_birth(key)
         record_change(actor, "key.import", account, key.public_id, None, key_state(key))
     return Issued(key, "", publication)
@@ -263,9 +269,15 @@ def _narrow(key: ApiKey, limits: Sequence[Limit]) -> None:
     for limit in wanted:
         model = None if limit.model == EVERY_MODEL else ServedModel.objects.get(slug=limit.model)
         row = KeyLimit(
-            key=key, name=limit.name, model=model, amount=limit.amount, window=limit.window,
-            unit=limit.unit, burst=limit.burst, counted_since=since.get(limit.identity) or timezone.now(),
-        )  # fmt: skip
+            key=key,
+            name=limit.name,
+            model=model,
+            amount=limit.amount,
+            window=limit.window,
+            unit=limit.unit,
+            burst=limit.burst,
+            counted_since=since.get(limit.identity) or timezone.now(),
+        )
         try:
             row.full_clean()
         except ValidationError as error:

@@ -58,10 +58,15 @@ class LimitFormSet(InlineFormSet):
 def limit_of(cleaned: Mapping[str, Any], *, scope: str) -> Limit:
     model = cleaned.get("model")
     return Limit(
-        name=cleaned["name"], scope=cleaned.get("scope") or scope, amount=cleaned["amount"], window=cleaned["window"],
-        unit=cleaned.get("unit") or "requests", model=model.slug if model else EVERY_MODEL,
-        burst=cleaned.get("burst"), shadow=bool(cleaned.get("shadow")),
-    )  # fmt: skip
+        name=cleaned["name"],
+        scope=cleaned.get("scope") or scope,
+        amount=cleaned["amount"],
+        window=cleaned["window"],
+        unit=cleaned.get("unit") or "requests",
+        model=model.slug if model else EVERY_MODEL,
+        burst=cleaned.get("burst"),
+        shadow=bool(cleaned.get("shadow")),
+    )
 
 
 class TextLines(forms.CharField):

@@ -40,9 +40,11 @@ class Command(OperatorCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "file", metavar="FILE", help="CSV; the first line names the columns: account or external_id, name, key or "
+            "file",
+            metavar="FILE",
+            help="CSV; the first line names the columns: account or external_id, name, key or "
             "sha256, and if you like start, expires_at, models (with spaces between them); - reads stdin",
-        )  # fmt: skip
+        )
         parser.add_argument("--dry-run", action="store_true", help="say what would be imported, and change nothing")
         parser.add_argument("--report", metavar="FILE", help="write what was refused and why, line by line, as CSV")
 

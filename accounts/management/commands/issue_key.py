@@ -51,10 +51,14 @@ class Command(OperatorCommand):
         try:
             with transaction.atomic():  # a key that is refused leaves no account behind
                 issued = issue_key(
-                    self._account(options["account"].strip(), options["plan"]), name=options["name"], actor=ACTOR,
-                    models=options["model"], networks=options["allow_ip"], methods=options["allow_method"],
+                    self._account(options["account"].strip(), options["plan"]),
+                    name=options["name"],
+                    actor=ACTOR,
+                    models=options["model"],
+                    networks=options["allow_ip"],
+                    methods=options["allow_method"],
                     expires_at=timezone.now() + lifetime if lifetime else None,
-                )  # fmt: skip
+                )
         except ValidationError as error:
             raise CommandError("; ".join(error.messages)) from error
         except Refused as error:

@@ -238,7 +238,7 @@ def test_everything_the_form_says_is_in_the_facts(operator, account):
     ("field", "value", "complaint"),
     [
         ("networks", "10.0.0.1/8", "has host bits set"),
-        ("metadata", "[1]", "Metadata is a JSON object"),
+        ("metadata", "[1]", "Metadata must be a JSON object"),
         ("expires_at_0", "2001-01-01", "This time has passed"),
         ("once", "forged", "This form is too old"),
         ("name", " ", "This field is required"),
@@ -428,7 +428,7 @@ def test_a_new_model_has_the_path_of_its_slug_by_default(operator, catalogue):
     [
         ({"path": "/v1"}, "no prefix may do so"),
         ({"path": "/v1/large/x"}, "no prefix may do so"),
-        ({"path": "/a//b"}, "Write a path of clean segments"),
+        ({"path": "/a//b"}, "Use a path of plain segments"),
         ({"cost": 101}, "plan pro: a call to xl costs 101"),
         ({"slug": "lg"}, "already exists"),
     ],
