@@ -1,7 +1,8 @@
-"""Who may do what, as one table, and what follows from it: nobody gives more than they have.
+"""Who may do what, as one table, and the rule that nobody can give more than they have.
 
-A person has what the role in the account says, staff also what their permissions in the admin say, a management key
-and an operator token what their scopes say. A command has everything: who can run one can write into the database.
+A person has the rights of their role in the account, and staff also those of their permissions in the admin. A
+management key or operator token has the rights of its scopes. A command has all rights: whoever can run one can also
+write to the database.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Role = Membership.Role
 MANAGEMENT_SCOPES = ("keys:read", "keys:write", "usage:read", "members:write")
 OPERATOR_SCOPES = ("accounts:write", "plans:assign", "keys:write", "usage:read")
 
-RANKS = (Role.VIEWER.value, Role.MEMBER.value, Role.ADMIN.value, Role.OWNER.value)  # each has what those before have
+RANKS = (Role.VIEWER.value, Role.MEMBER.value, Role.ADMIN.value, Role.OWNER.value)  # each includes the ones before it
 MOST_BY_MACHINES = Role.MEMBER.value
 
 EVERY_ROLE = frozenset(Role.values)
@@ -33,11 +34,11 @@ OWNERS = frozenset({Role.OWNER.value})
 MEMBERS = frozenset({Role.MEMBER.value})
 NOBODY: frozenset[str] = frozenset()
 
-ANY = "any"  # every credential of this kind, whatever its scopes
+ANY = "any"  # every credential of this kind, regardless of scopes
 NEVER = ""
-_IMPLIED = {"keys:write": "keys:read"}  # who may change a key may see it
+_IMPLIED = {"keys:write": "keys:read"}  # changing a key includes seeing it
 
-# What Django's permissions let somebody do in the admin, they may do in the API.
+# What Django's permissions allow in the admin is allowed in the API, too.
 _PERMISSIONS = {
     "accounts:write": "accounts.change_account",
     "plans:assign": "accounts.change_account",
@@ -47,8 +48,8 @@ _PERMISSIONS = {
 
 
 class Action(Enum):
-    """What can be done: its words, the roles that may, the scope of a management key, the scope of an operator, and
-    the roles that may with what they made themselves."""
+    """Something that can be done: its description, the roles that may do it, the scopes that a management key and an
+    operator token need for it, and the roles that may do it only to what they created themselves."""
 
     READ_SELF = ("see who one is", EVERY_ROLE, ANY, ANY)
     READ_CATALOGUE = ("see models and plans", EVERY_ROLE, ANY, ANY)
@@ -78,7 +79,7 @@ class Action(Enum):
         self.words, self.roles, self.management, self.operator, self.own = words, roles, management, operator, own
 
 
-TO_CHANGE = {  # a member with this role
+TO_CHANGE = {  # the action needed to change a member with this role
     Role.VIEWER.value: Action.WRITE_MEMBERS,
     Role.MEMBER.value: Action.WRITE_MEMBERS,
     Role.ADMIN.value: Action.CHANGE_ADMINS,
@@ -87,7 +88,7 @@ TO_CHANGE = {  # a member with this role
 
 
 class Beyond(Refused):
-    """Somebody would give, change or take away more than they have. `scope` is what a credential lacks for it."""
+    """The actor would give, change or remove more than it has. `scope` is the one that its credential lacks."""
 
     def __init__(self, text: str, scope: str = "") -> None:
         super().__init__(text)
@@ -96,10 +97,10 @@ class Beyond(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """What somebody may do in an account, as things stand now."""
+    """The rights that an actor has in an account at this moment."""
 
     kind: Literal["command", "person", "management_key", "operator_token"]
-    scopes: frozenset[str] = NOBODY  # of a credential, and of a person as one of the operator's staff
+    scopes: frozenset[str] = NOBODY  # of a credential, or of a person on the operator's staff
     role: str | None = None
 
     def may(self, action: Action) -> bool:
@@ -110,14 +111,14 @@ class Authority:
         return has_scope or self.role in action.roles
 
     def lacks(self, actions: Iterable[Action]) -> list[str]:
-        """The operator's scopes, or for want of one the words, of those that it may not do."""
+        """The operator scopes that the missing actions need; for an action without one, its description."""
         missing = [action for action in actions if not self.may(action)]
         return list(dict.fromkeys(action.operator or action.words for action in missing))
 
     @property
     def highest_role(self) -> str | None:
-        """The highest role that it may give: a machine's is at most `member`, a person's at most what the person
-        could do without it. None: it gives none at all."""
+        """The highest role that may be given: by a program at most `member`, by a person at most one whose rights the
+        person has. None: no role may be given."""
         if not self.may(Action.WRITE_MEMBERS):
             return None
         if self.kind in ("management_key", "operator_token"):
@@ -127,7 +128,7 @@ class Authority:
 
 
 def actions_of_scope(scope: str) -> frozenset[Action]:
-    """What a management key with this scope may do, beyond what every one may."""
+    """What this scope allows a management key to do, beyond what every key may do."""
     scopes = with_implied([scope])
     return frozenset(action for action in Action if action.management in scopes)
 
@@ -137,26 +138,26 @@ def actions_of_role(role: str) -> frozenset[Action]:
 
 
 def with_implied(scopes: Iterable[str]) -> frozenset[str]:
-    """The scopes with those that they include."""
+    """The scopes, and those they include."""
     known = frozenset(scopes)
     return known | {_IMPLIED[scope] for scope in known if scope in _IMPLIED}
 
 
 def is_lower(role: str | None, than: str | None) -> bool:
-    """Whether a role is below another one; none at all is below each."""
+    """Whether `role` is lower than `than`. No role is lower than any."""
     return than is not None and (role is None or RANKS.index(role) < RANKS.index(than))
 
 
 def operator_scopes(user: User) -> frozenset[str]:
-    """Superusers are operators; staff as far as their permissions in the admin go; nobody else is."""
+    """Superusers have all of the operator's scopes, staff those of their permissions in the admin, others none."""
     if not user.is_staff and not user.is_superuser:
         return NOBODY
     return with_implied(scope for scope in OPERATOR_SCOPES if user.has_perm(_PERMISSIONS[scope]))
 
 
 def authority_of(actor: Actor, account: Account) -> Authority:
-    """What the actor may do in the account. A person's rights are read anew: they may have changed since the request
-    began, and whoever takes them away waits for the lock of the account."""
+    """The actor's rights in the account. A person's are read again, because they may have changed since the request
+    began. Whoever withdraws rights waits for the account's lock."""
     match actor.credential:
         case ManagementKey() as key:
             scopes = with_implied(key.scopes) if key.account_id == account.pk else NOBODY
@@ -167,7 +168,7 @@ def authority_of(actor: Actor, account: Account) -> Authority:
 
 
 def authority_of_person(user: User, account: Account) -> Authority:
-    """Of somebody who is gone or cannot sign in: none."""
+    """A person's rights in the account: none if the user is deleted or deactivated."""
     now = User.objects.filter(pk=user.pk, is_active=True).first()
     if now is None:
         return Authority("person")
@@ -175,25 +176,25 @@ def authority_of_person(user: User, account: Account) -> Authority:
     return Authority("person", operator_scopes(now), role)
 
 
-def check_scopes(actor: Actor, account: Account, scopes: Collection[str], *, verb: str = "make") -> None:
-    """Refuse to make or revoke a management key that may do more than the actor. Raises Beyond."""
+def check_scopes(actor: Actor, account: Account, scopes: Collection[str], *, verb: str = "create") -> None:
+    """Raise Beyond if a management key with these scopes could do more than the actor."""
     authority = authority_of(actor, account)
     needed = [Action.WRITE_MANAGEMENT_KEYS, *(action for scope in scopes for action in actions_of_scope(scope))]
     if missing := authority.lacks(needed):
-        words = f"You cannot {verb} a management key with these scopes: it could do more than you."
+        words = f"You can't {verb} a management key with these scopes, because it could do more than you."
         raise Beyond(f"{words} You lack {' and '.join(missing)}.", missing[0] if ":" in missing[0] else "")
 
 
 def scopes_to_give(authority: Authority) -> list[str]:
-    """The scopes of management keys that it may make."""
+    """The scopes that it may give to management keys."""
     if not authority.may(Action.WRITE_MANAGEMENT_KEYS):
         return []
     return [scope for scope in MANAGEMENT_SCOPES if not authority.lacks(actions_of_scope(scope))]
 
 
 def check_role(actor: Actor, account: Account, before: str | None, after: str | None) -> None:
-    """Refuse to change or remove a member, or an invitation, of higher standing than one may touch, and to give a role
-    above the highest that one gives. Raises Beyond."""
+    """Raise Beyond if the actor may not change a member or invitation with the role `before`, or may not give the role
+    `after`. None: no role."""
     authority = authority_of(actor, account)
     action = TO_CHANGE.get(before or Role.MEMBER.value, Action.WRITE_MEMBERS)
     if missing := authority.lacks([action]):
@@ -206,13 +207,13 @@ def check_role(actor: Actor, account: Account, before: str | None, after: str | 
 
 def _above(authority: Authority, role: str, highest: str | None) -> str:
     if authority.kind != "person":
-        return f"A program gives at most the role {MOST_BY_MACHINES}: {role}s are made by people who are signed in."
-    return f"You cannot make somebody {role}: you give at most the role {highest}."
+        return f"Programs can give at most the role {MOST_BY_MACHINES}; a signed-in person has to make somebody {role}."
+    return f"You can't make somebody {role}: the highest role that you can give is {highest}."
 
 
 def outranks(editor: User, other: User) -> bool:
-    """Whether the editor could do all that the other may, and more: then their password may be changed, and with it
-    what they may. A superuser outranks everybody, and nobody else does a superuser."""
+    """Whether the editor has all rights of the other user and more, and may therefore change that user's password and
+    rights. Superusers outrank everybody, and only superusers outrank superusers."""
     if not editor.is_active or other.is_superuser:
         return editor.is_active and editor.is_superuser
     if editor.is_superuser:
@@ -227,6 +228,6 @@ def outranks(editor: User, other: User) -> bool:
 
 
 def _permissions_of(user: User) -> frozenset[int]:
-    """Whether or not the user is active or staff at the moment: either can be changed on the same page."""
+    """The user's permissions, even while not active or not staff: the same page can change either."""
     given = Permission.objects.filter(Q(user=user) | Q(group__user=user))
     return frozenset(given.values_list("pk", flat=True))

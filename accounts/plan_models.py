@@ -1,4 +1,4 @@
-"""The models of an account's plan: all that its people get to know of. Others are as unknown to them as none at all."""
+"""The models of an account's plan. To its people, other models look as if they did not exist."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from quotas.models import Plan
 
 
 def models_of(plan: Plan) -> set[str]:
-    """Those that can be called with the plan."""
+    """The slugs of the models that can be called with the plan."""
     return set(plan.included().filter(enabled=True).values_list("slug", flat=True))
 
 
 def models_of_key(key: ApiKey) -> set[str]:
-    """Those that can be called with the key: of the plan, and not narrowed away."""
+    """The slugs of the models that can be called with the key: the plan's, as far as the key is not narrowed."""
     models = models_of(key.account.plan)
     return models if key.narrowed_to is None else models & set(key.narrowed_to)
 
 
 def listed(plan: Plan) -> str:
-    """For a refusal, behind what it says: the models that the plan has."""
+    """The end of an error message: the models that the plan has."""
     return f"; the plan {plan.name} has {', '.join(sorted(models_of(plan))) or 'none'}"
 
 
 def in_words(models: Iterable[str]) -> str:
-    """For a refusal: names that somebody wrote, cut where there are too many."""
+    """For an error message: the names from a request, cut if there are too many."""
     return ", ".join(slug or "''" for slug in sorted(models))[:200]
 
 
 def refuse_foreign(
     plan: Plan, *, models: Collection[str] | None = None, limits: Collection[Limit] = (), key: ApiKey | None = None
 ) -> None:
-    """Raise the ValidationError for models outside of the plan, in the words for those that do not exist.
+    """Raise ValidationError for models outside the plan, worded as for models that do not exist.
 
-    What the key has already may stay: it was in the plan once, or an operator put it there.
+    Models that the key has already may stay: they were once in the plan, or an operator added them.
     """
     named = {limit.model for limit in limits} - {EVERY_MODEL}
     wanted = {"models": set(models or ()), "limits": named}

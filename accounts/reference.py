@@ -1,4 +1,4 @@
-"""How operators name an account: by its public id or its external id, which nobody else writes. Never by its name."""
+"""How operators refer to an account: by public id or external id, which only they can set. Never by its name."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ MOST_NAMESAKES = 10
 
 
 def resolve(reference: str) -> Account | None:
-    """The account with this id or external id: no external id is another account's id (`standing.call_by`)."""
+    """The account with this id or external id, of which there is at most one (`standing.call_by`)."""
     return Account.objects.select_related("plan").filter(is_meant_by([reference])).first()
 
 
 def must_resolve(reference: str) -> Account:
-    """The account with this id or external id. Raises Refused, and lists the accounts that only have it as a name."""
+    """The account with this id or external id. Raises Refused with the ids of accounts that have this name."""
     account = resolve(reference)
     if account is None:
         raise Refused(unknown(reference))
@@ -26,22 +26,22 @@ def must_resolve(reference: str) -> Account:
 
 
 def is_meant_by(references: Iterable[str]) -> Q:
-    """The condition on accounts that one of these references is theirs."""
+    """The condition for accounts to which one of these references refers."""
     wanted = list(references)
     return Q(public_id__in=wanted) | Q(external_id__in=wanted)
 
 
 def unknown(reference: str) -> str:
-    """Why there is no such account, and which ones may be meant."""
+    """Why there is no such account, and which accounts may be meant."""
     told = f"No account has the id or external id {reference[:200]!r}."
     found = namesakes(reference)
     if not found:
         return told
-    return f"{told} A name is no id: several accounts may have it. Named like this: {in_words(found)}."
+    return f"{told} Names are not unique, so they can't be used. Accounts with this name: {in_words(found)}."
 
 
 def namesakes(name: str) -> list[str]:
-    """The ids of accounts with this name, one more than are ever shown."""
+    """The ids of accounts with this name, at most one more than is shown."""
     rows = Account.objects.filter(name=name).order_by("pk")
     return list(rows.values_list("public_id", flat=True)[: MOST_NAMESAKES + 1])
 

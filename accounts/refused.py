@@ -1,7 +1,7 @@
-"""`Refused`: what services raise, and what doors show to people."""
+"""`Refused`, which services raise and doors show to people."""
 
 from __future__ import annotations
 
 
 class Refused(ValueError):
-    """The act makes no sense as things stand; the text says what to do instead."""
+    """The act is not possible in the current state; the text says what to do instead."""

@@ -1,6 +1,6 @@
-"""What an account may become. Commands, the admin, the API and billing systems all change accounts by these rules.
+"""The rules for changing an account: which names, ids and states it may get.
 
-Each function changes a row in memory that the caller has locked and will check and save.
+Each function changes a row in memory. The caller has locked it, and validates and saves it afterwards.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 def new_account(name: str, plan: Plan, external_id: str | None = None) -> Account:
-    """An active account, not saved yet."""
+    """An active account that is not saved yet."""
     account = Account(name=name.strip(), plan=plan, plan_since=timezone.now(), public_id=_new_public_id())
     if external_id is not None:
         call_by(account, external_id)
@@ -28,7 +28,7 @@ def new_account(name: str, plan: Plan, external_id: str | None = None) -> Accoun
 
 
 def _new_public_id() -> str:
-    """One that no external id looks like: whoever writes either means one account."""
+    """A new public id that is not an external id: a reference must not mean two accounts."""
     while Account.objects.filter(external_id=(public_id := keys.new_account_id())).exists():
         pass
     return public_id
@@ -41,22 +41,22 @@ def call_by(account: Account, external_id: str | None) -> None:
         return
     _refuse_if_erased(account)
     if Account.objects.filter(public_id=external_id).exclude(pk=account.pk).exists():
-        text = f"{external_id} is the id of an account. Use that id as it is, or another external id."
+        text = f"{external_id} is the id of an account. Use that id directly, or choose a different external id."
         raise ValidationError({"external_id": text})
     account.external_id = external_id
 
 
 def rename(account: Account, name: str) -> None:
-    """Give the account another name; an erased one gets none, since somebody wanted it forgotten."""
+    """Set the name. An erased account gets no name, because somebody wanted it forgotten."""
     if name.strip() != account.name:
         _refuse_if_erased(account)
         if name.strip() == erased_name(account.public_id):
-            raise ValidationError({"name": "Accounts that were erased are called like this: use another name."})
+            raise ValidationError({"name": "Erased accounts have names like this: use a different name."})
         account.name = name.strip()
 
 
 def move(account: Account, plan: Plan) -> None:
-    """Put the account on a plan. Limits that are younger than their window count from when it came."""
+    """Put the account on a plan. Limits younger than their window count from this moment."""
     if account.plan_id != plan.pk:
         account.plan, account.plan_since = plan, timezone.now()
 
@@ -76,14 +76,14 @@ def close(account: Account) -> None:
 
 
 def reopen(account: Account) -> None:
-    """Undo the closing: the account is what it was before, which may be suspended."""
+    """Undo the closing: the account returns to its former state, which may be suspended."""
     if account.closed_at is not None:
         _refuse_if_erased(account)
         account.closed_at = None
 
 
 def set_status(account: Account, status: Status) -> None:
-    """What a billing system says: the account is in this state from now on, whatever it was in before."""
+    """Put the account into this state, whatever its state was before."""
     if status == "closed":
         close(account)
         return
@@ -92,7 +92,7 @@ def set_status(account: Account, status: Status) -> None:
 
 
 def erase(account: Account) -> None:
-    """Close it, and forget its names. Whoever comes back under its external id gets an account of their own."""
+    """Close the account and erase its names. Its external id is released for a new account."""
     close(account)
     account.erased_at = account.erased_at or timezone.now()
     account.name = erased_name(account.public_id)
@@ -102,9 +102,11 @@ def erase(account: Account) -> None:
 
 def _refuse_if_closed(account: Account) -> None:
     if account.closed_at is not None:
-        raise Refused(f"The account {account} is closed: reopen it first.")
+        raise Refused(f"The account {account} is closed. Reopen it first.")
 
 
 def _refuse_if_erased(account: Account) -> None:
     if account.is_erased:
-        raise Refused(f"The account {account.public_id} was closed and erased, which cannot be undone: make a new one.")
+        raise Refused(
+            f"The account {account.public_id} was closed and erased, which cannot be undone. Create a new one."
+        )

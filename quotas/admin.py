@@ -1,4 +1,4 @@
-"""Admin pages of models, plans, the catalogue and usage."""
+"""Admin pages for models, plans, the catalogue and usage."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from quotas.models import NEW, Catalogue, Plan, PlanLimit, ServedModel, UsageHou
 
 
 class CatalogueEdits(GateAdmin):
-    """Edits of what the one catalogue value is made of, as the catalogue file makes them."""
+    """Edits of the catalogue, applied in the same way as a catalogue file."""
 
     def queue(self, request: HttpRequest) -> None:
         Catalogue.objects.get_or_create(pk=1)
@@ -38,13 +38,13 @@ class CatalogueEdits(GateAdmin):
 
 
 class ServedModelForm(RowForm):
-    """A model whose path leads to it alone, and whose calls fit into the limits of its plans."""
+    """A model with a path of its own, whose calls fit into the limits of its plans."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "path" in self.fields and self.instance.pk is None:
             self.fields["path"].required = False
-            self.fields["path"].help_text = f"Empty: / and the slug. {self.fields['path'].help_text}"
+            self.fields["path"].help_text = f"Empty: / followed by the slug. {self.fields['path'].help_text}"
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
@@ -72,13 +72,13 @@ class ServedModelForm(RowForm):
 
 
 class IsNew(admin.SimpleListFilter):
-    """What was found in Traefik and waits for somebody to say what is to become of it."""
+    """Models that were found in Traefik and that no plan names yet."""
 
     title = "new"
     parameter_name = "new"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("1", "New, named nowhere yet")]
+        return [("1", "New, not named by a plan yet")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(NEW) if self.value() == "1" else queryset
@@ -99,13 +99,13 @@ class ServedModelAdmin(CatalogueEdits):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("slug",) if obj is not None else ()
 
-    @admin.display(description="in plans of every model")
+    @admin.display(description="in plans with every model")
     def state(self, model: ServedModel) -> str:
         if model.is_new:
             return format_html("<strong>{}</strong>", "new")
         return "yes" if model.auto_include or model.plans.all() else "no"
 
-    @admin.action(description='Include in plans of every model ("*")', permissions=["change"])
+    @admin.action(description='Include in plans with every model ("*")', permissions=["change"])
     def include_in_every(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         slugs = list(queryset.values_list("slug", flat=True))
         lines, publication = change_catalogue(lambda: include_in_every(slugs), actor=Actor.person(request))
@@ -123,12 +123,12 @@ class ServedModelAdmin(CatalogueEdits):
 class PlanForm(RowForm):
     class Meta:
         widgets = {"served_models": forms.CheckboxSelectMultiple}
-        help_texts = {"served_models": "The models of the plan; every model, if that is ticked above."}
+        help_texts = {"served_models": "The models of the plan. Ignored if every model is selected above."}
 
 
 class PlanLimitForm(LimitForm):
     class Meta:
-        help_texts = {"scope": "Per key, it multiplies with an account's keys: add a limit per account beside it."}
+        help_texts = {"scope": "A limit per key multiplies with the number of keys: add a limit per account as well."}
 
 
 class PlanLimitInline(FollowsParent):
@@ -196,13 +196,13 @@ class PlanAdmin(CatalogueEdits):
 
 
 def _warnings(limits: Iterable[Limit]) -> list[tuple[str]]:
-    """A row for each, as format_html_join wants them."""
+    """One-tuples, as format_html_join expects."""
     return [(text,) for _, text in rules.multiplied(limits)]
 
 
 @admin.register(Catalogue)
 class CatalogueAdmin(CatalogueEdits):
-    """One row: what a sign-up gets, and the version that the gate should have."""
+    """The single row with the default plan and the version that the gate should have."""
 
     fields = ("default_plan", "version")
     readonly_fields = ("version",)
@@ -221,6 +221,6 @@ class CatalogueAdmin(CatalogueEdits):
 class UsageHourAdmin(ReadOnlyAdmin):
     list_display = ("hour", "account", "key", "model", "allowed", "refused", "shadow_refused", "units")
     search_fields = ("=account", "=key", "=model")
-    search_help_text = "An account's or key's public id, or a model's slug."
+    search_help_text = "The public id of an account or key, or the slug of a model."
     date_hierarchy = "hour"
     show_full_result_count = False

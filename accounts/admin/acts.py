@@ -1,4 +1,4 @@
-"""How the admin acts: through services, and saying "done" only when the gate knows it."""
+"""How the admin writes: through services, and reporting "done" only once the gate knows the change."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ else:
 
 DONE = "Done: {}"
 PENDING = (
-    "Pending: {} This is saved, but Redis cannot be reached and the gate doesn't know it yet; "
-    "the worker publishes it when Redis is back."
+    "Pending: {} This is saved, but Redis can't be reached, so the gate doesn't know it yet. "
+    "The worker will publish it when Redis is back."
 )
 
 
 @dataclass(slots=True)
 class RequestOutcome:
-    """What one request changed. The publications know what became of them only after the commit."""
+    """What a request changed. Whether its publications succeeded is known only after the commit."""
 
     publications: list[Publication] = field(default_factory=list)
     is_saved: bool = False
@@ -57,7 +57,7 @@ class RequestOutcome:
 
 
 def outcome_of(request: HttpRequest) -> RequestOutcome:
-    """The outcome that belongs to this request; it lives in memory, because it may hold a secret."""
+    """This request's outcome, which is kept in memory because it may contain a secret."""
     outcome: RequestOutcome = request.__dict__.setdefault("_outcome", RequestOutcome())
     return outcome
 
@@ -70,7 +70,7 @@ def say(request: HttpRequest, text: str, *, is_pending: bool) -> None:
 
 
 def show_secret(request: HttpRequest, site: admin.AdminSite, issued: Issued) -> HttpResponse:
-    """The only page that a secret is ever on: an answer to the form that made it, kept by nobody."""
+    """The response to the form that issued the key, and the only page that ever shows its secret. Not cached."""
     context = {
         **site.each_context(request),
         "title": "Copy this key now",
@@ -81,12 +81,12 @@ def show_secret(request: HttpRequest, site: admin.AdminSite, issued: Issued) -> 
     }
     response = TemplateResponse(request, "admin/accounts/secret.html", context)
     response["Cache-Control"] = "no-store"
-    response["Referrer-Policy"] = "strict-origin"  # `no-referrer` would break its form to sign out
+    response["Referrer-Policy"] = "strict-origin"  # `no-referrer` would break the sign-out form
     return response
 
 
 class ReadOnlyAdmin(AnyAdmin):
-    """Rows to look at: no page of it adds, changes or deletes, whatever the permissions say."""
+    """Read-only pages: nobody can add, change or delete rows, whatever their permissions."""
 
     actions = None
 
@@ -101,17 +101,17 @@ class ReadOnlyAdmin(AnyAdmin):
 
 
 class GateAdmin(AnyAdmin):
-    """Rows with facts: saved by `apply`, which calls services; never deleted."""
+    """Rows that the gate knows: saved by `apply`, which calls services, and never deleted."""
 
     def apply(self, request: HttpRequest, form: Any, formsets: Sequence[Any], *, change: bool) -> None:
-        """Call the services for what was posted, and leave the row in `form.instance`."""
+        """Call services with the posted values, and put the saved row into `form.instance`."""
         raise NotImplementedError
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
-        """Nothing yet: a service wants the row together with its limits."""
+        """Does nothing yet: services save a row together with its limits, in `apply`."""
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: Any) -> None:
         self.apply(request, form, formsets, change=bool(change))
@@ -119,13 +119,13 @@ class GateAdmin(AnyAdmin):
     def construct_change_message(
         self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
     ) -> list[dict[str, dict[str, list[str]]]]:
-        # Formsets know what they changed only if they saved it themselves.
+        # Formsets know what they changed only if they saved it.
         return super().construct_change_message(request, form, [], add)
 
     def message_user(
         self, request: HttpRequest, message: Any, level: Any = messages.INFO, *args: Any, **kw: Any
     ) -> None:
-        # Django congratulates inside its transaction, when nobody knows yet whether the gate was told.
+        # Django reports success inside its transaction, before it is known whether the gate was told.
         if level != messages.SUCCESS:
             super().message_user(request, message, level, *args, **kw)
 
@@ -151,16 +151,16 @@ class GateAdmin(AnyAdmin):
         if outcome.is_saved:
             say(request, f"{capfirst(self.opts.verbose_name)} saved.", is_pending=outcome.is_pending)
         elif isinstance(response, HttpResponseRedirect):
-            messages.info(request, "Nothing was different, so nothing was changed.")
+            messages.info(request, "Nothing was changed.")
         return response
 
     def queue(self, request: HttpRequest) -> None:
-        """Wait here for whoever changes the same; within the transaction, before anything is checked."""
+        """Take locks against concurrent changes; called inside the transaction, before validation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """Something to do with a row, on a page of its own."""
+    """An act on a row, with a page of its own."""
 
     name: str
     title: str
@@ -171,12 +171,12 @@ class Act:
 
 
 def plainly(service: Callable[..., Publication]) -> Callable[[Any, Any, Actor], Publication]:
-    """A service without a form of its own, as the run of an act."""
+    """Adapts a service that needs no form to `Act.run`."""
     return lambda row, cleaned, actor: service(row, actor=actor)
 
 
 class ActsAdmin(GateAdmin):
-    """A row's page with a button for each act that makes sense as things stand."""
+    """A change page with a button for each act that is currently possible."""
 
     change_form_template = "admin/accounts/change_form_acts.html"
     acts: tuple[Act, ...] = ()
@@ -249,7 +249,7 @@ class ActsAdmin(GateAdmin):
 
 
 class FollowsParent(AnyInline):
-    """Rows that are part of another one: who may change that one may change them."""
+    """Rows that are part of a parent row, with the parent's permissions."""
 
     extra = 0
 
@@ -275,7 +275,7 @@ class FollowsParent(AnyInline):
 
 
 def become(row: Model, saved: Model) -> None:
-    """Let the unsaved row of a form stand for what a service saved."""
+    """Turn a form's unsaved row into the row that a service saved."""
     row.__dict__.update(saved.__dict__)
 
 

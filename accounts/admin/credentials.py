@@ -1,4 +1,4 @@
-"""Admin pages of management keys and operator tokens: made and revoked there, their text shown once."""
+"""Admin pages for creating and revoking management keys and operator tokens. Their text is shown once."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SHOWN = ("name", "public_id", "start", "scopes", *MAKER, *TIMES)
 
 
 class TokenForm(forms.Form):
-    """What a new credential is asked for with."""
+    """The form for a new credential."""
 
     name = forms.CharField(max_length=200)
     scopes = forms.MultipleChoiceField(
@@ -63,7 +63,7 @@ class ManagementKeyForm(TokenForm):
 
 
 class CredentialAdmin(ReadOnlyAdmin):
-    """Rows to look at, with a page that makes one and a button that revokes one."""
+    """Read-only pages, plus a page to create a credential and a button to revoke one."""
 
     form_for_new: type[TokenForm] = TokenForm
     change_form_template = "admin/accounts/credential.html"
@@ -104,14 +104,14 @@ class CredentialAdmin(ReadOnlyAdmin):
                 return self._show_once(request, row, text)
         context = {
             **self.admin_site.each_context(request),
-            "title": f"Make {'an' if self.opts.model_name == 'operatortoken' else 'a'} {self.opts.verbose_name}",
+            "title": f"Create {'an' if self.opts.model_name == 'operatortoken' else 'a'} {self.opts.verbose_name}",
             "form": form,
             "opts": self.opts,
         }
         return TemplateResponse(request, "admin/accounts/make_credential.html", context)
 
     def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Refused from its next request on."""
+        """Revoke the credential: its next request is refused."""
         row = self.get_object(request, object_id)
         if not self.has_add_permission(request) or request.method != "POST":
             raise PermissionDenied
@@ -122,7 +122,7 @@ class CredentialAdmin(ReadOnlyAdmin):
         revoke_credential(row, actor=Actor.person(request))
         messages.success(request, f"Done: {row} is revoked.")
         if living := [str(key) for key in ManagementKey.objects.filter(made_with=row.public_id, revoked_at=None)[:100]]:
-            messages.warning(request, f"Management keys that were made with it go on working: {', '.join(living)}.")
+            messages.warning(request, f"Management keys that were created with it keep working: {', '.join(living)}.")
         opts = self.opts
         return HttpResponseRedirect(
             reverse(f"{self.admin_site.name}:{opts.app_label}_{opts.model_name}_change", args=(row.pk,))
@@ -141,7 +141,7 @@ class CredentialAdmin(ReadOnlyAdmin):
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), "may_revoke": may_revoke})
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        # A filter in the URL would tell the digest character by character.
+        # Filtering by a digest in the URL would reveal it character by character.
         return not lookup.startswith("digest") and super().lookup_allowed(lookup, value, request)
 
     def _show_once(self, request: HttpRequest, row: Credential, text: str) -> HttpResponse:
@@ -160,7 +160,7 @@ class CredentialAdmin(ReadOnlyAdmin):
 
 @admin.register(OperatorToken)
 class OperatorTokenAdmin(CredentialAdmin):
-    """Only a superuser makes one: it may do more than most of the staff."""
+    """Only superusers can create one, because it can do more than most of the staff."""
 
     def make(self, cleaned: dict[str, Any], actor: Actor) -> tuple[Credential, str]:
         return make_operator_token(**cleaned, actor=actor)
@@ -185,7 +185,7 @@ class ManagementKeyAdmin(CredentialAdmin):
         return True
 
     def new_form(self, request: HttpRequest) -> TokenForm:
-        """Offers the scopes that this person may give, and no others."""
+        """Offers only the scopes that this person may give."""
         form = super().new_form(request)
         scopes = form.fields["scopes"]
         assert isinstance(scopes, forms.MultipleChoiceField)
@@ -193,7 +193,7 @@ class ManagementKeyAdmin(CredentialAdmin):
         return form
 
     def _authority(self, request: HttpRequest) -> Authority:
-        """As one of the operator's staff: here nobody acts by a role."""
+        """The person's rights on the operator's staff: roles in accounts don't count in the admin."""
         user = request.user
         return Authority("person", operator_scopes(user) if isinstance(user, User) and user.is_active else NOBODY)
 

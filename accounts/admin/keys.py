@@ -1,4 +1,4 @@
-"""Admin pages of keys: issued, rotated and revoked there, their secrets shown once."""
+"""Admin pages for issuing, changing, rotating and revoking keys. Secrets are shown once."""
 
 from __future__ import annotations
 
@@ -73,17 +73,21 @@ class KeyStateFilter(admin.SimpleListFilter):
 
 
 class KeyForm(RowForm):
-    """What may be changed of a key."""
+    """The attributes of a key that can be changed."""
 
     models = forms.MultipleChoiceField(
-        required=False, widget=forms.CheckboxSelectMultiple, help_text="None ticked: every model of the account's plan."
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text="None selected: every model of the account's plan.",
     )
-    networks = TextLines(required=False, help_text="Client addresses or networks in CIDR, one a line. Empty: any.")
+    networks = TextLines(
+        required=False, help_text="Client addresses or networks in CIDR notation, one per line. Empty: any."
+    )
     methods = forms.MultipleChoiceField(
         required=False,
         widget=forms.CheckboxSelectMultiple,
         choices=[(method, method) for method in METHODS],
-        help_text="None ticked: any.",
+        help_text="None selected: any.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -95,15 +99,14 @@ class KeyForm(RowForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        checked = {"networks", "methods", "models"} & set(
-            self.changed_data
-        )  # an older key may have more than it may now
+        # Unchanged values are not validated again: rules may have become stricter since they were set.
+        checked = {"networks", "methods", "models"} & set(self.changed_data)
         check_key(**{name: value for name, value in wishes(cleaned).items() if name in checked})
         return cleaned
 
 
 class IssueForm(KeyForm):
-    """A new key. `once` holds the end of its id, so that sending the form twice issues one key."""
+    """A new key. `once` contains the end of its id, so that submitting the form twice issues one key."""
 
     for_account = forms.ModelChoiceField(Account.objects.all(), label="Account")
     once = forms.CharField(widget=forms.HiddenInput)
@@ -116,7 +119,7 @@ class IssueForm(KeyForm):
         try:
             return str(signing.loads(self.cleaned_data["once"], salt=_ONCE, max_age=timedelta(days=1)))
         except signing.BadSignature as error:
-            raise ValidationError("This form is too old: open it again.") from error
+            raise ValidationError("This form has expired. Open it again.") from error
 
     def clean_expires_at(self) -> Any:
         moment = self.cleaned_data["expires_at"]
@@ -129,7 +132,7 @@ _ONCE = "accounts.admin.pages.IssueForm"
 
 
 def wishes(cleaned: dict[str, Any]) -> dict[str, Any]:
-    """What a form says of a key, as the services take it."""
+    """The form's values as arguments for the services."""
     names = ("name", "models", "networks", "methods", "expires_at", "metadata")
     empty: dict[str, Any] = {"models": None, "metadata": {}}
     return {name: cleaned[name] or empty.get(name, cleaned[name]) for name in names if name in cleaned}
@@ -137,11 +140,11 @@ def wishes(cleaned: dict[str, Any]) -> dict[str, Any]:
 
 class RotateForm(forms.Form):
     grace = forms.IntegerField(
-        label="Hours for which the old secret still works",
+        label="Hours for which the old secret keeps working",
         initial=24,
         min_value=0,
         max_value=int(LONGEST_GRACE.total_seconds()) // 3600,
-        help_text="0 to 168, which is seven days.",
+        help_text="0 to 168 (seven days).",
     )
     version = forms.IntegerField(widget=forms.HiddenInput)
 
@@ -159,7 +162,7 @@ class KeyLimitInline(FollowsParent):
     form = LimitForm
     formset = LimitFormSet
     fields = ("name", "model", "amount", "window", "unit", "burst")
-    verbose_name_plural = "limits that narrow it further than its plan"
+    verbose_name_plural = "limits in addition to those of the plan"
 
 
 class SecretInline(AnyInline):
@@ -175,7 +178,7 @@ class SecretInline(AnyInline):
         return False
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return True  # who sees the key sees what its secrets look like
+        return True  # whoever may see the key may see how its secrets start
 
 
 @admin.register(ApiKey)
@@ -185,7 +188,7 @@ class ApiKeyAdmin(ActsAdmin):
     list_filter = (KeyStateFilter, "account__plan")
     list_select_related = ("account",)
     search_fields = ("public_id", "name", "account__name", "account__public_id")
-    search_help_text = "Its name or public id, the shown beginning of its secret, or its account."
+    search_help_text = "Name, public id, the visible start of the secret, or account."
     actions = ("revoke_selected",)
     acts = (
         Act(
@@ -193,7 +196,7 @@ class ApiKeyAdmin(ActsAdmin):
             title="Rotate",
             form=RotateForm,
             run=_rotate,
-            warning="The key gets a new secret, which is shown once. The old one works until the grace is over.",
+            warning="The key gets a new secret, which is shown once. The old secret works until the grace period ends.",
             is_offered=lambda key: key.revoked_at is None,
         ),
         Act(
@@ -201,14 +204,14 @@ class ApiKeyAdmin(ActsAdmin):
             title="End rotation",
             run=plainly(end_rotation),
             is_offered=_is_rotating,
-            warning="Secrets that only live on for a grace are refused from the next request on.",
+            warning="Old secrets, which work only for a grace period, are refused from the next request on.",
         ),
         Act(
             name="revoke",
             title="Revoke",
             run=plainly(revoke_key),
             is_offered=lambda key: key.revoked_at is None,
-            warning="The key is refused from the next request on, for good. This cannot be undone.",
+            warning="The key is refused from its next request on. This cannot be undone.",
         ),
     )
 
@@ -225,7 +228,7 @@ class ApiKeyAdmin(ActsAdmin):
 
     @admin.display
     def models(self, key: ApiKey) -> str:
-        return "as the plan" if key.narrowed_to is None else ", ".join(key.narrowed_to)
+        return "the plan's" if key.narrowed_to is None else ", ".join(key.narrowed_to)
 
     @admin.display(description="last used", ordering=F("latest_use").desc(nulls_last=True))
     def last_used(self, key: Any) -> Any:
@@ -304,7 +307,7 @@ class ApiKeyAdmin(ActsAdmin):
 
     @admin.action(description="Revoke selected keys", permissions=["change"])
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
-        """Ask, then revoke each for itself: one that cannot be revoked does not keep the others alive."""
+        """Ask for confirmation, then revoke each key on its own: if one fails, the others are still revoked."""
         queryset = queryset.select_related("account")
         if "confirmed" not in request.POST:
             context = {
@@ -325,7 +328,7 @@ class ApiKeyAdmin(ActsAdmin):
 
 
 def _public_id_in(word: str) -> str:
-    """The public id, where a search is for the beginning of a key string; the secret is no part of any search."""
+    """The public id, if somebody searches for a key string: secrets are not searched for."""
     prefix = f"{settings.KEY_PREFIX}_"
     return word[len(prefix) : len(prefix) + keys.ID_LENGTH] if word.startswith(prefix) else word
 
@@ -339,5 +342,5 @@ class KeySecretAdmin(ReadOnlyAdmin):
     search_fields = ("start", "key__public_id", "key__name")
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        # A filter in the URL would tell the digest character by character.
+        # Filtering by a digest in the URL would reveal it character by character.
         return not lookup.startswith("digest") and super().lookup_allowed(lookup, value, request)

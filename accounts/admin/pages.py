@@ -1,4 +1,4 @@
-"""Admin pages of accounts, people, the audit log and the outbox."""
+"""Admin pages for accounts, the audit log and the outbox."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class StateFilter(admin.SimpleListFilter):
 
 
 class OverrideForm(RowForm):
-    """Another amount for a limit that the account's plan names."""
+    """An amount that replaces that of a plan's limit."""
 
     limit_name = forms.ChoiceField(label="limit")
 
@@ -136,7 +136,7 @@ class AccountAdmin(ActsAdmin):
         Act(
             name="close",
             title="Close",
-            warning="All its calls are refused until somebody reopens it here.",
+            warning="All calls of the account are refused until it is reopened here.",
             is_offered=lambda account: account.state != "closed",
             run=plainly(close_account),
         ),
@@ -238,12 +238,12 @@ def _set_roles(request: HttpRequest, account: Account, formset: InlineFormSet, a
 
 
 def _count_of(rows: QuerySet[Any]) -> Any:
-    """How many of these rows the account has, without joining them to it."""
+    """The number of these rows per account, without a join."""
     counted = rows.filter(account=OuterRef("pk")).order_by().values("account").annotate(n=Count("pk")).values("n")
     return Coalesce(Subquery(counted), 0, output_field=IntegerField())
 
 
-# What happened, and what is still to be published.
+# The audit log, and what is still to be published.
 
 
 class ActFilter(admin.SimpleListFilter):
@@ -267,8 +267,8 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         size, days = table_bytes(), settings.AUDIT_KEEP_DAYS
-        words = "Its size is not known" if size is None else f"The table takes up {filesizeformat(size)}"
-        kept = f"rows are kept for {days:g} days" if days else "rows are kept for ever (AUTHSVC_AUDIT_KEEP)"
+        words = "Its size is unknown" if size is None else f"The table takes up {filesizeformat(size)}"
+        kept = f"rows are kept for {days:g} days" if days else "rows are kept forever (AUTHSVC_AUDIT_KEEP)"
         return super().changelist_view(request, {"subtitle": f"{words}; {kept}.", **(extra_context or {})})
 
 
@@ -285,7 +285,7 @@ class KeptAnswerAdmin(ReadOnlyAdmin):
     fields = list_display = ("caller", "account", "subject", "status", "created_at")
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        # A filter in the URL would tell what no page shows, character by character.
+        # Filtering by hidden fields in the URL would reveal them character by character.
         return lookup.partition("__")[0] in self.fields
 
     search_fields = ("=subject", "=account")

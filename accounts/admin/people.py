@@ -1,5 +1,5 @@
-"""Admin pages of people, their groups and their roles. Nobody edits whom they do not outrank, only superusers give
-rights, and every change is written down without secrets."""
+"""Admin pages for people, their groups and their roles. Nobody can edit a user whom they don't outrank, only superusers
+can grant rights, and every change is recorded without secrets."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
 def tell(request: HttpRequest, left: LeftBehind) -> None:
-    """Say what became of what somebody had made who may do less from now on."""
+    """Show what happened to the credentials and invitations of a person who lost rights."""
     if left:
-        messages.warning(request, f"Of what they had made: {left}.")
+        messages.warning(request, f"Credentials and keys of this person: {left}.")
 
 
 def _is_superuser(request: HttpRequest) -> bool:
@@ -51,14 +51,14 @@ class PersonForm(_UserChangeForm):
     keep_credentials = forms.BooleanField(
         required=False,
         label="Keep credentials",
-        help_text="Management keys and operator tokens that the person made, and could not make any more after this "
-        "change, are revoked unless this is ticked.",
+        help_text="Management keys and operator tokens that the person could no longer create after this "
+        "change are revoked unless this is selected.",
     )
 
 
 @admin.register(User)
 class PersonAdmin(_UserAdmin):
-    """Django's pages; a person may always edit their own name and password, never their own rights."""
+    """Django's pages. Everybody may edit their own name and password, but not their own rights."""
 
     form = PersonForm
     list_display = ("username", "email", "is_active", "is_staff", "is_superuser", "last_login")
@@ -67,7 +67,7 @@ class PersonAdmin(_UserAdmin):
         fieldsets = super().get_fieldsets(request, obj)
         if obj is None or not self.has_change_permission(request, obj):
             return fieldsets
-        return [*fieldsets, ("Credentials that they made", {"fields": ("keep_credentials",)})]
+        return [*fieldsets, ("Credentials created by this person", {"fields": ("keep_credentials",)})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         fixed = ("last_login", "date_joined")
@@ -87,7 +87,7 @@ class PersonAdmin(_UserAdmin):
         return super().history_view(request, object_id, extra_context)
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
-        with transaction.atomic():  # the change and what is written down of it
+        with transaction.atomic():  # the change and its row in the audit log
             return super().user_change_password(request, id, form_url)
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: Any) -> None:
@@ -102,7 +102,7 @@ class PersonAdmin(_UserAdmin):
             tell(request, settle(form.instance, actor=Actor.person(request), keep=keep))
 
     def delete_model(self, request: HttpRequest, obj: User) -> None:
-        """Once the row is gone nobody knows what they made: it ends first."""
+        """End the person's credentials first: once the row is gone, nothing shows which ones they created."""
         with transaction.atomic():
             obj.is_active = False
             obj.save(update_fields=["is_active"])
@@ -140,7 +140,7 @@ def _outranks(request: HttpRequest, person: Any) -> bool:
 
 
 def state_of(user: User) -> dict[str, Any]:
-    """What the audit log says of a person."""
+    """The state of a person in the audit log."""
     return {
         "username": user.get_username(),
         "email": user.email,
@@ -153,7 +153,7 @@ def state_of(user: User) -> dict[str, Any]:
 
 
 def has_less(before: dict[str, Any], after: dict[str, Any]) -> bool:
-    """Whether anything was taken away that somebody may do something with."""
+    """Whether a right was removed."""
     flags = ("is_active", "is_staff", "is_superuser")
     lists = ("groups", "permissions")
     return any(before[flag] and not after[flag] for flag in flags) or any(
@@ -162,7 +162,7 @@ def has_less(before: dict[str, Any], after: dict[str, Any]) -> bool:
 
 
 def _fields_of(message: Any) -> list[str]:
-    """The fields that Django says were changed, the password among them."""
+    """The labels of the changed fields, as Django reports them; they include the password."""
     changes = (
         [part.get("changed", {}) for part in message if isinstance(part, dict)] if isinstance(message, list) else []
     )
@@ -170,7 +170,7 @@ def _fields_of(message: Any) -> list[str]:
 
 
 def own_password(request: HttpRequest) -> HttpResponse:
-    """Django's page for one's own password, written down."""
+    """Django's page for changing one's own password, recorded in the audit log."""
     with transaction.atomic():
         response = admin.site.password_change(request)
         if request.method == "POST" and isinstance(response, HttpResponseRedirect):
@@ -179,7 +179,7 @@ def own_password(request: HttpRequest) -> HttpResponse:
     return response
 
 
-# Groups: who changes one changes what everybody in it may do.
+# Groups. Changing one changes the rights of everybody in it.
 
 admin.site.unregister(Group)
 

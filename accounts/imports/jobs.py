@@ -1,7 +1,7 @@
-"""Imports as jobs: an upload is digested and kept line by line, then the worker goes through it, a batch in a turn.
+"""Imports as jobs: an upload is stored line by line with digests, then the worker imports it batch by batch.
 
-What is kept has no key in it. A batch, its outcomes and the job's counts are one transaction, so whoever dies on the
-way loses and repeats nothing.
+No keys are stored. A batch, its outcomes and the job's counts are one transaction, so nothing is lost or repeated if a
+worker dies.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from accounts.services.credentials import credential_named
 log = logging.getLogger(__name__)
 
 State = ImportJob.State
-MOST_FOREIGN = 100  # lines that an account's imports are refused in a day because another account has the key
+MOST_FOREIGN = 100  # lines per account and day that may be refused because a different account has the key
 FOREIGN_KEPT = timedelta(days=1)
 
 
@@ -52,7 +52,7 @@ def receive(
     most: int | None = None,
     by_operator: bool = False,
 ) -> ImportJob:
-    """Digest an upload and keep it for the worker. Raises Unreadable, and then keeps nothing."""
+    """Store an upload for the worker, with digests instead of keys. If it raises Unreadable, nothing is stored."""
     job = ImportJob.objects.create(
         public_id=keys.new_key_id(account.public_id if account else keys.new_account_id()),
         account=account,
@@ -67,7 +67,7 @@ def receive(
         for batch in _batches(read_lines(lines, most)):
             _keep(job, batch)
         if not job.lines:
-            raise Unreadable("The file has no lines below the first one.")
+            raise Unreadable("The file has no lines below the header.")
     except BaseException:
         job.delete()
         raise
@@ -101,7 +101,7 @@ def _keep(job: ImportJob, batch: list[Line | LineOutcome]) -> None:
 
 
 def work_on_imports(seconds: float) -> int:
-    """Go on with the oldest import for about so long; how many lines."""
+    """Process the oldest import for about this many seconds. Returns the number of lines."""
     end = monotonic() + seconds
     count = 0
     while done := _work_on_a_batch():
@@ -117,7 +117,7 @@ def _work_on_a_batch() -> int:
     if oldest is None:
         return 0
     with transaction.atomic():
-        # Whoever holds the job's lock has the batch: a second worker waits, and finds the next one.
+        # The batch belongs to the holder of the job's lock: a second worker waits and gets the next batch.
         job = ImportJob.objects.select_for_update(of=("self",)).select_related("account").get(pk=oldest)
         rows = list(job.rows.filter(outcome=ImportLine.Outcome.WAITING).order_by("number")[:BATCH])
         if rows:
@@ -147,7 +147,7 @@ def _go_through(job: ImportJob, rows: list[ImportLine]) -> None:
 
 
 def _write_down(job: ImportJob) -> None:
-    """How it ended, also of a dry run. That keys are of other accounts is for the log: tenants read the audit."""
+    """Record the result, also of a dry run. Keys of other accounts go to the log only: tenants can read the audit."""
     after = {
         "dry_run": job.is_dry_run,
         "lines": job.lines,
@@ -157,11 +157,11 @@ def _write_down(job: ImportJob) -> None:
     }
     record_act(Actor(job.actor, job.address), "import.end", job.public_id, account=job.account, after=after)
     if job.foreign:
-        log.warning("%d lines of the import %s by %s are keys of other accounts", job.foreign, job.public_id, job.actor)
+        log.warning("%d lines of import %s by %s are keys of other accounts", job.foreign, job.public_id, job.actor)
 
 
 def _foreign_left(account: Account | None) -> int:
-    """How many more lines the account's imports may be refused because another account has the key."""
+    """How many more lines of the account's imports may be refused because a different account has the key."""
     since = timezone.now() - FOREIGN_KEPT
     counted = ImportJob.objects.filter(account=account, by_operator=False, created_at__gt=since)
     return MOST_FOREIGN - int(counted.aggregate(total=Sum("foreign"))["total"] or 0)
@@ -172,7 +172,7 @@ def _foreign_among(outcomes: Iterable[LineOutcome]) -> int:
 
 
 def _import(job: ImportJob, lines: list[Line], actor: Actor, spent: int = 0) -> list[LineOutcome]:
-    """Import a batch. A line that nobody thought of must not stop the worker, which has more to do than this."""
+    """Import a batch. An unexpected failure of one line must not stop the worker, which has other work to do."""
     account = job.account
     is_tenants = account is not None and not job.by_operator
     most_foreign = (lambda: _foreign_left(account) - spent) if is_tenants else None
@@ -189,5 +189,5 @@ def _import(job: ImportJob, lines: list[Line], actor: Actor, spent: int = 0) -> 
             for line in lines:
                 outcomes += _import(job, [line], actor, spent + _foreign_among(outcomes))
             return outcomes
-        log.exception("line %d of the import %s failed", lines[0].number, job.public_id)
-        return [LineOutcome(lines[0].number, REFUSED, why="It could not be imported; the worker's log says why.")]
+        log.exception("line %d of import %s failed", lines[0].number, job.public_id)
+        return [LineOutcome(lines[0].number, REFUSED, why="The import of this line failed. See the worker's log.")]

@@ -1,6 +1,6 @@
-"""Keys of another system, taken over by the thousand: lines of CSV are read, judged, and imported in batches.
+"""Importing keys from another system by the thousand: lines of CSV are read, checked and imported in batches.
 
-A line's key is digested as soon as it was read; from there on nobody has it.
+A key is digested as soon as its line is read, and not kept.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ LONGEST_LINE = 8192
 BATCH = 500
 SHORTEST, LONGEST = 16, 512
 IMPORTED, ALREADY_THERE, REFUSED = "imported", "already_there", "refused"
-FOREIGN = "This key cannot be imported."  # another account has it, which is nobody's business
-TOO_MANY_FOREIGN = "Not looked at: too many lines of this account's imports could not be imported. Ask your operator."
+FOREIGN = "This key cannot be imported."  # a different account has it, which must not be revealed
+TOO_MANY_FOREIGN = "Not checked: too many lines of this account's imports could not be imported. Ask your operator."
 SWITCHED_OFF = "Gates refuse imported keys until AUTHSVC_IMPORTED_KEYS=1 is set for them."
 
 _KEY = re.compile(rf"[\x21-\x7e]{{{SHORTEST},{LONGEST}}}")
@@ -48,12 +48,12 @@ _START_LENGTH, _NAME_LENGTH, _LONGEST_WHY = 24, 200, 300
 
 
 class Unreadable(ValueError):
-    """The file as a whole is none that can be imported; the text says what to change."""
+    """The whole file can't be imported; the text says what to change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a line asks for, with its key's digests: under the current pepper first."""
+    """A line of the file, with the digests of its key: the one under the current pepper is first."""
 
     number: int
     name: str
@@ -67,7 +67,7 @@ class Line:
 
 
 class LineOutcome(NamedTuple):
-    """What became of a line: the key that it is now, or why it was refused."""
+    """The outcome of a line: the id of the imported key, or the reason for refusing it."""
 
     number: int
     word: str
@@ -80,9 +80,9 @@ class _Refused(Exception):
 
 
 def read_lines(lines: Iterable[str], most: int | None = None) -> Iterator[Line | LineOutcome]:
-    """Each line below the header, read and digested, or refused. Raises Unreadable, also beyond the `most` lines.
+    """Each line below the header, read and digested, or refused. Raises Unreadable, also after `most` lines.
 
-    A line is a record of its own, so a quote that is not closed swallows nothing of the next.
+    Every line is a record of its own, so an unclosed quote can't swallow the next line.
     """
     source, most = iter(lines), most or MOST_LINES
     columns = _columns(next(source, ""))
@@ -90,13 +90,13 @@ def read_lines(lines: Iterable[str], most: int | None = None) -> Iterator[Line |
     seen: dict[bytes, int] = {}
     for number, text in enumerate(source, 2):
         if number - 1 > most:
-            raise Unreadable(f"The file has more than {most} lines: split it.")
+            raise Unreadable(f"The file has more than {most} lines. Split it.")
         if not text.strip():
             continue
         try:
             line = _read(number, columns, text, known)
             first = seen.setdefault(bytes.fromhex(line.digests[0])[:16], number)
-            yield line if first == number else LineOutcome(number, REFUSED, why=f"The same key as in line {first}.")
+            yield line if first == number else LineOutcome(number, REFUSED, why=f"Same key as in line {first}.")
         except _Refused as refusal:
             yield LineOutcome(number, REFUSED, why=str(refusal))
 
@@ -105,9 +105,9 @@ def _columns(header: str) -> list[str]:
     columns = [name.strip().lower() for name in next(csv.reader([header.removeprefix("\ufeff")]), [])]
     unknown = [name for name in columns if name not in COLUMNS]
     if unknown or len(set(columns)) < len(columns):
-        raise Unreadable(f"The first line names the columns, each once, of: {', '.join(COLUMNS)}.")
+        raise Unreadable(f"The header may contain these columns, each once: {', '.join(COLUMNS)}.")
     if "name" not in columns or ("key" in columns) is ("sha256" in columns):
-        raise Unreadable("The first line names the columns: name, and either key or sha256.")
+        raise Unreadable("The header must contain the columns name and either key or sha256.")
     return columns
 
 
@@ -115,14 +115,14 @@ def _read(number: int, columns: Sequence[str], text: str, known: Sequence[Pepper
     try:
         cells = next(csv.reader([text]))
     except csv.Error as error:
-        raise _Refused("This is no line of CSV.") from error
+        raise _Refused("This is not valid CSV.") from error
     if len(text) > LONGEST_LINE or len(cells) != len(columns):
-        raise _Refused(f"A line has {len(columns)} cells, as the first one, and {LONGEST_LINE} characters at most.")
+        raise _Refused(f"Expected {len(columns)} columns, as in the header, and at most {LONGEST_LINE} characters.")
     if odd := next(filter(None, map(odd_character, cells)), None):
         raise _Refused(ONE_LINE.format(code=ord(odd)))
     row = dict(zip(columns, (cell.strip() for cell in cells), strict=True))
     if not row["name"] or len(row["name"]) > _NAME_LENGTH:
-        raise _Refused(f"A name has 1 to {_NAME_LENGTH} characters.")
+        raise _Refused(f"The name must have 1 to {_NAME_LENGTH} characters.")
     sha256, start = _digested(row)
     return Line(
         number,
@@ -138,21 +138,23 @@ def _read(number: int, columns: Sequence[str], text: str, known: Sequence[Pepper
 
 
 def _digested(row: Mapping[str, str]) -> tuple[bytes, str]:
-    """The SHA-256 of the key, and what people recognise it by."""
+    """The SHA-256 of the key, and the start to recognize it by."""
     start = row.get("start", "")
     if len(start) > _START_LENGTH:
-        raise _Refused(f"A start has {_START_LENGTH} characters at most: it is for people to recognise the key by.")
+        raise _Refused(
+            f"The start may have at most {_START_LENGTH} characters: it is shown so that people recognize the key."
+        )
     if "sha256" in row:
         if not _SHA256.fullmatch(row["sha256"]):
-            raise _Refused("A SHA-256 has 64 hexadecimal digits.")
+            raise _Refused("The SHA-256 must have 64 hexadecimal digits.")
         return bytes.fromhex(row["sha256"]), start or "imported"
     text = row["key"]
     if text.startswith(f"{settings.KEY_PREFIX}_"):
-        raise _Refused(f"It begins with {settings.KEY_PREFIX}_, as our own keys do.")
+        raise _Refused(f"The key starts with {settings.KEY_PREFIX}_, like keys of this service.")
     if len(text) < SHORTEST or len(text) > LONGEST:
-        raise _Refused(f"A key has {SHORTEST} to {LONGEST} characters.")
+        raise _Refused(f"The key must have {SHORTEST} to {LONGEST} characters.")
     if not _KEY.fullmatch(text) or "," in text:
-        raise _Refused("A key has visible ASCII characters and no comma, which would stand between two keys.")
+        raise _Refused("The key may contain only visible ASCII characters, and no comma, which separates keys.")
     return hashlib.sha256(text.encode()).digest(), start or text[:4]
 
 
@@ -165,7 +167,7 @@ def _moment(text: str) -> str:
             return moment.astimezone(UTC).isoformat()
     except (ValueError, OverflowError):
         pass
-    raise _Refused("expires_at is a time with its offset, such as 2030-01-31T12:00:00Z.")
+    raise _Refused("expires_at must be a time with an offset, such as 2030-01-31T12:00:00Z.")
 
 
 def import_lines(
@@ -177,18 +179,18 @@ def import_lines(
     promised: Counter[str] | None = None,
     most_foreign: Callable[[], int] | None = None,
 ) -> tuple[list[LineOutcome], Publication]:
-    """Import a batch in one transaction, and publish it together. A key that is there already is no fault.
+    """Import a batch in one transaction, and publish it as a whole. A key that was imported before is not an error.
 
-    With an account all lines are of it; else each names its own. A line beyond the keys that its account may have is
-    refused, so that a second upload of the same file imports what there is room for by then. `promised` counts what a
-    dry run would have imported into each account by batches before this one.
+    All lines belong to `account`, or, if it is None, each line names its account. Lines that exceed the number of keys
+    of their account are refused, so uploading the same file again later imports as many as fit by then. `promised`
+    counts the keys that earlier batches of a dry run would have imported into each account.
 
-    An operator is told all. A tenant could test keys that it has stolen: it is told nothing of other accounts by a dry
-    run, and by an import only of `most_foreign()` lines, which is asked behind the account's lock.
+    Operators get every detail. A tenant could test stolen keys, so a dry run reveals nothing about other accounts to
+    it, and an import only for `most_foreign()` lines, which is called while the account is locked.
     """
     try:
         return _import_lines(lines, actor, account, dry_run, promised, most_foreign)
-    except IntegrityError:  # somebody imports the same keys at the same time: now they are there
+    except IntegrityError:  # the same keys were imported concurrently: now they exist
         return _import_lines(lines, actor, account, dry_run, promised, most_foreign)
 
 
@@ -213,7 +215,7 @@ def _import_lines(
             try:
                 of = accounts.of(line)
                 if line.pepper not in known:
-                    raise _Refused("KEY_PEPPER was changed since this was uploaded: upload it again.")
+                    raise _Refused("KEY_PEPPER was changed after this was uploaded. Upload it again.")
                 if left <= 0:
                     raise _Refused(TOO_MANY_FOREIGN)
                 found = next((there[digest] for digest in line.digests if digest in there), None)
@@ -237,12 +239,12 @@ def _import_lines(
 
 
 class _Accounts:
-    """The accounts that lines name, fetched together."""
+    """The accounts named in the lines, fetched together."""
 
     def __init__(self, lines: Sequence[Line], account: Account | None, *, lock: bool) -> None:
         self._only = account
         rows = Account._base_manager.select_for_update() if lock else Account.objects.all()
-        rows = rows.order_by("pk")  # in one order, so that two imports never wait for each other
+        rows = rows.order_by("pk")  # always in the same order, so that two imports can't deadlock
         if account is not None:
             self._only = rows.get(pk=account.pk)
             return
@@ -258,14 +260,14 @@ class _Accounts:
             account.public_id,
             account.external_id,
         }:
-            raise _Refused("It names another account than the one that this import is for.")
+            raise _Refused("The line names a different account than the one this import is for.")
         if account.closed_at:
-            raise _Refused("The account is closed: it gets no new keys.")
+            raise _Refused("The account is closed and can't get new keys.")
         return account
 
     def _named(self, line: Line) -> Account:
         if bool(line.account) is bool(line.external_id):
-            raise _Refused("Name the account: its id or external id in account, or its external id in external_id.")
+            raise _Refused("Name the account: put its id or external id in account, or its external id in external_id.")
         found = self._by_any.get(line.account) or self._by_external.get(line.external_id)
         if found is None:
             raise _Refused(unknown(line.account or line.external_id)[:_LONGEST_WHY])
@@ -273,7 +275,7 @@ class _Accounts:
 
 
 class _Room:
-    """How many more keys each account may have. The accounts are locked, so nobody else issues any meanwhile."""
+    """How many more keys each account may have. The accounts are locked, so no keys can be issued concurrently."""
 
     def __init__(self, promised: Counter[str]) -> None:
         self._promised, self._left = promised, dict[int, int]()
@@ -291,7 +293,7 @@ def _every_model() -> set[str]:
 
 
 def _already_there(lines: Sequence[Line], of_account: Account | None) -> dict[str, tuple[str, bool]]:
-    """Digests that are stored, anywhere or for one account → the key's id, and whether it is revoked."""
+    """Stored digests, of all accounts or one → the key's id and whether it is revoked."""
     digests = [digest for line in lines for digest in line.digests]
     rows = KeySecret.objects.filter(digest__in=digests)
     if of_account is not None:
@@ -302,9 +304,9 @@ def _already_there(lines: Sequence[Line], of_account: Account | None) -> dict[st
 
 def _known(line: Line, account: Account, key: str, is_revoked: bool) -> LineOutcome:
     if not key.startswith(account.public_id):
-        return LineOutcome(line.number, REFUSED, why="Another account has this key already.")
+        return LineOutcome(line.number, REFUSED, why="A different account already has this key.")
     if is_revoked:
-        return LineOutcome(line.number, REFUSED, key, "It was imported before, and is revoked.")
+        return LineOutcome(line.number, REFUSED, key, "It was imported before and is revoked.")
     return LineOutcome(line.number, ALREADY_THERE, key)
 
 

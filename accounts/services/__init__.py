@@ -1,1 +1,1 @@
-"""Every write: services own their transaction, write the audit log and tell the gate."""
+"""All writes. A service owns its transaction, writes the audit log and publishes the change to the gate."""

@@ -1,4 +1,4 @@
-"""What every act has: who does it, and its row in the audit log."""
+"""Who performs an act, and how the act is recorded in the audit log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from accounts.services.audit import changes
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who does it, and from where: for the audit log. Without a user and a credential it is a command."""
+    """Who performs an act, and from which address. Without a user and a credential it is a command."""
 
     name: str
     address: str = ""
@@ -33,19 +33,19 @@ class Actor:
 
     @staticmethod
     def address_of(request: HttpRequest) -> str:
-        """The client's, which `console.proxies` has found behind trusted proxies."""
+        """The client's address, which `console.proxies` has determined behind trusted proxies."""
         return str(request.META.get("REMOTE_ADDR") or "")[:45]
 
     @property
     def made_with(self) -> str | None:
-        """The id of the credential it is done with, for what is made by it."""
+        """The id of the credential that is used, to be stored with what it creates."""
         return self.credential.public_id if self.credential else None
 
 
 def record_act(
     actor: Actor, act: str, subject: str, *, account: Account | None = None, before: Any = None, after: Any = None
 ) -> None:
-    """Write down what was done. Services of keys and accounts do so in the transaction that tells the gate."""
+    """Add a row to the audit log, in the transaction of the change."""
     before, after = changes(before, after)
     AuditEvent.objects.create(
         actor=actor.name,

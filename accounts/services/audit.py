@@ -1,4 +1,4 @@
-"""Rows of the audit log: what changed, and no more of it than helps."""
+"""What a row of the audit log contains: what changed, within bounds."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from django.db import OperationalError, connection
 
 from accounts.models import AuditEvent
 
-MOST_BYTES = 4096  # of what a row says of before, and of after
-_WHOSE = {"user"}  # of a member's row, whose subject is the account
+MOST_BYTES = 4096  # for each of `before` and `after`
+_WHOSE = {"user"}  # kept in a member's row, whose subject is the account
 _CUT = "… left out: too long"
 
 
 def changes(before: Any, after: Any) -> tuple[Any, Any]:
-    """The two states without what is the same in both, each cut to a bounded size."""
+    """The two states without the values that are the same in both, each cut to MOST_BYTES."""
     if isinstance(before, dict) and isinstance(after, dict):
         same = {name for name in before.keys() & after.keys() if before[name] == after[name]} - _WHOSE
         before, after = ({name: one[name] for name in one if name not in same} for one in (before, after))
@@ -23,7 +23,7 @@ def changes(before: Any, after: Any) -> tuple[Any, Any]:
 
 
 def bounded(state: Any) -> Any:
-    """The state; the longest values left out where it is too long."""
+    """The state without its longest values, if it is too long."""
     if not isinstance(state, dict):
         return state
     sizes = {name: len(json.dumps(value, default=str)) for name, value in state.items()}
@@ -36,7 +36,7 @@ def bounded(state: Any) -> Any:
 
 
 def table_bytes() -> int | None:
-    """How large the log's table is with its indexes; None if the database does not tell."""
+    """The size of the log's table with its indexes; None if the database can't tell."""
     table = AuditEvent._meta.db_table
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
@@ -47,7 +47,7 @@ def table_bytes() -> int | None:
                     "SELECT sum(pgsize) FROM dbstat WHERE name IN (SELECT name FROM sqlite_master WHERE tbl_name = %s)",
                     [table],
                 )
-            except OperationalError:  # built without it
+            except OperationalError:  # SQLite was built without dbstat
                 return None
         (size,) = cursor.fetchone()
     return int(size)

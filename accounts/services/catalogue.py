@@ -11,7 +11,7 @@ from quotas.models import Catalogue
 
 
 def change_catalogue(apply: Callable[[], Iterable[str]], *, actor: Actor) -> tuple[list[str], Publication]:
-    """Run a change of models, plans or limits that returns what it changed, a line each."""
+    """Run `apply`, which changes models, plans or limits and returns a line for each change."""
     with change() as publication:
         lines = list(apply())
         if lines:

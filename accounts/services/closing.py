@@ -1,4 +1,4 @@
-"""The end of an account: all that is known of it in one file, then its names go and the figures stay."""
+"""Closing an account for good: its export, then the erasure of names and people. Usage stays."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ ERASED = "erased"
 
 
 def close_and_erase(account: Account, *, actor: Actor) -> Publication:
-    """Refuse all its calls for good, and forget names and people. Usage stays, by public ids; so does the audit log.
+    """Refuse all calls permanently, and erase names and people. Usage stays, by public ids, and so does the audit log.
 
-    Twice is no error: what came in between (there should be nothing) is erased too.
+    Repeating it is not an error, and erases anything that was added in between (there should be nothing).
     """
     with change() as publication:
         account.refresh_from_db(from_queryset=Account._base_manager.select_for_update())
@@ -43,7 +43,7 @@ def close_and_erase(account: Account, *, actor: Actor) -> Publication:
 
 
 def _erase(account: Account, now: Any) -> None:
-    """The gate has no names, so none of this needs publishing: that the account is closed says all."""
+    """The gate knows no names, so nothing here needs publishing, except that the account is closed."""
     of_account = {"account": account}
     models_base(ApiKey).filter(**of_account).update(name=ERASED, metadata={}, created_by=None)
     keys = ManagementKey.objects.filter(**of_account)
@@ -55,7 +55,7 @@ def _erase(account: Account, now: Any) -> None:
 
 
 def export(account: Account) -> Iterator[str]:
-    """All that is known of the account as JSON, a piece at a time: it may be more than fits into memory."""
+    """Everything that is stored about the account, as pieces of one JSON document that may not fit into memory."""
     yield f'{{"exported_at":{_dump(timezone.now())},"account":{_dump(_account(account))}'
     for name, rows in (
         ("members", _members(account)),
@@ -154,7 +154,7 @@ def _management_keys(account: Account) -> Iterator[dict[str, Any]]:
 
 
 def _usage(account: Account) -> Iterator[dict[str, Any]]:
-    """Per key, model and hour; a day that was copied in several births is one row."""
+    """Per key, model and hour; an hour that was counted in several births is one row."""
     rows = UsageHour.objects.filter(account=account.public_id).order_by("hour", "key", "model")
     sums = rows.values("key", "model", "hour").annotate(
         calls=Sum("allowed"), refused_calls=Sum("refused"), all_units=Sum("units")

@@ -1,7 +1,7 @@
-"""Management keys and operator tokens: made, found by what was presented, revoked. Only the API takes them.
+"""Management keys and operator tokens: creating, finding and revoking them. Only the API accepts them.
 
-They begin with the prefix of keys, `_mgmt_` or `_oper_` and 16 characters. An underscore is where a key for models has
-its id, so the gate refuses them as malformed without asking anybody, and nobody can import one.
+They start with the key prefix, `_mgmt_` or `_oper_`, and a 16-character id. The underscore stands where a key for
+models has its id, so the gate refuses them as malformed without a look-up, and nobody can import one.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ def make_management_key(
     expires_at: datetime | None = None,
     secret: str | None = None,
 ) -> tuple[ManagementKey, str]:
-    """Make a management key of the account; its text is shown once. It may do no more than its maker, and ends with
-    the credential that it is made with at the latest."""
+    """Create a management key, whose text is shown once. It can do no more than its creator, and expires no later than
+    the credential that creates it."""
     with transaction.atomic():
         account.refresh_from_db(from_queryset=Account.objects.select_for_update())
         check_scopes(actor, account, set(scopes) & set(MANAGEMENT_SCOPES))
         if account.closed_at:
-            raise Refused(f"The account {account} is closed: it gets no new keys.")
+            raise Refused(f"The account {account} is closed and can't get new keys.")
         caps.require_room_for_a_management_key(account)
         public_id = keys.new_key_id(account.public_id)
         row = ManagementKey(account=account, public_id=public_id)
@@ -61,7 +61,7 @@ def make_management_key(
 def make_operator_token(
     *, name: str, scopes: Sequence[str], actor: Actor, expires_at: datetime | None = None
 ) -> tuple[OperatorToken, str]:
-    """Make a token for a system of the operator's own; its text is shown once."""
+    """Create a token for one of the operator's own systems. Its text is shown once."""
     with transaction.atomic():
         _check_superuser(actor)
         caps.require_room_for_an_operator_token()
@@ -72,7 +72,7 @@ def make_operator_token(
 
 
 def revoke_credential(row: ManagementKey | OperatorToken, *, actor: Actor) -> None:
-    """End it for good: its next request is refused, since nobody remembers credentials. Twice is no error."""
+    """Revoke it permanently: its next request is refused, because credentials are not cached. Repeatable."""
     with transaction.atomic():
         locked: Any = type(row)._base_manager.select_for_update()
         row.refresh_from_db(from_queryset=locked)
@@ -85,13 +85,13 @@ def revoke_credential(row: ManagementKey | OperatorToken, *, actor: Actor) -> No
 
 
 def find_credential(text: str, now: datetime) -> ManagementKey | OperatorToken | None:
-    """The credential of this string if it is in force; one query, and once a minute one more that notes its use."""
+    """The active credential with this text, if any. One query, and one more each minute to record its use."""
     return _find(text, MANAGEMENT, now) or _find(text, OPERATOR, now)
 
 
 def _find(text: str, kind: str, now: datetime) -> ManagementKey | OperatorToken | None:
     reader = keys.KeyReader(prefix_of(kind), peppers())
-    # A check may be of a pepper that is gone, while the digest is under the current one: the digest decides.
+    # The check may have been made with a pepper that is gone: only the digest decides.
     presented = reader.read(text.encode("utf-8", "replace"), trust_crc=True)
     if not isinstance(presented, keys.PresentedKey):
         return None
@@ -109,7 +109,7 @@ def _find(text: str, kind: str, now: datetime) -> ManagementKey | OperatorToken 
 
 
 def credential_named(public_id: str | None) -> ManagementKey | OperatorToken | None:
-    """The credential with this id, whether or not it is still good: what was made with it says so."""
+    """The credential with this id, active or not."""
     if public_id is None:
         return None
     key = ManagementKey.objects.filter(public_id=public_id).first()
@@ -122,7 +122,7 @@ def _matches(row: Credential, presented: keys.PresentedKey, known: Sequence[keys
 
 
 def _note_use(row: Credential, presented: keys.PresentedKey, current: keys.Pepper, now: datetime) -> None:
-    """Its last use, to the minute, and its digest under the current pepper."""
+    """Record its last use, accurate to a minute, and its digest under the current pepper."""
     changes: dict[str, object] = {}
     if row.last_used_at is None or now - row.last_used_at >= USE_IS_NOTED_EVERY:
         changes["last_used_at"] = now
@@ -145,7 +145,7 @@ def _mint(
 ) -> str:
     unknown = set(scopes) - set(known)
     if unknown or not scopes:
-        raise ValidationError({"scopes": f"Name at least one of: {', '.join(known)}."})
+        raise ValidationError({"scopes": f"Choose at least one of: {', '.join(known)}."})
     if expires_at is not None and expires_at <= timezone.now():
         raise ValidationError({"expires_at": "This time has passed."})
     expires_at = _last_moment(actor, expires_at)
@@ -159,22 +159,24 @@ def _mint(
 
 
 def _check_superuser(actor: Actor) -> None:
-    """A token may do more than most of the staff."""
+    """An operator token can do more than most of the staff."""
     if actor.user is None and actor.credential is None:
         return  # a command
     rights = {"is_active": True, "is_superuser": True}
     if actor.user is None or not User.objects.filter(pk=actor.user.pk, **rights).exists():
-        raise Beyond("Operator tokens are made by superusers.")
+        raise Beyond("Only superusers can create operator tokens.")
 
 
 def _last_moment(actor: Actor, wanted: datetime | None) -> datetime | None:
-    """When it expires. What a credential makes must not outlive it: who had it for a day would have it for good."""
+    """When it expires. It must not outlive the credential that creates it, or a stolen one could extend itself."""
     end = actor.credential.expires_at if actor.credential else None
     if end is None or wanted is None:
         return wanted or end
     if wanted > end:
         latest = end.strftime("%Y-%m-%dT%H:%M:%SZ")
-        raise ValidationError({"expires_at": f"Not after {latest}, when the credential expires that makes it."})
+        raise ValidationError(
+            {"expires_at": f"Choose a time no later than {latest}, when the credential that you are using expires."}
+        )
     return wanted
 
 

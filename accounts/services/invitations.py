@@ -1,4 +1,4 @@
-"""Invitations: somebody gets a mail with a link; whoever has the link of the last mail joins the account, once."""
+"""Invitations to accounts by mail. The link in the latest mail can be used once, by anyone who has it."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ _SALT = "accounts.invitation"
 
 
 def invite(account: Account, *, email: str, role: str, actor: Actor) -> Invitation:
-    """Invite somebody, and send the mail. `sent_at` stays empty where it could not be sent."""
+    """Create an invitation and send its mail. `sent_at` stays empty if the mail could not be sent."""
     email = email.strip()
     with transaction.atomic():
         account.refresh_from_db(from_queryset=Account._base_manager.select_for_update())
         if account.closed_at:
-            raise Refused(f"The account {account} is closed: nobody can join it.")
+            raise Refused(f"The account {account} is closed. Nobody can join it.")
         check_role(actor, account, None, role)
         if account.memberships.filter(user__email__iexact=email).exists():
-            raise Refused(f"{email} is a member already.")
+            raise Refused(f"{email} is already a member.")
         for old in account.invitations.filter(email__iexact=email, accepted_at=None, withdrawn_at=None):
-            if (
-                old.is_open(timezone.now()) and old.sent_at
-            ):  # one whose mail failed is asked for again by the same request
-                raise Refused(f"{email} is invited already, by {old.public_id}: send that one again, or withdraw it.")
+            if old.is_open(timezone.now()) and old.sent_at:  # if its mail failed, the same request sends a new one
+                raise Refused(
+                    f"{email} has already been invited ({old.public_id}). Send that invitation again, or withdraw it."
+                )
             old.withdrawn_at = old.expires_at
             old.save(update_fields=["withdrawn_at"])
         _keep_few_open(account)
@@ -64,15 +64,15 @@ def invite(account: Account, *, email: str, role: str, actor: Actor) -> Invitati
 
 
 def resend(row: Invitation, *, actor: Actor) -> None:
-    """Send another mail, good for another week; the link of the one before is good no more.
+    """Send the mail again with a new link that is valid for a week. The previous link stops working.
 
-    It is whoever sent the last mail that gives the role, and whose leaving withdraws the invitation.
+    From now on the sender of this mail is the one who gives the role, and whose leaving withdraws the invitation.
     """
     with transaction.atomic():
         _lock_account(row)
         _lock_open(row, or_expired=True)
         check_role(actor, row.account, None, row.role)
-        if not row.is_open(timezone.now()):  # it is about to be open again
+        if not row.is_open(timezone.now()):  # it is about to become open again
             row.account.refresh_from_db(from_queryset=Account._base_manager.select_for_update())
             _keep_few_open(row.account)
         row.sendings += 1
@@ -84,13 +84,13 @@ def resend(row: Invitation, *, actor: Actor) -> None:
 
 
 def withdraw(row: Invitation, *, actor: Actor) -> None:
-    """Take the invitation back: its link is good no more. Twice is no error."""
+    """Withdraw the invitation: its link stops working. Repeatable."""
     with transaction.atomic():
         _lock_account(row)
         _lock(row)
         check_role(actor, row.account, row.role, None)
         if row.accepted_at:
-            raise Refused(f"{row.email} has joined already: remove the member instead.")
+            raise Refused(f"{row.email} has already joined. Remove the member instead.")
         if row.withdrawn_at is None:
             row.withdrawn_at = timezone.now()
             row.save(update_fields=["withdrawn_at"])
@@ -98,7 +98,7 @@ def withdraw(row: Invitation, *, actor: Actor) -> None:
 
 
 def accept(row: Invitation, user: User, *, actor: Actor) -> None:
-    """Make the person a member. Who is one already keeps the role."""
+    """Make the person a member. An existing member keeps their role."""
     with transaction.atomic():
         _lock_account(row)
         _lock_open(row, or_expired=False)
@@ -115,7 +115,7 @@ def link_to(row: Invitation) -> str:
 
 
 def behind(token: str) -> Invitation | None:
-    """The invitation that this link leads to, if it can still be accepted."""
+    """The invitation behind a link's token, if it can still be accepted."""
     try:
         public_id, sendings = signing.loads(token, salt=_SALT)
     except signing.BadSignature:
@@ -127,21 +127,21 @@ def behind(token: str) -> Invitation | None:
 
 
 def _lock_account(row: Invitation) -> None:
-    """Before the invitation, as everybody does: who takes somebody's role away withdraws their invitations, too."""
+    """Lock the account before the invitation, like everybody else: taking a role away also withdraws invitations."""
     models_base(Account).select_for_update().get(pk=row.account_id)
 
 
 def _lock(row: Invitation) -> None:
     try:
         row.refresh_from_db(from_queryset=Invitation.objects.select_for_update())
-    except Invitation.DoesNotExist as error:  # the account was closed at this moment, and its people forgotten
-        raise Refused("This invitation is no more: the account was closed.") from error
+    except Invitation.DoesNotExist as error:  # the account was erased concurrently
+        raise Refused("This invitation no longer exists: the account was closed.") from error
 
 
 def _lock_open(row: Invitation, *, or_expired: bool) -> None:
     _lock(row)
     if row.accepted_at or row.withdrawn_at or not (or_expired or row.is_open(timezone.now())):
-        raise Refused("This invitation was accepted, withdrawn, or has expired.")
+        raise Refused("This invitation was accepted or withdrawn, or has expired.")
 
 
 def _keep_few_open(account: Account) -> None:
@@ -149,17 +149,17 @@ def _keep_few_open(account: Account) -> None:
     still_open = account.invitations.filter(accepted_at=None, withdrawn_at=None, expires_at__gt=timezone.now())
     if still_open.count() >= MOST_OPEN:
         raise Refused(
-            f"The account {account} has {MOST_OPEN} open invitations: withdraw one, or wait until it is used."
+            f"The account {account} has {MOST_OPEN} open invitations. Withdraw one, or wait until one is used."
         )
 
 
 def _send(row: Invitation) -> None:
-    """Send the mail, once what it speaks of is saved; say in the row and the log if that fails."""
+    """Send the mail after the row was saved. A failure is visible in the row and the log."""
     subject, text = in_words(row, link_to(row))
     try:
         EmailMessage(subject, text, to=[row.email]).send()
     except Exception as error:
-        # Whatever servers, TLS and addresses make smtplib raise: what is saved is saved, and the answer says so. A
+        # smtplib raises many kinds of errors. The invitation is saved anyway; `sent_at` shows that no mail was sent.
         log.error("the mail of invitation %s could not be sent (%s)", row.public_id, type(error).__name__)
         return
     row.sent_at = timezone.now()

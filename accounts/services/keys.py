@@ -1,4 +1,4 @@
-"""Writes of keys: issue, change, rotate, revoke, import."""
+"""Issuing, changing, rotating, revoking and importing keys."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LONGEST_GRACE = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A key with its text, which is shown once and cannot be read again."""
+    """A key and its text, which is shown once and cannot be recovered."""
 
     key: ApiKey
     text: str = field(repr=False)
@@ -58,10 +58,10 @@ def issue_key(
     metadata: Mapping[str, Any] | None = None,
     secret: str | None = None,
 ) -> Issued:
-    """Create a key. The text returned beside it is shown once and cannot be read again.
+    """Create a key. Its text is returned once and cannot be recovered.
 
-    A form brings the last 8 characters of the public id with it (`key_id`), so that sending it twice issues once. With
-    an Idempotency-Key comes the secret that is derived from it.
+    A form supplies the last 8 characters of the public id (`key_id`), so that submitting it twice issues one key. With
+    an Idempotency-Key, `secret` is the one that is derived from it.
     """
     with change() as publication:
         lock(account)
@@ -69,7 +69,7 @@ def issue_key(
             raise Refused(f"The account {account} is closed: it gets no new keys.")
         public_id = account.public_id + key_id if key_id else keys.new_key_id(account.public_id)
         if ApiKey.objects.filter(public_id=public_id).exists():
-            raise Refused(f"The key {public_id} was issued already, and its secret was shown then.")
+            raise Refused(f"The key {public_id} has already been issued; its secret was shown then.")
         caps.require_room_for_a_key(account)
         key = ApiKey(account=account, public_id=public_id, created_by=actor.user, made_with=actor.made_with)
         _set(
@@ -93,10 +93,10 @@ def issue_key(
 
 
 def change_key(key: ApiKey, *, actor: Actor, **changes: Any) -> Publication:
-    """Change name, models, networks, methods, limits, expires_at or metadata: only what is given."""
+    """Change name, models, networks, methods, limits, expires_at or metadata: only those that are passed."""
     with change() as publication:
         if "expires_at" in changes:
-            lock(key.account)  # an expired key that lives again counts; before the key's lock, as everybody does
+            lock(key.account)  # a key that is active again counts; lock the account before the key, like everybody else
         lock(key)
         before, was_active, metadata = key_state(key), key.state == "active", key.metadata
         limits = changes.pop("limits", None)
@@ -104,7 +104,7 @@ def change_key(key: ApiKey, *, actor: Actor, **changes: Any) -> Publication:
         _set(key, **changes)
         if key.state == "active" and not was_active:
             caps.require_room_for_a_key(key.account)
-        # A name of before that nobody could give today stands in the way of no other change.
+        # An unchanged name is not validated again: rules may have become stricter since it was given.
         key.full_clean(exclude={"name"} if key.name == had_name else None)
         key.save(update_fields=_CHANGEABLE)
         if limits is not None:
@@ -112,31 +112,31 @@ def change_key(key: ApiKey, *, actor: Actor, **changes: Any) -> Publication:
         publication.of_key(key)
         after = key_state(key)
         if key.metadata != metadata:
-            after["metadata"] = "changed"  # its values are the account's own, and may have to be forgotten
+            after["metadata"] = "changed"  # not the values: they belong to the account and may have to be erased
         record_change(actor, "key.change", key.account, key.public_id, before, after)
     return publication
 
 
 def check_key(**changes: Any) -> None:
-    """Raise the ValidationError that a key with these models, networks and methods would be refused for."""
+    """Raise ValidationError if a key with these models, networks and methods would be refused."""
     _set(ApiKey(), **changes)
 
 
 def rotate_key(
     key: ApiKey, *, grace: timedelta, actor: Actor, version: int | None = None, secret: str | None = None
 ) -> Issued:
-    """Give the key a new secret. The one before lives on for the grace of 0 to 7 days; those before that end now.
+    """Give the key a new secret. The previous one works during the grace period of 0 to 7 days; older ones end now.
 
-    A form brings the key's version with it, so that sending it twice rotates once.
+    A form supplies the key's version, so that submitting it twice rotates once.
     """
     if not timedelta(0) <= grace <= LONGEST_GRACE:
-        raise ValidationError({"grace": "A grace is between 0 and 7 days."})
+        raise ValidationError({"grace": "The grace period must be between 0 and 7 days."})
     with change() as publication:
         lock(key)
         if key.revoked_at:
-            raise Refused(f"The key {key.public_id} is revoked: issue a new one.")
+            raise Refused(f"The key {key.public_id} is revoked. Issue a new one.")
         if version not in (None, key.version):
-            raise Refused(f"The key {key.public_id} has changed since this form was opened: open it again.")
+            raise Refused(f"The key {key.public_id} has changed since this form was opened. Open it again.")
         now = timezone.now()
         ends = now + grace
         for place, old in enumerate(key.secrets.order_by("-id")):
@@ -152,7 +152,7 @@ def rotate_key(
 
 
 def end_rotation(key: ApiKey, *, actor: Actor) -> Publication:
-    """End the grace of old secrets now."""
+    """End the grace period of old secrets now."""
     with change() as publication:
         now = timezone.now()
         for secret in key.secrets.filter(expires_at__gt=now):
@@ -164,7 +164,7 @@ def end_rotation(key: ApiKey, *, actor: Actor) -> Publication:
 
 
 def revoke_key(key: ApiKey, *, actor: Actor) -> Publication:
-    """End the key for good: its next request is refused. Revoking twice is no error."""
+    """Revoke the key permanently: its next request is refused. Repeatable."""
     with change() as publication:
         lock(key)
         before = key_state(key)
@@ -172,13 +172,13 @@ def revoke_key(key: ApiKey, *, actor: Actor) -> Publication:
             key.revoked_at = timezone.now()
             key.save(update_fields=["revoked_at"])
             record_change(actor, "key.revoke", key.account, key.public_id, before, key_state(key))
-        # Also the second time: who repeats it because the first answer was "pending" wants it published.
+        # Also when repeated: a caller whose first attempt was pending needs it published.
         publication.of_key(key)
     return publication
 
 
 def import_key(account: Account, *, name: str, digest_of_text: bytes, start: str, actor: Actor) -> Issued:
-    """Take over a key of another system by its SHA-256; gates take it with AUTHSVC_IMPORTED_KEYS=1."""
+    """Import a key from another system by its SHA-256. Gates accept it if AUTHSVC_IMPORTED_KEYS=1."""
     pepper = peppers()[0]
     with change() as publication:
         lock(account)
@@ -207,11 +207,11 @@ def import_key(account: Account, *, name: str, digest_of_text: bytes, start: str
     return Issued(key, "", publication)
 
 
-_CHANGEABLE = ["name", "narrowed_to", "networks", "methods", "expires_at", "metadata"]  # never the version
+_CHANGEABLE = ["name", "narrowed_to", "networks", "methods", "expires_at", "metadata"]  # not the version
 
 
 def _set(key: ApiKey, **changes: Any) -> None:
-    """Check what is given, and put it into the row."""
+    """Validate the values that are passed, and set them."""
     if "models" in changes:
         key.narrowed_to = _known_models(changes.pop("models"), key.account.plan if key.account_id else None)
     if "networks" in changes:
@@ -235,10 +235,10 @@ def _known_models(models: Sequence[str] | None, plan: Plan | None) -> list[str] 
     caps.at_most(caps.MOST_MODELS, len(wanted), "models")
     unknown = set(wanted) - set(ServedModel.objects.filter(slug__in=wanted).values_list("slug", flat=True))
     if unknown:
-        of_plan = listed(plan) if plan is not None else ""  # a form's key is nobody's yet
+        of_plan = listed(plan) if plan is not None else ""  # the key of a form has no account yet
         raise ValidationError({"models": f"Unknown model {in_words(unknown)}{of_plan}."})
     if not wanted:
-        raise ValidationError({"models": "Name at least one model, or leave it out for all models of the plan."})
+        raise ValidationError({"models": "Choose at least one model, or leave this out for all models of the plan."})
     return wanted
 
 
@@ -253,12 +253,12 @@ def _networks(networks: Sequence[str]) -> list[str]:
 def _methods(methods: Sequence[str]) -> list[str]:
     unknown = set(methods) - set(METHODS)
     if unknown:
-        raise ValidationError({"methods": f"{', '.join(sorted(unknown))} is none of {', '.join(METHODS)}."})
+        raise ValidationError({"methods": f"Unknown method {', '.join(sorted(unknown))}. Use {', '.join(METHODS)}."})
     return list(dict.fromkeys(methods))
 
 
 def _narrow(key: ApiKey, limits: Sequence[Limit]) -> None:
-    """Make these the key's own limits. One whose counter stays is counted since when it was."""
+    """Make these the key's own limits. A limit with the same counter keeps the moment since which it counts."""
     caps.at_most(caps.MOST_LIMITS, len(limits), "limits")
     wanted = [replace(limit, scope="key") for limit in limits]
     hold(wanted, costs_of(key.account.plan, key.narrowed_to))
@@ -292,6 +292,6 @@ def _add_secret(key: ApiKey, secret: str | None) -> keys.NewKey:
 
 
 def _forget_old_secrets(key: ApiKey) -> None:
-    """Keep the newest of a key's secrets, and an imported one, whose digest says that it was imported already."""
+    """Keep the newest secrets of a key, and an imported one, whose digest shows that it has been imported."""
     newest = key.secrets.order_by("-id").values_list("pk", flat=True)[: caps.KEPT_SECRETS]
     models_base(KeySecret).filter(key=key, is_imported=False).exclude(pk__in=list(newest)).delete()

@@ -1,4 +1,4 @@
-"""Which limits an account or a key may have beside its plan's."""
+"""Checks of the limits that an account or a key may have besides its plan's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from quotas.models import Plan, ServedModel
 
 
 def costs_of(plan: Plan, narrowed_to: list[str] | None) -> dict[str, int]:
-    """What a call costs, of the models that can be called."""
+    """The cost of a call to each model that can be called, by slug."""
     models = plan.included()
     if narrowed_to is not None:
         models = models.filter(slug__in=narrowed_to)
@@ -20,7 +20,7 @@ def costs_of(plan: Plan, narrowed_to: list[str] | None) -> dict[str, int]:
 
 
 def hold(limits: Sequence[Limit], costs: Mapping[str, int], *, of: str = "limits") -> None:
-    """Refuse limits that no plan may have either."""
+    """Raise ValidationError for limits that a plan may not have either."""
     named = {limit.model for limit in limits} - {EVERY_MODEL}
     unknown = named - set(ServedModel.objects.filter(slug__in=named).values_list("slug", flat=True))
     faults = [f"Unknown model {slug}." for slug in sorted(unknown)]

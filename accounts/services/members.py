@@ -1,4 +1,4 @@
-"""Who belongs to an account, and in what role: given, changed and taken away by whoever may."""
+"""Members of an account: giving, changing and removing their roles, as far as the actor may."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Role = Membership.Role
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is to become of what somebody made who may do less from now on."""
+    """What should happen to the credentials and keys of a member who loses rights."""
 
     keep_management_keys: bool = False
     revoke_keys: bool = False
@@ -38,7 +38,7 @@ class Change:
 
 
 def change_member(member: Membership, role: str | None, *, actor: Actor, wish: Wish = Wish()) -> Change:
-    """Give a member another role, or none at all; but an account that has an owner keeps one."""
+    """Give a member a different role; None removes the member. The last owner of an account can't be removed."""
     with transaction.atomic():
         account = (
             models_base(Account).select_for_update().get(pk=member.account_id)
@@ -46,12 +46,12 @@ def change_member(member: Membership, role: str | None, *, actor: Actor, wish: W
         owners = account.memberships.filter(role=Role.OWNER)
         is_owner = owners.filter(pk=member.pk).exists()
         if is_owner and role != Role.OWNER and not owners.exclude(pk=member.pk).exists():
-            raise Refused(f"{member.user.get_username()} is the last owner: make somebody else an owner first.")
+            raise Refused(f"{member.user.get_username()} is the last owner. Make somebody else an owner first.")
         return put_member(account, member.user, role, actor=actor, wish=wish)
 
 
 def put_member(account: Account, user: User, role: str | None, *, actor: Actor, wish: Wish = Wish()) -> Change:
-    """Give a person a role in the account, or None, as far as the actor may. Anybody may leave."""
+    """Give a person a role in the account, or None, as far as the actor may. Everybody may leave."""
     with transaction.atomic():
         models_base(Account).select_for_update().get(pk=account.pk)
         before = account.memberships.filter(user=user).values_list("role", flat=True).first()
@@ -68,6 +68,6 @@ def put_member(account: Account, user: User, role: str | None, *, actor: Actor, 
 def _check_wish(actor: Actor, account: Account, wish: Wish, *, is_self: bool) -> None:
     authority = authority_of(actor, account)
     if wish.keep_management_keys and (is_self or not authority.may(Action.WRITE_MANAGEMENT_KEYS)):
-        raise Beyond("Management keys are kept by somebody else than their maker, who may make them.")
+        raise Beyond("Management keys can be kept only by somebody other than their creator who may create them.")
     if wish.revoke_keys and not is_self and not authority.may(Action.CHANGE_KEY):
         raise Beyond("You may not revoke keys.", "keys:write" if actor.credential else "")

@@ -1,6 +1,6 @@
-"""What somebody leaves behind who may do less than before: credentials that they could not make any more.
+"""What happens to credentials that a person could no longer create after losing rights.
 
-A person stands behind a credential who made it while signed in, or with a credential that the person stands behind.
+A person is behind a credential that they created while signed in, or with a credential that they are behind.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from accounts.services.acts import Actor, record_act
 from accounts.services.credentials import revoke_credential
 
 MOST_KEYS_NAMED = 500
-MOST_NAMED = 20  # to a person
+MOST_NAMED = 20  # in a message to a person
 
 
 @dataclass(slots=True)
 class LeftBehind:
-    """Of a person: what was revoked or withdrawn because they could not make it any more, what was kept although they
-    could not, and the keys for models that they made and that live on."""
+    """The credentials and invitations that ended because the person could no longer create them, the credentials that
+    were kept nevertheless, and the person's keys for models, which keep working."""
 
     revoked: list[ManagementKey | OperatorToken] = field(default_factory=list)
     kept: list[ManagementKey | OperatorToken] = field(default_factory=list)
@@ -40,12 +40,12 @@ class LeftBehind:
         return bool(self.revoked or self.kept or self.withdrawn or self.keys)
 
     def __str__(self) -> str:
-        """For a person who reads it; empty if there is nothing to say."""
+        """For people; empty if there is nothing to report."""
         parts: list[tuple[str, Sequence[Model]]] = [
             ("revoked", self.revoked),
-            ("kept, and working", self.kept),
+            ("kept and working", self.kept),
             ("invitations withdrawn", self.withdrawn),
-            ("keys for models that live on", self.keys),
+            ("keys for models that keep working", self.keys),
         ]
         return "; ".join(f"{words}: {_named(rows)}" for words, rows in parts if rows)
 
@@ -56,9 +56,9 @@ def _named(rows: Sequence[Model]) -> str:
 
 
 def settle(user: User, *, actor: Actor, account: Account | None = None, keep: bool = False) -> LeftBehind:
-    """Revoke what the person could not make any more, or with `keep` only name it; of one account, or of all.
+    """Revoke credentials that the person could no longer create, in one account or in all; with `keep`, only list them.
 
-    Invitations that they could not send any more are withdrawn either way: with one they would be back in a minute.
+    Invitations that they could no longer send are withdrawn either way: with one they could return at once.
     """
     left = LeftBehind()
     with transaction.atomic():
@@ -78,7 +78,7 @@ def settle(user: User, *, actor: Actor, account: Account | None = None, keep: bo
 
 
 def credentials_behind(user: User) -> set[str]:
-    """The ids of all credentials that the person stands behind, living or not, over any number of steps."""
+    """The ids of all credentials that the person is behind, active or not, over any number of steps."""
     known: set[str] = set()
     found = _ids(Q(created_by=user))
     while found - known:
@@ -93,7 +93,7 @@ def _ids(where: Q) -> set[str]:
 
 
 def keys_made_by(user: User, ids: Iterable[str], account: Account | None) -> QuerySet[ApiKey]:
-    """The keys for models that live and that the person made, or a credential with one of these ids."""
+    """The active keys for models that the person created, or that a credential with one of these ids did."""
     made = (
         ApiKey.objects.active()
         .filter(Q(created_by=user) | Q(made_with__in=ids))
@@ -119,7 +119,7 @@ def _outgrown(user: User, ids: Iterable[str], account: Account | None) -> list[M
 
 
 def _uncovered_invitations(user: User, ids: Iterable[str], account: Account | None) -> list[Invitation]:
-    """Open ones to a role that the person gives no more, or sent with a credential that is good no more."""
+    """Open invitations to roles that the person can no longer give, sent by the person or one of these credentials."""
     rows = Invitation.objects.filter(accepted_at=None, withdrawn_at=None).select_related("account")
     rows = rows.filter(Q(created_by=user) | Q(made_with__in=ids))
     if account is not None:
@@ -140,7 +140,7 @@ def _withdraw(row: Invitation, actor: Actor) -> None:
 
 
 class _Authorities:
-    """What the person may do where, asked once for each account."""
+    """The person's authority in each account, looked up once per account."""
 
     def __init__(self, user: User) -> None:
         self._user = user

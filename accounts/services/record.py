@@ -1,4 +1,4 @@
-"""What every service does beside its change: lock the row, and write down what it was and is."""
+"""What every service does around its change: lock the row, and record its state before and after."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from accounts.services.acts import Actor, record_act
 
 
 def lock(row: Account | ApiKey) -> None:
-    """Wait for whoever changes the row, and see what they made of it."""
+    """Lock the row and read it again, after any concurrent change."""
     row.refresh_from_db(from_queryset=models_base(type(row)).select_for_update())
 
 
@@ -24,7 +24,7 @@ def record_change(actor: Actor, act: str, account: Account | None, subject: str,
 
 
 def account_state(account: Account) -> dict[str, Any]:
-    """What the audit log says of an account."""
+    """The state of an account in the audit log."""
     return {
         "name": account.name,
         "external_id": account.external_id,
@@ -36,7 +36,7 @@ def account_state(account: Account) -> dict[str, Any]:
 
 
 def key_state(key: ApiKey, limits: Iterable[KeyLimit] | None = None) -> dict[str, Any]:
-    """What the audit log says of a key. Who knows its limits spares the query for them."""
+    """The state of a key in the audit log. Passing its limits saves a query."""
     return {
         "name": key.name,
         "models": key.narrowed_to,

@@ -1,4 +1,4 @@
-"""Who belongs to an account, in what role, and who was the first operator."""
+"""Writing a person's role in an account, and creating the first operator."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from accounts.services.record import record_change
 def set_role(
     account: Account, user: User, role: str | None, *, actor: Actor, keep_management_keys: bool = False
 ) -> LeftBehind:
-    """Give a person a role in the account; None takes the membership away. The gate knows nothing of people.
+    """Give a person a role in the account; None removes the membership. The gate doesn't know people.
 
-    Who has less than before loses the management keys that they could not make any more, unless those are kept.
-    `members.py` asks first whether the actor may do this.
+    A person who loses rights also loses the management keys that they could no longer create, unless those are kept.
+    `members.py` checks first whether the actor may do this.
     """
     with transaction.atomic():
-        # So that two cannot pass the cap at once, and nobody makes a management key by a role that is being taken away.
+        # So that two can't pass the cap at once, and nobody creates a management key with a role that is being removed.
         models_base(Account).select_for_update().get(pk=account.pk)
         existing = account.memberships.filter(user=user).first()
         old = existing.role if existing else None
@@ -52,11 +52,11 @@ def set_role(
 
 
 def create_first_operator(*, username: str, email: str, password: str, address: str) -> User:
-    """Make the superuser that the others are made by. Raises Refused when there is one: of two at once, one wins."""
+    """Create the first superuser. Raises Refused if there is one already: of two concurrent calls one wins."""
     with transaction.atomic():
         _lock_people()
         if User.objects.filter(is_superuser=True, is_active=True).exists():
-            raise Refused("There is an operator already.")
+            raise Refused("There is already an operator.")
         user = User.objects.create_superuser(username, email, password)
         rights = {"is_active": True, "is_staff": True, "is_superuser": True}
         record_change(Actor(username, address, user), "user.first_operator", None, username, None, rights)
@@ -64,7 +64,7 @@ def create_first_operator(*, username: str, email: str, password: str, address: 
 
 
 def _lock_people() -> None:
-    """Let nobody else add or change a user until this transaction ends. On SQLite every transaction is alone."""
+    """Keep others from adding or changing users until this transaction ends. SQLite has one writer anyway."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL lock_timeout = '5s'")

@@ -1,4 +1,4 @@
-"""What is written about a key's secrets when they are used: their last use, and digests under a new pepper."""
+"""Updates of secrets after their use: the last use, and digests under a new pepper."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from store import clients, names
 
 
 def needed_peppers() -> dict[str, int]:
-    """How many secrets that still work, of keys and of the API's credentials, need which pepper, by its id."""
+    """How many working secrets of keys and API credentials need each pepper, by the pepper's id."""
     now = timezone.now()
     working = KeySecret.objects.filter(Q(expires_at=None) | Q(expires_at__gt=now), key__in=ApiKey.objects.active())
     counts = Counter(dict(working.values_list("pepper").annotate(secrets=Count("id")).order_by()))
@@ -31,14 +31,14 @@ def needed_peppers() -> dict[str, int]:
 
 
 def note_last_uses(last_uses: Mapping[int, datetime]) -> None:
-    """Fold in when secrets were last used; never back in time. The gate does not need to know."""
+    """Record when secrets were last used, never an earlier time than before. The gate doesn't need this."""
     secrets = models_base(KeySecret)
     for pk, moment in sorted(last_uses.items()):
         secrets.filter(Q(last_used_at__isnull=True) | Q(last_used_at__lt=moment), pk=pk).update(last_used_at=moment)
 
 
 def store_new_digests(partitions: Iterable[str]) -> int:
-    """Store the digests that gates made under the current pepper when a key was used; their number."""
+    """Store the digests that gates computed under the current pepper when keys were used. Returns their number."""
     client = clients.sync_client()
     count = 0
     for part in partitions:
@@ -51,7 +51,9 @@ def store_new_digests(partitions: Iterable[str]) -> int:
 
 def _store_new_digest(secret_id: int, pepper: str, digest: str) -> bool:
     with change() as publication:
-        key = models_base(ApiKey).select_for_update().filter(secrets=secret_id).first()  # first, as everybody does
+        key = (
+            models_base(ApiKey).select_for_update().filter(secrets=secret_id).first()
+        )  # before the secret, like everybody else
         secret = models_base(KeySecret).select_for_update().filter(pk=secret_id).first()
         if key is None or secret is None or secret.pepper == pepper or pepper != peppers()[0].id:
             return False
@@ -60,5 +62,5 @@ def _store_new_digest(secret_id: int, pepper: str, digest: str) -> bool:
         secret.save(update_fields=["pepper", "digest"])
         publication.of_key(key)
         if first_foreign:
-            publication.of_catalogue()  # from now on a check may belong to a pepper that is gone
+            publication.of_catalogue()  # from now on a key's check may have been made with a pepper that is gone
     return True

@@ -1,4 +1,4 @@
-"""What leaves by itself: the worker deletes it, a few rows in a transaction, so that nobody waits for a long lock."""
+"""Deletion of expired rows by the worker: a few per transaction, so that nobody waits for a long lock."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from accounts.facts.publish import models_base
 from accounts.models import AuditEvent, ImportJob, ImportLine, Invitation, KeptAnswer
 
 BATCH = 500
-MOST_BATCHES = 20  # of one kind in one sweep; the next is a minute later
+MOST_BATCHES = 20  # of one kind in one sweep; the next sweep is a minute later
 ANSWERS_KEPT = timedelta(hours=24)
 REPORTS_KEPT = timedelta(days=30)
-INVITATIONS_KEPT = timedelta(days=90)  # once they were accepted, withdrawn or have expired
+INVITATIONS_KEPT = timedelta(days=90)  # after they were accepted, withdrawn or expired
 UPLOADS_GIVEN_UP = timedelta(hours=1)
 
 
 def sweep() -> int:
-    """Delete what is over; how many rows."""
+    """Delete all expired rows. Returns their number."""
     return sweep_kept_answers() + sweep_sessions() + sweep_invitations() + sweep_imports() + sweep_audit()
 
 
 def sweep_kept_answers() -> int:
-    """Forget answers to requests with an Idempotency-Key that are older than a day."""
+    """Delete responses to requests with an Idempotency-Key after a day."""
     return _delete(KeptAnswer.objects.filter(created_at__lt=timezone.now() - ANSWERS_KEPT))
 
 
 def sweep_sessions() -> int:
-    """Forget sessions that nobody can use any more."""
+    """Delete expired sessions."""
     return _delete(Session.objects.filter(expire_date__lt=timezone.now()))
 
 
 def sweep_invitations() -> int:
-    """Forget invitations that were over long ago. The audit log says that there was one."""
+    """Delete invitations that ended long ago. The audit log still mentions them."""
     then = timezone.now() - INVITATIONS_KEPT
     over = Q(accepted_at__lt=then) | Q(withdrawn_at__lt=then) | Q(expires_at__lt=then, accepted_at=None)
     return _delete(Invitation.objects.filter(over))
 
 
 def sweep_imports() -> int:
-    """Forget reports of long ago, and uploads that never ended: their lines first, which may be a million."""
+    """Delete old reports and uploads that were never completed; first their lines, which can be a million."""
     now = timezone.now()
     over = ImportJob.objects.filter(
         Q(state=ImportJob.State.DONE, finished_at__lt=now - REPORTS_KEPT)
@@ -56,16 +56,16 @@ def sweep_imports() -> int:
 
 
 def sweep_audit() -> int:
-    """Forget rows of the audit log, and of the admin's own, that are older than AUTHSVC_AUDIT_KEEP says."""
+    """Delete rows of the audit log, and of the admin's own log, that are older than AUTHSVC_AUDIT_KEEP."""
     if not settings.AUDIT_KEEP_DAYS:
         return 0
     then = timezone.now() - timedelta(days=settings.AUDIT_KEEP_DAYS)
-    events = models_base(AuditEvent)  # behind the guard: for everybody else the log is append-only
+    events = models_base(AuditEvent)  # bypasses the guard; for everybody else the log is append-only
     return _delete(events.filter(at__lt=then)) + _delete(LogEntry.objects.filter(action_time__lt=then))
 
 
 def _delete(rows: Any) -> int:
-    """Each batch is a transaction of its own."""
+    """Delete the rows in batches, each in its own transaction. Returns their number."""
     count = 0
     for _ in range(MOST_BATCHES):
         ids = list(rows.order_by().values_list("pk", flat=True)[:BATCH])

@@ -1,4 +1,4 @@
-"""Limits as rows of a form, checked as a whole before anything is written."""
+"""Limits as rows of a form, validated as a whole before anything is written."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ else:
 
 
 class LimitForm(RowForm):
-    """One limit, within the ranges that the script's arithmetic is exact for."""
+    """One limit, within the ranges in which the script's arithmetic is exact."""
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
@@ -31,7 +31,7 @@ class LimitForm(RowForm):
 
 
 class LimitFormSet(InlineFormSet):
-    """All limits of a plan or of a key. `costs` (slug to cost) are those of the models that it lets call."""
+    """All limits of a plan or key. `costs` maps the slug of each model that can be called to its cost."""
 
     scope = "key"  # of limits whose form has no scope
 
@@ -40,12 +40,12 @@ class LimitFormSet(InlineFormSet):
         self._costs = costs or {}
 
     def values(self) -> list[Limit]:
-        """What was posted, without the rows to be deleted and the empty ones."""
+        """The posted limits, without deleted and empty rows."""
         kept = [form for form in self.forms if form not in self.deleted_forms]
         return [limit_of(form.cleaned_data, scope=self.scope) for form in kept if form.cleaned_data.get("name")]
 
     def clean(self) -> None:
-        # Not what Django would check: rows may swap names, because limits are matched by their counters.
+        # Instead of Django's checks: rows may swap names, because limits are matched by their counters.
         if any(self.errors):
             return
         found = self.values()

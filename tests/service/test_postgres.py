@@ -176,7 +176,7 @@ def test_the_worker_goes_on_after_a_restart_and_a_failover(service, cluster, tmp
     with running([sys.executable, "manage.py", "keep_ledger"], env=service.env, log=log):
         wait_until(lambda: "keeping the ledger" in log.read_text(), "the worker's start")
         cluster.ctl("restart")
-        wait_until(lambda: "going on after" in log.read_text(), "the worker going on")
+        wait_until(lambda: "recovered from" in log.read_text(), "the worker going on")
     assert "Traceback" not in log.read_text()
 
 

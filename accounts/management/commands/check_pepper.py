@@ -1,4 +1,4 @@
-"""manage.py check_pepper: how many keys still need the old pepper."""
+"""manage.py check_pepper: how many secrets still need the old pepper."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ STILL_NEEDED = 1
 
 
 class Command(OperatorCommand):
-    help = "Say which peppers the stored digests need; exit status 1 while any but KEY_PEPPER is needed."
+    help = (
+        "Show which peppers the stored digests need. The exit status is 1 while any pepper except KEY_PEPPER is needed."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         known = {pepper.id: name for pepper, name in zip(peppers(), ("KEY_PEPPER", "KEY_PEPPER_OLD"), strict=False)}

@@ -1,4 +1,4 @@
-"""manage.py explain: what the gate would say to a request, check by check, without asking it and taking nothing."""
+"""manage.py explain: what the gate would answer to a request, check by check, without using up any limit."""
 
 from __future__ import annotations
 
@@ -18,19 +18,25 @@ LONGEST = 1024
 
 
 class Command(OperatorCommand):
-    help = "Say what the gate would say to a request, check by check, and what is left of the limits. Takes nothing."
+    help = (
+        "Show what the gate would answer to a request, check by check, and what is left of the limits. Uses nothing up."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("key", metavar="ID", help="the 16 characters after the prefix; - reads a key from stdin")
-        parser.add_argument("--model", default="", metavar="M", help="the model; its own path is asked for")
-        parser.add_argument("--path", default="", metavar="PATH", help="with --model: of a router for that model")
+        parser.add_argument("--model", default="", metavar="M", help="the model; the path defaults to its own")
+        parser.add_argument(
+            "--path", default="", metavar="PATH", help="with --model: the path of a router for that model"
+        )
         parser.add_argument("--method", default="POST", metavar="METHOD", help="default: POST")
-        parser.add_argument("--address", default=ANYWHERE, metavar="IP", help=f"the client's; default: {ANYWHERE}")
-        parser.add_argument("--json", action="store_true", help="the same as the REST API answers")
+        parser.add_argument(
+            "--address", default=ANYWHERE, metavar="IP", help=f"the client's address; default: {ANYWHERE}"
+        )
+        parser.add_argument("--json", action="store_true", help="print what the REST API returns")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not options["model"] and not options["path"]:
-            raise CommandError("Say --model or --path.")
+            raise CommandError("Specify --model or --path.")
         asked = {name: options[name] for name in ("model", "path", "method", "address")}
         if options["key"] == "-":
             explained = explain(Scenario(text=sys.stdin.readline(LONGEST).strip(), **asked))
@@ -38,8 +44,7 @@ class Command(OperatorCommand):
             explained = explain(Scenario(key_id=options["key"], **asked))
         else:
             raise CommandError(
-                "Write the 16 characters after the prefix, or - and give the key on stdin, where no list of processes "
-                "shows it."
+                "Pass the 16 characters after the prefix, or - and the key on stdin, where no process list shows it."
             )
         if options["json"]:
             self.stdout.write(json.dumps(in_words(explained), indent=2))
@@ -58,11 +63,11 @@ class Command(OperatorCommand):
             self.stdout.write(f"{MARKS[check.outcome]}  {check.name}{f': {check.why}' if check.why else ''}")
         for state in explained.limits:
             limit = state.limit
-            whole = f", whole again in {state.whole_in} s" if state.whole_in else ""
+            whole = f", full again in {state.whole_in} s" if state.whole_in else ""
             self.stdout.write(
                 f"      {limit.name}: {state.left} of {limit.room} {limit.unit} left (per {limit.scope}){whole}"
             )
         status = in_words(explained)["status"]
         why = f" ({explained.why})" if explained.why else ""
-        wait = f", in {explained.wait} s it would pass" if explained.wait else ""
+        wait = f", it would pass in {explained.wait} s" if explained.wait else ""
         self.stdout.write(f"{explained.verdict.word}: {status}{why}{wait}")

@@ -1,4 +1,4 @@
-"""manage.py import_keys FILE: take over keys of another system from a CSV file."""
+"""manage.py import_keys FILE: import keys from another system from a CSV file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TOLD_EVERY = 10_000
 
 
 class Command(OperatorCommand):
-    help = "Import keys of another system. Running it again imports what is not there yet, and nothing twice."
+    help = "Import keys from another system. Running it again imports only the keys that are missing."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -45,8 +45,12 @@ class Command(OperatorCommand):
             help="CSV; the first line names the columns: account or external_id, name, key or "
             "sha256, and if you like start, expires_at, models (with spaces between them); - reads stdin",
         )
-        parser.add_argument("--dry-run", action="store_true", help="say what would be imported, and change nothing")
-        parser.add_argument("--report", metavar="FILE", help="write what was refused and why, line by line, as CSV")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="show what would be imported without changing anything"
+        )
+        parser.add_argument(
+            "--report", metavar="FILE", help="write the refused lines with the reasons to this file, as CSV"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.IMPORTED_KEYS:
@@ -91,13 +95,13 @@ class Command(OperatorCommand):
 def _in_words(count: Counter[str], dry_run: bool) -> str:
     would = "would be imported" if dry_run else "imported"
     return (
-        f"{count.total()} lines: {count[IMPORTED]} {would}, {count[ALREADY_THERE]} were there already, "
+        f"{count.total()} lines: {count[IMPORTED]} {would}, {count[ALREADY_THERE]} already imported, "
         f"{count[REFUSED]} refused"
     )
 
 
 def _bounded(lines: IO[str]) -> Iterator[str]:
-    """A line at a time; of one that is too long no more than is needed to refuse it."""
+    """One line at a time; a line that is too long is cut at a length that is still refused."""
     while line := lines.readline(LONGEST_LINE + 2):
         yield line
         while not line.endswith("\n") and (line := lines.readline(LONGEST_LINE + 2)):
@@ -106,7 +110,7 @@ def _bounded(lines: IO[str]) -> Iterator[str]:
 
 @contextmanager
 def _report(name: str) -> Iterator[Any]:
-    """A writer of what was refused, below a line that names the columns."""
+    """A CSV writer for refused lines, after the header."""
     with Path(name).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(LineOutcome._fields)

@@ -1,4 +1,4 @@
-"""manage.py issue_key: a key for an account, alone on stdout."""
+"""manage.py issue_key: issue a key for an account and print only the key on stdout."""
 
 from __future__ import annotations
 
@@ -27,21 +27,23 @@ ACTOR = Actor.command("issue_key")
 
 
 class Command(OperatorCommand):
-    help = "Issue a key and print it, alone, on stdout. It is shown once."
+    help = "Issue a key and print only the key on stdout. It is shown once."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--account",
             required=True,
             metavar="ID",
-            help="its id or external id; an account of this external id and name is made if there is none",
+            help="its id or external id; if there is none, an account with this external id and name is created",
         )
-        parser.add_argument("--plan", metavar="PLAN", help="default: the account's, or default_plan for a new account")
+        parser.add_argument(
+            "--plan", metavar="PLAN", help="default: the account's plan, or default_plan for a new account"
+        )
         parser.add_argument("--name", required=True, metavar="TEXT", help="what the key is for")
-        parser.add_argument("--model", action="append", metavar="M", help="narrow it to this model; may be repeated")
-        parser.add_argument("--expires-in", metavar="30d", help="s, m, h or d; default: never")
-        parser.add_argument("--allow-ip", action="append", default=[], metavar="CIDR", help="may be repeated")
-        parser.add_argument("--allow-method", action="append", default=[], metavar="METHOD", help="may be repeated")
+        parser.add_argument("--model", action="append", metavar="M", help="allow only this model; repeatable")
+        parser.add_argument("--expires-in", metavar="30d", help="with unit s, m, h or d; default: never")
+        parser.add_argument("--allow-ip", action="append", default=[], metavar="CIDR", help="repeatable")
+        parser.add_argument("--allow-method", action="append", default=[], metavar="METHOD", help="repeatable")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -49,7 +51,7 @@ class Command(OperatorCommand):
         except ValueError as error:
             raise CommandError(str(error)) from error
         try:
-            with transaction.atomic():  # a key that is refused leaves no account behind
+            with transaction.atomic():  # no account is created if the key is refused
                 issued = issue_key(
                     self._account(options["account"].strip(), options["plan"]),
                     name=options["name"],
@@ -79,15 +81,17 @@ class Command(OperatorCommand):
         return account
 
     def _new_account(self, external_id: str, plan_name: str | None) -> Account:
-        """Whoever names a plan wants a new account. Without one, a name that others have is more likely a slip."""
+        """With --plan a new account is intended. Without it, a name that others have is more likely a mistake."""
         others = namesakes(external_id)
         if others and plan_name is None:
-            raise Refused(f"{unknown(external_id)} To make a new account of this external id, add --plan.")
+            raise Refused(f"{unknown(external_id)} To create a new account with this external id, add --plan.")
         if not re.match(EXTERNAL_ID, external_id):
-            raise Refused(f"{unknown(external_id)} None can be made with it, either: {EXTERNAL_ID_WORDS}")
+            raise Refused(
+                f"{unknown(external_id)} It can't be the external id of a new account either: {EXTERNAL_ID_WORDS}"
+            )
         account, _ = create_account(external_id, _plan(plan_name), external_id=external_id, actor=ACTOR)
         if others:
-            self.stderr.write(f"Made {account}. Others with this name: {in_words(others)}.")
+            self.stderr.write(f"Created {account}. Other accounts with this name: {in_words(others)}.")
         return account
 
 
@@ -95,15 +99,15 @@ def _plan(name: str | None) -> Plan:
     if name is None:
         catalogue = Catalogue.objects.select_related("default_plan").filter(pk=1).first()
         if catalogue is None or catalogue.default_plan is None:
-            raise CommandError("Say --plan: the catalogue has no default_plan.")
+            raise CommandError("Specify --plan: the catalogue has no default_plan.")
         return catalogue.default_plan
     return find_plan(name)
 
 
 def find_plan(name: str) -> Plan:
-    """The plan of this name. Raises CommandError with those that there are."""
+    """The plan with this name. Raises CommandError with the names of all plans."""
     plan = Plan.objects.filter(name=name).first()
     if plan is None:
         known = ", ".join(Plan.objects.values_list("name", flat=True)) or "none; run manage.py apply_catalogue first"
-        raise CommandError(f"There is no plan {name!r}. Known: {known}.")
+        raise CommandError(f"There is no plan {name!r}. Available plans: {known}.")
     return plan

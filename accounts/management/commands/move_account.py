@@ -1,4 +1,4 @@
-"""manage.py move_account: put an account on another plan."""
+"""manage.py move_account: put an account on a different plan."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from runtime.commands import OperatorCommand, pending
 
 
 class Command(OperatorCommand):
-    help = "Put an account on another plan: when this says done, its next request is judged by it."
+    help = 'Put an account on a different plan. When this prints "done", the plan applies to its next request.'
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--account", required=True, metavar="ID", help="its id or external id")

@@ -1,4 +1,4 @@
-"""manage.py revoke_key ID: end a key for good."""
+"""manage.py revoke_key ID: revoke a key permanently."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runtime.commands import OperatorCommand, pending
 
 
 class Command(OperatorCommand):
-    help = "Revoke a key: when this says done, its next request is refused."
+    help = 'Revoke a key. When this prints "done", its next request is refused.'
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("id", metavar="ID", help="the 16 characters after the prefix")
@@ -22,7 +22,7 @@ class Command(OperatorCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         key = ApiKey.objects.select_related("account__plan").filter(public_id=options["id"]).first()
         if key is None:
-            raise CommandError(f"There is no key {options['id'][:16]}: write the 16 characters after the prefix.")
+            raise CommandError(f"There is no key {options['id'][:16]}. Pass the 16 characters after the prefix.")
         if revoke_key(key, actor=Actor.command("revoke_key")).is_pending:
             raise pending()
         self.stdout.write(f"done: {key.public_id} is revoked")

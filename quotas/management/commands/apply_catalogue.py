@@ -1,4 +1,4 @@
-"""manage.py apply_catalogue FILE.toml: models and plans from a file."""
+"""manage.py apply_catalogue FILE.toml: apply models and plans from a file."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class _DryRun(Exception):
 
 
 class Command(OperatorCommand):
-    help = "Make models and plans like a catalogue file. Idempotent; prints what changed, and warns on stderr."
+    help = "Make models and plans match a catalogue file. Idempotent. Prints what changed; warnings go to stderr."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path, metavar="FILE.toml")
-        parser.add_argument("--dry-run", action="store_true", help="print what would change, and change nothing")
+        parser.add_argument("--dry-run", action="store_true", help="print what would change without changing anything")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

@@ -1,4 +1,4 @@
-"""manage.py keep_ledger: the worker. Delivers the outbox, copies usage, and mends a Redis that lost or changed."""
+"""manage.py keep_ledger: the worker. Delivers the outbox, copies usage, and repairs a Redis that lost data."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ log = logging.getLogger("authsvc.keep_ledger")
 
 
 class Command(OperatorCommand):
-    help = "Deliver the outbox to the gate and copy usage to the database: for ever, or with --once one time."
+    help = "Deliver the outbox to the gate and copy usage to the database, continuously or, with --once, one time."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--once", action="store_true", help="do everything that is due one time, and say what was done"
+            "--once", action="store_true", help="do everything that is due once, and print what was done"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -49,7 +49,7 @@ class Command(OperatorCommand):
 
 
 def _refuse_unfit() -> None:
-    """Stop where Redis may forget what it was told, or is another deployment's; one that is away yet is waited for."""
+    """Raise CommandError if Redis may evict keys or belongs to a different deployment."""
     for policy in wrong_policies(conditions()):
         raise CommandError(f"{wrong_policy(policy)} {REMEDY}")
     try:
@@ -74,15 +74,15 @@ def _keep_turning(worker: Worker) -> None:
         try:
             done = worker.turn()
         except (RedisError, DatabaseError) as error:
-            # Nothing is lost: what was not copied stays on the list, what was not published stays in the outbox.
+            # Nothing is lost: usage that was not copied stays listed, and unpublished changes stay in the outbox.
             if type(error).__name__ != trouble:
                 trouble = type(error).__name__
                 log.error("%s Trying again until it works.", _in_words(error))
-            # Also one that still answers: after a failover it may lead to what is a replica now.
+            # Even a connection that still works: after a failover it may lead to a replica.
             connection.close()
             continue
         if trouble:
-            log.warning("going on after %s", trouble)
+            log.warning("recovered from %s", trouble)
             trouble = ""
         if done.is_news:
             log.info("%s", done)
