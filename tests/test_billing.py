@@ -95,7 +95,7 @@ def test_the_page_runs_as_it_stands(service, tmp_path):
             if words in code:
                 act()
                 happened.add(words)
-        if heading == "What it needs":
+        if heading == "What you need":
             continue  # its two variables are set already
         if language == "python":
             exec(compile(code, f"{PAGE.name}: {heading}", "exec"), names)

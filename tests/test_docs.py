@@ -15,10 +15,13 @@ from pathlib import Path
 from types import FunctionType
 
 import pytest
+from django.apps import apps
 
 from authsvc.gate.forwarded import WANTED
 from authsvc.gate.verdict import Verdict
+from deploy.demo.run import EXAMPLES
 from store import names
+from tests import test_layers as layers
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -45,7 +48,7 @@ def code_in(cell: str) -> list[str]:
 
 
 def variables() -> dict[str, str]:
-    """Every variable that the readers of env, hosts and listening read, with its default as the README writes it."""
+    """Every variable that the readers of env, hosts and listening read, with its default as the page writes it."""
     found: dict[str, str] = {}
     for file in ("authsvc/settings.py", "deploy/gunicorn.conf.py"):
         for node in ast.walk(ast.parse(text_of(file))):
@@ -78,7 +81,7 @@ def default_of(reader: str, call: ast.Call) -> str:
 
 
 def test_the_table_of_variables_is_that_of_the_code():
-    rows = rows_of(text_of("README.md"), "## Configuration")
+    rows = rows_of(text_of("docs/reference/configuration.md"), "## Variables")
     documented = {code_in(row[0])[0]: row[1].strip("`") for row in rows}
     assert documented == variables()
 
@@ -91,6 +94,8 @@ def test_a_variable_that_a_page_names_exists():
 
 # Commands
 
+COMMANDS = "docs/reference/commands.md"
+
 
 def commands() -> set[str]:
     files = ROOT.glob("*/management/commands/*.py")
@@ -98,19 +103,17 @@ def commands() -> set[str]:
 
 
 def test_every_command_is_in_the_docs_and_every_one_named_exists():
-    page = text_of("README.md", "docs/operations.md")
     of_django = {"migrate", "check", "createsuperuser", "runserver"}
-    named = set(re.findall(r"manage\.py ([a-z_]+)", page)) | {
-        code_in(row[0])[0].split()[0] for row in rows_of(page, "## Running")
-    }
-    assert named - of_django == commands()
+    named = set(re.findall(r"manage\.py ([a-z_]+)", "\n".join(page.read_text() for page in PAGES)))
+    assert named - of_django <= commands()
+    assert {code_in(row[0])[0].split()[0] for row in rows_of(text_of(COMMANDS), "## Every command")} == commands()
 
 
 @pytest.mark.parametrize("command", sorted(commands()))
 def test_every_option_of_a_command_is_in_the_docs(command):
     (file,) = ROOT.glob(f"*/management/commands/{command}.py")
     options = set(re.findall(r'add_argument\(\s*"(--[a-z-]+)"', file.read_text()))
-    row = next(row for row in rows_of(text_of("docs/operations.md"), "## Running") if f"`{command}" in row[0])
+    row = next(row for row in rows_of(text_of(COMMANDS), "## Every command") if f"`{command}" in row[0])
     assert options <= set(re.findall(r"--[a-z-]+", f"{row[0]} {row[1]} {row[2]}"))
 
 
@@ -125,7 +128,7 @@ def test_every_verb_that_a_page_names_is_in_the_makefile():
 
 def test_the_table_of_answers_is_that_of_the_code():
     documented = {}
-    for _, words, status, with_403, code, _ in rows_of(text_of("README.md"), "## What the gate answers"):
+    for _, words, status, with_403, code, _ in rows_of(text_of("docs/reference/answers.md"), "## Every answer"):
         for word in code_in(words):
             documented[word] = (int(status), int(with_403), (code_in(code) or [""])[0])
     assert documented == {
@@ -162,6 +165,37 @@ def test_the_labels_for_an_existing_traefik_are_twelve_at_most_and_those_that_th
     ).stdout
     assert 0 < len(labels) <= 12
     assert printed.splitlines()[-len(labels) :] == labels
+
+
+def test_the_calls_of_the_readme_are_those_that_the_demo_prints():
+    told = EXAMPLES.format(
+        gateway="http://127.0.0.1:8080",
+        free="FREE_KEY",
+        pro="PRO_KEY",
+        console="",
+        keys="",
+        logs="",
+        manage="",
+        operator="",
+    )
+    calls = re.findall(r"^ *\$? *curl -[iN] .*\\\n.*'$", told, re.M)
+    assert len(calls) == 3
+    shown = [words_of(call) for call in re.findall(r"^\$ (curl -[iN] .*\\\n.*)$", README.read_text(), re.M)]
+    assert shown == [words_of(call) for call in calls]
+
+
+def words_of(call: str) -> list[str]:
+    return shlex.split(call.replace("\\\n", " "))
+
+
+# Metrics
+
+
+def test_the_table_of_metrics_is_that_of_the_code():
+    documented = {code_in(row[0])[0] for row in rows_of(text_of("docs/reference/metrics.md"), "## Metrics")}
+    named = re.findall(r'"(authsvc_\w+)"', text_of("runtime/health.py"))
+    counters = re.findall(r'CounterMetricFamily\("(\w+)"', text_of("runtime/health.py"))
+    assert documented == {f"{name}_total" if name in counters else name for name in named}
 
 
 # Redis
@@ -213,6 +247,63 @@ def test_every_dependency_has_its_reason():
     page = text_of("docs/decisions/0002-dependencies.md")
     documented = {name for line in page.splitlines() if line.startswith("| `") for name in code_in(line.split("|")[1])}
     assert documented == packages
+
+
+# Drawings
+
+
+def drawing(page: str, kind: str) -> str:
+    """The first Mermaid diagram of this kind on a page."""
+    return next(block for block in re.findall(r"^```mermaid\n(.*?)^```$", text_of(page), re.M | re.S) if kind in block)
+
+
+def imports_of_rooms() -> set[tuple[str, str]]:
+    """Which room imports from which, doors left aside."""
+    found = set()
+    for file in layers.product():
+        if not layers.is_door(file):
+            own = layers.room_of(layers.module_of(file))
+            others = {layers.room_of(module) for _, module in layers.imports_of(file)}
+            found |= {(own, other) for other in others if own and other and other != own}
+    return found
+
+
+def without_what_follows(arrows: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """The arrows that are not implied by a longer way."""
+
+    def reaches(start: str, end: str) -> bool:
+        return any(to == end or reaches(to, end) for at, to in arrows if at == start)
+
+    return {
+        (start, end)
+        for start, end in arrows
+        if not any(reaches(to, end) for at, to in arrows if at == start and to != end)
+    }
+
+
+def test_the_drawing_of_the_rooms_is_that_of_the_imports():
+    drawn = re.findall(r"^  (\w+)(?:\[.*?\])? --> (\w+)", drawing("docs/architecture.md", "flowchart"), re.M)
+    names_of = {"gate": "authsvc.gate"}
+    assert {(names_of.get(a, a), names_of.get(b, b)) for a, b in drawn} == without_what_follows(imports_of_rooms())
+
+
+def test_the_drawing_of_the_tables_is_that_of_the_models():
+    drawn = re.findall(r"^  (\w+) (\S+?)--(\S+) (\w+) : ", drawing("docs/architecture.md", "erDiagram"), re.M)
+    ends = {"||": "one", "|o": "none or one", "o|": "none or one", "}o": "many", "o{": "many"}
+    found = {(left, ends[at], ends[to], right) for left, at, to, right in drawn}
+    found |= {(right, at, to, left) for left, to, at, right in found}
+    related = set()
+    for model in (*apps.get_app_config("accounts").get_models(), *apps.get_app_config("quotas").get_models()):
+        for field in model._meta.get_fields():
+            other = field.related_model
+            if not field.concrete or other is None or isinstance(other, str) or other._meta.app_label == "auth":
+                continue
+            if field.name in {"created_by", "users"}:
+                continue
+            ours = "many"
+            theirs = "many" if field.many_to_many else "none or one" if field.null else "one"
+            related |= {(model.__name__, ours, theirs, other.__name__), (other.__name__, theirs, ours, model.__name__)}
+    assert found == related
 
 
 # Links and words
