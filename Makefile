@@ -5,7 +5,7 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 	--no-annotate --no-header --no-emit-index-url --no-emit-find-links -q $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all stack stack-swarm stack-check bench lint types schema lock
+.PHONY: help setup demo test test-all stack stack-swarm stack-check bench lint types schema docs lock
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -62,10 +62,21 @@ types: setup ## Check types
 schema: setup ## Write docs/openapi.yaml from the code
 	DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
 
+docs: .venv-docs/installed.txt ## Build the docs as a site in site/, offline and strictly
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+	@echo "To read it: python3 -m http.server --bind 127.0.0.1 --directory site"
+
+# An environment of its own: nothing of it is needed to run or to test the service.
+.venv-docs/installed.txt: requirements/docs.txt | setup
+	$(BIN)/python -m venv --clear .venv-docs
+	.venv-docs/bin/python -m pip install -q --no-deps --require-hashes --no-input --disable-pip-version-check -r $<
+	@cp $< $@
+
 lock: setup ## Write requirements/ from pyproject.toml (UPGRADE=1 takes the newest versions)
 	$(COMPILE) pyproject.toml -o requirements/service.txt
 	$(COMPILE) --group demo -c requirements/service.txt -o requirements/demo.txt
 	$(COMPILE) --group model -c requirements/service.txt -c requirements/demo.txt -o requirements/model.txt
+	$(COMPILE) --group docs -o requirements/docs.txt
 	$(COMPILE) --group dev -c requirements/service.txt -c requirements/demo.txt -o requirements/dev.txt
 
 # In the stack it asks as `discover` does; for another Traefik TRAEFIK_OPTIONS may say how to get in.
