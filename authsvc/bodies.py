@@ -1,7 +1,7 @@
-"""Request bodies on their way to Django: bounded in bytes, in time and in number. A refused one is not read.
+"""Limits on request bodies before Django: on size, time and number. A refused body is not read.
 
-Django takes a whole body before it asks who sends it. So this is in front of it, and of the console alone: the gate
-never reads a body.
+Django reads a whole body before it checks who sent it, so these limits come first. They apply to the console only: the
+gate never reads a body.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
-FIRST_SECONDS = 20.0  # every body has these, and one more for each LEAST_RATE bytes that have come
+FIRST_SECONDS = 20.0  # for every body, plus one second per LEAST_RATE bytes received
 LEAST_RATE = 50_000
-MOST_UPLOADS = 2  # at one time, in one process
-MOST_UNFINISHED_BYTES = 32 * 1024 * 1024  # of all others together, in one process
+MOST_UPLOADS = 2  # at a time, per process
+MOST_UNFINISHED_BYTES = 32 * 1024 * 1024  # of all other bodies together, per process
 
-# For how much longer a refused client is listened to. Many send all they have before they look for an answer, and to
-# close on them would reset the connection and could take the answer away.
+# How long we keep reading from a refused client. Many clients send the whole body before they look for an answer;
+# closing on them would reset the connection and could lose the answer.
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 32 * 1024 * 1024
 
 
 class Refusal(Exception):
-    """Why a body is not taken: the word of its problem, and what to tell the client."""
+    """A body is refused: the code of the problem, and what to tell the client."""
 
     def __init__(self, word: str, detail: str, *, retry: bool = False) -> None:
         super().__init__(detail)
@@ -59,9 +59,9 @@ def too_large(most: int) -> Refusal:
 
 
 class Body:
-    """A body that is being received. Called, it is the ASGI `receive` that Django waits on for the client's leaving."""
+    """A body being received. Called, it is the ASGI `receive` on which Django waits for a disconnect."""
 
-    _unfinished: ClassVar[dict[Body, None]] = {}  # the oldest first
+    _unfinished: ClassVar[dict[Body, None]] = {}  # oldest first
     _held: ClassVar[int] = 0
 
     def __init__(self, receive: Receive, most: int, file: IO[bytes], *, in_heap: bool) -> None:
@@ -72,7 +72,7 @@ class Body:
         return await self._receive()
 
     async def read(self) -> None:
-        """Take all of it. Raises Refusal, or RequestAborted if the client has left."""
+        """Read all of it. Raises Refusal, or RequestAborted if the client has disconnected."""
         Body._unfinished[self] = None
         try:
             async with asyncio.timeout(FIRST_SECONDS) as self._patience:
@@ -109,7 +109,7 @@ class Body:
 
 
 def _give_up_the_oldest() -> None:
-    """An honest body is here within moments: of too many, those that have been arriving for longest are in the way."""
+    """Honest bodies arrive within moments, so when there are too many, drop the one that has been arriving longest."""
     if Body._held > MOST_UNFINISHED_BYTES:
         oldest = next((body for body in Body._unfinished if body._in_heap and not body._is_given_up), None)
         if oldest is not None:
@@ -117,7 +117,7 @@ def _give_up_the_oldest() -> None:
 
 
 class Console(ASGIHandler):
-    """Django, behind these bounds."""
+    """Django behind these limits."""
 
     _uploads = 0
 
@@ -133,13 +133,13 @@ class Console(ASGIHandler):
             pass
 
     async def _take_upload(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Ask who sends it before any of it is read."""
+        """Check who sends it before reading any of it."""
         refused = await sync_to_async(_refusal_before, thread_sensitive=False)(scope)
         if refused is not None:
             await _refuse(refused, receive, send)
             return
         if self._uploads >= MOST_UPLOADS:
-            raise Refusal("unavailable", "Other uploads are being received: try again in a moment.", retry=True)
+            raise Refusal("unavailable", "Other uploads are in progress. Try again in a moment.", retry=True)
         self._uploads += 1
         try:
             with memory_file() as file:
@@ -158,12 +158,12 @@ class Console(ASGIHandler):
         await super().__call__(scope, body, send)
 
     async def read_body(self, receive: Any) -> Any:
-        """Django's place for it, where nobody knows yet whose body this is."""
+        """Django's hook for reading the body, which has been read already."""
         return receive.file
 
 
 def _refusal_before(scope: Scope) -> HttpResponse | None:
-    """What an upload is refused with before its body, by the client's address as the console sees it."""
+    """The refusal of an upload before its body is read, or None; decided with the client's address behind proxies."""
     headers = [pair for pair in scope["headers"] if pair[0] not in (b"content-type", b"content-length")]
     found: list[HttpResponse | None] = []
 
@@ -174,12 +174,12 @@ def _refusal_before(scope: Scope) -> HttpResponse | None:
     try:
         BehindProxies(ask)(ASGIRequest({**scope, "headers": headers}, BytesIO()))
     finally:
-        connections.close_all()  # this thread serves no request of its own
+        connections.close_all()  # no request cycle in this thread closes them
     return found[0]
 
 
 def _length(scope: Scope) -> int | None:
-    """What Content-Length says; None for a body in chunks. The parser has refused what is no number."""
+    """Content-Length; None for a chunked body. The parser has already rejected anything but a number."""
     return next((int(value) for name, value in scope["headers"] if name == b"content-length"), None)
 
 
@@ -190,7 +190,7 @@ def _is_short(scope: Scope) -> bool:
 
 
 async def _refuse(response: HttpResponse, receive: Receive, send: Send) -> None:
-    """Answer at once, then listen for a moment without keeping anything."""
+    """Answer at once, then read and discard for a moment."""
     headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in response.headers.items()]
     headers += [(b"connection", b"close"), (b"content-length", b"%d" % len(response.content))]
     unique = dict(headers)
@@ -212,9 +212,9 @@ async def _listen(receive: Receive) -> None:
 
 
 class BoundedOverWsgi:
-    """The same bounds in bytes for authsvc.wsgi and runserver, which let a view ask who it is before a body is read.
+    """The same size limits for authsvc.wsgi and runserver, where a view can check the caller before the body is read.
 
-    gunicorn's own workers bound the time.
+    gunicorn's own workers limit the time.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -235,8 +235,8 @@ def _bound(request: WSGIRequest, most: int) -> None:
         raise too_large(most)
     if "HTTP_TRANSFER_ENCODING" not in request.META or not request.environ.get("wsgi.input_terminated"):
         return
-    source, bounded = request.environ["wsgi.input"], cast(Any, request)  # the stubs know no other stream
-    if most > MOST_BODY_BYTES:  # the view reads it, once it knows the caller
+    source, bounded = request.environ["wsgi.input"], cast(Any, request)  # the stubs allow no other stream
+    if most > MOST_BODY_BYTES:  # the view reads it once it knows the caller
         bounded._stream = LimitedStream(source, most + 1)
         request.META["CONTENT_LENGTH"] = str(most)
         return

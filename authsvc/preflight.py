@@ -1,7 +1,7 @@
-"""Before gunicorn starts or reloads anything: a wrong setting is told once, not by every worker with a traceback.
+"""Checks before gunicorn starts or reloads: a bad setting is reported once, not as a traceback from each worker.
 
-deploy/gunicorn.conf.py hangs these functions into gunicorn's hooks. They run in the master, which must not load the
-settings or the application: what it has loaded would outlive a reload (HUP). So a child looks.
+deploy/gunicorn.conf.py installs these functions as gunicorn's hooks. They run in the master, which must not load the
+settings or the application, because what it has loaded would survive a reload (HUP). So a child process checks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from runtime import faults, replica
 from runtime.env import BadSetting
 
 WRONG = 1
-MOST_FAILED_STARTS = 3  # in a row, while nobody serves
+MOST_FAILED_STARTS = 3  # in a row, while no worker serves
 CHECK_SECONDS = 60.0
 LONGEST_REASON = 2000
 
@@ -29,22 +29,22 @@ _failed_starts = 0
 
 
 def refuse_wrong_settings(master: Any) -> None:
-    """Hook `on_starting`."""
+    """Hook `on_starting`: exit with one sentence if a setting is wrong."""
     if reason := _asked_in_a_child(_check_settings):
         sys.stderr.write(f"{reason}\n")
         sys.exit(WRONG)
 
 
 def check_before_reload(master: Any) -> None:
-    """Hook `when_ready`: from now on HUP reloads what can be loaded, and nothing else.
+    """Hook `when_ready`: from now on HUP reloads only if the new configuration loads.
 
-    gunicorn would read the new configuration in the master and end with it, and the workers it has already.
+    Otherwise gunicorn would read a broken configuration in the master and exit, taking its running workers with it.
     """
     reload = master.reload
 
     def reload_if_right() -> None:
         if reason := _asked_in_a_child(lambda: _check_all(master)):
-            master.log.error("Not reloaded, and the workers of before go on: %s", reason)
+            master.log.error("Not reloaded; the current workers keep running: %s", reason)
         else:
             reload()
 
@@ -52,9 +52,9 @@ def check_before_reload(master: Any) -> None:
 
 
 def count_failed_start(master: Any, worker: Any) -> None:
-    """Hook `child_exit`: end the replica, with the reason, when workers cannot start and nobody serves.
+    """Hook `child_exit`: end the replica, with the reason, if workers cannot start and none is serving.
 
-    gunicorn would start one after the other without end, and the port would accept and never answer.
+    gunicorn would restart workers forever, and the port would accept connections and never answer.
     """
     global _failed_starts
     is_old = not replica.is_of_this_generation(worker.seat)
@@ -65,10 +65,10 @@ def count_failed_start(master: Any, worker: Any) -> None:
     if _failed_starts >= (MOST_FAILED_STARTS if replica.anybody_served() else 1):
         from gunicorn.errors import HaltServer
 
-        raise HaltServer("No worker could start; the lines above say why.", WRONG)
+        raise HaltServer("No worker could start; see the lines above.", WRONG)
 
 
-# What the child does.
+# In the child.
 
 
 def _check_settings() -> None:
@@ -79,7 +79,7 @@ def _check_settings() -> None:
 
 
 def _check_all(master: Any) -> None:
-    """Everything that a new worker will do, up to the first request."""
+    """Do everything a new worker will do before its first request."""
     before = master.cfg.address
     with _gunicorns_words():
         master.app.do_load_config()
@@ -90,7 +90,7 @@ def _check_all(master: Any) -> None:
 
 @contextmanager
 def _gunicorns_words() -> Iterator[None]:
-    """gunicorn writes what is wrong with its configuration to stderr and exits with a number."""
+    """gunicorn prints configuration errors to stderr and exits; raise BadSetting with its words instead."""
     said = StringIO()
     try:
         with redirect_stderr(said):
@@ -112,11 +112,11 @@ def _try_to_listen(addresses: list[Any]) -> None:
             try:
                 listener.bind(address)
             except OSError as error:
-                raise BadSetting(f"BIND or ADMIN_BIND: nobody can listen on {address}: {error.strerror}.") from error
+                raise BadSetting(f"BIND or ADMIN_BIND: cannot listen on {address}: {error.strerror}.") from error
 
 
 def _asked_in_a_child(check: Callable[[], None]) -> str:
-    """Why it fails; blank if it does not. Bounded in time, for a master that waits answers no signal."""
+    """Run a check in a child; why it fails, or blank. Limited in time: a waiting master answers no signals."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -133,7 +133,7 @@ def _asked_in_a_child(check: Callable[[], None]) -> str:
 
 def _run_and_exit(check: Callable[[], None], writing: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)  # the master's notes are not this process's
+        signal.signal(number, signal.SIG_DFL)  # the master's handlers are not for this process
     status = WRONG
     try:
         check()
@@ -145,7 +145,7 @@ def _run_and_exit(check: Callable[[], None], writing: int) -> None:
 
 
 def _read_until_closed(reading: int) -> str | None:
-    """What the child says; None if it says nothing and does not end."""
+    """The child's output; None if it does not end in time."""
     said, end = b"", monotonic() + CHECK_SECONDS
     while True:
         ready, _, _ = select.select([reading], [], [], max(0.0, end - monotonic()))

@@ -1,4 +1,4 @@
-"""Answers of the console that no view gives: a problem document below /api/, one line of text elsewhere."""
+"""The console's refusals from outside any view: a problem document below /api/, plain text elsewhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def refusal(path: str, word: str, detail: str, *, retry: bool = False) -> HttpResponse:
-    """`word` is that of a problem; with `retry` the client is told when to try again."""
+    """`word` is a problem's code; `retry` adds Retry-After."""
     status = WORDS[word][0]
     if path.startswith("/api/"):
         content, media_type = json.dumps(document(word, detail)), MEDIA_TYPE
@@ -28,25 +28,23 @@ def refusal(path: str, word: str, detail: str, *, retry: bool = False) -> HttpRe
 
 
 def broken(request: HttpRequest) -> HttpResponse:
-    """Django's `handler500`: a database that is away is no fault of ours, wherever it was asked: 503 and one line."""
+    """Django's `handler500`: if the database is unavailable, answer 503 and log one line instead of a traceback."""
     error = sys.exc_info()[1]
     if error is None or not is_database_away(error):
         return server_error(request)
-    log.error("the database cannot be used now (%s): %s", type(error).__name__, request.path)
-    response = refusal(
-        request.path, "unavailable", "The database cannot be reached; try again in a moment.", retry=True
-    )
-    response._has_been_logged = True  # type: ignore[attr-defined]  # Django would add a traceback
+    log.error("the database is unavailable (%s): %s", type(error).__name__, request.path)
+    response = refusal(request.path, "unavailable", "The database is unavailable. Try again in a moment.", retry=True)
+    response._has_been_logged = True  # type: ignore[attr-defined]  # otherwise Django adds a traceback
     return response
 
 
 class NoNuls:
-    """No name, id or filter has a NUL in it, and PostgreSQL refuses one in the middle of whatever asks for it."""
+    """No name, id or filter contains a NUL, and PostgreSQL would raise an error on one in mid-query."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if "\0" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
-            return refusal(request.path_info, "unreadable", "The address has a NUL character in it.")
+            return refusal(request.path_info, "unreadable", "The URL contains a NUL character.")
         return self._get_response(request)

@@ -1,4 +1,4 @@
-"""All configuration, read from the environment here and nowhere else, in the order an operator meets it."""
+"""All configuration. Only this file reads the environment, in the order in which an operator meets the variables."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from authsvc import __version__
 from runtime import env, faults, hosts, mail
 from runtime.env import BadSetting, host_of
 
-faults.say_plainly()  # manage.py stays Django's own: what it cannot go on with is one sentence, not a traceback
+faults.say_plainly()  # so that Django's own manage.py prints one sentence, not a traceback
 
 VERSION = __version__
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-# DEBUG is the only switch: with it, secrets are made in .dev/ and everything below has a default.
+# The only switch: with DEBUG, missing secrets are made in .dev/ and everything below has a default.
 DEBUG = env.flag("DEBUG", default=False)
 _MADE_IN = BASE_DIR / ".dev" if DEBUG else None
 
-# What an operator must choose.
+# Required.
 SECRET_KEY = env.secret("SECRET_KEY", made_in=_MADE_IN)
-KEY_PEPPER = env.secret("KEY_PEPPER", made_in=_MADE_IN)  # to change it, keep the old one in KEY_PEPPER_OLD
+KEY_PEPPER = env.secret("KEY_PEPPER", made_in=_MADE_IN)  # to rotate it, move the old value to KEY_PEPPER_OLD
 KEY_PEPPER_OLD = env.old_secret("KEY_PEPPER_OLD")
 DATABASE_URL = env.text("DATABASE_URL", f"sqlite:///{BASE_DIR / '.dev' / 'db.sqlite3'}" if DEBUG else None)
 REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0" if DEBUG else None)
 ALLOWED_HOSTS = hosts.host_names("ALLOWED_HOSTS", "*" if DEBUG else "localhost,127.0.0.1,[::1]")
 
-# Where people and clients find us.
+# Our public addresses.
 GATEWAY_URL = hosts.web_address("GATEWAY_URL", "http://127.0.0.1:8080", rest="path")
-CONSOLE_URL = hosts.web_address("CONSOLE_URL", "http://127.0.0.1:8081")  # its origin: browsers compare it
+CONSOLE_URL = hosts.web_address("CONSOLE_URL", "http://127.0.0.1:8081")  # an origin, which browsers compare
 
-# How invitations are sent.
+# Mail, for invitations.
 _MAIL = mail.server_at(env.text("EMAIL_URL", "console://" if DEBUG else ""))
 EMAIL_BACKEND, EMAIL_HOST, EMAIL_PORT = _MAIL.backend, _MAIL.host, _MAIL.port
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _MAIL.user, _MAIL.password
@@ -40,39 +40,39 @@ EMAIL_USE_TLS, EMAIL_USE_SSL = _MAIL.starts_tls, _MAIL.is_tls
 EMAIL_TIMEOUT = mail.SECONDS
 DEFAULT_FROM_EMAIL = mail.sender(env.text("EMAIL_FROM", "authsvc@localhost"))
 
-# What an operator may choose.
+# Optional.
 SERVES = env.words("AUTHSVC_SERVES", "gate,console")  # one image, two kinds of process
 REALM = env.text("AUTHSVC_REALM", "models")
 KEY_PREFIX = env.text("AUTHSVC_KEY_PREFIX", "ask")
 OVER_LIMIT_STATUS = int(env.choice("AUTHSVC_OVER_LIMIT_STATUS", "429", "403"))  # docs/decisions/0001
 ERRORS_URL = hosts.web_address("AUTHSVC_ERRORS_URL", f"{CONSOLE_URL}/errors/", rest="anything")
-ERRORS_URL += "" if "?" in ERRORS_URL or "#" in ERRORS_URL else "/"  # a word follows
+ERRORS_URL += "" if "?" in ERRORS_URL or "#" in ERRORS_URL else "/"  # a code is appended
 WHEN_REDIS_IS_DOWN = env.choice("AUTHSVC_WHEN_REDIS_IS_DOWN", "deny", "allow")
-REDIS_PREFIX = env.text("AUTHSVC_REDIS_PREFIX", "")  # of every key's name; docs/decisions/0022
+REDIS_PREFIX = env.text("AUTHSVC_REDIS_PREFIX", "")  # of every Redis key; docs/decisions/0022
 REDIS_CONNECT_SECONDS = env.number("AUTHSVC_REDIS_CONNECT_SECONDS", 2, least=0.1, most=30)
 LEASE_SECONDS = env.number("AUTHSVC_LEASE", 10, least=1, most=3600)
 LOG_DECISIONS = env.choice("AUTHSVC_LOG_DECISIONS", "refused", "all")
 WEBSOCKET_KEYS = env.flag("AUTHSVC_WEBSOCKET_KEYS", default=False)  # keys in Sec-WebSocket-Protocol
 IMPORTED_KEYS = env.flag("AUTHSVC_IMPORTED_KEYS", default=False)
-CACHE_BYTES = env.count("AUTHSVC_CACHE_MB", 64, least=1, most=1_000_000) * 1024 * 1024  # facts of one process
-TRUSTED_PROXIES = env.networks("AUTHSVC_TRUSTED_PROXIES", "")  # whose X-Forwarded-For and -Proto the console reads
-AUDIT_KEEP_DAYS = env.count("AUTHSVC_AUDIT_KEEP", 0, least=0, most=36_500)  # 0: for ever
-CATALOGUE = BASE_DIR / env.text("AUTHSVC_CATALOGUE", "deploy/catalogue.toml")  # what set_up applies
-MANAGE = env.text("AUTHSVC_MANAGE", "manage.py")  # how manage.py is called here, for the hints that people copy
-DRAIN_SECONDS = env.number("AUTHSVC_DRAIN", 5, most=300)  # here to be checked; deploy/gunicorn.conf.py uses it
+CACHE_BYTES = env.count("AUTHSVC_CACHE_MB", 64, least=1, most=1_000_000) * 1024 * 1024  # per process, for facts
+TRUSTED_PROXIES = env.networks("AUTHSVC_TRUSTED_PROXIES", "")  # the console trusts their X-Forwarded-For and -Proto
+AUDIT_KEEP_DAYS = env.count("AUTHSVC_AUDIT_KEEP", 0, least=0, most=36_500)  # 0: forever
+CATALOGUE = BASE_DIR / env.text("AUTHSVC_CATALOGUE", "deploy/catalogue.toml")  # applied by set_up
+MANAGE = env.text("AUTHSVC_MANAGE", "manage.py")  # how to call manage.py here, for hints that people copy
+DRAIN_SECONDS = env.number("AUTHSVC_DRAIN", 5, most=300)  # checked here; used by deploy/gunicorn.conf.py
 
 if not set(SERVES) <= {"gate", "console"} or not SERVES:
     raise BadSetting(f"AUTHSVC_SERVES={','.join(SERVES)!r} is not gate, console or gate,console.")
 
 if not {"*", host_of(CONSOLE_URL)} & set(ALLOWED_HOSTS):
-    ALLOWED_HOSTS.append(host_of(CONSOLE_URL))  # the links that we print must work
+    ALLOWED_HOSTS.append(host_of(CONSOLE_URL))  # the links we print must work
 
-# From here on: Django's own settings, which an operator does not meet.
+# From here on: Django's own settings, which operators do not set.
 ROOT_URLCONF = "authsvc.urls"
 WSGI_APPLICATION = "authsvc.wsgi.application"
 AUTH_USER_MODEL = "accounts.User"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-APPEND_SLASH = False  # a redirect is never an answer to a question from Traefik
+APPEND_SLASH = False  # never answer Traefik with a redirect
 
 INSTALLED_APPS = [
     "authsvc",
@@ -89,15 +89,15 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "drf_spectacular",
-    "drf_spectacular_sidecar",  # Swagger UI as static files
+    "drf_spectacular_sidecar",  # Swagger UI's static files
     "csp",
 ]
 
 MIDDLEWARE = [
-    "authsvc.gate.view.GateFirst",  # before all others: no later middleware may answer a question from Traefik
-    "authsvc.bodies.BoundedOverWsgi",  # before all that read a body
+    "authsvc.gate.view.GateFirst",  # first: no other middleware may answer Traefik
+    "authsvc.bodies.BoundedOverWsgi",  # before anything that reads a body
     "authsvc.refusals.NoNuls",
-    "console.proxies.BehindProxies",  # before all that ask for the client's address or for https
+    "console.proxies.BehindProxies",  # before anything that needs the client's address or scheme
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -127,10 +127,10 @@ TEMPLATES = [
 try:
     DATABASES = {"default": dj_database_url.parse(DATABASE_URL, conn_max_age=60, conn_health_checks=True)}
 except (ValueError, KeyError) as error:
-    raise BadSetting("DATABASE_URL cannot be read: write sqlite:////PATH or postgres://…") from error
+    raise BadSetting("DATABASE_URL cannot be parsed: write sqlite:////PATH or postgres://…") from error
 
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # WAL lets readers go on beside a writer; IMMEDIATE makes two writers wait for each other instead of failing.
+    # WAL lets readers continue beside a writer; IMMEDIATE makes writers wait for each other instead of failing.
     DATABASES["default"]["OPTIONS"] = {
         "timeout": 20,
         "transaction_mode": "IMMEDIATE",
@@ -139,13 +139,13 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     try:
         Path(str(DATABASES["default"]["NAME"])).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BadSetting(f"DATABASE_URL: its folder cannot be made: {error}.") from error
+        raise BadSetting(f"DATABASE_URL: the database's folder cannot be created: {error}.") from error
 elif DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
     DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
-    # A pooler (PgBouncer, say) may give each transaction another session, and nobody tells us that it is there.
+    # A pooler such as PgBouncer may give each transaction a different session, and we cannot know whether there is one.
     DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = True  # docs/decisions/0023
 else:
-    raise BadSetting("DATABASE_URL names a database that authsvc does not know: write sqlite:////PATH or postgres://…")
+    raise BadSetting("DATABASE_URL names an unsupported database: write sqlite:////PATH or postgres://…")
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -158,24 +158,24 @@ LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"  # made by collectstatic, in the image
+STATIC_ROOT = BASE_DIR / "staticfiles"  # made by collectstatic when the image is built
 WHITENOISE_USE_FINDERS = True
-warnings.filterwarnings("ignore", "No directory at")  # before collectstatic the finders serve, as they should
+warnings.filterwarnings("ignore", "No directory at")  # without collectstatic the finders serve files
 
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = CONSOLE_URL.startswith("https://")
 CSRF_TRUSTED_ORIGINS = [CONSOLE_URL]
-SECURE_PROXY_SSL_HEADER = ("AUTHSVC_SCHEME", "https")  # no header can have this name: only BehindProxies sets it
+SECURE_PROXY_SSL_HEADER = ("AUTHSVC_SCHEME", "https")  # only BehindProxies can set this: no header has such a name
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 
-# Pages run and show what this server sends them as files, and nothing else: no inline script or style, no other host.
+# Pages may load only files from this server: no inline script or style, and no other host.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'none'"],
         "script-src": ["'self'"],
         "style-src": ["'self'"],
-        "img-src": ["'self'", "data:"],  # icons inside of style sheets
+        "img-src": ["'self'", "data:"],  # icons inside style sheets
         "font-src": ["'self'"],
         "connect-src": ["'self'"],
         "form-action": ["'self'"],
@@ -184,7 +184,7 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-# authsvc.bodies bounds what is read, before Django sees it; uploads of keys stay in memory, for keys are for no disk.
+# authsvc.bodies limits bodies before Django sees them. Uploaded keys stay in memory, never on disk.
 FILE_UPLOAD_HANDLERS = ["runtime.memory_files.InMemory"]
 
 REST_FRAMEWORK = {
@@ -200,7 +200,7 @@ REST_FRAMEWORK = {
 
 SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
-    "COMPONENT_SPLIT_REQUEST": True,  # what is asked for and what is shown are different forms
+    "COMPONENT_SPLIT_REQUEST": True,  # requests and responses have different schemas
     "POSTPROCESSING_HOOKS": ["api.base.schema.complete"],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",

@@ -1,4 +1,4 @@
-"""The same service over WSGI: slower, and decides alike."""
+"""The same service over WSGI: slower, with the same decisions."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def test_a_redis_that_does_not_answer_is_told(redis_away):
     with redis_away():
         (message,) = check_redis()
     assert message.id == "authsvc.E007"
-    assert message.msg == "REDIS_URL: Redis does not answer there (ConnectionError)."
+    assert message.msg == "REDIS_URL: Redis does not answer (ConnectionError)."
 
 
 # Real processes
@@ -182,10 +182,10 @@ BROKEN = [
     ),
     ({"SECRET_KEY_FILE": "/none"}, "SECRET_KEY and SECRET_KEY_FILE are both set: keep only one."),
     ({"DEBUG": "perhaps"}, "DEBUG='perhaps' is neither 1 nor 0."),
-    ({"DATABASE_URL": "nonsense"}, "DATABASE_URL cannot be read: write sqlite:////PATH or postgres://…"),
+    ({"DATABASE_URL": "nonsense"}, "DATABASE_URL cannot be parsed: write sqlite:////PATH or postgres://…"),
     (
         {"DATABASE_URL": "mysql://a/b"},
-        "DATABASE_URL names a database that authsvc does not know: write sqlite:////PATH or postgres://…",
+        "DATABASE_URL names an unsupported database: write sqlite:////PATH or postgres://…",
     ),
     ({"AUTHSVC_SERVES": "gates"}, "AUTHSVC_SERVES='gates' is not gate, console or gate,console."),
     ({"AUTHSVC_WHEN_REDIS_IS_DOWN": "wait"}, "AUTHSVC_WHEN_REDIS_IS_DOWN='wait' is not one of: deny, allow."),
@@ -221,7 +221,7 @@ def test_every_command_says_the_same(environment, command):
         ({"AUTHSVC_DRAIN": "soon"}, "AUTHSVC_DRAIN='soon' is not a number."),
         ({"ADMIN_BIND": "localhost"}, "ADMIN_BIND='localhost' is not an address to listen on: write HOST:PORT"),
         ({"BIND": "fd://77"}, "BIND='fd://77' is not a socket handed over to this process."),
-        ({"AUTHSVC_KEY_PREFIX": "a_b"}, "AUTHSVC_KEY_PREFIX is not 2 to 12 letters and digits."),
+        ({"AUTHSVC_KEY_PREFIX": "a_b"}, "AUTHSVC_KEY_PREFIX must be 2 to 12 letters and digits."),
     ],
 )
 def test_gunicorn_says_it_once_for_all_workers(environment, broken, begins):
@@ -233,7 +233,7 @@ def test_gunicorn_says_it_once_for_all_workers(environment, broken, begins):
 def test_the_system_checks_are_part_of_manage_py_check(environment):
     done = run("manage.py", "check", env={**environment, "AUTHSVC_REALM": 'a"b'})
     assert done.returncode == 1
-    assert "(authsvc.E005) AUTHSVC_REALM has characters that a header cannot carry." in done.stderr
+    assert "(authsvc.E005) AUTHSVC_REALM contains characters that a header cannot carry." in done.stderr
 
 
 def test_a_database_without_tables_is_one_sentence(environment):

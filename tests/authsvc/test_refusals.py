@@ -59,7 +59,7 @@ def test_an_address_with_a_nul_is_no_fault_of_ours(operator):
     assert len(answers) > 100
     assert {address: answer.status_code for address, answer in answers.items() if answer.status_code != 400} == {}
     assert answers["/api/v1/%00/"]["Content-Type"] == "application/problem+json"
-    assert answers["/%00"].content == b"400 Bad Request\nThe address has a NUL character in it.\n"
+    assert answers["/%00"].content == b"400 Bad Request\nThe URL contains a NUL character.\n"
 
 
 def test_a_nul_in_a_form_is_a_fault_of_the_form(operator):
@@ -98,7 +98,7 @@ def test_a_database_that_is_away_is_503_and_one_line_wherever_it_is_asked(
     if path.startswith("/api/"):
         assert json.loads(answer.content)["type"].endswith("/errors/unavailable")
     else:
-        assert answer.content.decode().splitlines()[1] == "The database cannot be reached; try again in a moment."
+        assert answer.content.decode().splitlines()[1] == "The database is unavailable. Try again in a moment."
     assert [record.exc_info for record in caplog.records if record.exc_info] == []
 
 

@@ -135,7 +135,7 @@ def test_keys_of_a_pepper_that_was_lost_are_told(environment):
     key = run("issue_key", "--account", "me", "--name", "first", env=environment).stdout
     assert "KEY_PEPPER" not in run("set_up", env=environment).stderr
     other = {**environment, "KEY_PEPPER": "q" * 40}
-    assert "1 secrets of keys were made with a KEY_PEPPER that is not there" in run("set_up", env=other).stderr
+    assert "1 key secrets were made with a KEY_PEPPER that is no longer set" in run("set_up", env=other).stderr
     assert "KEY_PEPPER" not in run("set_up", env={**other, "KEY_PEPPER_OLD": "p" * 40}).stderr
     assert run("revoke_key", key[4:20], env=environment).returncode == 0
     assert "KEY_PEPPER" not in run("set_up", env=other).stderr  # nobody misses that one
@@ -150,7 +150,7 @@ def test_no_link_is_printed_once_there_is_an_operator(environment):
     assert "first-operator" not in run("set_up", env=environment).stdout
     refused = run("first_operator_link", env=environment)
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert "There is an operator already: sign in at http://console.localhost/admin/." in refused.stderr
+    assert "There already is an operator: sign in at http://console.localhost/admin/." in refused.stderr
 
 
 def test_another_catalogue_is_named_by_option_or_environment(environment, tmp_path):
@@ -235,14 +235,14 @@ def test_a_start_that_sets_up_for_too_long_is_not_waited_for(environment):
         done = run("set_up", "--lock-wait", "0.3", env=environment)
     assert done.returncode == 1
     assert "waiting for another start that is setting up this database" in done.stderr
-    assert done.stderr.endswith("look at what it is doing, or say --lock-wait SECONDS.\n")
+    assert done.stderr.endswith("check what it is doing, or raise --lock-wait SECONDS.\n")
 
 
 def test_a_start_that_ends_lets_the_next_one_go_on(environment):
     with held(environment["DATABASE_URL"]):
         process = start("set_up", env=environment)
         assert process.stderr is not None
-        assert "waiting for it" in process.stderr.readline()
+        assert "waiting for another start" in process.stderr.readline()
     assert ended(process).returncode == 0
 
 
@@ -296,7 +296,7 @@ def test_a_gate_does_not_start_on_a_schema_that_somebody_else_is_still_changing(
 def test_starting_anyway_is_only_for_a_program(environment):
     done = run("set_up", "--start-anyway", env=environment)
     assert done.returncode == 1
-    assert "--start-anyway needs the program to start" in done.stderr
+    assert "--start-anyway needs a program to start" in done.stderr
 
 
 def test_the_version_before_starts_on_the_schema_of_the_one_after(environment):

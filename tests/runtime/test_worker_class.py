@@ -561,15 +561,16 @@ def test_a_reload_with_a_broken_setting_keeps_the_old_workers_and_says_why(log, 
         old = {replica.ask().pid for _ in range(50)}
         changeable.secret.write_text("short")
         hang_up(
-            replica, "Not reloaded, and the workers of before go on: SECRET_KEY has 5 characters; it needs at least 32."
+            replica,
+            "Not reloaded; the current workers keep running: SECRET_KEY has 5 characters; it needs at least 32.",
         )
         changeable.secret.write_text("n" * 40)
         bind = changeable.bind.read_text()
         changeable.bind.write_text("nonsense")
-        hang_up(replica, "go on: BIND='nonsense' is not an address to listen on")
+        hang_up(replica, "keep running: BIND='nonsense' is not an address to listen on")
         with socket.create_server(("127.0.0.1", 0)) as taken:
             changeable.bind.write_text(f"127.0.0.1:{taken.getsockname()[1]}")
-            hang_up(replica, "go on: BIND or ADMIN_BIND: nobody can listen on ")
+            hang_up(replica, "keep running: BIND or ADMIN_BIND: cannot listen on ")
         changeable.bind.write_text(bind)
         assert replica.master.poll() is None
         assert {replica.ask().pid for _ in range(50)} <= old
@@ -587,7 +588,7 @@ def test_workers_that_cannot_start_after_a_reload_are_not_started_without_end(lo
         assert replica.master.wait(60) == 1
     said = log.read_text()
     assert said.count("This worker could not start: the application did not start") < 10
-    assert "No worker could start; the lines above say why." in said
+    assert "No worker could start; see the lines above." in said
 
 
 def test_a_replica_whose_first_worker_cannot_start_ends_at_once(log, tmp_path):

@@ -118,7 +118,7 @@ def test_a_read_only_database_is_503_and_one_sentence(service, cluster, read_onl
     wait_until(lambda: service.sign_in().status_code == 503, "a read-only database noticed")
     page = service.sign_in()
     assert (page.headers["Retry-After"], page.headers["Content-Type"]) == ("5", "text/plain; charset=utf-8")
-    assert page.text == "503 Service Unavailable\nThe database cannot be reached; try again in a moment.\n"
+    assert page.text == "503 Service Unavailable\nThe database is unavailable. Try again in a moment.\n"
     answer = service.api("PUT", "accounts/by-external-id/cus_1", json={"name": "new", "plan": "free"})
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
     assert answer.json()["type"].endswith("/errors/unavailable")

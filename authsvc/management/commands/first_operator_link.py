@@ -1,4 +1,4 @@
-"""manage.py first_operator_link: a link that makes the first operator, alone on stdout."""
+"""manage.py first_operator_link: print a link that makes the first operator, and nothing else, on stdout."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from runtime.commands import OperatorCommand
 
 
 class Command(OperatorCommand):
-    help = "Print a link that makes the first operator: it works for 1 hour, and only while there is none."
+    help = "Print a link that makes the first operator. It works for 1 hour, and only while there is no operator."
 
     def handle(self, *args: Any, **options: Any) -> None:
         link = new_link()
         if link is None:
             raise CommandError(
-                f"There is an operator already: sign in at {settings.CONSOLE_URL}/admin/. "
-                f"For another one: {settings.MANAGE} createsuperuser."
+                f"There already is an operator: sign in at {settings.CONSOLE_URL}/admin/. "
+                f"To add another: {settings.MANAGE} createsuperuser."
             )
         self.stdout.write(link)

@@ -1,6 +1,6 @@
-"""manage.py set_up: from an empty database to a service that somebody can sign in to.
+"""manage.py set_up: from an empty database to a service that people can sign in to.
 
-As often as you like, and by as many at once as you like; docs/decisions/0009 says what it does before each start.
+It may run any number of times, also concurrently. docs/decisions/0009 says what it does before each start.
 """
 
 from __future__ import annotations
@@ -33,42 +33,54 @@ from store.condition import REMEDY, UNKNOWN_POLICY, wrong_policies, wrong_policy
 
 class Command(OperatorCommand):
     help = (
-        "Wait for the database and Redis, migrate, apply the catalogue, and say how to begin. "
-        "With `-- PROGRAM ARGS` it then becomes that program."
+        "Wait for the database and Redis, migrate, apply the catalogue, and print how to get started. "
+        "With `-- PROGRAM ARGS` it then runs that program in its place."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--catalogue", type=Path, metavar="FILE.toml", help="default: AUTHSVC_CATALOGUE")
         parser.add_argument(
-            "--only-schema", action="store_true", help="wait for the database and migrate; nothing else, no Redis"
+            "--only-schema", action="store_true", help="only wait for the database and migrate, without Redis"
         )
         parser.add_argument(
             "--start-anyway",
             action="store_true",
-            help="for a gate, with PROGRAM: like --only-schema, and start also when the database stays away",
+            help="for a gate, with PROGRAM: like --only-schema, but start it even if the database stays unavailable",
         )
-        parser.add_argument("--wait", type=float, default=60, metavar="S", help="for each store; default: 60")
-        parser.add_argument("--lock-wait", type=float, default=600, metavar="S", help="while another start migrates")
-        parser.add_argument("program", nargs="*", metavar="PROGRAM", help="after --: what to become then")
+        parser.add_argument(
+            "--wait",
+            type=float,
+            default=60,
+            metavar="S",
+            help="per store, in seconds; default: 60",
+        )
+        parser.add_argument(
+            "--lock-wait",
+            type=float,
+            default=600,
+            metavar="S",
+            help="while another start migrates; default: 600",
+        )
+        parser.add_argument("program", nargs="*", metavar="PROGRAM", help="after --: the program to run afterwards")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["start_anyway"] and not options["program"]:
-            raise CommandError("--start-anyway needs the program to start: … --start-anyway -- gunicorn …")
-        # As the first process of a container nobody else would end us: without a handler the kernel drops the signal.
+            raise CommandError("--start-anyway needs a program to start: … --start-anyway -- gunicorn …")
+        # As PID 1 of a container we need a handler: the kernel drops signals without one.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         try:
             self._set_up(options)
         except Away as away:
             if not options["start_anyway"]:
                 raise CommandError(f"{away} Waited for {options['wait']:g} s.") from away
-            self._say(f"{away} Starting without it: keys that Redis knows are served, others get 503 until it is back.")
+            self._say(f"{away} Starting without it: keys known to Redis are served, others get 503 until it is back.")
         if options["program"]:
             self._become(options["program"])
 
     def _set_up(self, options: dict[str, Any]) -> None:
         wait_until(why_no_database, seconds=options["wait"], say=self._say)
         if options["only_schema"] or options["start_anyway"]:
-            if migrating.missing():  # else there is nothing to wait for, whoever holds the lock
+            if migrating.missing():  # otherwise there is no need to wait for the lock
                 self._alone(options, with_catalogue=False)
             return
         wait_until(why_no_redis, seconds=options["wait"], say=self._say)
@@ -90,16 +102,16 @@ class Command(OperatorCommand):
                     path = options["catalogue"] or settings.CATALOGUE
                     call_command("apply_catalogue", path, stdout=self.stdout, stderr=self.stderr)
         except migrating.StillLocked as error:
-            raise CommandError(f"{error}: look at what it is doing, or say --lock-wait SECONDS.") from error
+            raise CommandError(f"{error}: check what it is doing, or raise --lock-wait SECONDS.") from error
 
     def _claim(self) -> None:
-        """Before the catalogue of this deployment rules the keys of another."""
+        """Before this deployment's catalogue is applied to another deployment's keys."""
         try:
             deployment.claim()
         except deployment.AnotherDeployment as error:
             raise CommandError(str(error)) from error
         except RedisError as error:
-            self._say(of_redis(error))  # it was there a moment ago; what is applied now stays pending
+            self._say(of_redis(error))  # it answered a moment ago; what is applied now stays pending
 
     def _migrate(self) -> None:
         if not migrating.missing():
@@ -111,18 +123,18 @@ class Command(OperatorCommand):
             if getattr(error.__cause__, "sqlstate", None) != "55P03":  # lock_not_available
                 raise
             raise CommandError(
-                f"A table was in use for more than {migrating.STATEMENT_LOCK_SECONDS} s, so the migration was given up "
-                "with nothing of it done: end the long transaction (see pg_stat_activity), then start this again."
+                f"A table was in use for more than {migrating.STATEMENT_LOCK_SECONDS} s, so the migration was rolled "
+                "back: end the long transaction (see pg_stat_activity), then run this again."
             ) from error
 
     def _warn_of_peppers(self) -> None:
-        """Secrets that were made anew beside a database that was kept are found here, and not by every client."""
+        """Find secrets regenerated beside an existing database here, before every client finds them."""
         known = {pepper.id for pepper in peppers()}
         lost = sum(secrets for pepper, secrets in needed_peppers().items() if pepper not in known)
         if lost:
             self._say(
-                f"{lost} secrets of keys were made with a KEY_PEPPER that is not there, and their keys are refused: "
-                "bring it back, or set it as KEY_PEPPER_OLD"
+                f"{lost} key secrets were made with a KEY_PEPPER that is no longer set, so their keys are refused: "
+                "restore it, or set it as KEY_PEPPER_OLD"
             )
 
     def _announce(self) -> None:
@@ -131,7 +143,7 @@ class Command(OperatorCommand):
         if link:
             lines += [
                 f"First operator  {link}",
-                "                (works for 1 hour, for one person; whoever has it first is the operator)",
+                "                (works once, within 1 hour; whoever opens it first becomes the operator)",
                 f"Another link    {manage} first_operator_link",
             ]
         lines.append(f"A key           {manage} issue_key --account me --name first")
@@ -143,7 +155,7 @@ class Command(OperatorCommand):
         sys.stdout.flush()
         sys.stderr.flush()
         try:
-            os.execvp(program[0], program)  # noqa: S606  the operator's own words; no shell is wanted
+            os.execvp(program[0], program)  # noqa: S606  the operator's own command, without a shell
         except OSError as error:
             raise CommandError(f"{program[0]} cannot be started: {error.strerror}.") from error
 
