@@ -169,6 +169,5 @@ _PAIRS = tuple(bytes((high, low)) for high in ALPHABET for low in ALPHABET)
 
 def _base62(number: int) -> bytes:
     """Six base62 characters, the highest first; two at a time, because the gate does this for every request."""
-    rest, low = divmod(number, 3844)
-    high, middle = divmod(rest, 3844)
-    return _PAIRS[high] + _PAIRS[middle] + _PAIRS[low]
+    rest = number // 3844
+    return _PAIRS[rest // 3844] + _PAIRS[rest % 3844] + _PAIRS[number % 3844]

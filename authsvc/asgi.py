@@ -16,7 +16,8 @@ from django.core.signals import request_finished
 from django.db import connections
 
 from authsvc.checks import stop_if_wrong
-from authsvc.gate.app import PATH, Gate, Receive, Scope, Send, close_gate, gate, is_for_the_gate, serve
+from authsvc.gate.app import Gate, Receive, Scope, Send, close_gate, gate, is_for_the_gate, serve
+from authsvc.gate.forwarded import PATH
 from runtime import migrating
 
 stop_if_wrong()

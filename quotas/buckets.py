@@ -1,4 +1,4 @@
-"""The Python side of lua/take.lua: what a call wants to take, packed once, and what came of it."""
+"""The Python side of lua/take.lua: what a call is to take, and what came of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from store import names
 from store.clients import StoreUnavailable
 from store.commands import Script, ScriptCall
 from store.link import Link
-from store.pipe import DECISION_SECONDS, Reply
+from store.pipe import Reply
 
 TAKE = Script.in_file(Path(__file__).parent / "lua" / "take.lua")
 STALE, HOUR, UNLOADED = -1, -2, -3
@@ -22,7 +22,7 @@ Mode = Literal["take", "refuse", "peek"]
 
 
 class Versions(NamedTuple):
-    """The versions that a decision was made by; 0 for a part that Redis does not have."""
+    """The versions of the facts behind a decision; 0 for a part that Redis does not have."""
 
     catalogue: int
     account: int
@@ -31,7 +31,7 @@ class Versions(NamedTuple):
 
 class Tally(NamedTuple):
     """What came of a call. `meters` has two numbers for each limit that is not in shadow: what is left, and the
-    seconds until it is whole again. `violated` are the places of the limits that said no, `wait` seconds."""
+    seconds until it is whole again. `violated` are the positions of the limits that refused, `wait` is in seconds."""
 
     granted: bool
     meters: tuple[int, ...]
@@ -40,17 +40,17 @@ class Tally(NamedTuple):
 
 
 class Stale(NamedTuple):
-    """Nothing was taken: other versions are in force."""
+    """Nothing was taken: these versions are in force, and not the caller's."""
 
     versions: Versions
 
 
 class Unloaded(NamedTuple):
-    """Nothing was taken: a calendar counter must come from the ledger first."""
+    """Nothing was taken: a calendar counter has to be loaded from the ledger first."""
 
 
 class _RedisClock:
-    """Redis keeps the time; this is what we believe it to be."""
+    """Redis keeps the time; this is our estimate of it."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
@@ -66,7 +66,7 @@ clock = _RedisClock()
 
 
 class Charge:
-    """What a call of one key to one model wants to take: everything the script is told, packed once an hour."""
+    """What a call of one key to one model takes: everything that the script is told, packed once an hour."""
 
     __slots__ = ("_packed", "cost", "key_id", "limits", "model", "partition", "secret", "shown", "versions")
 
@@ -118,21 +118,21 @@ class Charge:
         return TAKE.call(keys, [*head, *fields, *limits])
 
 
-async def take(link: Link, charge: Charge, began: float, mode: Mode = "take") -> Tally | Stale | Unloaded:
+async def take(link: Link, charge: Charge, deadline: float, mode: Mode = "take") -> Tally | Stale | Unloaded:
     """Take one call from all limits or from none, and count it. Raises StoreUnavailable or TimeoutError.
 
-    `began` is the monotonic start of the decision, which bounds all but the first round trip; the pipe bounds that.
+    `deadline` (monotonic seconds) bounds all but the first round trip, which the pipe bounds.
     """
     hour = clock.hour()
     reply = await link.send(charge.partition, charge.packed(mode, hour))
     if reply.__class__ is list and reply[0] != HOUR:
         return _outcome(reply[0], reply, len(charge.shown))
-    async with asyncio.timeout(DECISION_SECONDS - (monotonic() - began)):
+    async with asyncio.timeout(deadline - monotonic()):
         return await _take_again(link, charge, mode, hour, reply)
 
 
 async def _take_again(link: Link, charge: Charge, mode: Mode, hour: int, reply: Reply) -> Tally | Stale | Unloaded:
-    """After an error that says "not executed", or an answer from another hour."""
+    """After an error that means "not executed", or because Redis is in a different hour."""
     for _ in range(3):
         if reply.__class__ is not list:
             reply = await link.again(charge.partition, charge.call(mode, hour), reply)
@@ -141,7 +141,7 @@ async def _take_again(link: Link, charge: Charge, mode: Mode, hour: int, reply: 
         clock.set(reply[1])
         hour = clock.hour()
         reply = await link.send(charge.partition, charge.packed(mode, hour))
-    raise StoreUnavailable("the clock of redis does not stand still")
+    raise StoreUnavailable("redis's clock keeps changing its hour")
 
 
 def _outcome(code: int, reply: Reply, shown: int) -> Tally | Stale | Unloaded:
@@ -149,6 +149,6 @@ def _outcome(code: int, reply: Reply, shown: int) -> Tally | Stale | Unloaded:
         return Tally(True, tuple(reply[1:]))
     if code == 0:
         end = 1 + 2 * shown
-        # A refusal by the rules has no meters and nobody to wait for.
+        # A refusal by the rules has no meters and no wait.
         return Tally(False, tuple(reply[1:end]), *((reply[end], tuple(reply[end + 1 :])) if len(reply) > end else ()))
     return Stale(Versions(*reply[1:4])) if code == STALE else Unloaded()

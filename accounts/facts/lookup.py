@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -19,10 +19,10 @@ from django.db import close_old_connections
 from accounts.facts import snapshot
 from accounts.facts.cache import Cache
 from accounts.facts.facts import AccountFacts, KeyFacts, SecretFacts, account_from_json, key_from_json
-from accounts.facts.known import KnownKey
+from accounts.facts.known import HeldKey, KnownKey
 from accounts.facts.storing import raise_catalogue, store_account, store_catalogue, store_key
 from accounts.facts.whose import Whose
-from accounts.keys import Pepper, PresentedKey, digest_imported
+from accounts.keys import KeyReader, Pepper, PresentedKey, digest_imported
 from quotas import deployment
 from quotas.buckets import Mode, Versions
 from quotas.facts import CatalogueFacts, catalogue_from_json
@@ -62,16 +62,18 @@ class Lookup:
         self.link = link
         self.pepper = peppers[0]
         self.peppers = {pepper.id: pepper for pepper in peppers}
+        self.reader = KeyReader(settings.KEY_PREFIX, peppers)
+        self.takes_imported = bool(settings.IMPORTED_KEYS)
         self.catalogue: CatalogueFacts | None = None
         most = int(settings.CACHE_BYTES)
-        self.cache: Cache[str, KnownKey] = Cache(most - most // _SHARE_OF_IMPORTED)
-        self._known = self.cache.entries
+        self.cache: Cache[str, HeldKey] = Cache(most - most // _SHARE_OF_IMPORTED)
+        self._held = self.cache.entries
         self._imported: Cache[bytes, str] = Cache(most // _SHARE_OF_IMPORTED)  # digest → public id
         self._whose = Whose(link, self._read_ours, self._forget)
         self.owed = Owed()
         self._redigested: set[int] = set()
         self._most_redigested = most // _SHARE_OF_IMPORTED // _OF_IMPORTED
-        self._running: dict[str, asyncio.Task[KnownKey | None]] = {}
+        self._running: dict[str, asyncio.Task[HeldKey | None]] = {}
         self._threads = ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="facts")
         self._in_database = 0
 
@@ -92,35 +94,39 @@ class Lookup:
         self.cache.clear()
         self._imported.clear()
 
-    def recall(self, public_id: str) -> KnownKey | None:
-        """What this process knows already."""
-        known = self._known.get(public_id)
-        if known is not None:
-            self._known.move_to_end(public_id)
-        return known
+    def recall(self, public_id: str) -> HeldKey | None:
+        """The key, if this process holds it."""
+        held = self._held.get(public_id)
+        if held is not None:
+            self._held.move_to_end(public_id)
+        return held
 
-    async def find(self, presented: PresentedKey) -> KnownKey | None:
+    def keep_beside(self, held: HeldKey, name: Hashable, value: object, size: int) -> None:
+        """Keep what was made from a key's facts with them. It is forgotten with them, and its bytes count."""
+        held.beside[name] = value
+        self.cache.grow(held.known.key.public_id, held, size)
+
+    async def find(self, presented: PresentedKey) -> HeldKey | None:
         """The key, or None if there is none. Raises StoreUnavailable or FactsUnavailable if nobody can tell."""
         public_id = presented.public_id
         if presented.pepper is not None:
             return await self._once(f"find {public_id}", lambda: self._find(public_id))
         return await self._once(f"look {public_id}", lambda: self._find_unverified(public_id))
 
-    async def renew(self, known: KnownKey, found: Versions) -> KnownKey | None:
+    async def renew(self, known: KnownKey, found: Versions) -> HeldKey | None:
         """The key as it is now that Redis has other versions than ours: from Redis, unless its copy is older."""
         public_id = known.key.public_id
         return await self._once(f"renew {public_id}", lambda: self._renew(known, found))
 
-    async def load(self, public_id: str) -> KnownKey | None:
+    async def load(self, public_id: str) -> HeldKey | None:
         """The key from the database; Redis gets it, and the calendar counters from the ledger where it has none."""
         return await self._once(f"load {public_id}", lambda: self._load(public_id))
 
-    async def learn_catalogue(self, seconds: float) -> None:
+    async def learn_catalogue(self) -> None:
         """Know the catalogue, for the one question that comes before any key."""
-        async with asyncio.timeout(seconds):
-            await self._whose.require_ours()
-            text = await self.link.ask(names.CATALOGUE_PARTITION, _LOOK_CATALOGUE)
-            self._learn(catalogue_from_json(text or (await self._database(snapshot.read_catalogue)).json))
+        await self._whose.require_ours()
+        text = await self.link.ask(names.CATALOGUE_PARTITION, _LOOK_CATALOGUE)
+        self._learn(catalogue_from_json(text or (await self._database(snapshot.read_catalogue)).json))
 
     async def find_imported(self, text: bytes) -> PresentedKey | None:
         """The key that this string of another system was imported as. In Redis only: a stranger costs no query."""
@@ -163,45 +169,45 @@ class Lookup:
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def without_redis(self, public_id: str, lease: float) -> KnownKey | None:
+    async def without_redis(self, public_id: str, lease: float) -> HeldKey | None:
         """The key from facts that Redis confirmed within the lease, else from the database."""
-        known = self.recall(public_id)
-        if known is not None and monotonic() - known.confirmed <= lease:
-            return known
+        held = self.recall(public_id)
+        if held is not None and monotonic() - held.confirmed <= lease:
+            return held
         return await self._once(f"read {public_id}", lambda: self._read(public_id))
 
-    async def _read(self, public_id: str) -> KnownKey | None:
+    async def _read(self, public_id: str) -> HeldKey | None:
         found = await self._database(lambda: snapshot.read_all(public_id))
         if found.key is None or found.account is None:
             return None
-        known = self._keep_found(public_id, found)
-        known.confirmed = monotonic()
-        return known
+        held = self._keep_found(public_id, found)
+        held.confirmed = monotonic()
+        return held
 
-    async def _find(self, public_id: str) -> KnownKey | None:
+    async def _find(self, public_id: str) -> HeldKey | None:
         replies = await self._look(public_id, self.catalogue is None)
         if replies is None:
             return None
         return self._remember(replies) or await self._load(public_id)
 
-    async def _find_unverified(self, public_id: str) -> KnownKey | None:
+    async def _find_unverified(self, public_id: str) -> HeldKey | None:
         """A string whose check nobody can verify may be a stranger's invention: it costs the database nothing."""
         replies = await self._look(public_id, self.catalogue is None)
-        known = None if replies is None else self._remember(replies)
-        if known is None:
+        held = None if replies is None else self._remember(replies)
+        if held is None:
             await self._require_life()
-        return known
+        return held
 
-    async def _renew(self, known: KnownKey, found: Versions) -> KnownKey | None:
+    async def _renew(self, known: KnownKey, found: Versions) -> HeldKey | None:
         now = self.recall(known.key.public_id)
-        if now is not None and now is not known and _as_new(now.versions, found):
+        if now is not None and now.known is not known and _as_new(now.known.versions, found):
             return now  # another decision has renewed it meanwhile
         if _as_new(found, known.versions):
             needs_catalogue = self.catalogue is None or self.catalogue.version < found.catalogue
             replies = await self._look(known.key.public_id, needs_catalogue)
             if replies is not None:
                 renewed = self._remember(replies)
-                if renewed is not None and _as_new(renewed.versions, found):
+                if renewed is not None and _as_new(renewed.known.versions, found):
                     return renewed
         return await self._load(known.key.public_id)
 
@@ -220,7 +226,7 @@ class Lookup:
             return None
         return public_id, [key, account, *rest]
 
-    def _remember(self, found: tuple[str, list[Reply]]) -> KnownKey | None:
+    def _remember(self, found: tuple[str, list[Reply]]) -> HeldKey | None:
         """Put together what Redis had; None if a part is missing."""
         public_id, (key_text, account_text, *rest) = found
         if rest and rest[0] is not None:
@@ -229,18 +235,17 @@ class Lookup:
             return None
         return self._keep(public_id, key_from_json(key_text), account_from_json(account_text))
 
-    def _keep(self, public_id: str, key: KeyFacts, account: AccountFacts) -> KnownKey:
+    def _keep(self, public_id: str, key: KeyFacts, account: AccountFacts) -> HeldKey:
         assert self.catalogue is not None
-        known = KnownKey(key, account, self.catalogue)
-        known.cache = self.cache
-        self.cache.keep(public_id, known, known.size())
-        return known
+        held = HeldKey(KnownKey.of(key, account, self.catalogue))
+        self.cache.keep(public_id, held, held.known.size())
+        return held
 
     def _learn(self, catalogue: CatalogueFacts) -> None:
         if self.catalogue is None or catalogue.version > self.catalogue.version:
             self.catalogue = catalogue
 
-    async def _load(self, public_id: str) -> KnownKey | None:
+    async def _load(self, public_id: str) -> HeldKey | None:
         found, ours = await self._database(lambda: (snapshot.read_all(public_id), deployment.known()))
         await self._whose.claim(ours)
         part = names.partition(public_id)
@@ -260,7 +265,7 @@ class Lookup:
         mark = command("SET", names.unknown(public_id), 1, "EX", UNKNOWN_SECONDS)
         await self.link.ask(names.partition(public_id), mark)
 
-    def _keep_found(self, public_id: str, found: snapshot.Snapshot) -> KnownKey:
+    def _keep_found(self, public_id: str, found: snapshot.Snapshot) -> HeldKey:
         """The database is the truth, whatever this process believed before."""
         assert found.key is not None and found.account is not None
         catalogue = catalogue_from_json(found.catalogue.json)
@@ -285,7 +290,7 @@ class Lookup:
         if not running.cancelled():
             running.exception()  # read it: nobody may be waiting for it any more
 
-    async def _once(self, name: str, find: Callable[[], Coroutine[Any, Any, KnownKey | None]]) -> KnownKey | None:
+    async def _once(self, name: str, find: Callable[[], Coroutine[Any, Any, HeldKey | None]]) -> HeldKey | None:
         """Single flight: who asks for the same thing at the same time shares one look-up."""
         task = self._running.get(name)
         if task is None:
@@ -293,7 +298,7 @@ class Lookup:
             task.add_done_callback(lambda done: self._ended(name, done))
         return await asyncio.shield(task)
 
-    def _ended(self, name: str, task: asyncio.Task[KnownKey | None]) -> None:
+    def _ended(self, name: str, task: asyncio.Task[HeldKey | None]) -> None:
         del self._running[name]
         if not task.cancelled():
             task.exception()

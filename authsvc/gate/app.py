@@ -11,23 +11,22 @@ from typing import Any
 
 from django.conf import settings
 
-from accounts.facts.lookup import FactsUnavailable, Lookup
-from accounts.keys import KeyReader, PresentedKey
+from accounts.facts.lookup import Lookup
 from accounts.peppers import peppers
 from authsvc.gate.answer import Answer, answer, head
-from authsvc.gate.decision import decide
+from authsvc.gate.decision import Decision, cannot_decide, decide
 from authsvc.gate.forwarded import (
+    PATH,
     PROTOCOLS,
     WANTED,
     WANTED_OF_BROWSERS,
-    ForwardedRequest,
-    read_forwarded,
+    GateRequest,
     read_headers,
     request_id,
 )
 from authsvc.gate.log import DecisionLog
-from authsvc.gate.presented import ForeignKey, read_key, without_keys
-from authsvc.gate.verdict import Decision, Verdict
+from authsvc.gate.presented import without_keys
+from authsvc.gate.verdict import ALLOWED, Verdict
 from runtime.replica import count
 from store.clients import StoreUnavailable
 from store.link import close_link, link
@@ -37,7 +36,6 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
-PATH = "/auth/"
 REPAY_SECONDS = 0.5
 MOST_QUERIES_TOLD = 16
 
@@ -48,11 +46,8 @@ class Gate:
     """Decides what Traefik asks. One for each event loop."""
 
     def __init__(self, kind: type[Lookup] = Lookup) -> None:
-        known = peppers()
-        self._reader = KeyReader(settings.KEY_PREFIX, known)
-        self.lookup = kind(link(), known)
+        self.lookup = kind(link(), peppers())
         self._wanted = WANTED_OF_BROWSERS if settings.WEBSOCKET_KEYS else WANTED
-        self._imported = bool(settings.IMPORTED_KEYS)
         self._logs_all = settings.LOG_DECISIONS == "all"
         self._log = DecisionLog()
         self._queries_told: set[bytes] = set()
@@ -87,55 +82,19 @@ class Gate:
     async def decide(self, path: str, query: bytes, headers: list[tuple[bytes, bytes]]) -> tuple[Decision, bytes]:
         """Decide, count and log; the decision and the request's id."""
         began = monotonic()
-        found, twice = read_headers(headers, self._wanted)
-        request = read_forwarded(found, twice, query) if path == PATH else Verdict.NOT_FORWARDED
-        if isinstance(request, Verdict):
-            decision = Decision(request)
-            if request is Verdict.PIN_MISMATCH:
-                decision.why = self._tell_of_query(query)
-        else:
-            try:
-                decision = await self._decide(request, found, began)
-            except Exception as error:  # a fault of ours is no verdict on the caller
-                log.exception("a decision failed")
-                decision = Decision(Verdict.CANNOT_DECIDE, why=type(error).__name__)
-        if PROTOCOLS in found:
-            decision.protocols = without_keys(found[PROTOCOLS])
-        verdict, identity = decision.verdict, request_id(found)
-        count(verdict.word)
-        if verdict is not Verdict.ALLOWED or self._logs_all:
-            self._note(decision, request, found, identity, began)
-        return decision, identity
-
-    async def _decide(self, request: ForwardedRequest, found: dict[bytes, bytes], began: float) -> Decision:
-        presented = self._read_key(found)
-        if not isinstance(presented, PresentedKey):
-            known = await self._know(presented, found, began)
-            if isinstance(known, Decision):
-                return known
-            presented = known
-        return await decide(request, presented, time(), began, self.lookup)
-
-    async def read(self, found: dict[bytes, bytes], began: float) -> PresentedKey | Decision:
-        """The key that these headers present, or the decision on what is none."""
-        return await self._know(self._read_key(found), found, began)
-
-    async def _know(
-        self, presented: PresentedKey | ForeignKey | Verdict, found: dict[bytes, bytes], began: float
-    ) -> PresentedKey | Decision:
-        """The same, where the string alone does not tell."""
+        asked = read_headers(path, query, headers, self._wanted)
         try:
-            async with asyncio.timeout(DECISION_SECONDS - (monotonic() - began)):
-                if presented is Verdict.FORGED_KEY and self.lookup.catalogue is None:
-                    # Only the catalogue tells whether a check may belong to a pepper that is gone: a cold process asks.
-                    await self.lookup.learn_catalogue(DECISION_SECONDS)
-                    presented = self._read_key(found)
-                if isinstance(presented, ForeignKey):
-                    imported = await self.lookup.find_imported(presented.text)
-                    return imported or Decision(Verdict.UNKNOWN_KEY)
-        except (TimeoutError, StoreUnavailable, FactsUnavailable) as error:
-            return Decision(Verdict.CANNOT_DECIDE, why=str(error) or "out of time")
-        return Decision(presented) if isinstance(presented, Verdict) else presented
+            decision = await decide(asked, time(), began + DECISION_SECONDS, self.lookup)
+        except Exception as error:  # a fault of ours is no verdict on the caller
+            log.exception("a decision failed")
+            decision = cannot_decide(type(error).__name__)
+        if PROTOCOLS in asked.headers:
+            decision.protocols = without_keys(asked.headers[PROTOCOLS])
+        verdict, identity = decision.verdict, request_id(asked.headers)
+        count(verdict.word)
+        if verdict is not ALLOWED or self._logs_all:
+            self._note(decision, asked, identity, began)
+        return decision, identity
 
     def _tell_of_query(self, query: bytes) -> str:
         """A question's own query that is not exactly one pin is the operator's to mend: each is an error, once."""
@@ -157,20 +116,8 @@ class Gate:
                 except Exception:
                     log.exception("what is owed could not be counted; trying again")
 
-    def _read_key(self, found: dict[bytes, bytes]) -> PresentedKey | ForeignKey | Verdict:
-        catalogue = self.lookup.catalogue
-        trust_crc = catalogue is not None and catalogue.foreign_checks
-        return read_key(found, self._reader, imported=self._imported, trust_crc=trust_crc)
-
-    def _note(
-        self,
-        decision: Decision,
-        request: ForwardedRequest | Verdict,
-        found: dict[bytes, bytes],
-        identity: bytes,
-        began: float,
-    ) -> None:
-        known = decision.known
+    def _note(self, decision: Decision, asked: GateRequest, identity: bytes, began: float) -> None:
+        known, request = decision.known, decision.request
         line: dict[str, object] = {
             "log": "decision",
             "verdict": decision.verdict.word,
@@ -180,18 +127,21 @@ class Gate:
             "ms": round((monotonic() - began) * 1000, 2),
             "request_id": identity.decode(),
         }
-        if isinstance(request, ForwardedRequest):
+        if request is not None:
             line |= {"method": request.method, "path": request.path[:512], "client": request.client}
         else:
-            # What could not be understood is shown as it came, without its query, which may hold anything.
-            uri, _, _ = found.get(b"x-forwarded-uri", b"").partition(b"?")
+            # A request that was not understood is shown as it came, without its query, which may hold anything.
+            uri, _, _ = asked.headers.get(b"x-forwarded-uri", b"").partition(b"?")
             line |= {
-                "method": found.get(b"x-forwarded-method", b"").decode("latin-1")[:32],
+                "method": asked.headers.get(b"x-forwarded-method", b"").decode("latin-1")[:32],
                 "path": uri.decode("latin-1")[:512],
-                "client": found.get(b"x-forwarded-for", b"").decode("latin-1")[:64],
+                "client": asked.headers.get(b"x-forwarded-for", b"").decode("latin-1")[:64],
             }
-        if decision.why:
-            line["why"] = decision.why
+        why = decision.why
+        if decision.verdict is Verdict.PIN_MISMATCH and request is None:
+            why = self._tell_of_query(asked.query)
+        if why:
+            line["why"] = why
         self._log.write(line)
 
 
@@ -227,12 +177,12 @@ def is_for_the_gate(path: str, headers: list[tuple[bytes, bytes]]) -> bool:
 async def serve(gate: Gate, scope: Scope, send: Send) -> None:
     """Answer one question over ASGI."""
     decision, identity = await gate.decide(scope["path"], scope["query_string"], scope["headers"])
-    if decision.verdict is Verdict.ALLOWED and decision.terms is not None and decision.tally is not None:
+    if decision.verdict is ALLOWED and decision.grounds is not None and decision.tally is not None:
         at_once = scope.get("extensions", {}).get("authsvc.answer_at_once")  # our worker class has it, others do not
         if (
             at_once is not None
             and not decision.protocols
-            and at_once(head(decision.terms, decision.tally.meters, identity))
+            and at_once(head(decision.grounds, decision.tally.meters, identity))
         ):
             return
     status, headers, body = answer(decision, identity)

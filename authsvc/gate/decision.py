@@ -1,180 +1,364 @@
-"""`decide()`: the order of checks. All refusals are here; the buckets are last because they spend."""
+"""`decide()`: every refusal of the gate, in the order of the checks.
+
+Checks that cost nothing come first; the limits are last because they spend.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Iterator
 from hmac import compare_digest
 from time import monotonic
-from typing import Literal
 
 from django.conf import settings
 
 from accounts.facts.facts import SecretFacts
-from accounts.facts.known import NO_MODEL, KnownKey, Terms
+from accounts.facts.known import HeldKey, KnownKey
 from accounts.facts.lookup import FactsUnavailable, Lookup
-from accounts.keys import Pepper, PresentedKey
-from authsvc.gate.forwarded import ForwardedRequest
-from authsvc.gate.verdict import Decision, Verdict
+from accounts.keys import FORGED, Pepper, PresentedKey
+from authsvc.gate.forwarded import (
+    CLEAN_URI,
+    LONGEST_URI,
+    METHODS,
+    PATH,
+    ForwardedRequest,
+    GateRequest,
+    first_address,
+    has_clean_path,
+    pinned_model,
+)
+from authsvc.gate.grounds import Grounds, Rule, charge_for, counting
+from authsvc.gate.presented import ForeignKey, could_be_imported, keys_in
+from authsvc.gate.question import Question
+from authsvc.gate.verdict import ALLOWED, Verdict
 from quotas.buckets import Stale, Tally, Unloaded, take
-from quotas.facts import ModelFacts
 from store.clients import StoreRefused, StoreUnavailable
-from store.pipe import DECISION_SECONDS
 
 TRIES = 3
-Judged = Decision | Stale | Unloaded
 
 
-async def decide(
-    request: ForwardedRequest, presented: PresentedKey, now: float, began: float, lookup: Lookup
-) -> Decision:
-    """Whether the key may make this request at `now` (seconds since 1970); `began` is the monotonic start.
+class Decision:
+    """A verdict with what it was made of.
 
-    Facts may be old; the script that takes, or counts a refusal, first confirms that their versions are in force, and
-    takes nothing if they are not. Then they are renewed and the decision is made again.
+    `why` is for the log alone; `protocols` are the subprotocols that a websocket offers to the model.
     """
+
+    __slots__ = ("grounds", "known", "protocols", "request", "tally", "verdict", "why")
+
+    def __init__(
+        self,
+        verdict: Verdict,
+        request: ForwardedRequest | None = None,
+        known: KnownKey | None = None,
+        grounds: Grounds | None = None,
+        tally: Tally | None = None,
+        why: str = "",
+    ) -> None:
+        self.verdict, self.request, self.known = verdict, request, known
+        self.grounds, self.tally, self.why = grounds, tally, why
+        self.protocols = b""
+
+    @property
+    def model(self) -> str:
+        """The model's slug, "" where there is no such model."""
+        return "" if self.grounds is None or self.grounds.model is None else self.grounds.model.slug
+
+
+async def decide(asked: GateRequest, now: float, deadline: float, lookup: Lookup) -> Decision:
+    """Whether the request may pass at `now` (seconds since 1970), decided by `deadline` (monotonic seconds)."""
+    request = read_request(asked)
+    if not isinstance(request, ForwardedRequest):
+        return Decision(request)
+
+    key = read_key(asked.headers, lookup)
+    if not isinstance(key, PresentedKey):
+        identified = await identify(key, asked.headers, deadline, lookup)
+        if isinstance(identified, Decision):
+            identified.request = request
+            return identified
+        key = identified
+
+    return await judge(Question(request, key, now, deadline), lookup)
+
+
+# 1. The request, as Traefik forwards it. What is not clean is refused, never repaired.
+
+
+def read_request(asked: GateRequest) -> ForwardedRequest | Verdict:
+    headers = asked.headers
+    uri, method = headers.get(b"x-forwarded-uri"), headers.get(b"x-forwarded-method")
+    source = headers.get(b"x-forwarded-for")
+    if asked.path != PATH or asked.repeats or uri is None or method is None or source is None:
+        return Verdict.NOT_FORWARDED
+    client = first_address(source)
+    if client is None:
+        return Verdict.NOT_FORWARDED
+
+    if len(uri) > LONGEST_URI:  # before the pattern, which takes time for each byte
+        return Verdict.URI_TOO_LONG
+    clean = CLEAN_URI.fullmatch(uri)
+    if clean is None:
+        return Verdict.UNCLEAN_QUERY if has_clean_path(uri) else Verdict.UNCLEAN_PATH
+
+    known_method = METHODS.get(method)
+    if known_method is None:
+        return Verdict.METHOD_NOT_ALLOWED
+    pin = pinned_model(asked.query)
+    if pin is None:
+        return Verdict.PIN_MISMATCH
+    return ForwardedRequest(known_method, clean[1].decode(), client, pin)
+
+
+# 2. The key that it presents.
+
+
+def read_key(headers: dict[bytes, bytes], lookup: Lookup) -> PresentedKey | ForeignKey | Verdict:
+    """By the string alone, without any I/O."""
+    given = keys_in(headers)
+    if not given:
+        return Verdict.NO_KEY
+    if len(given) > 1:
+        return Verdict.SEVERAL_KEYS
+
+    text = given[0]
+    if not text.startswith(lookup.reader.ours):
+        is_foreign = lookup.takes_imported and could_be_imported(text)
+        return ForeignKey(text) if is_foreign else Verdict.FOREIGN_KEY
+    catalogue = lookup.catalogue
+    key = lookup.reader.read(text, trust_crc=catalogue is not None and catalogue.foreign_checks)
+    if isinstance(key, PresentedKey):
+        return key
+    return Verdict.FORGED_KEY if key is FORGED else Verdict.INCOMPLETE_KEY
+
+
+async def identify(
+    key: PresentedKey | ForeignKey | Verdict, headers: dict[bytes, bytes], deadline: float, lookup: Lookup
+) -> PresentedKey | Decision:
+    """The key, where its string alone does not tell."""
     try:
-        known = lookup.recall(presented.public_id)
+        async with asyncio.timeout(deadline - monotonic()):
+            if key is Verdict.FORGED_KEY and lookup.catalogue is None:
+                # Only the catalogue says whether a check may belong to a pepper that is gone, and this process is cold.
+                await lookup.learn_catalogue()
+                key = read_key(headers, lookup)
+            if isinstance(key, ForeignKey):
+                key = await lookup.find_imported(key.text) or Verdict.UNKNOWN_KEY
+    except (TimeoutError, StoreUnavailable, FactsUnavailable) as error:
+        return cannot_decide(error)
+    return Decision(key) if isinstance(key, Verdict) else key
+
+
+# 3. Facts. They may be old, so whatever follows from them is confirmed by Redis before it is answered.
+
+
+async def judge(question: Question, lookup: Lookup) -> Decision:
+    """Decide by what this process knows; where Redis has other versions, renew the facts and decide again."""
+    try:
+        held = lookup.recall(question.key.public_id)
         # The usual case needs no timer of its own: the pipe bounds its one round trip.
-        judged = await judge(known, request, presented, now, began, lookup) if known is not None else None
-        if isinstance(judged, Decision):
-            return judged
-        async with asyncio.timeout(DECISION_SECONDS - (monotonic() - began)):
-            return await decide_afresh(known, judged, request, presented, now, began, lookup)
+        outcome = await confirm(held, question, lookup) if held is not None else None
+        if isinstance(outcome, Decision):
+            return outcome
+        async with asyncio.timeout(question.deadline - monotonic()):
+            return await judge_afresh(held, outcome, question, lookup)
     except StoreUnavailable as error:
         # Only where Redis is away: one that is overrun or full must not switch the limits off.
         if settings.WHEN_REDIS_IS_DOWN == "allow" and not isinstance(error, StoreRefused):
-            return await decide_without_redis(request, presented, now, lookup)
-        return Decision(Verdict.CANNOT_DECIDE, why=str(error))
+            return await judge_without_redis(question, lookup)
+        return cannot_decide(error, question.request)
     except (FactsUnavailable, TimeoutError) as error:
-        return Decision(Verdict.CANNOT_DECIDE, why=str(error) or "out of time")
+        return cannot_decide(error, question.request)
 
 
-async def decide_afresh(
-    known: KnownKey | None,
-    judged: Stale | Unloaded | None,
-    request: ForwardedRequest,
-    presented: PresentedKey,
-    now: float,
-    began: float,
-    lookup: Lookup,
+async def judge_afresh(
+    held: HeldKey | None, outcome: Stale | Unloaded | None, question: Question, lookup: Lookup
 ) -> Decision:
-    """Find or renew what this process knows, and judge by it, until Redis confirms it."""
+    """Find the key's facts, or renew them, until Redis confirms what follows from them."""
     for _ in range(TRIES):
-        if known is None:
-            known = await lookup.find(presented)
-        elif isinstance(judged, Stale):
-            known = await lookup.renew(known, judged.versions)
+        if held is None:
+            held = await lookup.find(question.key)
+        elif isinstance(outcome, Stale):
+            held = await lookup.renew(held.known, outcome.versions)
         else:
-            known = await lookup.load(presented.public_id)
-        if known is None:
-            return Decision(Verdict.UNKNOWN_KEY)
-        outcome = await judge(known, request, presented, now, began, lookup)
-        if isinstance(outcome, Decision):
-            return outcome
-        judged = outcome
-    return Decision(Verdict.CANNOT_DECIDE, known, why="the facts changed faster than they could be read")
+            held = await lookup.load(question.key.public_id)
+        if held is None:
+            return Decision(Verdict.UNKNOWN_KEY, question.request)
+
+        confirmed = await confirm(held, question, lookup)
+        if isinstance(confirmed, Decision):
+            return confirmed
+        outcome = confirmed
+    assert held is not None
+    return cannot_decide("the facts changed faster than they could be read", question.request, held.known)
 
 
-async def judge(
-    known: KnownKey, request: ForwardedRequest, presented: PresentedKey, now: float, began: float, lookup: Lookup
-) -> Judged:
-    """Apply the rules, then take from the limits or count the refusal; one round trip, which confirms the facts."""
-    secret = matching_secret(known, presented, lookup.peppers)
-    model = known.catalogue.model_at(request.path)
-    refusal, terms = first_refusal(known, secret, model, request, now)
-    if refusal is None:
-        assert terms is not None
-        outcome = await take(lookup.link, terms.charge, began, lookup.permitting)
-    else:
-        terms = None
-        outcome = await take(lookup.link, known.counting(model or NO_MODEL), began, lookup.refusing)
-    if not isinstance(outcome, Tally):
-        return outcome
-
-    known.confirmed = monotonic()
-    if secret is not None and secret.pepper != lookup.pepper.id:
-        lookup.keep_new_digest(secret, presented)
-    verdict = refusal or (Verdict.ALLOWED if outcome.granted else Verdict.OVER_LIMIT)
-    return Decision(verdict, known, model.slug if model else "", terms, outcome)
-
-
-async def decide_without_redis(
-    request: ForwardedRequest, presented: PresentedKey, now: float, lookup: Lookup
-) -> Decision:
-    """Keys and permissions by facts that are a lease old at most, no limits; what passes is counted later, once."""
+async def judge_without_redis(question: Question, lookup: Lookup) -> Decision:
+    """Apply the rules to facts that are one lease old at most, and no limits; what passes is counted later, once."""
     try:
-        known = await lookup.without_redis(presented.public_id, settings.LEASE_SECONDS)
+        held = await lookup.without_redis(question.key.public_id, settings.LEASE_SECONDS)
     except FactsUnavailable as error:
-        return Decision(Verdict.CANNOT_DECIDE, why=f"redis is away, and {error}")
-    if known is None:
-        return Decision(Verdict.UNKNOWN_KEY, why="redis is away")
-    secret = matching_secret(known, presented, lookup.peppers)
-    model = known.catalogue.model_at(request.path)
-    refusal, terms = first_refusal(known, secret, model, request, now)
-    slug = model.slug if model else ""
-    if refusal is not None:
-        return Decision(refusal, known, slug, why="redis is away")
-    assert terms is not None
-    lookup.owed.note(terms.charge)
-    return Decision(Verdict.ALLOWED, known, slug, terms, why="redis is away")
+        return cannot_decide(f"redis is away, and {error}", question.request)
+    if held is None:
+        return Decision(Verdict.UNKNOWN_KEY, question.request, why="redis is away")
+
+    grounds = grounds_for(held, question, lookup)
+    refusal = first_refusal(grounds, question)
+    if refusal is None:
+        lookup.owed.note(grounds.charge)
+    return Decision(refusal or ALLOWED, question.request, held.known, grounds, why="redis is away")
 
 
-def first_refusal(
-    known: KnownKey, secret: SecretFacts | None, model: ModelFacts | None, request: ForwardedRequest, now: float
-) -> tuple[Verdict | None, Terms | None]:
-    """The first rule that says no, and the terms of a secret and a model that exist.
-
-    Facts are frozen: a rule that is about them alone and lets a secret and a model pass is not asked again.
-    """
-    rules, terms = RULES, None
-    if secret is not None and model is not None:
-        terms = known.terms(model, secret.id)
-        rules = terms.rules or _rules_left(terms, known, secret, model, request, now)
-    for verdict, says_no, _ in rules:
-        if says_no(known, secret, model, request, now):
-            return verdict, terms
-    return None, terms
+def cannot_decide(why: object, request: ForwardedRequest | None = None, known: KnownKey | None = None) -> Decision:
+    """Nobody can tell now: a key that cannot be looked up is not an invalid key."""
+    return Decision(Verdict.CANNOT_DECIDE, request, known, why=str(why) or "out of time")
 
 
-Says = Callable[[KnownKey, SecretFacts | None, ModelFacts | None, ForwardedRequest, float], bool]
-Rule = tuple[Verdict, Says, Literal["facts", "call"]]
+def grounds_for(held: HeldKey, question: Question, lookup: Lookup) -> Grounds:
+    """The facts that the question is about: made once for each secret and model that exist."""
+    known = held.known
+    secret = matching_secret(known, question.key, lookup.peppers)
+    model = known.catalogue.model_at(question.request.path)
+    if secret is None or model is None:
+        grounds = Grounds(known, secret, model, counting(held, model, lookup))
+        grounds.open_rules = open_rules(grounds)
+        return grounds
 
-# Every rule in its order, cheap and certain ones first: the verdict, when it is given, and what it is about: frozen
-# facts alone, or also the call and its time. Of `k`, the known key; `s`, its secret that was presented; `m`, the model
-# at the path; `r`, the request. What needs a model comes after UNKNOWN_MODEL. `explain` asks this same table.
-RULES: tuple[Rule, ...] = (
-    (Verdict.WRONG_SECRET, lambda k, s, m, r, now: s is None and not _is_over(k), "facts"),
-    (Verdict.REVOKED_KEY, lambda k, s, m, r, now: k.key.revoked, "facts"),
-    (Verdict.EXPIRED_KEY, lambda k, s, m, r, now: k.key.has_expired(now) or bool(s and s.has_ended(now)), "call"),
-    (Verdict.ACCOUNT_CLOSED, lambda k, s, m, r, now: k.account.state == "closed", "facts"),
-    (Verdict.ACCOUNT_SUSPENDED, lambda k, s, m, r, now: k.account.state not in ("active", "closed"), "facts"),
-    (Verdict.ADDRESS_NOT_ALLOWED, lambda k, s, m, r, now: not k.key.admits_address(r.client), "call"),
-    (Verdict.METHOD_NOT_ALLOWED, lambda k, s, m, r, now: not k.key.admits_method(r.method), "call"),
-    (Verdict.UNKNOWN_MODEL, lambda k, s, m, r, now: m is None, "facts"),
-    (Verdict.PIN_MISMATCH, lambda k, s, m, r, now: m is not None and r.pin not in ("", m.slug), "call"),
-    (Verdict.MODEL_NOT_ALLOWED, lambda k, s, m, r, now: m is not None and not k.may_use(m), "facts"),
-    (Verdict.COST_OVER_BURST, lambda k, s, m, r, now: m is not None and not k.fits(m), "facts"),
-)
+    remembered: Grounds | None = held.beside.get((model.slug, secret.id))
+    if remembered is None:
+        remembered = Grounds(known, secret, model, charge_for(known, model, secret))
+        remembered.open_rules = tuple(open_rules(remembered))
+        remembered.keep(held, lookup)
+    return remembered
 
 
-def _is_over(known: KnownKey) -> bool:
-    """Of a key that is over nobody keeps the secrets: why it is refused is all that is left to say. One without secrets
-    that is neither revoked nor of a closed account is just being published again, and refused meanwhile."""
-    return known.key.is_over and (known.key.revoked or known.account.state == "closed")
-
-
-def _rules_left(
-    terms: Terms, known: KnownKey, secret: SecretFacts, model: ModelFacts, request: ForwardedRequest, now: float
-) -> tuple[Rule, ...]:
-    terms.rules = tuple(rule for rule in RULES if rule[2] == "call" or rule[1](known, secret, model, request, now))
-    return terms.rules
-
-
-def matching_secret(known: KnownKey, presented: PresentedKey, peppers: dict[str, Pepper]) -> SecretFacts | None:
+def matching_secret(known: KnownKey, key: PresentedKey, peppers: dict[str, Pepper]) -> SecretFacts | None:
     """The key's secret that has the presented digest, compared in constant time."""
     for secret in known.key.secrets:
         pepper = peppers.get(secret.pepper)
-        if pepper is not None and compare_digest(presented.digest_with(pepper), secret.digest):
+        if pepper is not None and compare_digest(key.digest_with(pepper), secret.digest):
             return secret
     return None
+
+
+# 4. Rules: pure functions of the facts and the question. `explain` asks this same table.
+
+
+def has_wrong_secret(grounds: Grounds) -> bool:
+    """Nobody keeps the secrets of a key that is over: such a key is refused for what ended it."""
+    return grounds.secret is None and not grounds.known.is_over
+
+
+def is_revoked(grounds: Grounds) -> bool:
+    return grounds.known.key.revoked
+
+
+def expires(grounds: Grounds) -> bool:
+    """The key does, or the presented secret at the end of a rotation's grace."""
+    return grounds.known.key.expires is not None or (grounds.secret is not None and grounds.secret.until is not None)
+
+
+def has_expired(grounds: Grounds, question: Question) -> bool:
+    secret = grounds.secret
+    return grounds.known.key.has_expired(question.now) or (secret is not None and secret.has_ended(question.now))
+
+
+def account_is_closed(grounds: Grounds) -> bool:
+    return grounds.known.account.state == "closed"
+
+
+def account_is_suspended(grounds: Grounds) -> bool:
+    """A state that this version does not know counts as suspended."""
+    return grounds.known.account.state not in ("active", "closed")
+
+
+def is_bound_to_networks(grounds: Grounds) -> bool:
+    return bool(grounds.known.key.networks)
+
+
+def comes_from_elsewhere(grounds: Grounds, question: Question) -> bool:
+    return not grounds.known.key.admits_address(question.request.client)
+
+
+def is_bound_to_methods(grounds: Grounds) -> bool:
+    return bool(grounds.known.key.methods)
+
+
+def uses_another_method(grounds: Grounds, question: Question) -> bool:
+    return not grounds.known.key.admits_method(question.request.method)
+
+
+def asks_for_no_model(grounds: Grounds) -> bool:
+    return grounds.model is None
+
+
+def asks_for_a_model(grounds: Grounds) -> bool:
+    return grounds.model is not None
+
+
+def is_pinned_to_another_model(grounds: Grounds, question: Question) -> bool:
+    """The path leads to a model that this router is not for."""
+    pin = question.request.pin
+    return pin != "" and grounds.model is not None and pin != grounds.model.slug
+
+
+def may_not_use_the_model(grounds: Grounds) -> bool:
+    """The plan does not include it, or the key is narrowed away from it."""
+    return grounds.model is not None and not grounds.known.may_use(grounds.model)
+
+
+def never_fits(grounds: Grounds) -> bool:
+    """One call costs more than one of the limits ever has room for."""
+    return grounds.model is not None and not grounds.known.has_room_for(grounds.model)
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(Verdict.WRONG_SECRET, has_wrong_secret),
+    Rule(Verdict.REVOKED_KEY, is_revoked),
+    Rule(Verdict.EXPIRED_KEY, expires, has_expired),
+    Rule(Verdict.ACCOUNT_CLOSED, account_is_closed),
+    Rule(Verdict.ACCOUNT_SUSPENDED, account_is_suspended),
+    Rule(Verdict.ADDRESS_NOT_ALLOWED, is_bound_to_networks, comes_from_elsewhere),
+    Rule(Verdict.METHOD_NOT_ALLOWED, is_bound_to_methods, uses_another_method),
+    Rule(Verdict.UNKNOWN_MODEL, asks_for_no_model),  # the rules after this one need a model
+    Rule(Verdict.PIN_MISMATCH, asks_for_a_model, is_pinned_to_another_model),
+    Rule(Verdict.MODEL_NOT_ALLOWED, may_not_use_the_model),
+    Rule(Verdict.COST_OVER_BURST, never_fits),
+)
+
+
+def open_rules(grounds: Grounds) -> Iterator[Rule]:
+    """The rules that could refuse a call with these facts."""
+    return (rule for rule in RULES if rule.by_facts(grounds))
+
+
+def first_refusal(grounds: Grounds, question: Question) -> Verdict | None:
+    for rule in grounds.open_rules:
+        by_call = rule.by_call
+        if by_call is None or by_call(grounds, question):
+            return rule.verdict
+    return None
+
+
+# 5. Limits.
+
+
+async def confirm(held: HeldKey, question: Question, lookup: Lookup) -> Decision | Stale | Unloaded:
+    """Apply the rules, then take from the limits or count the refusal.
+
+    It is one round trip, which takes nothing unless Redis confirms the versions of the facts.
+    """
+    grounds = grounds_for(held, question, lookup)
+    refusal = first_refusal(grounds, question)
+    if refusal is None:
+        tally = await take(lookup.link, grounds.charge, question.deadline, lookup.permitting)
+    else:
+        charge = counting(held, grounds.model, lookup)
+        tally = await take(lookup.link, charge, question.deadline, lookup.refusing)
+    if not isinstance(tally, Tally):
+        return tally
+
+    held.confirmed = monotonic()
+    if grounds.secret is not None and grounds.secret.pepper != lookup.pepper.id:
+        lookup.keep_new_digest(grounds.secret, question.key)
+    verdict = refusal or (ALLOWED if tally.granted else Verdict.OVER_LIMIT)
+    return Decision(verdict, question.request, held.known, grounds, tally)

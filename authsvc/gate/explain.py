@@ -12,14 +12,26 @@ from typing import Any, Literal, NamedTuple
 
 from django.conf import settings
 
-from accounts.facts.known import KnownKey, Terms
+from accounts.facts.known import KnownKey
 from accounts.facts.lookup import FactsUnavailable, Lookup, Onlooker
 from accounts.keys import PresentedKey
 from authsvc.gate.answer import rate_limit
 from authsvc.gate.app import Gate
-from authsvc.gate.decision import RULES, TRIES, decide, matching_secret
-from authsvc.gate.forwarded import ForwardedRequest, read_forwarded
-from authsvc.gate.verdict import Decision, Verdict
+from authsvc.gate.decision import (
+    RULES,
+    TRIES,
+    Decision,
+    cannot_decide,
+    identify,
+    judge,
+    matching_secret,
+    read_key,
+    read_request,
+)
+from authsvc.gate.forwarded import PATH, GateRequest
+from authsvc.gate.grounds import NO_MODEL, Grounds, charge_for
+from authsvc.gate.question import Question
+from authsvc.gate.verdict import Verdict
 from quotas.buckets import Stale, Tally, take
 from quotas.facts import ModelFacts
 from quotas.limits import Limit
@@ -78,115 +90,115 @@ class Unanswered(Exception):
     """Redis or the database did not answer, so nobody can tell."""
 
 
-def explain(call: Scenario) -> Explanation:
+def explain(scenario: Scenario) -> Explanation:
     """What the gate would say now. Not for a thread that has an event loop running."""
-    return asyncio.run(_explain(call))
+    return asyncio.run(_explain(scenario))
 
 
-def look_at_limits(key_id: str, model: str) -> tuple[KnownKey, Terms, Tally] | None:
+def look_at_limits(key_id: str, model: str) -> tuple[KnownKey, Grounds, Tally] | None:
     """The limits of a key and a model with what is left, None for a key or a model that does not exist. Raises
     Unanswered."""
     return asyncio.run(_look_at_limits(key_id, model))
 
 
-async def _look_at_limits(key_id: str, model: str) -> tuple[KnownKey, Terms, Tally] | None:
+async def _look_at_limits(key_id: str, model: str) -> tuple[KnownKey, Grounds, Tally] | None:
     gate = Gate(Onlooker)
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            known = await gate.lookup.find(_by_id(key_id, gate.lookup))
-            facts = known.catalogue.models.get(model) if known is not None else None
-            if known is None or facts is None or not facts.enabled:
+            held = await gate.lookup.find(_by_id(key_id, gate.lookup))
+            facts = held.known.catalogue.models.get(model) if held is not None else None
+            if held is None or facts is None or not facts.enabled:
                 return None
-            return await _look(gate.lookup, known, facts)
+            return await _look(gate.lookup, held.known, facts)
     except (StoreUnavailable, FactsUnavailable, TimeoutError) as error:
         raise Unanswered(str(error) or "out of time") from error
     finally:
         await gate.close()
 
 
-async def _explain(call: Scenario) -> Explanation:
+async def _explain(scenario: Scenario) -> Explanation:
     gate = Gate(Onlooker)
-    began = monotonic() + PATIENCE_SECONDS
+    lookup, deadline = gate.lookup, monotonic() + PATIENCE_SECONDS
     try:
-        headers = {
-            b"x-forwarded-uri": (call.path or await _path_of(call.model, gate.lookup)).encode("utf-8", "replace"),
-            b"x-forwarded-method": call.method.encode("utf-8", "replace"),
-            b"x-forwarded-for": call.address.encode("utf-8", "replace"),
-        }
-        query = f"model={call.model}".encode("utf-8", "replace") if call.model else b""
-        request = read_forwarded(headers, False, query)
-        if isinstance(request, Verdict):
-            return _explained(Decision(request), [Check("forwarded_request", "refused", request.word)])
-        presented = await _present(gate, call, began)
-        if isinstance(presented, Decision):
-            return _explained(presented, [_PASSED, _of_key(presented)])
-        decision = await decide(request, presented, time(), began, gate.lookup)
-        return await _with_rules(decision, request, presented, gate.lookup)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            path = scenario.path or await _path_of(scenario.model, lookup)
+            headers = {
+                b"x-forwarded-uri": path.encode("utf-8", "replace"),
+                b"x-forwarded-method": scenario.method.encode("utf-8", "replace"),
+                b"x-forwarded-for": scenario.address.encode("utf-8", "replace"),
+            }
+            query = f"model={scenario.model}".encode("utf-8", "replace") if scenario.model else b""
+            request = read_request(GateRequest(PATH, query, headers, repeats=False))
+            if isinstance(request, Verdict):
+                return _explained(Decision(request), [Check("forwarded_request", "refused", request.word)])
+            key = await _present(scenario, deadline, lookup)
+            if isinstance(key, Decision):
+                return _explained(key, [_PASSED, _of_key(key)])
+            question = Question(request, key, time(), deadline)
+            return await _with_rules(await judge(question, lookup), question, lookup)
     except (StoreUnavailable, FactsUnavailable, TimeoutError) as error:
-        return _explained(Decision(Verdict.CANNOT_DECIDE, why=str(error) or "out of time"), [])
+        return _explained(cannot_decide(error), [])
     finally:
         await gate.close()
 
 
 async def _path_of(model: str, lookup: Lookup) -> str:
-    """The path that leads to a model; one that does not exist has none, and is unknown wherever it is looked for."""
-    await lookup.learn_catalogue(PATIENCE_SECONDS)
+    """The path that leads to a model. One that does not exist has none, and is unknown wherever it is looked for."""
+    await lookup.learn_catalogue()
     assert lookup.catalogue is not None
     facts = lookup.catalogue.models.get(model)
     return facts.path if facts is not None else f"/{model}"
 
 
-async def _present(gate: Gate, call: Scenario, began: float) -> PresentedKey | Decision:
+async def _present(scenario: Scenario, deadline: float, lookup: Lookup) -> PresentedKey | Decision:
     """The key as its holder would present it: the string as the gate reads it, or the newest secret of a known id."""
-    if call.text:
-        return await gate.read({b"x-api-key": call.text.encode("utf-8", "replace")}, began)
-    if not call.key_id:
-        return Decision(Verdict.NO_KEY)
-    known = await gate.lookup.find(_by_id(call.key_id, gate.lookup))
-    if known is None:
-        return Decision(Verdict.UNKNOWN_KEY)
-    living = [secret for secret in known.key.secrets if not secret.has_ended(time())]
-    for secret in living or known.key.secrets:
-        pepper = gate.lookup.peppers.get(secret.pepper)
-        if pepper is not None:
-            return PresentedKey(call.key_id, b"", pepper, secret.digest)
-    return _by_id(call.key_id, gate.lookup)  # no string matches a secret whose pepper is gone
+    if not scenario.key_id:
+        headers = {b"x-api-key": scenario.text.encode("utf-8", "replace")}
+        return await identify(read_key(headers, lookup), headers, deadline, lookup)
+    held = await lookup.find(_by_id(scenario.key_id, lookup))
+    if held is not None:
+        living = [secret for secret in held.known.key.secrets if not secret.has_ended(time())]
+        for secret in living or held.known.key.secrets:
+            pepper = lookup.peppers.get(secret.pepper)
+            if pepper is not None:
+                return PresentedKey(scenario.key_id, b"", pepper, secret.digest)
+    return _by_id(scenario.key_id, lookup)  # of no such key, or of one whose pepper is gone: no secret matches
 
 
 def _by_id(key_id: str, lookup: Lookup) -> PresentedKey:
     return PresentedKey(key_id, b"", lookup.pepper, b"")
 
 
-async def _with_rules(
-    decision: Decision, request: ForwardedRequest, presented: PresentedKey, lookup: Lookup
-) -> Explanation:
+async def _with_rules(decision: Decision, question: Question, lookup: Lookup) -> Explanation:
+    """Ask every rule of the gate's table, also those after the first refusal."""
     known = decision.known
     if known is None:
         return _explained(decision, [_PASSED, _of_key(decision)])
-    secret = matching_secret(known, presented, lookup.peppers)
-    model = known.catalogue.model_at(request.path)
+    model = known.catalogue.model_at(question.request.path)
+    secret = matching_secret(known, question.key, lookup.peppers)
+    grounds = Grounds(known, secret, model, charge_for(known, model or NO_MODEL, secret))
     checks = [_PASSED, Check("presented_key", "passed")]
     needs_model = False
-    for verdict, says_no, _ in RULES:
-        outcome: CheckOutcome = "refused" if says_no(known, secret, model, request, time()) else "passed"
-        checks.append(Check(verdict.word, "not_asked" if needs_model else outcome))
-        needs_model = needs_model or (verdict is Verdict.UNKNOWN_MODEL and model is None)
+    for rule in RULES:
+        outcome: CheckOutcome = "refused" if rule.refuses(grounds, question) else "passed"
+        checks.append(Check(rule.verdict.word, "not_asked" if needs_model else outcome))
+        needs_model = needs_model or (rule.verdict is Verdict.UNKNOWN_MODEL and model is None)
     look = await _look(lookup, known, model) if model is not None else None
     return _explained(decision, checks, look)
 
 
-async def _look(lookup: Lookup, known: KnownKey, model: ModelFacts) -> tuple[KnownKey, Terms, Tally]:
+async def _look(lookup: Lookup, known: KnownKey, model: ModelFacts) -> tuple[KnownKey, Grounds, Tally]:
     """What is left of the limits, by facts that Redis confirms."""
     for _ in range(TRIES):
-        terms = known.terms(model, 0)
-        outcome = await take(lookup.link, terms.charge, monotonic() + PATIENCE_SECONDS, "peek")
+        grounds = Grounds(known, None, model, charge_for(known, model, None))
+        outcome = await take(lookup.link, grounds.charge, monotonic() + PATIENCE_SECONDS, "peek")
         if isinstance(outcome, Tally):
-            return known, terms, outcome
+            return known, grounds, outcome
         key_id = known.key.public_id
         renewed = await (lookup.renew(known, outcome.versions) if isinstance(outcome, Stale) else lookup.load(key_id))
         if renewed is None:
             break
-        known = renewed
+        known = renewed.known
     raise StoreUnavailable("the facts changed faster than they could be read")
 
 
@@ -200,19 +212,19 @@ _PASSED = Check("forwarded_request", "passed")
 
 
 def _explained(
-    decision: Decision, checks: list[Check], look: tuple[KnownKey, Terms, Tally] | None = None
+    decision: Decision, checks: list[Check], look: tuple[KnownKey, Grounds, Tally] | None = None
 ) -> Explanation:
     """All that would be asked, with what is left of the limits."""
     known = decision.known
-    words = ["forwarded_request", "presented_key", *(verdict.word for verdict, _, _ in RULES)]
+    words = ["forwarded_request", "presented_key", *(rule.verdict.word for rule in RULES)]
     checks += [Check(word, "not_asked") for word in words[len(checks) :]]
     limits: tuple[LimitState, ...] = ()
     headers: dict[str, str] = {}
     over = Check(Verdict.OVER_LIMIT.word, "not_asked")
     if look is not None:
-        known, terms, tally = look
-        limits = states_of(terms, tally)
-        headers = {name.decode(): value.decode() for name, value in rate_limit(terms, tally.meters)}
+        known, grounds, tally = look
+        limits = states_of(grounds, tally)
+        headers = {name.decode(): value.decode() for name, value in rate_limit(grounds, tally.meters)}
         over = Check(Verdict.OVER_LIMIT.word, "passed" if tally.granted else "refused")
     return Explanation(
         decision.verdict, (*checks, over), limits, known, decision.model, decision.why, headers,
@@ -220,9 +232,9 @@ def _explained(
     )  # fmt: skip
 
 
-def states_of(terms: Terms, tally: Tally) -> tuple[LimitState, ...]:
+def states_of(grounds: Grounds, tally: Tally) -> tuple[LimitState, ...]:
     """The limits that are shown to clients, each with its meters."""
-    shown = terms.charge.shown
+    shown = grounds.charge.shown
     meters = zip(tally.meters[::2], tally.meters[1::2], strict=True)
     return tuple(
         LimitState(limit, left, whole_in, place in tally.violated)

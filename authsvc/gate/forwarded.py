@@ -1,4 +1,4 @@
-"""Headers from Traefik → `ForwardedRequest`. What is unclean is denied, never repaired."""
+"""What ForwardAuth sends: which headers are read, and the patterns that a clean request matches."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from itertools import count
 from secrets import token_hex
 from typing import NamedTuple
 
-from authsvc.gate.verdict import Verdict
 from runtime.networks import read_address
 
+PATH = "/auth/"
 METHODS = {m.encode(): m for m in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 LONGEST_URI = 8192
 
@@ -28,12 +28,21 @@ _CREDENTIALS = frozenset((b"authorization", b"x-api-key", PROTOCOLS))
 _CHARACTER = rb"[A-Za-z0-9\-._~!$&'()*+,=:@\[\]]"
 _ESCAPE = rb"%(?!0|1|7[Ff]|2[35EeFf]|3[BbFf]|5[Cc])[0-9A-Fa-f]{2}"
 _SEGMENT = rb"/(?!\.\.?(?:[/?]|\Z))(?:" + _CHARACTER + rb"|" + _ESCAPE + rb")+"
-_CLEAN = re.compile(rb"((?:" + _SEGMENT + rb")+/?)(?:\?[\x21-\x7e]*)?")
+CLEAN_URI = re.compile(rb"((?:" + _SEGMENT + rb")+/?)(?:\?[\x21-\x7e]*)?")
 _PIN = re.compile(rb"model=([A-Za-z0-9][A-Za-z0-9._-]{0,62})")
 _TRACE = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 
 _process = token_hex(10)
 _serial = count()
+
+
+class GateRequest(NamedTuple):
+    """What Traefik's ForwardAuth sent to the gate: its own path and query, and the headers that the gate reads."""
+
+    path: str
+    query: bytes
+    headers: dict[bytes, bytes]  # names in lower case
+    repeats: bool  # a header that must come once came twice
 
 
 class ForwardedRequest(NamedTuple):
@@ -46,44 +55,20 @@ class ForwardedRequest(NamedTuple):
 
 
 def read_headers(
-    headers: list[tuple[bytes, bytes]], wanted: frozenset[bytes] = WANTED
-) -> tuple[dict[bytes, bytes], bool]:
-    """The wanted headers, and whether one that must be alone came twice. Names are in lower case."""
+    path: str, query: bytes, headers: list[tuple[bytes, bytes]], wanted: frozenset[bytes] = WANTED
+) -> GateRequest:
+    """Names must be in lower case; those that are not wanted are left out."""
     found: dict[bytes, bytes] = {}
-    twice = False
+    repeats = False
     for name, value in headers:
         if name in wanted:
             if name not in found:
                 found[name] = value
             elif name in _CREDENTIALS:
-                found[name] += b"\n" + value  # no header has a line break: whoever reads it sees where one ends
+                found[name] += b"," + value  # as a server that folds headers does; a key has no comma
             else:
-                twice = True
-    return found, twice
-
-
-def read_forwarded(found: dict[bytes, bytes], twice: bool, query: bytes) -> ForwardedRequest | Verdict:
-    """The forwarded request, or the verdict on what is no clean one."""
-    uri = found.get(b"x-forwarded-uri")
-    method = found.get(b"x-forwarded-method")
-    source = found.get(b"x-forwarded-for")
-    if uri is None or method is None or source is None or twice:
-        return Verdict.NOT_FORWARDED
-    client = _client(source)
-    if client is None:
-        return Verdict.NOT_FORWARDED
-    if len(uri) > LONGEST_URI:  # before the pattern, which takes time for each byte
-        return Verdict.URI_TOO_LONG
-    clean = _CLEAN.fullmatch(uri)
-    if clean is None:
-        return _unclean(uri)
-    known_method = METHODS.get(method)
-    if known_method is None:
-        return Verdict.METHOD_NOT_ALLOWED
-    pin = _pinned(query)
-    if pin is None:
-        return Verdict.PIN_MISMATCH
-    return ForwardedRequest(known_method, clean[1].decode(), client, pin)
+                repeats = True
+    return GateRequest(path, query, found, repeats)
 
 
 def request_id(found: dict[bytes, bytes]) -> bytes:
@@ -94,17 +79,16 @@ def request_id(found: dict[bytes, bytes]) -> bytes:
     return b"%b%012x" % (_process.encode(), next(_serial))
 
 
-def _unclean(uri: bytes) -> Verdict:
-    """Which part of it the pattern does not take."""
+def has_clean_path(uri: bytes) -> bool:
     path, _, _ = uri.partition(b"?")
-    return Verdict.UNCLEAN_PATH if _CLEAN.fullmatch(path) is None else Verdict.UNCLEAN_QUERY
+    return CLEAN_URI.fullmatch(path) is not None
 
 
 @lru_cache(4096)
-def _client(source: bytes) -> str | None:
-    """The first address of X-Forwarded-For, which ForwardAuth wrote; an internal entry point adds its own after it.
+def first_address(source: bytes) -> str | None:
+    """The client in X-Forwarded-For, which ForwardAuth wrote first; an internal entry point adds its own after it.
 
-    Proxies join with a comma and a space. Without the space it was a server that folded two headers into one.
+    Proxies join addresses with a comma and a space. Without the space, a server folded two headers into one.
     """
     if len(source) > 256:
         return None
@@ -116,7 +100,7 @@ def _client(source: bytes) -> str | None:
 
 
 @lru_cache(4096)
-def _pinned(query: bytes) -> str | None:
+def pinned_model(query: bytes) -> str | None:
     """The query of ForwardAuth's address: "" where it has none, None where it is not exactly one `model=NAME`.
 
     The operator wrote it. What is nearly a pin (`?MODEL=`, `?a=b&model=`) was meant as one, so it never counts as none.

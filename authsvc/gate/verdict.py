@@ -1,11 +1,8 @@
-"""The words of the domain: `Verdict`, every way a question can end, and `Decision`, one such end."""
+"""`Verdict`: every way in which a question can end."""
 
 from __future__ import annotations
 
 from enum import Enum
-
-from accounts.facts.known import KnownKey, Terms
-from quotas.buckets import Tally
 
 _INVALID = "This API key is not valid."
 
@@ -85,21 +82,6 @@ class Verdict(Enum):
         self.word, self.status, self.code, self.title, self.detail = word, status, code, title, detail
 
 
-class Decision:
-    """A verdict with what it was made of. `why` is for the log alone; `protocols` are the subprotocols that a websocket
-    offers to the model."""
-
-    __slots__ = ("known", "model", "protocols", "tally", "terms", "verdict", "why")
-
-    def __init__(
-        self,
-        verdict: Verdict,
-        known: KnownKey | None = None,
-        model: str = "",
-        terms: Terms | None = None,
-        tally: Tally | None = None,
-        why: str = "",
-    ) -> None:
-        self.verdict, self.known, self.model = verdict, known, model
-        self.terms, self.tally, self.why = terms, tally, why
-        self.protocols = b""
+ALLOWED = (
+    Verdict.ALLOWED
+)  # for the hot path: on Python 3.11 looking a member up in its enum costs as much as four calls

@@ -11,7 +11,8 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from authsvc.gate.answer import Answer
-from authsvc.gate.app import PATH, gate
+from authsvc.gate.app import gate
+from authsvc.gate.forwarded import PATH
 
 Result = TypeVar("Result")
 _SECONDS = 1.0  # far above the decision's own bound, far below Traefik's

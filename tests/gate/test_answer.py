@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 import pytest
 
 from accounts.facts.facts import AccountFacts, KeyFacts, SecretFacts
-from accounts.facts.known import KnownKey, Terms
+from accounts.facts.known import KnownKey
 from authsvc.gate.answer import answer, head, rate_limit
-from authsvc.gate.verdict import Decision, Verdict
+from authsvc.gate.decision import Decision
+from authsvc.gate.grounds import Grounds, charge_for
+from authsvc.gate.verdict import Verdict
 from quotas.buckets import Tally, clock
 from quotas.facts import CatalogueFacts, ModelFacts, PlanFacts
 from quotas.limits import Limit
@@ -21,18 +23,20 @@ MODEL = ModelFacts("sm", "/sm", 1, True)
 ID = b"0" * 32
 
 
-def terms_of(*limits: Limit) -> Terms:
+def grounds_of(*limits: Limit) -> Grounds:
     plan = PlanFacts("free", frozenset({"sm"}), limits)
     catalogue = CatalogueFacts(1, {"sm": MODEL}, {"free": plan}, False, {"/sm": (MODEL,)})
-    key = KeyFacts("A" * 16, 1, (SecretFacts(1, b"", "", None),), None, (), frozenset(), (), None, False)
-    return KnownKey(key, AccountFacts("A" * 8, 1, "active", "free", 0, {}), catalogue).terms(MODEL, 1)
+    secret = SecretFacts(1, b"", "", None)
+    key = KeyFacts("A" * 16, 1, (secret,), None, (), frozenset(), (), None, False)
+    known = KnownKey.of(key, AccountFacts("A" * 8, 1, "active", "free", 0, {}), catalogue)
+    return Grounds(known, secret, MODEL, charge_for(known, MODEL, secret))
 
 
-def refused(terms: Terms, *violated: int, wait: int = 7) -> dict[bytes, bytes]:
-    names = [limit.name for limit in terms.charge.shown]
+def refused(grounds: Grounds, *violated: int, wait: int = 7) -> dict[bytes, bytes]:
+    names = [limit.name for limit in grounds.charge.shown]
     meters = tuple(number for _ in names for number in (0, 7))
     tally = Tally(False, meters, wait, tuple(violated))
-    return dict(answer(Decision(Verdict.OVER_LIMIT, terms=terms, tally=tally), ID).headers)
+    return dict(answer(Decision(Verdict.OVER_LIMIT, grounds=grounds, tally=tally), ID).headers)
 
 
 @pytest.fixture
@@ -51,13 +55,13 @@ def at(monkeypatch):
     [((0,), False), ((1,), True), ((0, 1), True), ((1, 2), True), ((0, 1, 2), True)],
 )
 def test_a_quota_that_is_used_up_is_no_reason_to_retry_whatever_else_is_over(violated, is_final):
-    headers = refused(terms_of(MINUTE, MONTH, DAY), *violated)
+    headers = refused(grounds_of(MINUTE, MONTH, DAY), *violated)
     assert (headers.get(b"x-should-retry") == b"false") is is_final
     assert headers[b"retry-after"] == b"7"
 
 
 def test_a_client_waits_a_second_at_least():
-    assert refused(terms_of(MINUTE), 0, wait=0)[b"retry-after"] == b"1"
+    assert refused(grounds_of(MINUTE), 0, wait=0)[b"retry-after"] == b"1"
 
 
 def policy_of(ready: bytes) -> bytes:
@@ -65,38 +69,38 @@ def policy_of(ready: bytes) -> bytes:
 
 
 def test_over_a_months_end_a_ready_answer_has_the_new_window(at):
-    terms, days = terms_of(MONTH), 86400
+    grounds, days = grounds_of(MONTH), 86400
     at(datetime(2026, 1, 31, 23, tzinfo=UTC))
-    assert policy_of(head(terms, (9, 1), ID)) == b'"month";q=1000;w=%d' % (31 * days)
+    assert policy_of(head(grounds, (9, 1), ID)) == b'"month";q=1000;w=%d' % (31 * days)
     at(datetime(2026, 2, 1, tzinfo=UTC))
-    assert policy_of(head(terms, (9, 1), ID)) == b'"month";q=1000;w=%d' % (28 * days)
+    assert policy_of(head(grounds, (9, 1), ID)) == b'"month";q=1000;w=%d' % (28 * days)
 
 
 def test_over_a_months_end_the_headers_have_the_new_window(at):
-    terms, days = terms_of(MONTH), 86400
+    grounds, days = grounds_of(MONTH), 86400
     for month, length in ((1, 31), (2, 28), (3, 31)):
         at(datetime(2026, month, 3, tzinfo=UTC))
-        assert dict(rate_limit(terms, (9, 1)))[b"ratelimit-policy"] == b'"month";q=1000;w=%d' % (length * days)
+        assert dict(rate_limit(grounds, (9, 1)))[b"ratelimit-policy"] == b'"month";q=1000;w=%d' % (length * days)
 
 
 def test_a_ready_answer_and_one_that_is_put_together_say_the_same(at):
     at(datetime(2026, 2, 1, tzinfo=UTC))
-    terms = terms_of(MINUTE, MONTH)
+    grounds = grounds_of(MINUTE, MONTH)
     for meters in ((9, 1, 998, 5), (0, 60, 3, 4)):
         tally = Tally(True, meters, 0, ())
-        status, headers, body = answer(Decision(Verdict.ALLOWED, terms=terms, tally=tally), ID)
-        ready = head(terms, meters, ID).split(b"\r\n")
+        status, headers, body = answer(Decision(Verdict.ALLOWED, grounds=grounds, tally=tally), ID)
+        ready = head(grounds, meters, ID).split(b"\r\n")
         assert (status, body, ready[0], ready[-1]) == (200, b"", b"HTTP/1.1 200 OK", b"")
         assert sorted(ready[1:-1]) == sorted(b"%b: %b" % header for header in headers)
     assert b"content-length: 0" in ready
 
 
 def test_without_limits_a_ready_answer_has_no_header_of_theirs():
-    assert b"ratelimit" not in head(terms_of(), (), ID)
-    assert rate_limit(terms_of(), ()) == []
+    assert b"ratelimit" not in head(grounds_of(), (), ID)
+    assert rate_limit(grounds_of(), ()) == []
 
 
 def test_a_header_of_a_limit_is_the_draft_s():
-    headers = dict(rate_limit(terms_of(MINUTE, DAY), (9, 1, 8, 600)))
+    headers = dict(rate_limit(grounds_of(MINUTE, DAY), (9, 1, 8, 600)))
     assert headers[b"ratelimit"] == b'"minute";r=9;t=1, "day";r=8;t=600'
     assert headers[b"ratelimit-policy"] == b'"minute";q=60;w=60, "day";q=9;w=86400'

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authsvc.gate import forwarded
-from authsvc.gate.forwarded import ForwardedRequest, read_forwarded, read_headers, request_id
+from authsvc.gate import decision
+from authsvc.gate.decision import read_request
+from authsvc.gate.forwarded import PATH, ForwardedRequest, GateRequest, read_headers, request_id
 from authsvc.gate.verdict import Verdict
 from quotas.facts import catalogue_from_json
 
@@ -122,7 +123,8 @@ CLEAN = [
 
 def read(query: bytes = b"", **changes: bytes | None) -> ForwardedRequest | Verdict:
     headers = GOOD | {name.replace("_", "-").encode(): value for name, value in changes.items()}
-    return read_forwarded({name: value for name, value in headers.items() if value is not None}, False, query)
+    found = {name: value for name, value in headers.items() if value is not None}
+    return read_request(GateRequest(PATH, query, found, repeats=False))
 
 
 @pytest.mark.parametrize("uri", UNCLEAN)
@@ -143,7 +145,7 @@ def test_a_uri_may_have_8192_bytes_with_its_query(end):
 
 
 def test_a_uri_that_is_too_long_is_refused_before_the_pattern_looks_at_it(monkeypatch):
-    monkeypatch.setattr(forwarded, "_CLEAN", None)
+    monkeypatch.setattr(decision, "CLEAN_URI", None)
     assert read(x_forwarded_uri=b"/sm/" + b"%" * 8192) is Verdict.URI_TOO_LONG
 
 
@@ -182,9 +184,9 @@ def test_any_bytes_end_in_a_request_or_a_verdict(uri):
 @pytest.mark.parametrize("name", GOOD)
 def test_each_forwarded_header_comes_exactly_once(name):
     headers = [(n, v) for n, v in GOOD.items() if n != name]
-    assert read_forwarded(*read_headers(headers), b"") is Verdict.NOT_FORWARDED
-    assert read_forwarded(*read_headers([*GOOD.items(), (name, GOOD[name])]), b"") is Verdict.NOT_FORWARDED
-    assert isinstance(read_forwarded(*read_headers(list(GOOD.items())), b""), ForwardedRequest)
+    assert read_request(read_headers(PATH, b"", headers)) is Verdict.NOT_FORWARDED
+    assert read_request(read_headers(PATH, b"", [*GOOD.items(), (name, GOOD[name])])) is Verdict.NOT_FORWARDED
+    assert isinstance(read_request(read_headers(PATH, b"", list(GOOD.items()))), ForwardedRequest)
 
 
 @pytest.mark.parametrize("method", [b"get", b"FOO", b"", b"GET,GET", b"G" * 300, b"CONNECT", b"TRACE", b"GET "])

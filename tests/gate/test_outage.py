@@ -10,6 +10,7 @@ import pytest
 from accounts.services.keys import issue_key, revoke_key
 from authsvc.gate import app
 from authsvc.gate.app import close_gate, gate
+from authsvc.gate.grounds import charge_for
 from quotas.buckets import clock
 from quotas.owed import Owed
 from store import clients, names
@@ -167,12 +168,12 @@ def test_a_debt_whose_answer_was_lost_is_counted_once(outage, fresh_catalogue, i
     async def run() -> None:
         assert await statuses(issued.text) == [200]
         lookup = gate().lookup
-        known = lookup.recall(issued.key.public_id)
-        assert known is not None
-        owed = Owed()
-        model = known.catalogue.models["sm"]
+        held = lookup.recall(issued.key.public_id)
+        assert held is not None
+        owed, known = Owed(), held.known
+        charge = charge_for(known, known.catalogue.models["sm"], known.key.secrets[0])
         for _ in range(3):
-            owed.note(known.terms(model, known.key.secrets[0].id).charge)
+            owed.note(charge)
         ask_redis = lookup.link.ask
 
         async def lose_the_answer(partition, command):

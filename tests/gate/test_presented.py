@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from accounts.keys import KeyReader, Pepper, PresentedKey, new_key
 from authsvc.gate.app import close_gate
+from authsvc.gate.decision import read_key
 from authsvc.gate.forwarded import WANTED_OF_BROWSERS, read_headers
-from authsvc.gate.presented import ForeignKey, read_key, without_keys
+from authsvc.gate.presented import ForeignKey, without_keys
 from authsvc.gate.verdict import Verdict
 
 PEPPER = Pepper.of("p" * 40)
@@ -16,8 +20,12 @@ OTHER = new_key("B" * 16, "ask", PEPPER).text.encode()
 
 
 def read(*headers: tuple[bytes, bytes], imported: bool = False):
-    found, _ = read_headers(list(headers))
-    return read_key(found, KeyReader("ask", [PEPPER]), imported=imported, trust_crc=False)
+    return read_key(read_headers("/auth/", b"", list(headers)).headers, lookup_of(imported=imported))
+
+
+def lookup_of(*, imported: bool) -> Any:
+    """What reading a string needs of a look-up."""
+    return SimpleNamespace(reader=KeyReader("ask", [PEPPER]), takes_imported=imported, catalogue=None)
 
 
 @pytest.mark.parametrize(
@@ -119,8 +127,7 @@ WEBSOCKET = b"sec-websocket-protocol"
 
 
 def read_as_browsers(*headers: tuple[bytes, bytes]):
-    found, _ = read_headers(list(headers), WANTED_OF_BROWSERS)
-    return read_key(found, KeyReader("ask", [PEPPER]), imported=False, trust_crc=False)
+    return read_key(read_headers("/auth/", b"", list(headers), WANTED_OF_BROWSERS).headers, lookup_of(imported=False))
 
 
 @pytest.mark.parametrize(

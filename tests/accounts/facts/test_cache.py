@@ -5,13 +5,19 @@ from __future__ import annotations
 import gc
 import json
 import tracemalloc
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from accounts.facts.cache import Cache
 from accounts.facts.facts import account_from_json, key_from_json
-from accounts.facts.known import KnownKey
+from accounts.facts.known import HeldKey, KnownKey
+from accounts.facts.lookup import Lookup
 from authsvc.gate.answer import head
+from authsvc.gate.decision import open_rules
+from authsvc.gate.grounds import Grounds, charge_for, counting
 from quotas.buckets import clock
 from quotas.facts import CatalogueFacts, catalogue_from_json
 from quotas.limits import CALENDAR, UNITS
@@ -112,18 +118,23 @@ def known(number: int, facts: CatalogueFacts, *, networks=0, limits=0, secrets=1
         "plan_since": number,
         "overrides": {},
     }
-    return KnownKey(key_from_json(json.dumps(key)), account_from_json(json.dumps(account)), facts)
+    return KnownKey.of(key_from_json(json.dumps(key)), account_from_json(json.dumps(account)), facts)
 
 
-def remember(cache: Cache[str, KnownKey], one: KnownKey, facts: CatalogueFacts, models_called: int) -> None:
+def remember(cache: Cache[str, HeldKey], one: KnownKey, facts: CatalogueFacts, models_called: int) -> None:
     """As a gate does that is asked about it, and passes it."""
-    one.cache = cache
-    cache.keep(one.key.public_id, one, one.size())
-    one.counting(facts.models["m0"]).packed("refuse", clock.hour())
+    held = HeldKey(one)
+    cache.keep(one.key.public_id, held, one.size())
+    keeper: Any = SimpleNamespace(cache=cache)
+    lookup: Any = SimpleNamespace(keep_beside=partial(Lookup.keep_beside, keeper))
+    counting(held, facts.models["m0"], lookup).packed("refuse", clock.hour())
     for number in range(models_called):
-        terms = one.terms(facts.models[f"m{number}"], 1)
-        terms.charge.packed("take", clock.hour())
-        head(terms, (1, 2) * len(terms.charge.shown), b"x" * 24)
+        model, secret = facts.models[f"m{number}"], one.key.secrets[0]
+        grounds = Grounds(one, secret, model, charge_for(one, model, secret))
+        grounds.open_rules = tuple(open_rules(grounds))
+        grounds.keep(held, lookup)
+        grounds.charge.packed("take", clock.hour())
+        head(grounds, (1, 2) * len(grounds.charge.shown), b"x" * 24)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -133,7 +144,7 @@ def test_the_size_of_an_entry_is_about_what_it_takes_up(facts, shape):
     gc.collect()
     tracemalloc.start()
     try:
-        cache: Cache[str, KnownKey] = Cache(10**9)
+        cache: Cache[str, HeldKey] = Cache(10**9)
         before = tracemalloc.get_traced_memory()[0]
         for number in range(count):
             remember(cache, known(number, facts, **more), facts, more["models_called"])
