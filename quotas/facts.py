@@ -1,4 +1,4 @@
-"""`CatalogueFacts`: models, plans and their limits as the gate knows them, one value for everybody."""
+"""`CatalogueFacts`: models, plans and their limits as the gate knows them, one value for all keys."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PlanFacts:
 
 @dataclass(frozen=True, slots=True)
 class CatalogueFacts:
-    """`foreign_checks`: keys exist whose check was made with a pepper that may be gone (see KeyReader.read)."""
+    """`foreign_checks`: there are keys whose check was made with a pepper that may be gone (see KeyReader.read)."""
 
     version: int
     models: Mapping[str, ModelFacts]
@@ -39,7 +39,7 @@ class CatalogueFacts:
     _by_first_segment: Mapping[str, tuple[ModelFacts, ...]]
 
     def model_at(self, path: str) -> ModelFacts | None:
-        """The enabled model whose prefix the path is, or begins with and a slash follows."""
+        """The enabled model whose prefix is the path, or is followed by a slash in it."""
         end = path.find("/", 1)
         for model in self._by_first_segment.get(path if end < 0 else path[:end], ()):
             if path.startswith(model.path) and path[len(model.path) :][:1] in ("", "/"):
@@ -56,7 +56,7 @@ def limit_from_json(value: Mapping[str, Any]) -> Limit:
 
 
 def catalogue_from_json(text: str | bytes) -> CatalogueFacts:
-    """Parse what `snapshot.read_catalogue` wrote."""
+    """Parse the JSON of `snapshot.read_catalogue`."""
     value = json.loads(text)
     models = {slug: ModelFacts(slug, m["path"], m["cost"], m["enabled"]) for slug, m in value["models"].items()}
     by_first: dict[str, tuple[ModelFacts, ...]] = {}

@@ -1,4 +1,4 @@
-"""Query sets of rows that the gate has facts of: no bulk change may go round the services that publish it."""
+"""Query sets for rows that are the gate's facts: no bulk change may bypass the services that publish it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ Row = TypeVar("Row", bound=models.Model)
 
 
 class BulkChangeRefused(RuntimeError):
-    """A bulk update or delete would reach the database and never the gate."""
+    """A bulk update or delete would reach the database but never the gate."""
 
 
 class GuardedQuerySet(models.QuerySet[Row]):
-    """Reads as usual. Bulk `update()` and `delete()` raise: they would change rows behind the gate's back."""
+    """Reads as usual. Bulk writes raise: they would change rows behind the gate's back."""
 
     def _refuse(self, act: str) -> NoReturn:
         raise BulkChangeRefused(f"{self.model.__name__}.objects.{act}(): use a service, which also tells the gate.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-SECOND = 1_000_000  # microseconds, the unit of every time the script sees
+SECOND = 1_000_000  # in microseconds, the unit of every time in the script
 
 # The smoothed windows and their length in microseconds; `day` and `month` are calendar windows.
 SMOOTHED = {"second": SECOND, "minute": 60 * SECOND, "hour": 3600 * SECOND}
@@ -14,7 +14,7 @@ WINDOWS = (*SMOOTHED, *CALENDAR)
 SCOPES = ("account", "key")
 UNITS = ("requests", "units")
 
-MOST_BURST = 1_000_000  # the script multiplies it by an hour of microseconds, which must stay below 2**53
+MOST_BURST = 1_000_000  # times an hour of microseconds it must stay below 2**53 in the script
 MOST_SMOOTHED = 1_000_000
 MOST_CALENDAR = 10**12
 EVERY_MODEL = "*"
@@ -28,7 +28,7 @@ class Limit:
     """An amount per window, for one subject of its scope.
 
     `name` is the policy name in headers; `since` is the microsecond from which it has been counted,
-    which matters to calendar windows only.
+    which only matters to calendar windows.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Limit:
 
     @property
     def identity(self) -> tuple[str, str, str, str]:
-        """What names its counter, besides the subject: never the name of a plan or of the limit itself."""
+        """What names its counter besides the subject: never the name of a plan or of the limit itself."""
         return (self.scope, self.model, self.unit, self.window)
 
     @property
@@ -52,20 +52,20 @@ class Limit:
 
     @property
     def room(self) -> int:
-        """The most that one call can take at once: the burst, or the whole quota."""
+        """The most that a call can take at once: the burst, or the whole quota."""
         return self.amount if self.burst is None or not self.is_smoothed else self.burst
 
     def applies_to(self, model: str) -> bool:
         return self.model in (EVERY_MODEL, model)
 
     def cost_of(self, cost: int) -> int:
-        """What a call to a model of this cost takes from it."""
+        """How much a call to a model of this cost takes."""
         return cost if self.unit == "units" else 1
 
 
 @dataclass(frozen=True, slots=True)
 class CalendarWindow:
-    """A UTC day or month: its number (grows by one), first and last second + 1 in seconds since 1970."""
+    """A UTC day or month: its consecutive number, its start, and its exclusive end, in seconds since 1970."""
 
     number: int
     start: int

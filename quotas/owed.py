@@ -1,4 +1,4 @@
-"""What passed while Redis was away (AUTHSVC_WHEN_REDIS_IS_DOWN=allow): counted when it is back, once."""
+"""Calls that passed while Redis was away (AUTHSVC_WHEN_REDIS_IS_DOWN=allow), counted once when it is back."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from store.commands import Script, ScriptCall
 from store.link import Link
 
 REPAY = Script.in_file(Path(__file__).parent / "lua" / "repay.lua")
-MOST = 100_000  # keys × models × hours; beyond that calls pass uncounted, and are told so in the log
+MOST = 100_000  # keys × models × hours; further calls pass uncounted, and the log says how many
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class Debt:
-    """Calls of one key to one model in one hour. Its id lets Redis refuse to count it twice."""
+    """Calls of one key to one model in one hour. Redis remembers its id, so as not to count it twice."""
 
     charge: Charge
     hour: int
@@ -51,20 +51,28 @@ class Debt:
 
 
 class Owed:
-    """The debts of one process. They die with it: a permit without Redis is worth that much less than one with it."""
+    """The debts of one process, which are lost with it."""
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, str, int, Versions, int], Debt] = {}
-        self._sent: list[Debt] = []  # whose answer was lost: with the same id and amount until Redis says so
+        self._sent: list[
+            Debt
+        ] = []  # sent but not acknowledged: they keep their id and amount until Redis confirms them
         self.left_out = 0
 
     def __bool__(self) -> bool:
         return bool(self._open or self._sent)
 
     def note(self, charge: Charge) -> None:
-        """One call has passed."""
+        """Note one call that has passed."""
         hour = clock.hour()
-        name = (charge.key_id, charge.model, hour, charge.versions, charge.secret)  # charged by the terms it passed by
+        name = (
+            charge.key_id,
+            charge.model,
+            hour,
+            charge.versions,
+            charge.secret,
+        )  # calls are charged under the terms that they passed by
         debt = self._open.get(name)
         if debt is None:
             if len(self._open) >= MOST:
@@ -75,12 +83,12 @@ class Owed:
         debt.last_use = int(time())
 
     async def repay(self, link: Link) -> int:
-        """Count what is owed; the number of debts counted. Raises StoreUnavailable, and then nothing is forgotten."""
+        """Count what is owed; the number of debts counted. Raises StoreUnavailable, and then forgets nothing."""
         self._sent += self._open.values()
         self._open.clear()
         counted = 0
         if self.left_out:
-            log.error("%d calls that passed without redis are counted nowhere: too many keys at once", self.left_out)
+            log.error("%d calls that passed without redis will not be counted: too many keys at once", self.left_out)
             self.left_out = 0
         while self._sent:
             debt = self._sent[-1]
@@ -88,7 +96,7 @@ class Owed:
                 await link.ask(debt.charge.partition, debt.call())
                 counted += 1
             except StoreRefused as error:
-                # Asking again would get the same answer, and hold up all others.
-                log.error("%d calls of key %s are counted nowhere: %s", debt.calls, debt.charge.key_id, error)
+                # A retry would get the same answer and hold up all others.
+                log.error("%d calls of key %s will not be counted: %s", debt.calls, debt.charge.key_id, error)
             self._sent.pop()
         return counted

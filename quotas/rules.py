@@ -1,4 +1,4 @@
-"""What holds in every catalogue, whoever writes it: the file, the admin, or a service that narrows."""
+"""Rules of every catalogue, whether written by the file, the admin, or a service that narrows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from quotas.limits import EVERY_MODEL, Limit
 
 
 def conflicting_paths(paths: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    """Two models and what is wrong, where the path prefix of the second begins with that of the first."""
+    """Pairs of models where the second's path prefix begins with the first's, and what is wrong."""
     one, shorter = "", ""
     for other, longer in sorted(paths.items(), key=lambda item: f"{item[1]}/"):
         if one and f"{longer}/".startswith(f"{shorter}/"):
@@ -20,7 +20,7 @@ def conflicting_paths(paths: Mapping[str, str]) -> Iterator[tuple[str, str, str]
 
 
 def doubles(found: Iterable[Limit]) -> Iterator[tuple[Limit, str]]:
-    """Limits of one plan that share a name or a counter with an earlier one, and what is wrong."""
+    """Limits of one plan that share a name or counter with an earlier one, and what is wrong."""
     names: set[str] = set()
     counters: dict[tuple[str, ...], str] = {}
     for limit in found:
@@ -37,7 +37,7 @@ def doubles(found: Iterable[Limit]) -> Iterator[tuple[Limit, str]]:
 
 
 def costs_that_never_fit(found: Iterable[Limit], costs: Mapping[str, int]) -> Iterator[tuple[Limit, str]]:
-    """Limits that have no room for a single call to one of the models (slug to cost), and what to do."""
+    """Limits without room for a single call to one of the models (slug to cost), and what to do."""
     for limit in found:
         for slug, units in costs.items():
             cost = limit.cost_of(units)
@@ -50,7 +50,7 @@ def costs_that_never_fit(found: Iterable[Limit], costs: Mapping[str, int]) -> It
 
 
 def out_of_range(limit: Limit) -> Iterator[tuple[str, str]]:
-    """The fields that the script's arithmetic would not be exact with, and what to write instead."""
+    """Fields for which the script's arithmetic would not be exact, and what to write instead."""
     most = limits.MOST_SMOOTHED if limit.is_smoothed else limits.MOST_CALENDAR
     if not 1 <= limit.amount <= most:
         yield "amount", f"An amount per {limit.window} is a whole number between 1 and {most}."
@@ -65,7 +65,7 @@ def out_of_range(limit: Limit) -> Iterator[tuple[str, str]]:
 def multiplied(found: Iterable[Limit]) -> Iterator[tuple[Limit, str]]:
     """Limits per key that no limit per account bounds, so that more keys let more calls pass, and what to do.
 
-    No fault: an operator may mean it. A quota of an account bounds how much passes in all, not how much at once.
+    It is not an error: it may be intended. An account's quota bounds how much passes in total, not how much at once.
     """
     enforced = [limit for limit in found if not limit.shadow]
     accounts = [limit for limit in enforced if limit.scope == "account"]
@@ -82,7 +82,7 @@ def multiplied(found: Iterable[Limit]) -> Iterator[tuple[Limit, str]]:
 
 
 def _bounds(account: Limit, key: Limit) -> bool:
-    """Whether a limit per account bounds what all of its keys take from one per key. A call costs at least a unit."""
+    """Whether a limit per account bounds what all its keys take from a limit per key. A call costs a unit or more."""
     return (
         account.model in (EVERY_MODEL, key.model)
         and account.unit in ("units", key.unit)

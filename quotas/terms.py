@@ -1,4 +1,4 @@
-"""Which limits hold for a call: the plan's with the account's overrides, and the key's own narrowing."""
+"""The limits in force for a key: the plan's with the account's overrides, narrowed by the key's own."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def limits_in_force(
 ) -> tuple[Limit, ...]:
     """The limits of one key of an account, for all models.
 
-    A key's own limit narrows the plan's limit that has the same counter, or stands beside the plan's; its name gives
-    way where the plan has that name for another counter. It can never widen: the smaller amount and burst hold.
+    A key's own limit narrows the plan's limit with the same counter, or is added to the plan's limits, renamed if the
+    plan uses its name for a different counter. It can never widen: the smaller amount and burst apply.
     """
     limits = [replace(_overridden(limit, overrides), since=max(limit.since, plan_since)) for limit in plan]
     for own in narrowing:

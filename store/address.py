@@ -1,4 +1,4 @@
-"""REDIS_URL, read once for everyone: the gate's pipe and redis-py's clients get the same hosts, login and TLS."""
+"""REDIS_URL, parsed in one place, so that the gate's pipes and redis-py's clients use the same hosts, login and TLS."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _SENTINEL = ("sentinel_username", "sentinel_password", "sentinel_ssl")
 
 
 class BadAddress(ValueError):
-    """A REDIS_URL that cannot be used. The text names the part that is wrong and never holds a password."""
+    """A REDIS_URL that cannot be used. The message names the part that is wrong and never contains a password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +49,19 @@ class Login:
     password: str | None = field(default=None, repr=False)
 
     def arguments(self) -> list[str]:
-        """What AUTH is called with; nothing where nobody signs in."""
+        """The arguments of AUTH; empty if there is no login."""
         if self.username is None and self.password is None:
             return []
         return [*filter(None, [self.username]), self.password or ""]
 
     def options(self) -> dict[str, Any]:
-        """The same for redis-py."""
+        """The same, as options of redis-py."""
         return {"username": self.username, "password": self.password}
 
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """How certificates are checked, and our own certificate. Options are called as redis-py calls them."""
+    """How certificates are checked, and our own certificate. Options have the names that redis-py gives them."""
 
     cert_reqs: str = "required"
     check_hostname: bool = True
@@ -74,7 +74,7 @@ class Tls:
     ciphers: str | None = None
 
     def context(self) -> ssl.SSLContext:
-        """For the pipe. Raises BadAddress for a file or a list of ciphers that cannot be used."""
+        """For the pipes. Raises BadAddress if a file or a list of ciphers cannot be used."""
         context = ssl.create_default_context()
         context.check_hostname = self.checks_hostname
         context.verify_mode = _VERIFY[self.cert_reqs]
@@ -96,7 +96,7 @@ class Tls:
         return self.check_hostname and self.cert_reqs != "none"
 
     def options(self) -> dict[str, Any]:
-        """The same for redis-py."""
+        """The same, as options of redis-py."""
         options = {
             "ssl": True,
             "ssl_cert_reqs": self.cert_reqs,
@@ -114,7 +114,7 @@ class Tls:
 
 @contextmanager
 def _refusing(options: str) -> Iterator[None]:
-    """What OpenSSL says of a file becomes a sentence that names the option."""
+    """Turn an error of OpenSSL into a sentence that names the option."""
     try:
         yield
     except OSError as error:  # SSLError is one
@@ -124,10 +124,10 @@ def _refusing(options: str) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class RedisAddress:
-    """Where Redis is, and how to be let in."""
+    """Where Redis is, and how to sign in."""
 
     kind: str  # single, sentinel or cluster
-    nodes: tuple[tuple[str, int], ...] = ()  # for sentinel and cluster: whom to ask first
+    nodes: tuple[tuple[str, int], ...] = ()  # for sentinel and cluster: which to ask first
     path: str | None = None  # of a UNIX socket
     service: str = ""
     db: int = 0
@@ -139,24 +139,24 @@ class RedisAddress:
 
 @lru_cache(8)
 def read_address(url: str) -> RedisAddress:
-    """What the URL says. Raises BadAddress for anything that nobody here understands; connects to nothing."""
+    """Parse the URL, without connecting. Raises BadAddress if any part of it is not understood."""
     parts = _split(url)
     if parts.scheme not in SCHEMES:
-        raise BadAddress(f"it begins with none of {', '.join(f'{scheme}://' for scheme in SCHEMES)}.")
+        raise BadAddress(f"it must begin with one of {', '.join(f'{scheme}://' for scheme in SCHEMES)}.")
     if parts.fragment or "@" in parts.query or (parts.scheme != "unix" and "@" in parts.path):
-        raise BadAddress(f"there is a # or @ where none can be. {_ESCAPE}")
+        raise BadAddress(f"there is a # or @ where none is allowed. {_ESCAPE}")
     return _UrlReader(parts).address()
 
 
 def _split(url: str) -> SplitResult:
-    """What stands before the path is left out of it: newer Pythons refuse an IPv6 host in a list of hosts."""
+    """Split without the hosts and add them afterwards: newer Pythons refuse an IPv6 address in a list of hosts."""
     scheme, separator, rest = url.partition("://")
     netloc = re.match(r"[^/?#]*", rest)
     assert netloc is not None  # it may be empty
     try:
         return urlsplit(f"{scheme}{separator}{rest[netloc.end() :]}")._replace(netloc=netloc[0])
-    except ValueError:  # its text may quote the password
-        raise BadAddress(f"it is no URL. {_ESCAPE}") from None
+    except ValueError:  # its message may quote the password
+        raise BadAddress(f"it is not a URL. {_ESCAPE}") from None
 
 
 class _UrlReader:
@@ -171,7 +171,7 @@ class _UrlReader:
         secure = self._parts.scheme.startswith("rediss")
         to_redis, to_sentinels = self._flag("ssl", default=secure), self._flag("sentinel_ssl", default=False)
         if secure and not to_redis:
-            raise BadAddress("ssl=0 contradicts the scheme: write redis in place of rediss, or leave ssl out.")
+            raise BadAddress("ssl=0 contradicts the scheme: use redis instead of rediss, or leave ssl out.")
         tls = self._tls(is_used=to_redis or to_sentinels)
         return RedisAddress(
             self._kind, nodes, path, service, db,
@@ -203,7 +203,7 @@ class _UrlReader:
         if not self._userinfo:
             return Login(self._given.get("username"), self._given.get("password"))
         if self._given.keys() & set(_LOGIN):
-            raise BadAddress("it names a user or password twice: before the @ and as an option.")
+            raise BadAddress("a user or password is given twice: before the @ and as an option.")
         user, _, password = self._userinfo.partition(":")
         return Login(unquote(user) or None, unquote(password) or None)
 
@@ -212,7 +212,7 @@ class _UrlReader:
         if self._kind == "sentinel":
             service, _, path = path.partition("/")
         if self._kind == "cluster" and path not in ("", "0"):
-            raise BadAddress("a cluster has the database 0 only.")
+            raise BadAddress("a cluster has only database 0.")
         numbers = {text for text in (path, self._given.get("db", "")) if text}
         if len(numbers) > 1 or not all(text.isascii() and text.isdigit() and len(text) < 6 for text in numbers):
             raise BadAddress("the database must be one number: redis://HOST/0, redis+sentinel://HOST/SERVICE/0.")
@@ -222,11 +222,11 @@ class _UrlReader:
         given = self._given
         if not is_used:
             if named := [name for name in _TLS[1:] if name in given]:
-                raise BadAddress(f"{named[0]} is given, but no TLS: begin the URL with rediss, or add ssl=1.")
+                raise BadAddress(f"{named[0]} is given, but TLS is off: begin the URL with rediss, or add ssl=1.")
             return None
         for name, needed in (("ssl_keyfile", "ssl_certfile"), ("ssl_password", "ssl_keyfile")):
             if name in given and needed not in given:
-                raise BadAddress(f"{name} needs {needed} beside it.")
+                raise BadAddress(f"{name} also needs {needed}.")
         verify = given.get("ssl_cert_reqs", "required").lower().removeprefix("cert_")
         least = given.get("ssl_min_version")
         tls = Tls(
@@ -240,7 +240,7 @@ class _UrlReader:
             min_version=_one_of("ssl_min_version", least, _TLS_VERSIONS) if least else None,
             ciphers=given.get("ssl_ciphers"),
         )
-        tls.context()  # so that a file that cannot be read is found at the start
+        tls.context()  # so that an unreadable file stops the start
         return tls
 
     def _flag(self, name: str, *, default: bool) -> bool:
@@ -252,18 +252,18 @@ def _query(query: str, known: tuple[str, ...]) -> dict[str, str]:
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in known:
             shown = f"the option {name}" if re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) else "an option"
-            raise BadAddress(f"{shown} is not understood here. Understood are: {', '.join(known)}.")
+            raise BadAddress(f"{shown} is not known here. Known options: {', '.join(known)}.")
         if name in given:
             raise BadAddress(f"the option {name} is given twice.")
         if not value:
-            raise BadAddress(f"the option {name} is empty: leave it out, or give it a value.")
+            raise BadAddress(f"the option {name} is empty: give it a value, or leave it out.")
         given[name] = value
     return given
 
 
 def _one_of(name: str, value: str, allowed: dict[str, Any]) -> str:
     if value not in allowed:
-        raise BadAddress(f"the option {name} is none of: {', '.join(allowed)}.")
+        raise BadAddress(f"the option {name} must be one of: {', '.join(allowed)}.")
     return value
 
 
@@ -277,7 +277,7 @@ def _nodes(hosts: str, port: int) -> Iterator[tuple[str, int]]:
         number = int(found["port"] or port)
         host = _v6(found["v6"]) if found["v6"] else unquote(found["name"])
         if not host or not 0 < number < 65536:
-            raise BadAddress("a host has no name, or a port that is not between 1 and 65535.")
+            raise BadAddress("a host has no name, or its port is not between 1 and 65535.")
         yield host, number
 
 
@@ -285,4 +285,4 @@ def _v6(text: str) -> str:
     try:
         return str(IPv6Address(unquote(text)))
     except ValueError:
-        raise BadAddress("what stands in brackets is no IPv6 address.") from None
+        raise BadAddress("the brackets do not contain an IPv6 address.") from None

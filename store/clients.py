@@ -1,4 +1,4 @@
-"""Redis as the control plane and the fallback path use it: redis-py's ordinary clients, one for each process."""
+"""redis-py's clients, one for each process: for the control plane, and for commands that a pipe may not send."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ READ_SECONDS = 2.0
 
 
 class StoreUnavailable(Exception):
-    """Redis did not answer in time, or not with an answer."""
+    """Redis did not answer in time, or did not give a usable answer."""
 
 
 class StoreRefused(StoreUnavailable):
-    """Redis is there and answers, but not this question: too much waits, or it reported an error."""
+    """Redis is up, but this command got no answer: too many are waiting, or it failed."""
 
 
 class Cluster(RedisCluster):
-    """redis-py's, with exceptions of its own turned into RedisError, which everyone here is ready for."""
+    """redis-py's cluster client, with its own exceptions turned into RedisError, which all callers handle."""
 
     def __init__(self, **options: Any) -> None:
         with _as_redis_errors():
@@ -57,7 +57,7 @@ def _as_redis_errors() -> Iterator[None]:
 
 
 def address() -> RedisAddress:
-    """Where the settings say that Redis is. Raises BadAddress."""
+    """Where Redis is, by the settings. Raises BadAddress."""
     return read_address(str(settings.REDIS_URL))
 
 
@@ -66,22 +66,25 @@ def is_cluster() -> bool:
 
 
 def minds_slots() -> bool:
-    """Whether a command may touch keys of one slot only: a cluster, also one of a single shard that is named as a plain
-    Redis. Raises RedisError."""
+    """Whether a command may only touch keys of one slot: in a cluster, even a single shard configured as a plain Redis.
+
+    Raises RedisError."""
     if is_cluster():
         return True
     (info,) = infos(sync_client(), "cluster")
-    return bool(info.get("cluster_enabled", True))  # who cannot know uses one: that is right everywhere, if slower
+    return bool(
+        info.get("cluster_enabled", True)
+    )  # if it is not known, one slot at a time works everywhere, only slower
 
 
 @cache
 def sync_client() -> Any:
-    """The client of commands, pages and the worker. Raises RedisError where it cannot even be made."""
+    """The client of commands, pages and the worker. Raises RedisError if it cannot be created."""
     where, seconds = address(), float(settings.REDIS_CONNECT_SECONDS)
     options = {**_options(where, seconds, READ_SECONDS), "decode_responses": True}
     if where.kind == "cluster":
         startup = [ClusterNode(host, port) for host, port in where.nodes]
-        options["socket_connect_timeout"] = seconds / len(startup)  # they are asked one after the other
+        options["socket_connect_timeout"] = seconds / len(startup)  # they are asked one after another
         return Cluster(startup_nodes=startup, retry=Retry(NoBackoff(), 3), **options)
     retry: dict[str, Any] = {"retry": Retry(NoBackoff(), 1), "health_check_interval": PING_SECONDS}
     if where.kind == "sentinel":
@@ -91,7 +94,7 @@ def sync_client() -> Any:
 
 
 def async_client(where: RedisAddress, connect_seconds: float, read_seconds: float) -> Any:
-    """A client for what the pipe may not send itself; made once for each event loop."""
+    """A client for commands that a pipe may not send itself; made once for each event loop."""
     options = _options(where, connect_seconds, read_seconds)
     if where.kind == "cluster":
         startup = [AsyncNode(host, port) for host, port in where.nodes]
@@ -104,7 +107,7 @@ def async_client(where: RedisAddress, connect_seconds: float, read_seconds: floa
 
 
 def _options(where: RedisAddress, connect_seconds: float, read_seconds: float) -> dict[str, Any]:
-    """What redis-py is told in every topology. RESP2 signs in by AUTH, which no ACL forbids; RESP3 needs HELLO."""
+    """Options for every topology. RESP2 signs in with AUTH, which no ACL forbids; RESP3 would need HELLO."""
     return {
         **where.login.options(),
         **({} if where.kind == "cluster" else {"db": where.db}),
@@ -124,7 +127,7 @@ def _place(where: RedisAddress) -> dict[str, Any]:
 
 
 def send_all(commands: Iterable[Sendable]) -> list[Any]:
-    """The replies to commands that are sent together, in their order. Raises RedisError."""
+    """Send commands together; their replies, in order. Raises RedisError."""
     pipeline = sync_client().pipeline(transaction=False)
     for command in commands:
         command.run(pipeline)
@@ -134,16 +137,16 @@ def send_all(commands: Iterable[Sendable]) -> list[Any]:
 
 
 def conditions() -> list[Condition]:
-    """What each master tells of its memory. Raises RedisError; a master that may not tell is no error."""
+    """The state of each master's memory. Raises RedisError, but not where INFO is forbidden."""
     return [read_condition(info) for info in infos(sync_client(), "memory")]
 
 
 def infos(client: Any, section: str) -> list[dict[str, Any]]:
-    """A section of INFO from each master, in an order that stays; empty where it is not allowed. Raises RedisError."""
+    """A section of INFO from each master, in a stable order; empty where INFO is forbidden. Raises RedisError."""
     try:
         info = client.info(section, target_nodes="primaries") if is_cluster() else client.info(section)
     except NoPermissionError:
-        client.ping()  # it is there, and that is all it may say
+        client.ping()  # it is up, which is all that it may tell
         return [{}]
     by_node = bool(info) and all(isinstance(value, dict) for value in info.values())
     return [info[node] for node in sorted(info)] if by_node and is_cluster() else [info]

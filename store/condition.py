@@ -1,4 +1,4 @@
-"""What a master tells of its memory by INFO. Providers and ACLs hide some of it: None is "it does not say"."""
+"""A master's memory, as INFO reports it. Providers and ACLs hide some fields: those are None."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class Condition:
 
     policy: str | None = None
     used: int | None = None  # bytes that count against `most`
-    most: int | None = None  # maxmemory; 0 where there is none
+    most: int | None = None  # maxmemory; 0 if it is not set
 
     @property
     def share(self) -> float | None:
-        """How much of its memory is used: 1 and above is a master that refuses to write."""
+        """The share of its memory in use: from 1 on, the master refuses writes."""
         return self.used / self.most if self.used is not None and self.most else None
 
 
 def read_condition(info: Mapping[str, Any]) -> Condition:
-    """From the fields of `INFO memory`."""
+    """Read the fields of `INFO memory`."""
     policy, used = info.get("maxmemory_policy"), _number(info.get("used_memory"))
     if used is not None:
         used = max(0, used - (_number(info.get("mem_not_counted_for_evict")) or 0))
@@ -39,23 +39,23 @@ def parse_info(text: bytes) -> dict[str, str]:
 
 
 def wrong_policies(conditions: Iterable[Condition]) -> list[str]:
-    """The eviction policies other than noeviction: such a master would forget counters and revocations."""
+    """Eviction policies other than noeviction: a master with one would drop counters and revocations."""
     return sorted({found.policy for found in conditions if found.policy} - {"noeviction"})
 
 
 def fullest(conditions: Iterable[Condition]) -> Condition | None:
-    """The master that is nearest to its bound; None where no bound is known."""
+    """The master closest to its memory limit; None if no limit is known."""
     return max((found for found in conditions if found.share is not None), key=_share, default=None)
 
 
 def memory_warning(conditions: Iterable[Condition]) -> str | None:
-    """A sentence from 80 % on."""
+    """A sentence, once 80 % of the memory is in use."""
     found = fullest(conditions)
     if found is None or _share(found) < NEARLY_FULL:
         return None
     return (
         f"Redis uses {_share(found):.0%} of its memory ({found.used} of {found.most} bytes): "
-        "give it more before it is full and every call is refused."
+        "give it more before it is full and all calls are refused."
     )
 
 
@@ -69,9 +69,9 @@ def _number(value: Any) -> int | None:
     return None
 
 
-REMEDY = "Set `maxmemory-policy noeviction` in redis.conf, or at your provider; then give it memory enough."
-UNKNOWN_POLICY = "REDIS_URL: this Redis does not say what its maxmemory-policy is; it must be noeviction."
+REMEDY = "Set `maxmemory-policy noeviction` in redis.conf or at your provider, and give it enough memory."
+UNKNOWN_POLICY = "REDIS_URL: this Redis does not report its maxmemory-policy; it must be noeviction."
 
 
 def wrong_policy(policy: str) -> str:
-    return f"REDIS_URL: this Redis has the maxmemory-policy {policy} and would forget counters and revocations."
+    return f"REDIS_URL: this Redis has maxmemory-policy {policy} and would drop counters and revocations."

@@ -1,7 +1,7 @@
-"""Connecting a pipe to a Redis master: names, all of their addresses, TLS and Sentinel.
+"""Connecting a pipe to a Redis master: host names with all of their addresses, TLS and Sentinel.
 
-An attempt is won by a connection that has signed in and answered, not by one that was merely accepted: a server that
-hangs accepts connections too, and is passed over for the next address.
+A connection counts once it has signed in and answered, not when it is merely accepted: a hanging server accepts
+connections too, and is passed over for the next address.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from store.keepalive import keep_alive
 from store.pipe import NAME, Connect, Connected, Factory
 from store.sentinels import async_sentinels
 
-APART_SECONDS = 0.25  # RFC 8305's pause before the next address is tried beside the one that has not answered
+APART_SECONDS = 0.25  # before the next address is tried in parallel (RFC 8305, 5)
 
 
 def sign_in(address: RedisAddress) -> list[bytes]:
-    """What a new connection sends first."""
+    """The first commands on a new connection."""
     commands = [pack("AUTH", *login)] if (login := address.login.arguments()) else []
     if address.db:
         commands.append(pack("SELECT", address.db))
@@ -35,7 +35,7 @@ def sign_in(address: RedisAddress) -> list[bytes]:
 
 
 def to_master(address: RedisAddress, seconds: float) -> Connect:
-    """To the one Redis that the address means; within Sentinel to the master of the moment."""
+    """Connect to the one Redis at the address; with Sentinel, to the current master."""
     if address.kind == "sentinel":
         return _through_sentinel(address, seconds)
     if address.path:
@@ -45,7 +45,7 @@ def to_master(address: RedisAddress, seconds: float) -> Connect:
 
 
 def to_host(host: str, port: int, tls: ssl.SSLContext | None = None) -> Connect:
-    """To any of the addresses that the name has."""
+    """Connect to any of the addresses that the name has."""
 
     async def connect(factory: Factory) -> Connected:
         loop = asyncio.get_running_loop()
@@ -57,7 +57,7 @@ def to_host(host: str, port: int, tls: ssl.SSLContext | None = None) -> Connect:
 
 
 def _mixed(found: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Families in turns, in the order in which the system prefers them: a network may have no way for one of them."""
+    """Alternate address families, in the order that the system prefers: a network may not route one of them."""
     families: dict[int, list[tuple[Any, ...]]] = {}
     for one in dict.fromkeys(found):
         families.setdefault(one[0], []).append(one)
@@ -79,9 +79,9 @@ async def _dial(factory: Factory, where: Any, tls: ssl.SSLContext | None, host: 
 
 
 async def first_of(attempts: Sequence[Callable[[], Awaitable[Connected]]], apart: float) -> Connected:
-    """The first to succeed. The next begins when one has failed, or when none has ended for `apart` seconds.
+    """The first to succeed. The next begins when one has failed, or after `apart` seconds without a result.
 
-    Raises what the first of them raised, if none succeeds.
+    If none succeeds, raises the first failure.
     """
     left, running = deque(attempts), set[asyncio.Task[Connected]]()
     failures: list[BaseException] = []
@@ -91,7 +91,7 @@ async def first_of(attempts: Sequence[Callable[[], Awaitable[Connected]]], apart
                 running.add(asyncio.ensure_future(left.popleft()()))
             done, _ = await asyncio.wait(running, timeout=apart if left else None, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                running.discard(task)  # from here on it is ours, or failed
+                running.discard(task)  # it succeeded and is ours now, or it failed
                 if (failure := task.exception()) is None:
                     return task.result()
                 failures.append(failure)
@@ -101,7 +101,7 @@ async def first_of(attempts: Sequence[Callable[[], Awaitable[Connected]]], apart
 
 
 async def _end(attempts: set[asyncio.Task[Connected]]) -> None:
-    """Close what came second, also what succeeded in the moment it was given up."""
+    """Close the losers, including one that succeeded just as it was cancelled."""
     for task in attempts:
         task.cancel()
     for ended in await asyncio.gather(*attempts, return_exceptions=True):

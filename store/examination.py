@@ -1,6 +1,6 @@
-"""Can Redis be counted on? Asked the way decisions are: through the gate's own link, by a script that writes.
+"""Whether Redis can be relied on, tested as decisions use it: through the gate's own link, by a script that writes.
 
-A client beside the link would be let in where the link is not, and reading would pass where counting is refused.
+A separate client might connect where the link cannot, and a read would succeed where counting is refused.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _MEMORY = command("INFO", "memory")
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """What was found."""
+    """The result."""
 
-    faults: tuple[str, ...] = ()  # no call can be decided
+    faults: tuple[str, ...] = ()  # with any of these no call can be decided
     warnings: tuple[str, ...] = ()
     conditions: tuple[Condition, ...] = ()
 
 
 async def by_link(link: Link) -> Examination:
-    """For a gate."""
+    """For a process with a gate."""
     if link.refusal:
         return Examination((link.refusal,))
     try:
@@ -47,12 +47,12 @@ async def _ask(link: Link, partition: str) -> Condition:
     await link.ask(partition, PROBE.call([names.probe(partition)], []))
     try:
         return read_condition(parse_info(await link.ask(partition, _MEMORY)))
-    except StoreRefused:  # an ACL or a provider without INFO: it counts, and that is what we need
+    except StoreRefused:  # an ACL or a provider forbids INFO; it takes writes, which is what matters
         return Condition()
 
 
 def by_client() -> Examination:
-    """For a process without a gate: by redis-py's client."""
+    """For a process without a gate, which uses redis-py's client."""
     try:
         clients.sync_client().ping()
         return judge(clients.conditions())

@@ -1,4 +1,4 @@
-"""The gate's link to Redis: which pipe leads to an account's partition, and what may be sent twice."""
+"""The gate's link to Redis: which pipe serves an account's partition, and which commands may be sent again."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from store.dial import sign_in, to_master
 from store.masters import CANNOT_ASK, Masters
 from store.pipe import DECISION_SECONDS, Pipe, Reply, shut
 
-# Replies that mean "not executed": the command may go again, by a client that knows scripts, slots and masters.
+# Errors that mean "not executed": the command may be sent again, by a client that knows scripts, slots and masters.
 _NOT_EXECUTED = ("NOSCRIPT", "MOVED", "ASK", "TRYAGAIN", "LOADING", "READONLY")
 
 
 class Link:
-    """Every way from one event loop to Redis."""
+    """All connections from one event loop to Redis."""
 
     def __init__(self, url: str) -> None:
         self._address, self._seconds = read_address(url), float(settings.REDIS_CONNECT_SECONDS)
         self._client: Any = None
         self._loading: dict[tuple[str, str], asyncio.Future[Reply]] = {}
         self._masters: Masters | None = None
-        self.refusal = ""  # why what Redis holds must not be used, though it answers
+        self.refusal = ""  # why the data in Redis must not be used, although Redis answers
         if self._address.kind == "cluster":
             self._masters = Masters(self._address, self._seconds)
         else:
             self._pipe = Pipe(to_master(self._address, self._seconds), sign_in(self._address), self._seconds)
 
     def open(self) -> None:
-        """Begin to connect before the first question."""
+        """Start connecting before the first question."""
         if self._masters is None:
             self._pipe.open()
         else:
@@ -94,12 +94,12 @@ class Link:
         return self._client
 
     def partitions(self) -> list[str]:
-        """One for each master, through which it can be asked. Raises StoreUnavailable."""
+        """A partition for each master, to address it by. Raises StoreUnavailable."""
         return [names.CATALOGUE_PARTITION] if self._masters is None else self._masters.partitions()
 
     @property
     def trouble(self) -> str:
-        """Why there is no connection, where that is known."""
+        """Why there is no connection, if that is known."""
         return self._pipe.trouble if self._masters is None else self._masters.trouble
 
     async def close(self) -> None:
@@ -115,7 +115,7 @@ class Link:
 
 
 def _word(error: hiredis.ReplyError) -> str:
-    """How an error begins. Raises StoreRefused unless it means "not executed"."""
+    """The first word of an error. Raises StoreRefused unless it means "not executed"."""
     word = str(error).partition(" ")[0]
     if word not in _NOT_EXECUTED:
         raise StoreRefused(f"redis answered {word}")
@@ -137,7 +137,7 @@ def link() -> Link:
 
 
 def open_link() -> Link | None:
-    """This event loop's link, if somebody has made it."""
+    """This event loop's link, if it has been made."""
     return _links.get(asyncio.get_running_loop())
 
 

@@ -1,4 +1,4 @@
-"""A cluster's masters, with a pipe to each: redis-py keeps the slot map, we keep the pipes."""
+"""A cluster's masters, with a pipe to each. redis-py keeps the slot map, we keep the pipes."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from store.pipe import DECISION_SECONDS, LONGEST_PAUSE_SECONDS, TICK_SECONDS, Pi
 _SLOTS = 16384
 _LOOK_AGAIN_SECONDS = 1.0
 
-# What redis-py raises when it cannot ask. The exceptions of its cluster client are no RedisError, and an empty slot map
-# is a KeyError.
+# What redis-py raises when it cannot ask. Its cluster client's exceptions are not RedisErrors, and an empty slot map
+# raises KeyError.
 CANNOT_ASK = (RedisError, RedisClusterException, KeyError, TimeoutError, OSError)
 
 log = logging.getLogger(__name__)
 
 
 class Masters:
-    """Which master has a partition, as far as it is known."""
+    """Which master has which partition, as far as that is known."""
 
     def __init__(self, address: RedisAddress, seconds: float) -> None:
         self._address, self._seconds = address, seconds
         self._tls = address.tls.context() if address.tls else None
-        # A node that accepts and never answers must not use up the time of the others.
+        # A node that accepts and never answers must not use up the others' time.
         self.client = clients.async_client(address, seconds, seconds / len(address.nodes))
         self._pipes: dict[str, Pipe] = {}
         self._are_known = False
@@ -41,7 +41,7 @@ class Masters:
         self._looked_at = float("-inf")
 
     async def known(self) -> None:
-        """Wait until the masters are known, as long as nobody has waited in vain. Raises StoreUnavailable."""
+        """Wait until the masters are known, unless a wait has already failed. Raises StoreUnavailable."""
         if self._are_known:
             return
         self.look()
@@ -52,7 +52,7 @@ class Masters:
             raise StoreUnavailable(self.trouble)
 
     def look(self) -> None:
-        """Begin to ask who they are, if nobody has."""
+        """Start asking for the masters, unless that is under way."""
         if self._looking is None:
             self._looked_at = asyncio.get_running_loop().time()
             self._looking = asyncio.get_running_loop().create_task(self._look())
@@ -64,11 +64,11 @@ class Masters:
         if pipe is None:
             return self._open(node)
         if pipe.is_broken and asyncio.get_running_loop().time() - self._looked_at >= _LOOK_AGAIN_SECONDS:
-            self.look()  # it may have a successor: nobody else would ever ask redis-py for a new slot map
+            self.look()  # it may have a successor, and nothing else makes redis-py ask for a new slot map
         return pipe
 
     def partitions(self) -> list[str]:
-        """One that each of them has. Raises StoreUnavailable."""
+        """One partition of each master. Raises StoreUnavailable."""
         if not self._are_known:
             raise StoreUnavailable(self.trouble or "the masters of the redis cluster are not known yet")
         found: dict[str, str] = {}
@@ -115,11 +115,11 @@ class Masters:
                 else:
                     await self.client.initialize()
         except CANNOT_ASK as error:
-            trouble = f"no node of the redis cluster says who its masters are ({type(error).__name__})"
+            trouble = f"no node of the redis cluster names its masters ({type(error).__name__})"
             if trouble != self.trouble:
                 log.error("%s", trouble)
             self.trouble = trouble
-            return self._are_known  # who has a map goes on by it, and asks again when a pipe is broken
+            return self._are_known  # an existing map is used on, and asked for again when a pipe breaks
         self._are_known, self.trouble = True, ""
         masters = {node.name for node in self.client.get_primaries()}
         for name in [name for name in self._pipes if name not in masters]:

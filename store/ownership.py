@@ -1,4 +1,4 @@
-"""Whose data Redis holds: two deployments on one Redis would rule each other's keys by their catalogues."""
+"""Which deployment a Redis belongs to: two on one Redis would judge each other's keys by their own catalogues."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from store import clients, names
 
 
 class AnotherDeployment(RedisError):
-    """This Redis is in use by another deployment. The text says what to do."""
+    """This Redis belongs to another deployment. The message says what to do."""
 
     def __init__(self, theirs: str, ours: str) -> None:
         super().__init__(
@@ -19,13 +19,13 @@ class AnotherDeployment(RedisError):
 
 
 def claim(ours: str) -> None:
-    """Take a Redis that is nobody's; one that is ours stays so. Raises AnotherDeployment, and other RedisErrors."""
+    """Claim a Redis that has no owner; does nothing if it is ours. Raises AnotherDeployment, or another RedisError."""
     theirs = clients.sync_client().set(names.DEPLOYMENT, ours, nx=True, get=True)
     if theirs not in (None, ours):
         raise AnotherDeployment(theirs, ours)
 
 
 def owner() -> str | None:
-    """The deployment that has claimed this Redis; None while it is nobody's. Raises RedisError."""
+    """The deployment that has claimed this Redis, or None. Raises RedisError."""
     holder: str | None = clients.sync_client().get(names.DEPLOYMENT)
     return holder

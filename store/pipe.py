@@ -1,8 +1,8 @@
-"""One connection to one Redis master, shared by all decisions of a process: what waits is sent in one write.
+"""One connection to one Redis master, shared by all decisions of a process: waiting commands go out in one write.
 
-Replies come in the order of commands, so a command that was given up keeps its place. *What may have been executed is
-never sent again.* Anything unexpected, or a batch that has not ended after BATCH_SECONDS, closes the connection for
-good and fails everything that waits on it; a new connection proves itself with a PING before it gets commands.
+Replies come in the order of the commands, so an abandoned command keeps its place. *A command that may have been
+executed is never sent again.* Anything unexpected, or a batch that has not ended after BATCH_SECONDS, permanently
+closes the connection and fails everything that waits on it. A new connection must answer a PING before it is used.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ MOST_WAITING = 4096
 BATCH_SECONDS = 0.150
 DECISION_SECONDS = 0.250
 TICK_SECONDS = 0.025
-CONNECT_SECONDS = 2.0  # for a name, its addresses, TLS and sign-in together; nobody waits for it
+CONNECT_SECONDS = 2.0  # for the name, its addresses, TLS and signing in together; no decision waits for it
 LONGEST_PAUSE_SECONDS = 1.0
 
-Reply = Any  # what hiredis makes of a reply: int, bytes, list, None, or a ReplyError as a value
+Reply = Any  # as hiredis parses it: int, bytes, list, None, or a ReplyError as a value
 Factory = Callable[[], "_Connection"]
-Connected = tuple[asyncio.BaseTransport, Any]  # the second is what the factory made
+Connected = tuple[asyncio.BaseTransport, Any]  # with the protocol that the factory made
 Connect = Callable[[Factory], Awaitable[Connected]]
 
 log = logging.getLogger(__name__)
@@ -39,11 +39,11 @@ log = logging.getLogger(__name__)
 
 PING = pack("PING")
 NAME = pack("CLIENT", "SETNAME", "authsvc-gate")
-COSMETIC = frozenset({NAME})  # may be refused: an ACL need not allow what only a person looks at
+COSMETIC = frozenset({NAME})  # may be refused: an ACL need not allow a command that only helps people
 
 
 class _Connection(asyncio.Protocol):
-    """Sends batches and hands replies to those who asked, strictly in order."""
+    """Sends batches and hands replies out strictly in order."""
 
     def __init__(
         self, lost: Callable[[_Connection], None], drained: Callable[[], None], hello: Sequence[bytes] = ()
@@ -73,7 +73,7 @@ class _Connection(asyncio.Protocol):
                 if not future.done():
                     future.set_result(reply)
         except (hiredis.ProtocolError, IndexError):
-            log.error("redis sent something that is no reply to what was asked; closing the connection")
+            log.error("redis sent something that does not answer a command; closing the connection")
             self.close()
             return
         if not in_flight:
@@ -83,10 +83,7 @@ class _Connection(asyncio.Protocol):
         self.close()
 
     async def greet(self) -> None:
-        """Sign in and choose the database, once. The PING at its end is the breaker's probe.
-
-        Raises StoreUnavailable.
-        """
+        """Sign in and choose the database, once. The final PING is the breaker's probe. Raises StoreUnavailable."""
         if self.is_greeted:
             return
         if self.transport is None:
@@ -100,7 +97,7 @@ class _Connection(asyncio.Protocol):
         self.is_greeted = True
 
     def close(self) -> None:
-        """For good: nobody is served on it again, and whatever waits on it fails."""
+        """Close it permanently: all commands that wait on it fail."""
         if self.transport is not None:
             self.transport.abort()
             self.transport = None
@@ -112,7 +109,7 @@ class _Connection(asyncio.Protocol):
 
 
 class Pipe:
-    """Asks one Redis master. Belongs to the event loop it was made in."""
+    """Asks one Redis master. It belongs to the event loop it was made in."""
 
     def __init__(self, connect: Connect, hello: Sequence[bytes], seconds: float = CONNECT_SECONDS) -> None:
         self._connect, self._hello, self._seconds = connect, hello, seconds
@@ -120,7 +117,7 @@ class Pipe:
         self._waiting: deque[tuple[bytes, asyncio.Future[Reply], float]] = deque()
         self._connection: _Connection | None = None
         self._opening: asyncio.Task[None] | None = None
-        self._broken = False  # the breaker: no decision waits for a Redis that did not answer the last time
+        self._broken = False  # the breaker: no decision waits for a Redis that failed the last time
         self._flush_is_due = False
         self._ticker: asyncio.TimerHandle | None = None
         self._watch: asyncio.TimerHandle | None = None
@@ -128,9 +125,9 @@ class Pipe:
         self.trouble = ""  # why it is broken
 
     def ask(self, command: bytes) -> asyncio.Future[Reply]:
-        """The reply to a packed command, within the decision's time. Errors of Redis are values of hiredis.ReplyError.
+        """The reply to a packed command, within a decision's time. Redis's errors are returned as hiredis.ReplyError.
 
-        Raises StoreUnavailable at once while Redis is known to be away or too much waits; the future may raise it too.
+        Raises StoreUnavailable at once while Redis is known to be away or too many commands wait; so may the future.
         """
         if self._broken:
             raise StoreUnavailable("redis is away")
@@ -149,11 +146,11 @@ class Pipe:
 
     @property
     def is_broken(self) -> bool:
-        """Whether Redis did not answer the last time."""
+        """Whether Redis failed to answer the last time."""
         return self._broken
 
     def open(self) -> None:
-        """Begin to connect, if nobody has."""
+        """Start connecting, unless that is under way."""
         if self._opening is None and self._connection is None and not self._closed:
             self._opening = self._loop.create_task(self._open())
         self._tick_later()
@@ -169,7 +166,7 @@ class Pipe:
                 timer.cancel()
 
     def drop(self) -> None:
-        """Close the connection, so that the master is looked for again."""
+        """Close the connection, so that the master is looked up again."""
         if self._connection is not None:
             self._connection.close()
 
@@ -184,7 +181,7 @@ class Pipe:
         room = MOST_IN_FLIGHT - len(connection.in_flight)
         while self._waiting and len(commands) < room:
             command, future, deadline = self._waiting.popleft()
-            if not future.done():  # one that was given up before it was sent never is
+            if not future.done():  # one that was abandoned before it was sent is never sent
                 commands.append(command)
                 askers.append((future, deadline))
         if commands:
@@ -196,7 +193,7 @@ class Pipe:
             self._ticker = self._loop.call_later(TICK_SECONDS, self._tick)
 
     def _tick(self) -> None:
-        """Keep the bounds: of the batch, and of each decision. One timer for all of them."""
+        """Enforce the time limits of the batch and of each decision, with one timer for all."""
         self._ticker = None
         now, connection = monotonic(), self._connection
         if connection is not None and connection.in_flight:
@@ -210,7 +207,7 @@ class Pipe:
                         break
                     self._give_up(future)
         if self._waiting and self._waiting[0][2] <= now and connection is None:
-            # Connecting takes longer than a decision may: from here on nobody waits for it.
+            # Connecting takes longer than a decision may, so no decision waits for it any more.
             self._broken, self.trouble = True, self.trouble or "still connecting"
             self._fail_waiting()
         while self._waiting and self._waiting[0][2] <= now:
@@ -229,7 +226,7 @@ class Pipe:
 
     def _on_lost(self, connection: _Connection) -> None:
         if connection is not self._connection:
-            return  # it never came into service: _open sees to that
+            return  # it was never in use: _open handles that
         self._connection = None
         self._broken = True
         self.trouble = self.trouble or "the connection was lost"
@@ -248,7 +245,7 @@ class Pipe:
         self._flush()
 
     async def _try(self) -> _Connection | None:
-        """A connection that has proved itself; None if there is none to be had now."""
+        """A connection that has answered; None if that is impossible now."""
         connection: _Connection | None = None
         try:
             async with asyncio.timeout(self._seconds):
@@ -270,11 +267,11 @@ class Pipe:
 
     def _note(self, error: Exception) -> None:
         trouble = str(error) or f"no answer within {self._seconds:g} s"
-        if trouble != self.trouble:  # once, and again when the reason is another
+        if trouble != self.trouble:  # once, and again when the reason changes
             log.error("redis cannot be reached: %s", trouble)
         self._broken, self.trouble = True, trouble
 
-    # A quiet connection: one timer for each pipe, and none for a request.
+    # Quiet connections: one timer for each pipe, none for a request.
 
     def _watch_later(self, seconds: float) -> None:
         if self._watch is not None:
@@ -282,10 +279,10 @@ class Pipe:
         self._watch = None if self._closed else self._loop.call_later(seconds, self._keep_alive)
 
     def _keep_alive(self) -> None:
-        """Ask after PING_SECONDS of quiet. Without an answer the connection ends as after any batch, and is made anew
-        before a decision needs it."""
+        """Send a PING after PING_SECONDS of silence. Without an answer the connection is closed as after any batch, and
+        replaced before a decision needs it."""
         if self._connection is None:
-            return  # the next connection begins to watch for itself
+            return  # the next connection starts a timer of its own
         quiet = monotonic() - self._connection.sent_at
         if quiet >= PING_SECONDS:
             with suppress(StoreUnavailable):
@@ -296,14 +293,14 @@ class Pipe:
 
 def _read(future: asyncio.Future[Reply]) -> None:
     if not future.cancelled():
-        future.exception()  # nobody else waits for it
+        future.exception()  # retrieved here, because nothing else waits for it
 
 
 async def shut(pipes: list[Pipe]) -> None:
-    """Close pipes and wait until their tasks have ended and their sockets are closed."""
+    """Close the pipes, and wait until their tasks have ended and their sockets are closed."""
     for pipe in pipes:
         pipe.close()
         if pipe._opening is not None:
             with suppress(asyncio.CancelledError):
                 await pipe._opening
-    await asyncio.sleep(0)  # a transport that was aborted closes its socket in the loop's next turn
+    await asyncio.sleep(0)  # an aborted transport closes its socket in the loop's next iteration

@@ -1,6 +1,6 @@
-"""Redis Sentinel, asked all at once: the first that names a master is believed, and one that is dead holds up nobody.
+"""Redis Sentinel, all asked at once: the first to name a master is believed, and a dead one delays nobody.
 
-redis-py asks one after the other, so that a sentinel which accepts and never answers costs each process its time limit.
+redis-py asks one after another, so a sentinel that accepts and never answers would cost each process its time limit.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Sentinels(Sentinel):
     """For redis-py's ordinary clients."""
 
     def discover_master(self, service_name: str) -> Where:
-        """Raises MasterNotFoundError, which says what each sentinel answered."""
+        """Raises MasterNotFoundError, which quotes each sentinel's answer."""
         pool = ThreadPoolExecutor(len(self.sentinels), thread_name_prefix="sentinel")
         answers = [pool.submit(self._ask, sentinel, service_name) for sentinel in self.sentinels]
         pool.shutdown(wait=False)
@@ -47,10 +47,10 @@ class Sentinels(Sentinel):
 
 
 class AsyncSentinels(redis.asyncio.Sentinel):
-    """For the pipe, and for redis-py's clients of an event loop."""
+    """For the pipes, and for redis-py's asyncio clients."""
 
     async def discover_master(self, service_name: str) -> Where:
-        """Raises MasterNotFoundError, which says what each sentinel answered."""
+        """Raises MasterNotFoundError, which quotes each sentinel's answer."""
         asked = [asyncio.ensure_future(self._ask(sentinel, service_name)) for sentinel in self.sentinels]
         try:
             refusals = []
@@ -89,7 +89,7 @@ def async_sentinels(address: RedisAddress, seconds: float) -> AsyncSentinels:
 
 
 def _options(address: RedisAddress, seconds: float) -> dict[str, Any]:
-    """The sentinels' own login and TLS, and one try within the time."""
+    """The sentinels' own login and TLS, and a single attempt."""
     return {
         **address.sentinel_login.options(),
         **(address.sentinel_tls.options() if address.sentinel_tls else {}),
@@ -100,7 +100,7 @@ def _options(address: RedisAddress, seconds: float) -> dict[str, Any]:
 
 
 def _master(sentinel: Any, client: Any, state: dict[str, Any], service_name: str) -> Where | str:
-    """The master, unless this sentinel itself believes that it is gone."""
+    """The master, unless this sentinel itself considers it down."""
     if sentinel.check_master_state(state, service_name):
         return str(state["ip"]), int(state["port"])
     return f"{_name(client)}: its master is down"

@@ -1,4 +1,4 @@
-"""How often sensitive calls may be made: counted in Redis, for all processes together."""
+"""How often sensitive calls may be made, counted in Redis for all processes together."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from store.commands import Script
 log = logging.getLogger(__name__)
 
 MICROSECONDS = 1_000_000
-IPV6_PREFIX = 64  # what one customer of a provider has at the least, and may take any address of
+IPV6_PREFIX = 64  # the least that a provider's customer has, who may use any address in it
 _TAKE = Script.in_file(Path(__file__).parent / "lua" / "throttle.lua")
 
 
 class ThrottleUnavailable(Exception):
-    """Redis, which counts, cannot be reached, and this must not go uncounted."""
+    """Redis cannot be reached, and this call must not go uncounted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throttle:
-    """So many calls in so many seconds, all at once if need be. `name` is in Redis."""
+    """A number of calls in a number of seconds, all at once if need be. `name` is part of the key in Redis."""
 
     name: str
     calls: int
@@ -35,7 +35,7 @@ class Throttle:
     goes_on_without_redis: bool
 
     def wait(self, who: str) -> int:
-        """Count one call of somebody; 0 if it may be made, else the seconds to wait. Raises ThrottleUnavailable."""
+        """Count one call by `who`: 0 if it may be made, else the seconds to wait. Raises ThrottleUnavailable."""
         cost = self.seconds * MICROSECONDS // self.calls
         key = names.throttle(self.name, who)
         try:
@@ -49,7 +49,7 @@ class Throttle:
 
 
 def network_of(address: str) -> str:
-    """What an address counts as: itself for IPv4, also when written as IPv6, and its /64 for IPv6."""
+    """The network an address counts as: itself for IPv4, even if written as IPv6, and the /64 for IPv6."""
     try:
         found = ip_address(address)
     except ValueError:
@@ -61,10 +61,10 @@ def network_of(address: str) -> str:
     return str(IPv6Network((int(found), IPV6_PREFIX), strict=False))
 
 
-# All but guesses count per account: else whoever makes more credentials may do more. What an operator does counts per
-# token or person, since one token acts for every account (api/base/resource.py).
-# What nobody can guess, and what stays pending anyway, goes on without Redis; mail to strangers does not.
-GUESSES = Throttle(name="guesses", calls=60, seconds=60, goes_on_without_redis=True)  # per network: wrong credentials
+# All but guesses count per account, or making more credentials would allow more calls. An operator's calls count per
+# token or person, since one token acts for every account (api/base/resource.py). Without Redis everything goes on, as
+# secrets are too long to guess and changes stay pending anyway; only mail to strangers does not.
+GUESSES = Throttle(name="guesses", calls=60, seconds=60, goes_on_without_redis=True)  # wrong credentials, per network
 ISSUES = Throttle(name="issues", calls=600, seconds=60, goes_on_without_redis=True)  # new secrets
 DAYS_ISSUES = Throttle(name="issues_of_a_day", calls=1000, seconds=86_400, goes_on_without_redis=True)  # the same
 WRITES = Throttle(name="writes", calls=120, seconds=60, goes_on_without_redis=True)  # all other changes
@@ -82,6 +82,6 @@ MAILS_TO = Throttle(
 
 
 def mailbox(email: str) -> str:
-    """Where mail to this address arrives, digested, since Redis needs no list of people: a+b@example.org is a's too."""
+    """The mailbox that an address delivers to (a+b@example.org is a's), digested: Redis needs no list of people."""
     local, _, domain = email.strip().casefold().rpartition("@")
     return hashlib.sha256(f"{local.partition('+')[0]}@{domain}".encode()).hexdigest()[:32]

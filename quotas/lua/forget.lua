@@ -1,9 +1,9 @@
--- Take a usage hash off the list of changed ones, if it is still as it was copied.
+-- Take a usage hash off the list of changed ones, if it still is as it was copied.
 --
 -- KEYS[1]   the set of changed usage hashes
 -- KEYS[2]   the usage hash
--- ARGV[1]   seconds it is kept from now on, 0 to leave its expiry alone, -1 to delete it
--- ARGV[2+]  fields and the values that were copied; a missing one is ''
+-- ARGV[1]   seconds to keep it from now on, 0 to leave its expiry alone, -1 to delete it
+-- ARGV[2+]  fields, each with the value that was copied; '' for a missing one
 -- returns   1 if it was taken off, 0 if it has changed since
 
 for i = 2, #ARGV, 2 do

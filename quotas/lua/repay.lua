@@ -3,16 +3,16 @@
 -- KEYS[1]  the account's hash
 -- KEYS[2]  the usage hash of the key, model and hour in which they passed
 -- KEYS[3]  the set of changed usage hashes
--- KEYS[4]  remembers this debt
+-- KEYS[4]  records that this debt was counted
 -- ARGV[1]  calls
 -- ARGV[2]  units beyond one for each call
 -- ARGV[3]  the field of the last use, ARGV[4] its second
 -- then four for each calendar limit: its two fields (taken, window), the window's number, what to add
 --
--- returns  1 if it was counted now, 0 if it had been already
+-- returns  1 if it was counted now, 0 if it already had been
 --
--- Counters may go past their amount: the calls have passed. One that is not there, or of another window, is left to
--- the ledger, which learns of these calls by the usage hash.
+-- Counters may exceed their amount, since the calls have passed. A counter that is missing or in a different window is
+-- left to the ledger, which learns of these calls from the usage hash.
 
 if not redis.call('SET', KEYS[4], 1, 'NX', 'EX', 86400) then
   return 0

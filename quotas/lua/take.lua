@@ -7,13 +7,13 @@
 -- KEYS[5+]  one bucket for each smoothed limit, in the order of the limits: five doubles. The microsecond at which it
 --           was written, the amount and burst then in force, the debt, and how much of the debt is forgiven
 --
--- ARGV[1]   the hour (since 1970) that the caller believes in
+-- ARGV[1]   the hour (since 1970) that the caller believes it is
 -- ARGV[2]   'take', 'refuse' (rules said no: confirm the versions and count a refusal) or 'peek' (take nothing)
--- ARGV[3-5] the versions the caller judged by: catalogue, account, key
--- ARGV[6]   the field that gets the second of the last use, one for each secret
+-- ARGV[3-5] the versions behind the caller's decision: catalogue, account, key
+-- ARGV[6]   the field for the second of the last use, one for each secret
 -- ARGV[7]   what the call costs in units
 -- ARGV[8]   F, then F fields of the account's hash: version, the key's version, load, the key's load,
---           then for each calendar limit its amount taken, its window, and for which start of the limit it was loaded
+--           then for each calendar limit the amount taken, its window, and the start of the limit it was loaded for
 -- then eight for each limit: kind, shadow, cost, amount and
 --   kind 'g' (smoothed):                  window in microseconds, burst, 0, 0
 --   kind 'a' or 'k' (account's or key's): window's number, its first microsecond, its end in seconds, and
@@ -21,23 +21,23 @@
 --
 -- returns {1, left, whole, left, whole, ...}           taken; one pair for each limit that is not in shadow:
 --                                                      what is left, and seconds until it is whole again
---         {0, left, whole, ..., wait, i, ...}          refused: seconds to wait, numbers of the limits that said no
+--         {0, left, whole, ..., wait, i, ...}          refused: seconds to wait, positions of the limits that refused
 --         {-1, catalogue, account, key}                STALE: other versions are in force
---         {-2, now}                                    HOUR: another hour; microseconds since 1970
---         {-3}                                         UNLOADED: a calendar counter must come from the ledger first
+--         {-2, now}                                    HOUR: a different hour; microseconds since 1970
+--         {-3}                                         UNLOADED: a calendar counter must first be loaded from the ledger
 --
--- Integers only, all below 2^53: Redis cuts the fraction off any number that a script returns, and Lua has doubles.
+-- Integers only, all below 2^53: Redis truncates the numbers that a script returns, and Lua's numbers are doubles.
 --
--- A bucket's debt is what was used and has not drained: calls (or units) times the window in microseconds. A microsecond
--- drains `amount` of it, so no rate is ever rounded, and what was used means the same under any amount and burst.
+-- A bucket's debt is what was used and has not drained yet: calls (or units) times the window in microseconds. Each
+-- microsecond drains `amount` of it, so no rate is ever rounded, and past use means the same under any amount and burst.
 --
--- After a change the debt above the new burst is forgiven, so that nobody waits for more than one burst, but only while
--- this limit is in force: under the next one all of the debt counts again. So the debt never exceeds the greatest burst,
--- and over any changes no more passes than the greatest burst and what has drained. Until the first question after a
--- change the debt drains at the old amount.
+-- After a change, debt above the new burst is forgiven, so that nobody waits for more than one burst, but only while this
+-- limit is in force: under the next one all of the debt counts again. So the debt never exceeds the greatest burst, and
+-- across changes no more passes than the greatest burst plus what has drained. Until the first call after a change, the
+-- debt drains at the old amount.
 --
--- A bucket from which nothing is taken is written only to carry over a change, or a clock that was set back. Without
--- that the debt would not drain as the reply says, and the wait would never come true.
+-- A bucket from which nothing is taken is only written to carry over a change, or a clock that was set back. Otherwise
+-- the debt would not drain as the reply promises, and the wait would never come true.
 
 local function write(buckets, now)
   for _, bucket in ipairs(buckets) do
@@ -47,7 +47,7 @@ local function write(buckets, now)
   end
 end
 
--- When the day or month after this one ends. For a clock that fell back over midnight and counts on in the next window.
+-- The end of the next day or month, for a clock that fell back over midnight and goes on counting in the next window.
 local function end_of_the_next(this, begins, ends)
   if ends - begins == 86400 then return ends + 86400 end
   local year, month = math.floor((this + 1) / 12), (this + 1) % 12 + 1  -- months are counted from the year 0
@@ -119,14 +119,14 @@ for i = last_field + 1, #ARGV, 8 do
     local this, ends = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 6])
     local window, used = tonumber(fields[next_counter + 1] or -1), 0
     if ARGV[i + 7] ~= '0' and (window < this or tonumber(fields[next_counter + 2] or 0) < tonumber(ARGV[i + 7])) then
-      return {-3}  -- the limit came, or came back, in this window: what passed before it is in the ledger alone
+      return {-3}  -- the limit came, or came back, in this window: only the ledger knows what passed before it
     elseif window > this and (window > this + 1 or ends - seconds > 3600) then
-      return {-3}  -- the clock was set back by more than an hour: what was used in this window is in the ledger alone
+      return {-3}  -- the clock was set back by more than an hour: only the ledger knows what was used in this window
     elseif window >= this then
       used = tonumber(fields[next_counter])
       if window > this then ends = end_of_the_next(this, tonumber(ARGV[i + 5]) / 1000000, ends) end
     else
-      -- No counter yet: nothing was taken in this window if all of it was counted here.
+      -- No counter yet: if all of this window was counted here, nothing has been taken in it.
       local loaded = fields[kind == 'a' and 3 or 4]
       if not loaded or tonumber(loaded) > tonumber(ARGV[i + 5]) then
         return {-3}
@@ -135,7 +135,7 @@ for i = last_field + 1, #ARGV, 8 do
     end
     left, left_after, whole, whole_after = math.max(amount - used, 0), amount - used - cost, ends - seconds, ends - seconds
     if left_after < 0 then short = ends * 1000000 - now end
-    if left_after >= 0 or ARGV[i + 1] == '1' then  -- in shadow all that passes is counted, as usage counts it
+    if left_after >= 0 or ARGV[i + 1] == '1' then  -- in shadow everything that passes counts, as it does in usage
       local name = next_counter + 8  -- fields[n] was asked for by ARGV[n + 8]
       counters[#counters + 1] = ARGV[name]
       counters[#counters + 1] = string.format('%.0f', used + cost)
@@ -145,7 +145,7 @@ for i = last_field + 1, #ARGV, 8 do
     next_counter = next_counter + 3
   end
 
-  if ARGV[i + 1] == '1' then  -- in shadow: never refuses, in no header
+  if ARGV[i + 1] == '1' then  -- in shadow: it never refuses and is in no header
     if short then shadow_refused = 1 end
   else
     taken[#taken + 1], taken[#taken + 2] = left_after, whole_after
@@ -170,11 +170,11 @@ if mode == 'peek' then
   return kept
 end
 
--- Usage first: if a write fails half-way, more was counted than admitted, never less.
+-- Usage comes first: if a write fails half-way, more was counted than admitted, never less.
 local usage = KEYS[2]
 if redis.call('HINCRBY', usage, granted and 'a' or 'r', 1) == 1
   and redis.call('HSETNX', usage, 'b', string.format('%.0f', now)) == 1 then
-  redis.call('EXPIRE', usage, 3456000)  -- 40 days for a worker that is away; shortened once it was copied
+  redis.call('EXPIRE', usage, 3456000)  -- 40 days, for a worker that is away; shortened once it is copied
 end
 redis.call('SADD', KEYS[3], usage)
 if not granted then

@@ -1,4 +1,4 @@
-"""Redis usage → `UsageHour`: absolute values, so copying twice, late, or by two workers is harmless."""
+"""Redis usage → `UsageHour`: absolute values, so copying twice, late or by two workers is harmless."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from store.commands import Script, ScriptCall, command
 FORGET = Script.in_file(Path(__file__).parents[1] / "lua" / "forget.lua")
 _BATCH = 500
 _TRIES = 20
-_KEPT_SECONDS = 2 * 3600  # how long a copied hash of a past hour stays in Redis
+_KEPT_SECONDS = 2 * 3600  # for which a copied hash of a past hour stays in Redis
 _COUNTS = ("a", "r", "s", "x", "b")
 
 
@@ -52,14 +52,14 @@ class CountedHour:
 
 @dataclass(slots=True)
 class Copied:
-    """What one round copied: usage hashes, and the last use of each secret."""
+    """The result of one round: how many usage hashes were copied, and the last use of each secret."""
 
     hashes: int = 0
     last_uses: dict[int, datetime] = field(default_factory=dict)
 
 
 def copy_usage(partitions: Iterable[str]) -> Copied:
-    """Copy what has changed in these partitions. Raises RedisError or DatabaseError; what was copied stays copied."""
+    """Copy changed usage of these partitions. Raises RedisError or DatabaseError; what is copied stays copied."""
     copied = Copied()
     for changed_names in _batches(_changed(partitions)):
         hours = _read(changed_names)
@@ -73,10 +73,10 @@ def copy_usage(partitions: Iterable[str]) -> Copied:
 
 
 def begin_new_births() -> int:
-    """Copy every usage hash of this hour and delete it, so that counting goes on from zero in a hash of a new birth.
+    """Copy every usage hash and delete it, so that counting continues from zero in a hash with a new birth.
 
-    After an old copy of Redis was restored its hashes are lower than what was copied of them, and with the same birth
-    what they count from here on would stay hidden below that.
+    When an old copy of Redis is restored, its hashes are lower than what was copied from them. With the same birth,
+    whatever they count next would be hidden below that.
     """
     client = clients.sync_client()
     count = 0
@@ -87,7 +87,7 @@ def begin_new_births() -> int:
             hours = _read(left)
             _store(hours)
             gone = clients.send_all(_forgetting(hour, -1) for hour in hours)
-            # A busy key has counted on since it was read: again, until a copy was the last word.
+            # A busy key has counted on since it was read: repeat until nothing came after the copy.
             left = [hour.name for hour, is_gone in zip(hours, gone, strict=True) if not is_gone]
             if not left:
                 break
@@ -111,18 +111,20 @@ def _read(changed_names: list[str]) -> list[CountedHour]:
 
 
 def _store(hours: list[CountedHour]) -> None:
-    """Keep the greater of stored and copied, for each birth of the counter, and add up the days they are in."""
+    """Keep the greater of stored and copied for each birth of a counter, and add up the days of these hours."""
     greater = "GREATEST" if connection.vendor == "postgresql" else "MAX"
     table = UsageHour._meta.db_table
     counts = ("allowed", "refused", "shadow_refused", "units")
     columns = ("account", '"key"', "model", "hour", "birth", *counts)
-    statement = (  # of names that stand in this file
+    statement = (  # made of names in this file
         f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(columns))}) "  # noqa: S608
         f'ON CONFLICT ("key", model, hour, birth) DO UPDATE SET '
         + ", ".join(f"{count} = {greater}({table}.{count}, excluded.{count})" for count in counts)
     )
     rows = [hour.row() for hour in hours if hour.count("b")]
-    rows.sort(key=lambda row: row[1:5])  # one order everywhere: two workers never wait for each other's rows
+    rows.sort(
+        key=lambda row: row[1:5]
+    )  # the same order everywhere, so that two workers never deadlock on each other's rows
     if not rows:
         return
     with transaction.atomic(), connection.cursor() as cursor:
@@ -132,7 +134,7 @@ def _store(hours: list[CountedHour]) -> None:
 
 
 def _forget(hours: list[CountedHour]) -> None:
-    """Take hashes that have not changed since off the list; one that has is copied again the next time."""
+    """Take hashes that have not changed since off the list; those that have are copied again next time."""
     this_hour = hour_of(datetime.now(UTC))
     clients.send_all(
         _forgetting(hour, _KEPT_SECONDS if hour.hour < this_hour - 1 and hour.raw else 0) for hour in hours

@@ -1,8 +1,8 @@
 -- Take one call from a throttle, if it has room (GCRA).
 --
--- KEYS[1]  the microsecond at which it is empty again
+-- KEYS[1]  the microsecond at which it will be empty again
 -- ARGV[1]  microseconds that one call counts for
--- ARGV[2]  microseconds that it may be filled with
+-- ARGV[2]  microseconds that it has room for
 --
 -- returns 0 if the call was taken, else the microseconds until there is room
 
@@ -20,7 +20,7 @@ if after <= full then
   fill(after)
   return 0
 end
--- Further ahead than there is room for: the clock was set back, or the room is smaller now. Left there it would stay
--- full until that time comes, and the wait would never come true.
+-- Further ahead than there is room for: the clock was set back, or the room has shrunk. Left alone it would stay full
+-- until that time, and the wait would never come true.
 if stored > full then fill(full) end
 return after - full

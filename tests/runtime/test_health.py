@@ -241,7 +241,7 @@ def test_the_worker_does_its_turns_without_info(catalogue, without_info):
 def test_set_up_works_without_info_and_says_what_it_does_not_know(catalogue, without_info, capsys, tmp_path):
     (tmp_path / "c.toml").write_text('[models.sm]\n[plans.free]\nmodels = ["sm"]\n')
     call_command("set_up", catalogue=tmp_path / "c.toml", stdout=StringIO())
-    assert "does not say what its maxmemory-policy is" in capsys.readouterr().err
+    assert "does not report its maxmemory-policy" in capsys.readouterr().err
 
 
 def test_a_check_warns_of_a_policy_that_is_not_told(without_info):

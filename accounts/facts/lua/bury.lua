@@ -1,15 +1,15 @@
--- Store the last facts of a part that is over, if they are newer, and give back what it took up.
+-- Store the last facts of a part that is over, if they are newer, and free the space of its counters.
 --
 -- KEYS[1]   the account's hash
 -- ARGV[1-3] the fields of the version, of the facts, and of the load
 -- ARGV[4-5] the version and the facts
 -- ARGV[6]   the subject of its calendar counters
--- then      MODEL:UNIT:WINDOW of each calendar counter that it may have
+-- then      MODEL:UNIT:WINDOW of each calendar counter that it might have
 --
--- returns {1 if it was stored, 0 if it was there already, -1 if something else is there; the version that is there now}
+-- returns {1 if it was stored, 0 if it was there already, -1 if Redis has different facts; the version in Redis now}
 --
--- Counters go only when these facts are the ones in force. Nothing takes from them any more: whoever still believes in
--- older facts is told STALE by the take script, and publish.lua loads none beside facts that are over.
+-- Counters are only deleted when these facts are in force. Nothing takes from them any more: the take script answers STALE
+-- to gates with older facts, and publish.lua loads no counters beside facts that are over.
 
 local there = redis.call('HMGET', KEYS[1], ARGV[1], ARGV[2])
 local stored = tonumber(there[1] or 0)

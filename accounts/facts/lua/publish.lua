@@ -1,21 +1,21 @@
--- Store a part's facts and version together, if they are newer, and load what its calendar counters were.
+-- Store a part's facts and version together, if they are newer, and load its calendar counters.
 --
--- KEYS[1]   the hash that holds the part: an account's (also for its keys), or the catalogue's
--- ARGV[1-3] the fields of the version, of the facts, and of the load ('' where nothing is loaded)
+-- KEYS[1]   the hash that holds the part: an account's (for its keys too), or the catalogue's
+-- ARGV[1-3] the fields of the version, of the facts, and of the load ('' if nothing is loaded)
 -- ARGV[4-5] the version and the facts
--- then seven for each calendar counter: its three fields (taken, window, loaded for), the window's number, what was taken
--- in it by the ledger, the microsecond at which its limit came into force, and the second at which the window ends
+-- then seven for each calendar counter: its three fields (taken, window, loaded for), the window's number, what the ledger
+-- says was taken in it, the microsecond at which its limit came into force, and the second at which the window ends
 --
--- returns {1 if it was stored, 0 if it was there already, -1 if something else is there; the version that is there now}
+-- returns {1 if it was stored, 0 if it was there already, -1 if Redis has different facts; the version in Redis now}
 --
--- -1 is for whoever made the change: the database is behind Redis (another one was restored, or a lagging replica of
--- it took over), so its versions mean nothing here until they are raised above those in Redis.
+-- -1 tells the writer that the database is behind Redis (a backup was restored, or a lagging replica took over), so its
+-- versions mean nothing here until they are raised above those in Redis.
 --
--- The only writer of facts, for those who change them and for gates that refill Redis alike, so an older copy can
--- never replace a newer one, but for bury.lua, which stores those of a part that is over. Counters are written where
--- they are absent, and raised where the ledger knows more, as after an old copy of Redis was restored; they are never
--- lowered: what the take script has counted since stays. A counter of a window that has yet to begin is left from a
--- clock that jumped and is replaced, but not in the hour before, in which the take script may count on in it.
+-- Apart from bury.lua, which stores the facts of a part that is over, this is the only writer of facts, both for changes
+-- and for gates that refill Redis, so an older copy can never replace a newer one. Counters are written where they are
+-- absent, and raised where the ledger knows more, as after an old copy of Redis was restored. They are never lowered:
+-- what the take script has counted since stays. A counter of a window that has yet to begin was left by a clock that
+-- jumped, and is replaced, but not in the hour before that window, in which the take script may still count in it.
 
 local there = redis.call('HMGET', KEYS[1], ARGV[1], ARGV[2])
 local stored = tonumber(there[1] or 0)
@@ -27,8 +27,8 @@ elseif there[2] ~= ARGV[5] then
   wrote = -1
 end
 
--- A key without secrets and an account that is closed take nothing any more: a reader that came late must not load
--- again what bury.lua has given back.
+-- A key without secrets and a closed account take nothing any more: a reader that comes late must not load the counters
+-- again that bury.lua has deleted.
 local now = wrote == 1 and ARGV[5] or there[2] or ''
 local is_over = string.find(now, '"secrets":[]', 1, true) or string.find(now, '"state":"closed"', 1, true)
 

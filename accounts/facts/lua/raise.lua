@@ -1,8 +1,8 @@
--- Raise the catalogue's version in some partitions; it never falls.
+-- Raise the catalogue's version in some partitions; it is never lowered.
 --
 -- KEYS     the partitions' copies of the version
 -- ARGV[1]  the version
--- returns  the highest version that is there now
+-- returns  the highest version in them now
 
 local version, highest = tonumber(ARGV[1]), 0
 for _, key in ipairs(KEYS) do
