@@ -4,8 +4,8 @@
          account  key        secret (190 bits)     check     CRC32 of all before it
 
 One HMAC-SHA256 with the pepper over everything up to the secret gives both the check (its first 35 bits) and the
-digest that is stored (the other 221). So a forged string costs one HMAC and no look-up, and scanners can verify the
-CRC without us. The 16 characters are the key's public id; the first two of them are the account's partition.
+digest that is stored (the other 221). So a forged string costs one HMAC and no look-up, and secret scanners can verify
+the CRC offline. The 16 characters are the key's public id; the first two of them are the account's partition.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CHECK_LENGTH = 6
 
 @dataclass(frozen=True, slots=True)
 class Pepper:
-    """The HMAC key, and an id that a stored digest can name without giving it away."""
+    """The HMAC key, with an id by which a stored digest can name it without revealing it."""
 
     id: str
     value: bytes
@@ -43,7 +43,7 @@ class Pepper:
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A fresh key string with what is stored of it."""
+    """A new key string, with what is stored of it."""
 
     text: str
     public_id: str
@@ -84,7 +84,7 @@ def crc_of(checked: bytes) -> bytes:
 
 
 def digest_imported(text: bytes, pepper: Pepper) -> bytes:
-    """What is stored of another system's key: HMAC(pepper, SHA-256(string)), so that hashes alone can be imported."""
+    """The digest of another system's key: HMAC(pepper, SHA-256(string)), so that hashes alone can be imported."""
     return digest_of_hash(hashlib.sha256(text).digest(), pepper)
 
 
@@ -93,7 +93,7 @@ def digest_of_hash(sha256: bytes, pepper: Pepper) -> bytes:
 
 
 class Incomplete:
-    """The string looks like one of ours and lacks a part: its length or its CRC is wrong."""
+    """The string looks like one of ours, but its length or its CRC is wrong."""
 
 
 class Forged:
@@ -104,7 +104,7 @@ INCOMPLETE, FORGED = Incomplete(), Forged()
 
 
 class PresentedKey:
-    """A string that we minted: its public id, and its digests under the peppers at hand."""
+    """A string that we minted or imported: its public id, and its digests under the peppers at hand."""
 
     __slots__ = ("_is_imported", "body", "digest", "pepper", "public_id")
 
@@ -115,14 +115,14 @@ class PresentedKey:
         self._is_imported = is_imported
 
     def digest_with(self, pepper: Pepper) -> bytes:
-        """Its digest under this pepper, which need not be the one that it was found by."""
+        """Its digest under any pepper, not only the one that its check was made with."""
         if pepper is self.pepper:
             return self.digest
         return digest_imported(self.body, pepper) if self._is_imported else digest_of(pepper.mac(self.body))
 
 
 class KeyReader:
-    """Reads presented strings; `peppers` begins with the current one."""
+    """Reads presented strings; the first of `peppers` is the current one."""
 
     def __init__(self, prefix: str, peppers: Sequence[Pepper]) -> None:
         self.peppers = tuple(peppers)
@@ -133,7 +133,7 @@ class KeyReader:
     def read(self, text: bytes, *, trust_crc: bool = False) -> PresentedKey | Incomplete | Forged:
         """Check a string that begins with our prefix, without any I/O.
 
-        With `trust_crc` a string whose check belongs to a pepper that is gone is not called forged, but left to the
+        With `trust_crc`, a string whose check may belong to a retired pepper is not called forged, but left to the
         comparison of digests.
         """
         shape = self._shape.fullmatch(text)
@@ -150,9 +150,11 @@ class KeyReader:
 
 
 def derived_secret(pepper: Pepper, *parts: str) -> str:
-    """A secret that only the pepper and these parts together make, and make again (docs/decisions/0012)."""
+    """A secret that can be derived again, but only from the pepper and these parts together (docs/decisions/0012)."""
     told = b"".join(b"%d:%b" % (len(part.encode()), part.encode()) for part in ("authsvc derived secret", *parts))
-    number = int.from_bytes(hmac.digest(pepper.value, told, "sha512"), "big")  # 512 bits for 190: no bias that counts
+    number = int.from_bytes(
+        hmac.digest(pepper.value, told, "sha512"), "big"
+    )  # 512 bits for 190: the bias is negligible
     characters = []
     for _ in range(SECRET_LENGTH):
         number, rest = divmod(number, len(ALPHABET))

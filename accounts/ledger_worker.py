@@ -1,4 +1,4 @@
-"""What keep_ledger does in a turn: each step may be repeated, cut off, or run by two workers at once."""
+"""One turn of keep_ledger: each step may be repeated, interrupted, or run by two workers at once."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Turn:
 
 
 class Worker:
-    """Remembers which Redis it spoke to, and when it last published what had changed."""
+    """Remembers which Redis it last spoke to, and when it last published recent changes again."""
 
     def __init__(self) -> None:
         self._server = ""
@@ -62,7 +62,7 @@ class Worker:
         self._warned_at = float("-inf")
 
     def turn(self) -> Turn:
-        """Do what is due. Raises RedisError or DatabaseError; the next turn goes on from there."""
+        """Do what is due. Raises RedisError or DatabaseError; the next turn continues from there."""
         turn = Turn()
         deployment.claim()  # usage of another deployment's keys is not ours to copy
         turn.republished = self._mend()
@@ -85,7 +85,7 @@ class Worker:
             self._swept_at = monotonic()
 
     def _watch_memory(self) -> None:
-        """Say that Redis fills up: at once, and again each hour for as long as it is so."""
+        """Log that Redis is filling up: at once, and again each hour while it lasts."""
         warning = memory_warning(clients.conditions())
         if warning is None:
             self._warned_at = float("-inf")
@@ -94,7 +94,7 @@ class Worker:
             self._warned_at = monotonic()
 
     def _mend(self) -> int:
-        """Publish again what an old replica, promoted, or an old copy, restored, may have undone."""
+        """Publish again what a promoted stale replica or a restored old copy may have undone."""
         client = clients.sync_client()
         if not client.exists(names.LIFE):
             count = delivery.publish_everything()
@@ -103,7 +103,7 @@ class Worker:
             return count
         server = _identity(client)
         if not self._server:
-            # A host that comes back restarts Redis and the worker together: what the worker before us saw counts.
+            # A rebooted host restarts Redis and the worker together, so compare with what the previous worker saw.
             self._server = SeenStore.objects.filter(pk=1).values_list("identity", flat=True).first() or ""
         if server == self._server and monotonic() - self._republished_at < EVERY_SECONDS:
             return 0
@@ -111,7 +111,7 @@ class Worker:
         if self._server in ("", server):
             delivery.publish_changed_since(timezone.now() - RECENT)
         else:
-            # It may be an old copy: what was counted since, and what was published, is higher in the database.
+            # It may be an old copy, in which counts and versions are lower than in the database.
             begin_new_births()
             count = delivery.publish_everything()
         self._saw(server)
@@ -124,6 +124,7 @@ class Worker:
 
 
 def _identity(client: Any) -> str:
-    """Which Redis this is: its run_id, which changes with a restart and with another master. A Redis that does not say
-    looks the same after either; then what changed lately is published again each minute, and no more."""
+    """Which Redis this is: its run_id, which changes with a restart or a new master.
+
+    A Redis that does not report it looks the same after either; then only recent changes are published, each minute."""
     return ",".join(sorted(str(info.get("run_id") or UNKNOWN) for info in clients.infos(client, "server")))

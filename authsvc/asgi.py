@@ -24,9 +24,9 @@ stop_if_wrong()
 
 
 def _close_connections(**_: object) -> None:
-    """Under ASGI each request has a thread of its own: a connection kept after it would be used by nobody.
+    """Under ASGI each request has its own thread, so a connection kept after it would never be used again.
 
-    Connections are kept for the gate's own threads alone (CONN_MAX_AGE).
+    Connections are only kept for the gate's own threads (CONN_MAX_AGE).
     """
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
@@ -36,17 +36,17 @@ def _close_connections(**_: object) -> None:
 request_finished.connect(_close_connections)
 _IS_GATE, _IS_CONSOLE = "gate" in settings.SERVES, "console" in settings.SERVES
 
-if _IS_CONSOLE:  # a gate loads none of it
+if _IS_CONSOLE:  # a gate does not load it
     from authsvc.bodies import Console
 
     _django = Console()
 
-# The gate of the running server: to look for it by event loop costs a system call, which is a tenth of a decision.
+# The gate of the running server: looking it up by event loop costs a system call, a tenth of a decision.
 _gate: Gate | None = None
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """One application for both kinds of process; AUTHSVC_SERVES says which this is."""
+    """One application for both kinds of process; AUTHSVC_SERVES chooses."""
     if scope["type"] == "http":
         if scope["path"] == PATH or is_for_the_gate(scope["path"], scope["headers"]):
             await (serve(_gate or gate(), scope, send) if _IS_GATE else _refuse(send, 403, b"This process is no gate"))
@@ -62,15 +62,15 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _live(receive: Receive, send: Send) -> None:
-    """Start without Redis and without a database; close the connection at the end."""
+    """Start even without Redis or a database; close the connection at the end."""
     global _gate
     await receive()
     if _IS_GATE:
         _gate = gate()
         migrating.of_this_code()
         await _gate.know_whose()
-        # What is loaded now stays. The collector would look at all of Django's heap again and again, which a decision
-        # pays for; it goes on looking at what comes from here on.
+        # All that is loaded now stays. Decisions would pay for a collector that looks through Django's heap again and
+        # again; it only looks at objects made from here on.
         gc.collect()
         gc.freeze()
     await send({"type": "lifespan.startup.complete"})

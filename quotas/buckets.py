@@ -96,9 +96,11 @@ class Charge:
             names.catalogue_version(self.partition),
         ]
         fields = [
-            names.field(names.VERSION), names.field(names.VERSION, key),
-            names.field(names.LOADED), names.field(names.LOADED, key),
-        ]  # fmt: skip
+            names.field(names.VERSION),
+            names.field(names.VERSION, key),
+            names.field(names.LOADED),
+            names.field(names.LOADED, key),
+        ]
         limits: list[str | int] = []
         for limit in self.limits:
             subject = account if limit.scope == "account" else key
@@ -111,9 +113,15 @@ class Charge:
                 start = window.start * SECOND
                 fields += names.counter(subject[-8:], limit.model, limit.unit, limit.window)
                 limits += [
-                    limit.scope[0], shadow, cost, limit.amount,
-                    window.number, start, window.end, limit.since if limit.since > start else 0,
-                ]  # fmt: skip
+                    limit.scope[0],
+                    shadow,
+                    cost,
+                    limit.amount,
+                    window.number,
+                    start,
+                    window.end,
+                    limit.since if limit.since > start else 0,
+                ]
         head = [hour, mode, *self.versions, f"u:{self.secret}", self.cost, len(fields)]
         return TAKE.call(keys, [*head, *fields, *limits])
 

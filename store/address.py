@@ -30,9 +30,17 @@ _ESCAPE = "In a user name or password, write % / ? # @ : as %25 %2F %3F %23 %40 
 
 _LOGIN = ("username", "password")
 _TLS = (
-    "ssl", "ssl_cert_reqs", "ssl_check_hostname", "ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile",
-    "ssl_password", "ssl_min_version", "ssl_ciphers",
-)  # fmt: skip
+    "ssl",
+    "ssl_cert_reqs",
+    "ssl_check_hostname",
+    "ssl_ca_certs",
+    "ssl_ca_path",
+    "ssl_certfile",
+    "ssl_keyfile",
+    "ssl_password",
+    "ssl_min_version",
+    "ssl_ciphers",
+)
 _NOT_IN_A_CLUSTER = {"ssl_ca_path", "ssl_password", "ssl_min_version", "ssl_ciphers"}  # redis-py lacks them there
 _SENTINEL = ("sentinel_username", "sentinel_password", "sentinel_ssl")
 
@@ -174,12 +182,16 @@ class _UrlReader:
             raise BadAddress("ssl=0 contradicts the scheme: use redis instead of rediss, or leave ssl out.")
         tls = self._tls(is_used=to_redis or to_sentinels)
         return RedisAddress(
-            self._kind, nodes, path, service, db,
+            self._kind,
+            nodes,
+            path,
+            service,
+            db,
             login=self._login(),
             tls=tls if to_redis else None,
             sentinel_login=Login(self._given.get("sentinel_username"), self._given.get("sentinel_password")),
             sentinel_tls=tls if to_sentinels else None,
-        )  # fmt: skip
+        )
 
     def _known(self) -> tuple[str, ...]:
         if self._parts.scheme == "unix":

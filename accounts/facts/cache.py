@@ -1,4 +1,4 @@
-"""A process's memory of what it found: the entries that were used last, as far as they fit into so many bytes."""
+"""A process's memory of what it looked up: the most recently used entries that fit into a number of bytes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Value = TypeVar("Value")
 
 
 class Cache(Generic[Key, Value]):
-    """Least recently used entries go first. The sizes are estimates of whoever keeps an entry."""
+    """Least recently used entries go first. Their sizes are estimated by the caller."""
 
     __slots__ = ("_most", "_sizes", "bytes", "entries")
 
     def __init__(self, most_bytes: int) -> None:
-        # Read directly where a call would cost time at the gate; `move_to_end` there marks a use.
+        # The gate reads it directly, since a call would cost time, and marks a use with `move_to_end`.
         self.entries: OrderedDict[Key, Value] = OrderedDict()
         self.bytes = 0
         self._most = most_bytes
@@ -29,7 +29,7 @@ class Cache(Generic[Key, Value]):
         self._make_room()
 
     def grow(self, key: Key, value: Value, more: int) -> None:
-        """The entry takes up so much more than it was kept with; one that has been evicted meanwhile is no matter."""
+        """The entry now takes up `more` bytes on top; does nothing if it has been evicted."""
         if self.entries.get(key) is value:
             self._sizes[key] += more
             self.bytes += more
@@ -41,6 +41,6 @@ class Cache(Generic[Key, Value]):
         self.bytes = 0
 
     def _make_room(self) -> None:
-        while self.bytes > self._most and len(self.entries) > 1:  # the newest stays, or it would be found in vain
+        while self.bytes > self._most and len(self.entries) > 1:  # the newest stays, or a look-up would be in vain
             key, _ = self.entries.popitem(last=False)
             self.bytes -= self._sizes.pop(key)

@@ -1,4 +1,4 @@
-"""Carry parts to Redis as the database has them now, and take their outbox rows away."""
+"""Publish parts to Redis as the database has them now, and delete their outbox rows."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class PartCommand(NamedTuple):
 
 
 class Clash(NamedTuple):
-    """A part of which Redis has something else, at this version."""
+    """A part of which Redis has different facts, at this version."""
 
     part: str
     subject: str
@@ -56,7 +56,7 @@ class Clash(NamedTuple):
 
 
 def deliver(part: str, subject: str) -> None:
-    """Publish a part as the database has it now, and take its outbox rows away. Raises RedisError."""
+    """Publish a part as the database has it now, and delete its outbox rows. Raises RedisError."""
     deployment.claim()
     for _ in range(_TRIES):
         version, calls = _READERS[part](subject)
@@ -67,22 +67,22 @@ def deliver(part: str, subject: str) -> None:
             return
         for clash in clashes:
             _raise_above(clash)
-    raise BehindRedis(f"redis has other facts of {part} {subject} than the database, and newer ones each time")
+    raise BehindRedis(f"redis has different facts of {part} {subject} than the database, and newer ones on each try")
 
 
 def _raise_above(clash: Clash) -> None:
-    """The database is behind Redis: another one was restored, or a lagging replica of it took over.
+    """The database is behind Redis: a backup was restored, or a lagging replica took over.
 
-    Its versions mean nothing to the gate until they are above those that Redis has.
+    Its versions mean nothing to the gate until they are above those in Redis.
     """
     rows = _MODELS[clash.part]._base_manager
     row = rows.filter(pk=1) if clash.part == OutboxRow.Part.CATALOGUE else rows.filter(public_id=clash.subject)
     if row.filter(version__lte=clash.stored).update(version=clash.stored + 1, changed_at=timezone.now()):
-        log.warning("redis had a later %s %s than the database: version raised", clash.part, clash.subject)
+        log.warning("redis had a later %s %s than the database: raised its version", clash.part, clash.subject)
 
 
 def deliver_all(limit: int = 1000) -> int:
-    """Publish what is still in the outbox, oldest first; the number of parts published. Raises RedisError."""
+    """Publish what is in the outbox, oldest first; the number of parts published. Raises RedisError."""
     rows = OutboxRow.objects.order_by("id").values_list("part", "subject")[:limit]
     parts = dict.fromkeys(rows)
     deliver_parts(parts)
@@ -90,7 +90,7 @@ def deliver_all(limit: int = 1000) -> int:
 
 
 def deliver_parts(parts: Iterable[tuple[str, str]]) -> None:
-    """Publish these parts; many keys in batches, one after the other what else there is. Raises RedisError."""
+    """Publish these parts, many keys in batches and everything else one by one. Raises RedisError."""
     keys = []
     for part, subject in parts:
         if part == OutboxRow.Part.KEY:
@@ -106,7 +106,7 @@ def deliver_parts(parts: Iterable[tuple[str, str]]) -> None:
 
 
 def _deliver_keys(public_ids: list[str]) -> None:
-    """Some keys with their accounts, read at one moment and sent together. Where Redis has something else: alone."""
+    """Publish keys with their accounts, read at one moment and sent together; those that clash, one by one."""
     deployment.claim()
     versions, calls = _read_keys(public_ids)
     clashes = send(calls)
@@ -189,7 +189,7 @@ def _catalogue_version(public_id: str, catalogue: snapshot.PartFacts) -> PartCom
 
 
 def send(calls: list[PartCommand]) -> list[Clash]:
-    """Send what was read, and say of what Redis has something else that is as new or newer."""
+    """Send commands; the parts of which Redis has different facts that are as new or newer."""
     clashes: dict[tuple[str, str], Clash] = {}
     for start in range(0, len(calls), BATCH):
         batch = calls[start : start + BATCH]
@@ -203,7 +203,7 @@ def send(calls: list[PartCommand]) -> list[Clash]:
 
 
 def _wait_for_replicas() -> None:
-    """A replica that is promoted the next moment should know the change; the worker mends what it does not."""
+    """A replica promoted at the next moment should have the change; the worker repairs what it lacks."""
     client = clients.sync_client()
     if clients.is_cluster():
         return
@@ -223,14 +223,14 @@ def partitions_in_use() -> list[str]:
 
 
 def publish_everything() -> int:
-    """Publish all that there is, for a Redis that has nothing; the number of parts."""
+    """Publish everything, for a Redis that has lost its data; the number of parts."""
     deliver(OutboxRow.Part.CATALOGUE, "")
     accounts = Account.objects.order_by("pk").values_list("pk", flat=True)
     return 1 + sum(_publish_accounts_with_keys(list(ids)) for ids in _chunks(accounts.iterator(), BATCH))
 
 
 def publish_changed_since(moment: datetime) -> int:
-    """Publish again what changed lately; the number of parts."""
+    """Publish again what has changed since a moment; the number of parts."""
     parts = [("", OutboxRow.Part.CATALOGUE)] if Catalogue.objects.filter(changed_at__gte=moment).exists() else []
     for part, rows in ((OutboxRow.Part.ACCOUNT, Account.objects), (OutboxRow.Part.KEY, ApiKey.objects)):
         changed = rows.filter(changed_at__gte=moment).values_list("public_id", flat=True)
@@ -241,7 +241,7 @@ def publish_changed_since(moment: datetime) -> int:
 
 
 def _publish_accounts_with_keys(ids: list[int]) -> int:
-    """Some accounts and all their keys, read at one moment and sent in batches."""
+    """Publish accounts and all their keys, read at one moment and sent in batches."""
     deployment.claim()
     calls: list[PartCommand] = []
     clashes: list[Clash] = []
@@ -260,7 +260,7 @@ def _publish_accounts_with_keys(ids: list[int]) -> int:
                     clashes += send(calls)
                     calls = []
     clashes += send(calls)
-    for clash in clashes:  # one by one: there are none, as long as the database is not behind Redis
+    for clash in clashes:  # there are none unless the database is behind Redis
         deliver(clash.part, clash.subject)
     return count
 

@@ -1,4 +1,4 @@
-"""What the gate knows of a key and of its account: frozen, complete, parsed once when loaded."""
+"""What the gate knows about a key and its account: frozen, complete, and parsed once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class KeyFacts:
 
     @property
     def is_over(self) -> bool:
-        """It is revoked or of a closed account: nothing more is kept of it here, no secrets either."""
+        """It is revoked or of a closed account: little is kept of it, and none of its secrets."""
         return not self.secrets
 
     def has_expired(self, now: float) -> bool:
@@ -72,7 +72,7 @@ class AccountFacts:
 
 
 def key_from_json(text: str | bytes) -> KeyFacts:
-    """Parse what `snapshot.read_key` wrote."""
+    """Parse the JSON of `snapshot.read_key`."""
     value = json.loads(text)
     return KeyFacts(
         public_id=value["public_id"],
@@ -90,7 +90,7 @@ def key_from_json(text: str | bytes) -> KeyFacts:
 
 
 def account_from_json(text: str | bytes) -> AccountFacts:
-    """Parse what `snapshot.read_account` wrote."""
+    """Parse the JSON of `snapshot.read_account`."""
     value = json.loads(text)
     overrides = {name: OverrideFacts(**override) for name, override in value.pop("overrides").items()}
     return AccountFacts(**value, overrides=overrides)

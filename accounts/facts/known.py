@@ -1,4 +1,4 @@
-"""`KnownKey`: the facts of a key, its account and the catalogue together; `HeldKey`: one that a process holds."""
+"""`KnownKey`: the facts of a key, its account and the catalogue together. `HeldKey`: one that a process holds."""
 
 from __future__ import annotations
 

@@ -48,13 +48,13 @@ _LOOK_CATALOGUE = command("HGET", names.CATALOGUE, names.FACTS)
 
 
 class FactsUnavailable(Exception):
-    """The database did not answer in time, or not with an answer."""
+    """The database did not answer in time, or failed to."""
 
 
 class Lookup:
-    """The facts that one process holds. Facts are cached, decisions never: every use is confirmed by Redis."""
+    """The facts that a process holds. Facts are cached, decisions never: Redis confirms every use."""
 
-    # What a decision does to limits and usage; an onlooker only looks.
+    # The modes in which a decision takes from limits and counts usage; an onlooker only looks.
     permitting: ClassVar[Mode] = "take"
     refusing: ClassVar[Mode] = "refuse"
 
@@ -78,7 +78,7 @@ class Lookup:
         self._in_database = 0
 
     async def know_whose(self) -> asyncio.Task[None]:
-        """Learn which deployment this is, and look from now on whether Redis is its own."""
+        """Learn which deployment this is, and watch whether Redis belongs to it."""
         await self._whose.learn()
         return asyncio.create_task(self._whose.watch())
 
@@ -86,7 +86,7 @@ class Lookup:
         try:
             return await self._database(deployment.known)
         except FactsUnavailable as error:
-            log.warning("whether redis is this deployment's is not known yet: %s", error)
+            log.warning("cannot tell yet whether redis belongs to this deployment: %s", error)
             return None
 
     def _forget(self) -> None:
@@ -107,29 +107,29 @@ class Lookup:
         self.cache.grow(held.known.key.public_id, held, size)
 
     async def find(self, presented: PresentedKey) -> HeldKey | None:
-        """The key, or None if there is none. Raises StoreUnavailable or FactsUnavailable if nobody can tell."""
+        """The key, or None if it does not exist. Raises StoreUnavailable or FactsUnavailable if that cannot be told."""
         public_id = presented.public_id
         if presented.pepper is not None:
             return await self._once(f"find {public_id}", lambda: self._find(public_id))
         return await self._once(f"look {public_id}", lambda: self._find_unverified(public_id))
 
     async def renew(self, known: KnownKey, found: Versions) -> HeldKey | None:
-        """The key as it is now that Redis has other versions than ours: from Redis, unless its copy is older."""
+        """The key, now that Redis has versions other than ours: from Redis, unless its copy is older."""
         public_id = known.key.public_id
         return await self._once(f"renew {public_id}", lambda: self._renew(known, found))
 
     async def load(self, public_id: str) -> HeldKey | None:
-        """The key from the database; Redis gets it, and the calendar counters from the ledger where it has none."""
+        """The key from the database. Redis gets it too, and calendar counters from the ledger where it has none."""
         return await self._once(f"load {public_id}", lambda: self._load(public_id))
 
     async def learn_catalogue(self) -> None:
-        """Know the catalogue, for the one question that comes before any key."""
+        """Learn the catalogue, for the one question that comes before any key."""
         await self._whose.require_ours()
         text = await self.link.ask(names.CATALOGUE_PARTITION, _LOOK_CATALOGUE)
         self._learn(catalogue_from_json(text or (await self._database(snapshot.read_catalogue)).json))
 
     async def find_imported(self, text: bytes) -> PresentedKey | None:
-        """The key that this string of another system was imported as. In Redis only: a stranger costs no query."""
+        """The key that a foreign string was imported as. It is only looked up in Redis: a stranger costs no query."""
         await self._whose.require_ours()
         for pepper in self.peppers.values():
             digest = digest_imported(text, pepper)
@@ -140,18 +140,18 @@ class Lookup:
                 if found is None:
                     continue
                 public_id = found.decode()
-            self._imported.keep(digest, public_id, _OF_IMPORTED)  # also when it was there: it is used
+            self._imported.keep(digest, public_id, _OF_IMPORTED)  # even if it was there, as this marks a use
             return PresentedKey(public_id, text, pepper, digest, is_imported=True)
         await self._require_life()
         return None
 
     async def _require_life(self) -> None:
-        """Redis has all keys once everything was published; before that it cannot say that there is none."""
+        """Redis has all keys once everything is published; before that it cannot tell that a key does not exist."""
         if not await self.link.ask(names.LIFE, command("EXISTS", names.LIFE)):
-            raise FactsUnavailable("redis has not been filled again yet")
+            raise FactsUnavailable("redis is not refilled yet")
 
     def keep_new_digest(self, secret: SecretFacts, presented: PresentedKey) -> None:
-        """Leave the secret's digest under the current pepper for the worker to store, once for this process."""
+        """Leave the secret's digest under the current pepper for the worker to store, once per process."""
         if secret.id in self._redigested:
             return
         part = names.partition(presented.public_id)
@@ -162,7 +162,7 @@ class Lookup:
 
     def _kept_new_digest(self, secret_id: int, sent: asyncio.Future[Reply]) -> None:
         if not sent.cancelled() and sent.exception() is None and isinstance(sent.result(), int):
-            self._redigested.add(secret_id)  # else the next use tries again
+            self._redigested.add(secret_id)  # otherwise the next use tries again
             if len(self._redigested) > self._most_redigested:
                 self._redigested.clear()
 
@@ -170,7 +170,7 @@ class Lookup:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def without_redis(self, public_id: str, lease: float) -> HeldKey | None:
-        """The key from facts that Redis confirmed within the lease, else from the database."""
+        """The key, from facts that Redis confirmed within the lease (seconds), else from the database."""
         held = self.recall(public_id)
         if held is not None and monotonic() - held.confirmed <= lease:
             return held
@@ -191,7 +191,7 @@ class Lookup:
         return self._remember(replies) or await self._load(public_id)
 
     async def _find_unverified(self, public_id: str) -> HeldKey | None:
-        """A string whose check nobody can verify may be a stranger's invention: it costs the database nothing."""
+        """A string whose check cannot be verified may be made up, so it costs the database nothing."""
         replies = await self._look(public_id, self.catalogue is None)
         held = None if replies is None else self._remember(replies)
         if held is None:
@@ -201,7 +201,7 @@ class Lookup:
     async def _renew(self, known: KnownKey, found: Versions) -> HeldKey | None:
         now = self.recall(known.key.public_id)
         if now is not None and now.known is not known and _as_new(now.known.versions, found):
-            return now  # another decision has renewed it meanwhile
+            return now  # a concurrent decision has renewed it
         if _as_new(found, known.versions):
             needs_catalogue = self.catalogue is None or self.catalogue.version < found.catalogue
             replies = await self._look(known.key.public_id, needs_catalogue)
@@ -212,7 +212,7 @@ class Lookup:
         return await self._load(known.key.public_id)
 
     async def _look(self, public_id: str, with_catalogue: bool) -> tuple[str, list[Reply]] | None:
-        """One round trip for all parts; None for a key that the database did not know a minute ago."""
+        """All parts in one round trip; None for a key that the database did not have within the last minute."""
         part, account_id = names.partition(public_id), public_id[:8]
         fields = [names.FACTS, names.field(names.FACTS, public_id)]
         questions = [
@@ -227,7 +227,7 @@ class Lookup:
         return public_id, [key, account, *rest]
 
     def _remember(self, found: tuple[str, list[Reply]]) -> HeldKey | None:
-        """Put together what Redis had; None if a part is missing."""
+        """Assemble the parts that Redis had; None if one is missing."""
         public_id, (key_text, account_text, *rest) = found
         if rest and rest[0] is not None:
             self._learn(catalogue_from_json(rest[0]))
@@ -261,12 +261,12 @@ class Lookup:
         return self._keep_found(public_id, found)
 
     async def _mark_unknown(self, public_id: str) -> None:
-        """Spare the database the next questions for a key that it does not know."""
+        """Spare the database further look-ups of a key that it does not have."""
         mark = command("SET", names.unknown(public_id), 1, "EX", UNKNOWN_SECONDS)
         await self.link.ask(names.partition(public_id), mark)
 
     def _keep_found(self, public_id: str, found: snapshot.Snapshot) -> HeldKey:
-        """The database is the truth, whatever this process believed before."""
+        """The database is the truth, whatever this process held before."""
         assert found.key is not None and found.account is not None
         catalogue = catalogue_from_json(found.catalogue.json)
         if self.catalogue is None or self.catalogue.version != catalogue.version:
@@ -274,9 +274,9 @@ class Lookup:
         return self._keep(public_id, key_from_json(found.key.json), account_from_json(found.account.json))
 
     async def _database(self, read: Callable[[], Found]) -> Found:
-        """Read in a thread. Raises FactsUnavailable when it takes too long or too many wait."""
+        """Read in a thread. Raises FactsUnavailable if it takes too long or too many are waiting."""
         if self._in_database >= MOST_WAITING:
-            raise FactsUnavailable("too many look-ups wait for the database")
+            raise FactsUnavailable("too many look-ups are waiting for the database")
         self._in_database += 1
         running = asyncio.get_running_loop().run_in_executor(self._threads, _with_fresh_connection, read)
         running.add_done_callback(self._left_database)
@@ -288,10 +288,10 @@ class Lookup:
     def _left_database(self, running: asyncio.Future[Found]) -> None:
         self._in_database -= 1
         if not running.cancelled():
-            running.exception()  # read it: nobody may be waiting for it any more
+            running.exception()  # retrieved here, as nothing may be waiting for it any more
 
     async def _once(self, name: str, find: Callable[[], Coroutine[Any, Any, HeldKey | None]]) -> HeldKey | None:
-        """Single flight: who asks for the same thing at the same time shares one look-up."""
+        """Single flight: concurrent look-ups of the same thing share one."""
         task = self._running.get(name)
         if task is None:
             task = self._running[name] = asyncio.create_task(find())
@@ -305,9 +305,9 @@ class Lookup:
 
 
 class Onlooker(Lookup):
-    """Looks as a gate does, takes nothing, counts nothing, leaves no mark.
+    """Looks up as a gate does, but takes nothing, counts nothing and leaves no mark.
 
-    What Redis does not hold it stores there, as a gate would at the key's next question: only then can limits be read.
+    It does store missing facts in Redis, as a gate would on the key's next request: limits cannot be read without them.
     """
 
     permitting = refusing = "peek"

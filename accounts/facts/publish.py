@@ -1,4 +1,4 @@
-"""How a change reaches the gate: committed with an outbox row, published after the commit, and only then done."""
+"""How a change reaches the gate: committed with an outbox row, then published, and only then reported done."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Publication:
-    """What became of a change: None while its transaction runs, then published or pending."""
+    """The outcome of a change: None while its transaction runs, then published or pending."""
 
     def __init__(self) -> None:
         self.rows: list[OutboxRow] = []
@@ -30,7 +30,7 @@ class Publication:
 
     @property
     def is_pending(self) -> bool:
-        """Committed, and the gate may not know it yet; the worker publishes it within a second of Redis's return."""
+        """Committed, but the gate may not know yet; the worker publishes it within a second of Redis's return."""
         return not self.published
 
     def of_key(self, key: ApiKey) -> None:
@@ -42,16 +42,16 @@ class Publication:
         self._raise(account, OutboxRow.Part.ACCOUNT, account.public_id)
 
     def of_account_with_keys(self, account: Account) -> None:
-        """This transaction closes or reopens the account, which the facts of all its keys follow from."""
+        """This transaction closes or reopens the account, which the facts of all its keys depend on."""
         self.of_account(account)
-        rows = models_base(ApiKey).filter(account=account, revoked_at=None)  # of the others nothing is left to change
+        rows = models_base(ApiKey).filter(account=account, revoked_at=None)  # the others have nothing left to change
         rows.update(version=F("version") + 1, changed_at=timezone.now())
         keys = rows.values_list("public_id", "version")
         made = [OutboxRow(part=OutboxRow.Part.KEY, subject=subject, version=version) for subject, version in keys]
         OutboxRow.objects.bulk_create(made, batch_size=BATCH)
         if account.closed_at is None or len(made) <= BATCH:
             self.rows += made
-        # Else the worker shrinks them: that the account is closed is all that the gate must know at once.
+        # Otherwise the worker shrinks them: at once the gate only needs to know that the account is closed.
 
     def of_catalogue(self) -> None:
         """This transaction changes models, plans or their limits."""
@@ -59,18 +59,18 @@ class Publication:
         self._raise(catalogue, OutboxRow.Part.CATALOGUE, "")
 
     def of_births(self, rows: Sequence[ApiKey]) -> None:
-        """This transaction creates all these keys."""
+        """This transaction creates all of these keys."""
         made = [OutboxRow(part=OutboxRow.Part.KEY, subject=row.public_id, version=row.version) for row in rows]
         self.rows += OutboxRow.objects.bulk_create(made)
 
     def of_birth(self, row: ApiKey | Account) -> None:
-        """This transaction creates the row: its first version needs no raising."""
+        """This transaction creates the row, whose first version need not be raised."""
         part = OutboxRow.Part.KEY if isinstance(row, ApiKey) else OutboxRow.Part.ACCOUNT
         self._note(part, row.public_id, row.version)
 
     def _raise(self, row: Account | ApiKey | Catalogue, part: str, subject: str) -> None:
         model: type[Model] = type(row)
-        # Redis never makes versions: the row's own lock puts concurrent changes in order.
+        # Redis never makes versions: the row's lock puts concurrent changes in order.
         models_base(model).filter(pk=row.pk).update(version=F("version") + 1, changed_at=timezone.now())
         row.refresh_from_db(fields=["version"])
         self._note(part, subject, row.version)
@@ -80,7 +80,7 @@ class Publication:
 
 
 def models_base(model: type[Model]) -> Any:
-    """The unguarded manager, for the services of this package alone."""
+    """The unguarded manager, only for services that also publish."""
     return model._base_manager
 
 
@@ -100,7 +100,7 @@ def _publish_now(publication: Publication) -> None:
     try:
         deliver_parts(dict.fromkeys((row.part, row.subject) for row in publication.rows))
     except (RedisError, DatabaseError) as error:
-        # Committed all the same: the outbox row stands, and whoever reported a failure would make it happen twice.
+        # It is committed all the same and the outbox row remains. Reporting a failure would make people do it twice.
         publication.published = False
         if isinstance(error, AnotherDeployment):
             log.error("a change is pending: %s", error)

@@ -1,4 +1,4 @@
-"""The database's side of facts: what is true of a key, its account and the catalogue at one moment."""
+"""The facts of a key, its account and the catalogue as the database has them at one moment."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from store import names
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """What usage says was taken from a calendar limit in the window that is running."""
+    """How much was taken from a calendar limit in the current window, by usage."""
 
     subject: str
     limit: Limit
@@ -38,18 +38,18 @@ class Counter:
 
 @dataclass(frozen=True, slots=True)
 class PartFacts:
-    """A part's facts with their version, and what its calendar counters were."""
+    """A part's facts with their version, and its calendar counters."""
 
     version: int
     json: str
     counters: tuple[Counter, ...] = ()
-    imported: tuple[str, ...] = ()  # digests by which a key of another system is found
-    buried: tuple[str, ...] | None = None  # of one that is over: calendar counters that it may have had
+    imported: tuple[str, ...] = ()  # digests by which an imported key is found
+    buried: tuple[str, ...] | None = None  # calendar counters that a part may have had which is over
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All that a decision about one key needs. `key` is None for one that does not exist."""
+    """All that a decision about one key needs. `key` is None if it does not exist."""
 
     catalogue: PartFacts
     account: PartFacts | None = None
@@ -58,11 +58,11 @@ class Snapshot:
 
 @contextmanager
 def one_moment() -> Iterator[None]:
-    """A transaction in which all reads see the same moment (REPEATABLE READ)."""
+    """A transaction whose reads all see the same moment (REPEATABLE READ)."""
     if connection.in_atomic_block:
         yield  # the caller's transaction decides
     elif connection.vendor == "sqlite":
-        # DEFERRED: a snapshot for reading must not queue for the lock of writers, as atomic() does here.
+        # DEFERRED, because a read must not queue for the writers' lock, as atomic() does here.
         with connection.cursor() as cursor:
             cursor.execute("BEGIN DEFERRED")
             try:
@@ -114,14 +114,14 @@ def read_catalogue() -> PartFacts:
         }
         for plan in plan_rows
     }
-    # Plans' names, versions and slugs only: nothing here is secret.
+    # Only plans' names, versions and slugs: nothing here is secret.
     foreign = KeySecret.objects.exclude(pepper=F("minted_pepper")).exists()
     return PartFacts(version, _dump({"version": version, "models": models, "plans": plans, "foreign_checks": foreign}))
 
 
 def _included(plan: Plan, slugs: Iterable[str], left_out: set[str]) -> set[str]:
-    """The plan's models, as the gate is told them. "*" is spelt out where it leaves something out: so a gate of the
-    version before, which knows nothing of new models, leaves them out too (docs/decisions/0010)."""
+    """The plan's models, as the gate gets them. "*" is spelled out where new models are left out of it, so the gate
+    need not know which models are new (docs/decisions/0010)."""
     if not plan.all_models:
         return {model.slug for model in plan.served_models.all()}
     return {EVERY_MODEL} if plan.auto_include or not left_out else set(slugs) - left_out
@@ -145,7 +145,7 @@ def read_account(account: Account, catalogue: PartFacts) -> PartFacts:
 
 
 def read_key(key: ApiKey, account: PartFacts, catalogue: PartFacts, *, was_used: bool = True) -> PartFacts:
-    """`was_used`: whether usage knows the key; one that it does not know costs no query for each limit."""
+    """`was_used`: whether the key has any usage; without, no query is needed for each limit."""
     if key.revoked_at is not None or key.account.closed_at is not None:
         return _over(key, catalogue)
     own = [limit.as_limit("key") for limit in key.limits.all()]
@@ -172,31 +172,42 @@ def read_key(key: ApiKey, account: PartFacts, catalogue: PartFacts, *, was_used:
 
 
 def _closed(account: Account, catalogue: PartFacts) -> PartFacts:
-    """What the gate needs of a closed account, in a form that the version before can read."""
+    """What the gate needs of a closed account."""
     text = _dump(
         {
-            "public_id": account.public_id, "version": account.version, "state": account.state,
-            "plan": account.plan.name, "plan_since": 0, "overrides": {},
+            "public_id": account.public_id,
+            "version": account.version,
+            "state": account.state,
+            "plan": account.plan.name,
+            "plan_since": 0,
+            "overrides": {},
         }
-    )  # fmt: skip
+    )
     return PartFacts(account.version, text, buried=_all_counters(catalogue))
 
 
 def _over(key: ApiKey, catalogue: PartFacts) -> PartFacts:
-    """What the gate needs of a key that is revoked or of a closed account: no secret, nothing it was narrowed to."""
+    """What the gate needs of a key that is revoked or of a closed account: no secrets and no narrowings."""
     revoked = key.revoked_at is not None
     text = _dump(
         {
-            "public_id": key.public_id, "version": key.version, "secrets": [], "models": None, "networks": [],
-            "methods": [], "limits": [], "expires": None if revoked else _seconds(key.expires_at), "revoked": revoked,
+            "public_id": key.public_id,
+            "version": key.version,
+            "secrets": [],
+            "models": None,
+            "networks": [],
+            "methods": [],
+            "limits": [],
+            "expires": None if revoked else _seconds(key.expires_at),
+            "revoked": revoked,
         }
-    )  # fmt: skip
+    )
     imported = tuple(s.digest for s in key.secrets.all() if s.is_imported)
     return PartFacts(key.version, text, imported=imported, buried=_all_counters(catalogue))
 
 
 def _all_counters(catalogue: PartFacts) -> tuple[str, ...]:
-    """Every calendar counter there can be, also of limits that a plan or key had before."""
+    """Every possible calendar counter, including those of limits that the plan or key had earlier."""
     models = (EVERY_MODEL, *_parsed(catalogue.json).models)
     return tuple(f"{model}:{unit}:{window}" for model in models for unit in UNITS for window in CALENDAR)
 
@@ -207,11 +218,11 @@ def _limits(catalogue: PartFacts, account_json: str, own: Iterable[Limit]) -> tu
     return limits_in_force(plan.limits, account.overrides, account.plan_since, own)
 
 
-_parsed = lru_cache(4)(catalogue_from_json)  # one catalogue for the many keys of a bulk publication
+_parsed = lru_cache(4)(catalogue_from_json)  # so that a bulk publication parses its catalogue once
 
 
 def _counters(subject: str, whose: Q, limits: Iterable[Limit], *, was_used: bool = True) -> Iterator[Counter]:
-    hour = clock.hour()  # Redis's, in a gate that has asked it: the script says which window it misses
+    hour = clock.hour()  # Redis's hour in a gate that has asked Redis: the script says which window it lacks
     for limit in limits:
         if limit.is_smoothed:
             continue

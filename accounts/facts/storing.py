@@ -1,4 +1,4 @@
-"""The commands that store facts in Redis: the same for whoever changes them and for a gate that refills Redis."""
+"""The commands that store facts in Redis: the same for those who change them and for gates that refill Redis."""
 
 from __future__ import annotations
 

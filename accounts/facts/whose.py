@@ -1,6 +1,6 @@
-"""Whether Redis holds this deployment's data, as a gate finds out: beside its decisions, which pay nothing for it.
+"""How a gate finds out whether Redis holds its deployment's data: outside of its decisions, at no cost to them.
 
-A gate learns facts by looking a key up, and that is where it asks: a gate of another deployment never learns any.
+A gate learns facts by looking keys up, and asks there: a gate of another deployment never learns any.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class Whose:
-    """What one process knows of that."""
+    """What one process knows about that."""
 
     def __init__(self, link: Link, read_ours: Callable[[], Awaitable[str | None]], forget: Callable[[], None]) -> None:
         self._link, self._read_ours, self._forget = link, read_ours, forget
@@ -33,27 +33,27 @@ class Whose:
         self._trusted_at = self._learnt_at = float("-inf")
 
     async def require_ours(self) -> None:
-        """Raises StoreRefused where Redis is known to be another deployment's, StoreUnavailable where it is away.
+        """Raises StoreRefused if Redis is known to belong to another deployment, StoreUnavailable if it is away.
 
-        The gate goes on without the database: a process that could not ask it yet takes Redis for its own.
+        The gate works without the database: a process that could not ask it yet assumes that Redis is its own.
         """
         if monotonic() - self._trusted_at >= TRUSTED_SECONDS:
             await self._judge(await self._link.ask(names.CATALOGUE_PARTITION, _LOOK))
 
     async def claim(self, ours: str | None) -> None:
-        """Before a gate fills Redis from the database, which has just said who we are. Raises as above."""
+        """Claim Redis before filling it from the database, which just told our identity. Raises as `require_ours`."""
         if ours is not None:
             self._ours = ours
             claim = command("SET", names.DEPLOYMENT, ours, "NX", "GET")
             await self._judge(await self._link.ask(names.CATALOGUE_PARTITION, claim))
 
     async def learn(self) -> None:
-        """Ask the database who we are, before the first question. It may be away: then `watch` asks again."""
+        """Ask the database for our identity before the first question. If it is away, `watch` asks again."""
         self._learnt_at = monotonic()
         self._ours = await self._read_ours() or self._ours
 
     async def watch(self) -> None:
-        """Ask again and again: who could not be sure at first, or found another's, may be right later."""
+        """Keep asking: a process that was not sure at first, or found another's Redis, may be right later."""
         while True:
             self._trusted_at = float("-inf")
             with suppress(StoreUnavailable):

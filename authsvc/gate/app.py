@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 
 class Gate:
-    """Decides what Traefik asks. One for each event loop."""
+    """Decides what Traefik asks. There is one for each event loop."""
 
     def __init__(self, kind: type[Lookup] = Lookup) -> None:
         self.lookup = kind(link(), peppers())
@@ -55,13 +55,13 @@ class Gate:
         self._watching: asyncio.Task[None] | None = None
 
     def open(self) -> None:
-        """Begin to connect, so that the first question need not wait for it."""
+        """Start connecting, so that the first question need not wait for it."""
         self.lookup.link.open()
         if settings.WHEN_REDIS_IS_DOWN == "allow":
             self._repaying = asyncio.get_running_loop().create_task(self._repay())
 
     async def know_whose(self) -> None:
-        """For a server, before its first question: the gate of another deployment must not read this one's facts."""
+        """For a server, before its first question: a gate must not use the facts of another deployment."""
         self._watching = await self.lookup.know_whose()
 
     async def close(self) -> None:
@@ -97,24 +97,27 @@ class Gate:
         return decision, identity
 
     def _tell_of_query(self, query: bytes) -> str:
-        """A question's own query that is not exactly one pin is the operator's to mend: each is an error, once."""
+        """Log a query that is not exactly one pin, each once and as an error: the operator has to fix it."""
         if query not in self._queries_told and len(self._queries_told) < MOST_QUERIES_TOLD:
             self._queries_told.add(query)
-            log.error("a ForwardAuth asks with the query %r and is refused: write ?model=NAME, alone", query[:200])
+            log.error(
+                "a ForwardAuth asks with the query %r and is refused: its query must be exactly ?model=NAME",
+                query[:200],
+            )
         return "the query of ForwardAuth's address is not exactly ?model=NAME"
 
     async def _repay(self) -> None:
-        """Count what passed without Redis, soon after its return."""
+        """Count the calls that passed without Redis, soon after it is back."""
         while True:
             await asyncio.sleep(REPAY_SECONDS)
             if self.lookup.owed:
                 try:
                     counted = await self.lookup.owed.repay(self.lookup.link)
-                    log.warning("counted what %d keys and models did while redis was away", counted)
+                    log.warning("counted the calls of %d keys and models while redis was away", counted)
                 except StoreUnavailable:
-                    pass  # what is owed stays owed
+                    pass  # the debts stay
                 except Exception:
-                    log.exception("what is owed could not be counted; trying again")
+                    log.exception("calls that passed without redis could not be counted; trying again")
 
     def _note(self, decision: Decision, asked: GateRequest, identity: bytes, began: float) -> None:
         known, request = decision.known, decision.request
@@ -161,14 +164,14 @@ def gate() -> Gate:
 
 
 async def close_gate() -> None:
-    """Close this event loop's gate, if there is one."""
+    """Close this event loop's gate, if it was made."""
     found = _gates.pop(asyncio.get_running_loop(), None)
     if found is not None:
         await found.close()
 
 
 def is_for_the_gate(path: str, headers: list[tuple[bytes, bytes]]) -> bool:
-    """Whether Traefik asks: by the path, or by a header that only ForwardAuth sends, whatever the path."""
+    """Whether Traefik asks: by the path, or on any path by a header that only ForwardAuth sends."""
     if path == PATH:
         return True
     return any(name == b"x-forwarded-uri" for name, _ in headers)
@@ -178,7 +181,7 @@ async def serve(gate: Gate, scope: Scope, send: Send) -> None:
     """Answer one question over ASGI."""
     decision, identity = await gate.decide(scope["path"], scope["query_string"], scope["headers"])
     if decision.verdict is ALLOWED and decision.grounds is not None and decision.tally is not None:
-        at_once = scope.get("extensions", {}).get("authsvc.answer_at_once")  # our worker class has it, others do not
+        at_once = scope.get("extensions", {}).get("authsvc.answer_at_once")  # only our worker class has it
         if (
             at_once is not None
             and not decision.protocols

@@ -1,6 +1,6 @@
-"""`explain()`: what the gate would say to a request, and why. Takes nothing, counts nothing, and repeats no secret.
+"""`explain()`: what the gate would answer to a request, and why. Takes nothing, counts nothing, repeats no secret.
 
-The verdict comes from the gate's own code, with a `Lookup` that only looks; the rules from its own table.
+The verdict comes from the gate's own code, with a `Lookup` that only looks, and the checks from its own rules.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from store.clients import StoreUnavailable
 
 CheckOutcome = Literal["passed", "refused", "not_asked"]
 ANYWHERE = "127.0.0.1"
-PATIENCE_SECONDS = 2.0  # longer than a gate may take: nobody's request waits, and a cold process must connect first
+PATIENCE_SECONDS = 2.0  # longer than the gate may take: no request waits, and a cold process has to connect first
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A request to explain: a key by its public id or by the string itself, and what it asks for.
+    """A request to explain: a key, by its public id or by the string itself, and what it asks for.
 
-    Without a path it is the model's own; with both, the model is the one that the router is for.
+    Without a path it is the model's own; with both, the model is the one that the router is pinned to.
     """
 
     key_id: str = ""
@@ -58,7 +58,7 @@ class Scenario:
 
 
 class Check(NamedTuple):
-    """One thing that is asked, in the order in which it is asked. A rule is named by the word of its refusal."""
+    """One of the gate's checks. A rule is named by the word of its refusal."""
 
     name: str
     outcome: CheckOutcome
@@ -66,7 +66,7 @@ class Check(NamedTuple):
 
 
 class LimitState(NamedTuple):
-    """A limit with what is left of it now, and the seconds until it is whole again: the gate's own numbers."""
+    """A limit with what is left of it now and the seconds until it is whole again, in the gate's own numbers."""
 
     limit: Limit
     left: int
@@ -82,22 +82,21 @@ class Explanation:
     known: KnownKey | None
     model: str
     why: str
-    headers: dict[str, str]  # RateLimit and RateLimit-Policy as they stand now
+    headers: dict[str, str]  # RateLimit and RateLimit-Policy, now
     wait: int  # seconds until the limits would let it pass
 
 
 class Unanswered(Exception):
-    """Redis or the database did not answer, so nobody can tell."""
+    """Redis or the database did not answer, so it cannot be told."""
 
 
 def explain(scenario: Scenario) -> Explanation:
-    """What the gate would say now. Not for a thread that has an event loop running."""
+    """What the gate would answer now. Not for a thread with a running event loop."""
     return asyncio.run(_explain(scenario))
 
 
 def look_at_limits(key_id: str, model: str) -> tuple[KnownKey, Grounds, Tally] | None:
-    """The limits of a key and a model with what is left, None for a key or a model that does not exist. Raises
-    Unanswered."""
+    """The limits of a key at a model, with what is left; None if key or model does not exist. Raises Unanswered."""
     return asyncio.run(_look_at_limits(key_id, model))
 
 
@@ -143,7 +142,7 @@ async def _explain(scenario: Scenario) -> Explanation:
 
 
 async def _path_of(model: str, lookup: Lookup) -> str:
-    """The path that leads to a model. One that does not exist has none, and is unknown wherever it is looked for."""
+    """The path that leads to a model. A model that does not exist has none, and is unknown at any path."""
     await lookup.learn_catalogue()
     assert lookup.catalogue is not None
     facts = lookup.catalogue.models.get(model)
@@ -188,7 +187,7 @@ async def _with_rules(decision: Decision, question: Question, lookup: Lookup) ->
 
 
 async def _look(lookup: Lookup, known: KnownKey, model: ModelFacts) -> tuple[KnownKey, Grounds, Tally]:
-    """What is left of the limits, by facts that Redis confirms."""
+    """What is left of the limits, with facts that Redis confirms."""
     for _ in range(TRIES):
         grounds = Grounds(known, None, model, charge_for(known, model, None))
         outcome = await take(lookup.link, grounds.charge, monotonic() + PATIENCE_SECONDS, "peek")
@@ -203,7 +202,7 @@ async def _look(lookup: Lookup, known: KnownKey, model: ModelFacts) -> tuple[Kno
 
 
 def _of_key(decision: Decision) -> Check:
-    """Why no known key came of what was presented."""
+    """Why the presented string is no known key."""
     undecided = decision.verdict is Verdict.CANNOT_DECIDE
     return Check("presented_key", "not_asked" if undecided else "refused", decision.verdict.word)
 
@@ -214,7 +213,7 @@ _PASSED = Check("forwarded_request", "passed")
 def _explained(
     decision: Decision, checks: list[Check], look: tuple[KnownKey, Grounds, Tally] | None = None
 ) -> Explanation:
-    """All that would be asked, with what is left of the limits."""
+    """All checks, with what is left of the limits."""
     known = decision.known
     words = ["forwarded_request", "presented_key", *(rule.verdict.word for rule in RULES)]
     checks += [Check(word, "not_asked") for word in words[len(checks) :]]
@@ -227,9 +226,15 @@ def _explained(
         headers = {name.decode(): value.decode() for name, value in rate_limit(grounds, tally.meters)}
         over = Check(Verdict.OVER_LIMIT.word, "passed" if tally.granted else "refused")
     return Explanation(
-        decision.verdict, (*checks, over), limits, known, decision.model, decision.why, headers,
+        decision.verdict,
+        (*checks, over),
+        limits,
+        known,
+        decision.model,
+        decision.why,
+        headers,
         look[2].wait if look is not None else 0,
-    )  # fmt: skip
+    )
 
 
 def states_of(grounds: Grounds, tally: Tally) -> tuple[LimitState, ...]:
@@ -243,7 +248,7 @@ def states_of(grounds: Grounds, tally: Tally) -> tuple[LimitState, ...]:
 
 
 def in_words(explained: Explanation) -> dict[str, Any]:
-    """An explanation as JSON has it."""
+    """An explanation in JSON's types."""
     known, verdict = explained.known, explained.verdict
     return {
         "verdict": verdict.word,
@@ -261,10 +266,16 @@ def in_words(explained: Explanation) -> dict[str, Any]:
 
 
 def limit_in_words(state: LimitState) -> dict[str, Any]:
-    """A limit with what is left of it, as JSON has it; `left` is of the burst, or of the quota."""
+    """A limit with what is left of it, in JSON's types; `left` is of the burst or the quota."""
     limit = state.limit
     return {
-        "name": limit.name, "per": limit.scope, "model": limit.model, "unit": limit.unit, "window": limit.window,
-        "amount": limit.amount, "burst": limit.room if limit.is_smoothed else None,
-        "left": state.left, "whole_in": state.whole_in,
-    }  # fmt: skip
+        "name": limit.name,
+        "per": limit.scope,
+        "model": limit.model,
+        "unit": limit.unit,
+        "window": limit.window,
+        "amount": limit.amount,
+        "burst": limit.room if limit.is_smoothed else None,
+        "left": state.left,
+        "whole_in": state.whole_in,
+    }

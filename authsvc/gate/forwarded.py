@@ -14,11 +14,11 @@ PATH = "/auth/"
 METHODS = {m.encode(): m for m in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 LONGEST_URI = 8192
 
-# The headers that the gate reads, and no others: what Traefik's `authRequestHeaders` must let through.
+# The only headers that the gate reads: Traefik's `authRequestHeaders` must let them through.
 WANTED = frozenset(
     (b"x-forwarded-uri", b"x-forwarded-method", b"x-forwarded-for", b"authorization", b"x-api-key", b"traceparent")
 )
-# With AUTHSVC_WEBSOCKET_KEYS also this one: a browser's websocket can set no other.
+# With AUTHSVC_WEBSOCKET_KEYS this one too: a browser's websocket can set no other.
 PROTOCOLS = b"sec-websocket-protocol"
 WANTED_OF_BROWSERS = WANTED | {PROTOCOLS}
 _CREDENTIALS = frozenset((b"authorization", b"x-api-key", PROTOCOLS))
@@ -72,7 +72,7 @@ def read_headers(
 
 
 def request_id(found: dict[bytes, bytes]) -> bytes:
-    """The trace id of a valid `traceparent` (W3C Trace Context, 3.2), or one that we make."""
+    """The trace id of a valid `traceparent` (W3C Trace Context, 3.2), or a new one."""
     trace = found.get(b"traceparent")
     if trace is not None and (valid := _TRACE.fullmatch(trace)) is not None:
         return valid[1]

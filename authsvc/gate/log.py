@@ -1,4 +1,4 @@
-"""One line of JSON for each refusal, through a bounded queue: a slow reader of logs never slows a decision."""
+"""One line of JSON for each refusal, through a bounded queue, so that a slow log reader never slows a decision."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_WAITING = 1000
 
 
 class DecisionLog:
-    """At most MOST_A_SECOND lines a second for a process; the rest is counted and the count is logged."""
+    """At most MOST_A_SECOND lines a second per process; the others are counted, and the count is logged."""
 
     def __init__(self) -> None:
         self._lines: deque[dict[str, object]] = deque()
@@ -51,7 +51,7 @@ class DecisionLog:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits. Called by the log's own thread, and once more at the end."""
+        """Write the waiting lines. Called by the log's own thread, and once more at the end."""
         lines = []
         while self._lines:
             lines.append(json.dumps(self._lines.popleft(), separators=(",", ":")))

@@ -10,11 +10,11 @@ KEY_PROTOCOL = b"authsvc.key."  # in front of a key that is offered as a subprot
 
 _IMPORTED = re.compile(rb"[\x21-\x7e]{16,512}")
 _SCHEMES = (b"bearer", b"token")
-_BLANK = b" \t"  # what may stand around a header's value (RFC 9110, 5.5)
+_BLANK = b" \t"  # may surround a header's value (RFC 9110, 5.5)
 
 
 class ForeignKey:
-    """A key of another system, which may have been imported: only its digest can tell."""
+    """A string that may be an imported key of another system: only its digest can tell."""
 
     __slots__ = ("text",)
 
@@ -50,18 +50,18 @@ def keys_in(headers: dict[bytes, bytes]) -> list[bytes]:
 
 
 def without_keys(protocols: bytes) -> bytes:
-    """What of the offered subprotocols is for the model: all but keys, in their order."""
+    """The offered subprotocols that are for the model: all except keys, in their order."""
     return b", ".join(one for one in _parts(protocols) if _of_protocol(one) is None)
 
 
 def _of_protocol(protocol: bytes) -> bytes | None:
-    """The key in it, None if it is an ordinary one. In any case: what looks like a key must not reach the model."""
+    """The key in it, None if it is an ordinary one. Its case is ignored: nothing like a key may reach the model."""
     is_key = protocol[: len(KEY_PROTOCOL)].lower() == KEY_PROTOCOL
     return protocol[len(KEY_PROTOCOL) :] if is_key else None
 
 
 def _of_authorization(value: bytes) -> list[bytes]:
-    """The keys in it. What stands beside one counts as another: nobody can tell what it was meant as."""
+    """The keys in it. Anything beside one counts as a further key, since it cannot be told what it was meant as."""
     keys, others = [], []
     for part in _parts(value):
         scheme, _, credential = part.partition(b" ")

@@ -1,4 +1,4 @@
-"""The same decision for Django: the view at /auth/, and the middleware that lets nothing else answer Traefik."""
+"""The gate inside Django: the view at /auth/, and the middleware that lets nothing else answer Traefik."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from authsvc.gate.app import gate
 from authsvc.gate.forwarded import PATH
 
 Result = TypeVar("Result")
-_SECONDS = 1.0  # far above the decision's own bound, far below Traefik's
+_SECONDS = 1.0  # far above the decision's own time limit, far below Traefik's
 
 
 class GateFirst:
-    """The first middleware: a question of Traefik is decided before anything else can answer it."""
+    """The first middleware: Traefik's questions are decided before anything else can answer them."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
@@ -40,7 +40,7 @@ class GateFirst:
 
 
 def auth(request: HttpRequest) -> HttpResponse:
-    """Decide as the bare gate does."""
+    """Decide as the bare ASGI gate does."""
     query = str(request.META.get("QUERY_STRING", "")).encode("latin-1")
     try:
         answer = _on_the_loop(_ask(request.path_info, query, _headers(request)))
@@ -54,10 +54,10 @@ def auth(request: HttpRequest) -> HttpResponse:
 
 
 def _headers(request: HttpRequest) -> list[tuple[bytes, bytes]]:
-    """The headers as they came, as far as WSGI lets us see them.
+    """The headers as they came, as far as WSGI shows them.
 
-    WSGI servers fold repeated headers into one with a comma, so a path or a method with a comma that could be such a
-    seam is treated as having come twice. Refusing is always safe; two paths in one are not.
+    WSGI servers join repeated headers with a comma, so a path with a comma that could be such a seam counts as having
+    come twice. Refusing it is always safe; two paths in one are not.
     """
     headers = []
     for name, value in request.META.items():

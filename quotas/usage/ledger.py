@@ -40,9 +40,16 @@ class CountedHour:
     def row(self) -> tuple[Any, ...]:
         allowed = self.count("a")
         return (
-            self.key[:8], self.key, self.model, hour_start(self.hour), self.count("b"),
-            allowed, self.count("r"), self.count("s"), allowed + self.count("x"),
-        )  # fmt: skip
+            self.key[:8],
+            self.key,
+            self.model,
+            hour_start(self.hour),
+            self.count("b"),
+            allowed,
+            self.count("r"),
+            self.count("s"),
+            allowed + self.count("x"),
+        )
 
     def last_uses(self) -> Iterator[tuple[int, datetime]]:
         for name, seconds in self.raw.items():
