@@ -140,7 +140,7 @@ class KeyReader:
         if shape is None:
             return INCOMPLETE
         body, check = text[: self._body_length], text[self._body_length : -CHECK_LENGTH]
-        if crc_of(text[:-CHECK_LENGTH]) != text[-CHECK_LENGTH:]:
+        if _base62(crc32(text[:-CHECK_LENGTH])) != text[-CHECK_LENGTH:]:
             return INCOMPLETE
         for pepper in self.peppers:
             mac = pepper.mac(body)

@@ -235,7 +235,10 @@ def matching_secret(known: KnownKey, key: PresentedKey, peppers: dict[str, Peppe
     """The key's secret that has the presented digest, compared in constant time."""
     for secret in known.key.secrets:
         pepper = peppers.get(secret.pepper)
-        if pepper is not None and compare_digest(key.digest_with(pepper), secret.digest):
+        if pepper is None:
+            continue
+        digest = key.digest if pepper is key.pepper else key.digest_with(pepper)
+        if compare_digest(digest, secret.digest):
             return secret
     return None
 

@@ -32,7 +32,7 @@ CLEAN_URI = re.compile(rb"((?:" + _SEGMENT + rb")+/?)(?:\?[\x21-\x7e]*)?")
 _PIN = re.compile(rb"model=([A-Za-z0-9][A-Za-z0-9._-]{0,62})")
 _TRACE = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 
-_process = token_hex(10)
+_process = token_hex(10).encode()
 _serial = count()
 
 
@@ -76,7 +76,7 @@ def request_id(found: dict[bytes, bytes]) -> bytes:
     trace = found.get(b"traceparent")
     if trace is not None and (valid := _TRACE.fullmatch(trace)) is not None:
         return valid[1]
-    return b"%b%012x" % (_process.encode(), next(_serial))
+    return b"%b%012x" % (_process, next(_serial))
 
 
 def has_clean_path(uri: bytes) -> bool:

@@ -36,7 +36,7 @@ def keys_in(headers: dict[bytes, bytes]) -> list[bytes]:
     authorization, text = headers.get(b"authorization"), headers.get(b"x-api-key")
     if text is None and authorization is not None:
         scheme, _, text = authorization.partition(b" ")
-        is_alone = scheme.lower() in _SCHEMES
+        is_alone = scheme == b"Bearer" or scheme.lower() in _SCHEMES
     else:
         is_alone = authorization is None
     if is_alone and text is not None and b"," not in text and PROTOCOLS not in headers:
