@@ -393,7 +393,7 @@ _ERRORS: Mapping[str, tuple[str, str, str]] = {
         "not_acceptable", "Could not satisfy the request Accept header.", "`Accept` wants what there is not."
     ),
     "Conflict": (
-        "conflict", f"The key {examples.KEY_ID} is revoked: issue a new one.",
+        "conflict", f"The key {examples.KEY_ID} is revoked. Issue a new one.",
         "It is in a state that does not allow this, or the same is being done just now (`Retry-After`).",
     ),
     "TooSlow": ("too_slow", "The body did not arrive in time.", "The body came too slowly; the connection is closed."),

@@ -1,4 +1,4 @@
-"""Forms as a browser would send them: what the page shows, with some fields filled in."""
+"""Forms as a browser would submit them: the values on the page, with some fields filled in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class _Form(HTMLParser):
-    """The fields of the last form of a page that posts, as they stand in its HTML."""
+    """The fields of a page's last form with method POST, with their values in the HTML."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -63,19 +63,19 @@ def _is_sent(at: dict[str, str]) -> bool:
 
 
 def send(client: Any, url: str, **filled: Any) -> Any:
-    """Open the page, fill in its form, send it. A field set to None is not sent."""
+    """Open the page, fill in its form and submit it. A field set to None is left out."""
     page = client.get(url)
     assert page.status_code == 200, (url, page.status_code, page.headers)
     return client.post(url, posted(page, **filled))
 
 
 def complaints(page: Any) -> list[str]:
-    """What a page says is wrong with the form."""
+    """The error messages on a page."""
     lists = re.findall(r'<ul class="errorlist.*?</ul>', page.content.decode(), re.DOTALL)
     return [unescape(re.sub(r"<.*?>", " ", text)).strip() for text in lists]
 
 
 def posted(page: Any, **filled: Any) -> dict[str, Any]:
-    """What a browser would send from this page."""
+    """The fields that a browser would submit from this page."""
     data: dict[str, Any] = {**_Form(page.content.decode()).fields, **filled}
     return {name: value for name, value in data.items() if value is not None}

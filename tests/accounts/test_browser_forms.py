@@ -1,4 +1,4 @@
-"""Forms on pages with a Referrer-Policy, sent as a browser sends them: the policy decides which Origin goes along."""
+"""Forms on pages with a Referrer-Policy, submitted like a browser does: the policy determines the Origin header."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HERE = "http://testserver"
 
 
 def browser_headers(page, path):
-    """https://fetch.spec.whatwg.org/#append-a-request-origin-header, and the Referer, for a form of the same origin."""
+    """The Origin and Referer headers of a form with the same origin (https://fetch.spec.whatwg.org/#origin-header)."""
     policy = page["Referrer-Policy"]
     origin = "null" if policy == "no-referrer" else HERE
     referer = {"no-referrer": None, "strict-origin": f"{HERE}/"}.get(policy, f"{HERE}{path}")
@@ -32,7 +32,7 @@ def link(account, settings):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_invitation_is_accepted_in_a_browser_and_no_referer_holds_its_secret(link):
+def test_an_invitation_can_be_accepted_in_a_browser_and_no_referer_contains_its_secret(link):
     browser = Client(enforce_csrf_checks=True)
     page = browser.get(link)
     headers = browser_headers(page, link)
@@ -46,7 +46,7 @@ def test_an_invitation_is_accepted_in_a_browser_and_no_referer_holds_its_secret(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_new_key_s_page_in_the_admin_has_a_button_to_sign_out_that_works(account):
+def test_signing_out_works_on_the_admin_page_of_a_new_key(account):
     User.objects.create_superuser("ada", password="x")
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(User.objects.get())

@@ -1,4 +1,4 @@
-"""How much one account may have, by every way in, and that those who ask at once cannot pass it."""
+"""How many of each thing an account may have, by whatever way it is created, also concurrently."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_plans_max_keys_is_a_whole_number_in_range(catalogue, value):
         catalogue(CATALOGUE.replace("[plans.free]", f"[plans.free]\n    max_keys = {value}"))
 
 
-def test_an_account_gets_as_many_keys_as_its_plan_allows_and_is_told_what_to_do(catalogue, account):
+def test_an_account_gets_as_many_keys_as_its_plan_allows_and_a_hint_at_the_cap(catalogue, account):
     catalogue(CATALOGUE.replace("[plans.free]", "[plans.free]\n    max_keys = 2"))
     issue(account)
     issue(account)
@@ -71,7 +71,7 @@ def test_an_account_gets_as_many_keys_as_its_plan_allows_and_is_told_what_to_do(
         issue(account)
 
 
-def test_revoked_and_expired_keys_leave_room(capped):
+def test_revoked_and_expired_keys_do_not_count(capped):
     first, second = issue(capped).key, issue(capped).key
     revoke_key(first, actor=ACTOR)
     models_base(ApiKey).filter(pk=second.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
@@ -81,7 +81,7 @@ def test_revoked_and_expired_keys_leave_room(capped):
         issue(capped)
 
 
-def test_an_expired_key_that_would_live_again_needs_room(capped):
+def test_reviving_an_expired_key_needs_room(capped):
     expired = issue(capped).key
     models_base(ApiKey).filter(pk=expired.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
     issue(capped)
@@ -94,7 +94,7 @@ def test_an_expired_key_that_would_live_again_needs_room(capped):
     change_key(ApiKey.objects.get(pk=expired.pk), expires_at=None, actor=ACTOR)
 
 
-def test_those_who_issue_at_once_cannot_pass_the_cap(account):
+def test_concurrent_issues_cannot_pass_the_cap(account):
     cap_keys(account, 5, actor=ACTOR)
 
     def try_to(_) -> bool:
@@ -133,14 +133,14 @@ def by_import_key(account):
 
 
 @pytest.mark.parametrize("way", [by_operators_token, by_management_key, by_the_command, by_import_key])
-def test_every_way_in_is_bound(capped, way):
+def test_every_way_to_issue_keys_is_capped(capped, way):
     issue(capped)
     issue(capped)
     way(capped)
     assert ApiKey.objects.count() == 2
 
 
-def test_an_operator_raises_and_drops_the_override_and_it_is_in_the_audit_log(account):
+def test_an_operator_sets_and_removes_an_accounts_cap_and_the_audit_log_shows_it(account):
     billing = operator("plans:assign")
     url = f"{ACCOUNTS}{account.public_id}/"
     answer = billing.patch(url, {"max_keys": 500}, content_type="application/json")
@@ -153,7 +153,7 @@ def test_an_operator_raises_and_drops_the_override_and_it_is_in_the_audit_log(ac
     assert (answer.status_code, answer.json()["max_keys"]) == (200, None)
 
 
-def test_what_leaves_max_keys_out_leaves_it_as_it_is(account):
+def test_a_request_without_max_keys_leaves_it_unchanged(account):
     both = operator("plans:assign", "accounts:write")
     url = f"{ACCOUNTS}by-external-id/cus_1"
     assert both.put(url, {"plan": "free", "max_keys": 7}, content_type="application/json").json()["max_keys"] == 7
@@ -169,7 +169,7 @@ def test_a_tenant_cannot_raise_its_own_cap(account):
     assert answer.status_code == 403
 
 
-# What a key may have
+# Per key
 
 
 NETWORKS = [f"203.0.113.{number}" for number in range(21)]
@@ -187,21 +187,21 @@ TOO_MUCH = {
 
 
 @pytest.mark.parametrize("field", TOO_MUCH)
-def test_a_key_has_a_bounded_number_of_each_thing(account, issued, field):
+def test_a_key_has_a_limited_number_of_everything(account, issued, field):
     for act in (
         lambda **more: issue(account, **more),
         lambda **more: change_key(issued.key, actor=ACTOR, **more),
     ):
-        with pytest.raises(ValidationError, match=f"A key has at most .* {field}"):
+        with pytest.raises(ValidationError, match=f"A key can have at most .* {field}"):
             act(**{field: TOO_MUCH[field]})
     assert ApiKey.objects.count() == 1
 
 
-def test_a_key_may_have_all_that_it_may_have(account):
+def test_a_key_may_use_every_cap_in_full(account):
     issue(account, networks=NETWORKS[:20], limits=LIMITS[:10])
 
 
-def test_an_older_key_with_more_may_still_be_renamed(issued):
+def test_an_older_key_above_a_cap_can_still_be_renamed(issued):
     models_base(ApiKey).filter(pk=issued.key.pk).update(networks=NETWORKS)
     change_key(ApiKey.objects.get(), name="other", actor=ACTOR)
     assert ApiKey.objects.get().networks == NETWORKS
@@ -218,20 +218,20 @@ def rotate(key, grace: timedelta) -> str:
     return rotate_key(key, grace=grace, actor=ACTOR).text
 
 
-def test_after_seven_days_and_then_none_no_old_secret_works(issued, ask):  # noqa: F811
+def test_after_a_rotation_with_seven_days_and_one_with_none_no_old_secret_works(issued, ask):  # noqa: F811
     second = rotate(issued.key, timedelta(days=7))
     assert works(ask, issued.text, second) == [True, True]
     third = rotate(issued.key, timedelta(0))
     assert works(ask, issued.text, second, third) == [False, False, True]
 
 
-def test_after_many_rotations_the_newest_secret_and_the_one_before_work(issued, ask):  # noqa: F811
+def test_after_many_rotations_the_two_newest_secrets_work(issued, ask):  # noqa: F811
     texts = [issued.text, *(rotate(issued.key, timedelta(days=7)) for _ in range(7))]
     assert works(ask, *texts) == [False] * 6 + [True] * 2
     assert KeySecret.objects.count() == caps.KEPT_SECRETS
 
 
-def test_a_longer_grace_gives_the_one_before_no_more_than_its_own(issued):
+def test_a_longer_grace_period_does_not_extend_that_of_the_previous_secret(issued):
     rotate(issued.key, timedelta(days=7))
     end_rotation(issued.key, actor=ACTOR)
     ended = KeySecret.objects.earliest("id").expires_at
@@ -247,10 +247,10 @@ def test_the_row_of_an_imported_secret_outlives_its_rotations(account):
     assert KeySecret.objects.count() == caps.KEPT_SECRETS + 1
 
 
-# What else an account may have
+# Per account, besides keys
 
 
-def test_an_account_has_a_bounded_number_of_management_keys_and_a_revoked_one_leaves_room(account, monkeypatch):
+def test_an_account_has_a_limited_number_of_active_management_keys(account, monkeypatch):
     from accounts.services.credentials import revoke_credential
 
     monkeypatch.setattr(caps, "MOST_MANAGEMENT_KEYS", 2)
@@ -262,14 +262,14 @@ def test_an_account_has_a_bounded_number_of_management_keys_and_a_revoked_one_le
     make_management_key(account, name="k", scopes=["keys:read"], actor=ACTOR)
 
 
-def test_there_is_a_bounded_number_of_operator_tokens(account, monkeypatch):
+def test_the_number_of_operator_tokens_is_limited(account, monkeypatch):
     monkeypatch.setattr(caps, "MOST_OPERATOR_TOKENS", 1)
     make_operator_token(name="k", scopes=["keys:write"], actor=ACTOR)
     with pytest.raises(Refused, match="1 operator tokens"):
         make_operator_token(name="k", scopes=["keys:write"], actor=ACTOR)
 
 
-def test_an_account_has_a_bounded_number_of_members(account, monkeypatch):
+def test_an_account_has_a_limited_number_of_members(account, monkeypatch):
     monkeypatch.setattr(caps, "MOST_MEMBERS", 1)
     first, second = User.objects.create_user("a"), User.objects.create_user("b")
     set_role(account, first, "owner", actor=ACTOR)
@@ -278,7 +278,7 @@ def test_an_account_has_a_bounded_number_of_members(account, monkeypatch):
     set_role(account, first, "admin", actor=ACTOR)
 
 
-def test_an_account_has_a_bounded_number_of_overrides(account, monkeypatch):
+def test_an_account_has_a_limited_number_of_overrides(account, monkeypatch):
     monkeypatch.setattr(caps, "MOST_OVERRIDES", 1)
     override_limit(account, "minute", 7, actor=ACTOR)
     override_limit(account, "minute", 8, actor=ACTOR)

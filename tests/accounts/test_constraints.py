@@ -1,4 +1,4 @@
-"""What the database itself refuses, and what the managers refuse before it."""
+"""What the database refuses, and what managers refuse before it comes to that."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HOUR = datetime(2026, 1, 1, tzinfo=UTC)
 
 @pytest.fixture
 def one_of_each(issued, account, db):
-    """Values for a row of every table, which stand beside a first row that has them too."""
+    """Values for a second row in every table, next to a first row with the same values."""
     user = User.objects.create(username="ada")
     Membership.objects.create(account=account, user=user)
     override_limit(account, "minute", 5, actor=ACTOR)
@@ -58,7 +58,7 @@ def first_of(model):
 @pytest.mark.parametrize(
     "model", [Account, Membership, accounts.AccountOverride, ApiKey, KeySecret, KeyLimit, PlanLimit, ServedModel, Plan]
 )
-def test_the_values_below_pass_but_for_what_each_row_changes(one_of_each, model):
+def test_the_unchanged_values_are_accepted(one_of_each, model):
     models_base(model).create(**one_of_each[model])
 
 
@@ -106,14 +106,14 @@ def test_the_database_refuses(one_of_each, model, changed):
         models_base(model).create(**{**one_of_each[model], **changed})
 
 
-def test_the_database_refuses_a_second_row_of_what_names_something(one_of_each, issued, account):
+def test_the_database_refuses_a_second_row_with_the_same_identifier(one_of_each, issued, account):
     for model, field in ((Account, "public_id"), (ApiKey, "public_id"), (KeySecret, "digest"), (Membership, "user")):
         same = getattr(first_of(model), field)
         with pytest.raises(IntegrityError), transaction.atomic():
             models_base(model).create(**{**one_of_each[model], field: same})
 
 
-def test_a_limit_of_one_model_counts_apart_and_only_once(one_of_each):
+def test_a_limit_for_one_model_has_a_counter_of_its_own(one_of_each):
     model = ServedModel.objects.get(slug="sm")
     rows = {**one_of_each[PlanLimit], "window": "day"}
     models_base(PlanLimit).create(**rows)
@@ -122,13 +122,13 @@ def test_a_limit_of_one_model_counts_apart_and_only_once(one_of_each):
         models_base(PlanLimit).create(**{**rows, "name": "of sm too", "model": model})
 
 
-def test_the_largest_values_pass(one_of_each):
+def test_the_largest_values_are_accepted(one_of_each):
     rows = one_of_each[KeyLimit]
     models_base(KeyLimit).create(**{**rows, "amount": 1_000_000, "burst": 1_000_000})
     models_base(KeyLimit).create(**{**rows, "name": "m", "window": "month", "amount": 10**12})
 
 
-def test_what_others_stand_on_stays(issued, account):
+def test_referenced_rows_cannot_be_deleted(issued, account):
     models_base(PlanLimit).create(
         plan=account.plan,
         scope="key",
@@ -163,7 +163,7 @@ def test_what_others_stand_on_stays(issued, account):
         AuditEvent,
     ],
 )
-def test_no_bulk_change_goes_round_the_services(issued, model):
+def test_bulk_changes_cannot_bypass_the_services(issued, model):
     rows = list(model.objects.all())
     before = list(model.objects.values())
     for change in (
@@ -220,7 +220,7 @@ def nested(levels: int):
 
 
 @pytest.mark.parametrize("value", [{}, {"a": "x" * (8192 - len('{"a":""}'))}, {"a": "é" * 4000}, nested(20)])
-def test_metadata_up_to_8_kb_is_kept(account, value):
+def test_metadata_up_to_8_kb_is_stored(account, value):
     key = issue_key(account, name="k", metadata=value, actor=ACTOR).key
     key.refresh_from_db()
     assert key.metadata == value
@@ -234,11 +234,11 @@ def test_metadata_up_to_8_kb_is_kept(account, value):
         ({"a": "\0"}, "null character"),
         ({"a\0": 1}, "null character"),
         (nested(22), "more than 20 levels"),
-        ({"a": float("nan")}, "number or a character that JSON has not"),
-        ({"a": "\ud800"}, "number or a character that JSON has not"),
+        ({"a": float("nan")}, "contains a value that JSON can't represent"),
+        ({"a": "\ud800"}, "contains a value that JSON can't represent"),
     ],
 )
-def test_metadata_that_no_database_keeps_is_refused(account, value, words):
+def test_metadata_that_databases_cannot_store_is_refused(account, value, words):
     with pytest.raises(ValidationError, match=words):
         issue_key(account, name="k", metadata=value, actor=ACTOR)
     assert not ApiKey.objects.exists()
@@ -248,7 +248,7 @@ def test_metadata_that_no_database_keeps_is_refused(account, value, words):
 
 
 @pytest.mark.parametrize(("act", "field"), [(close_account, "closed_at"), (suspend_account, "suspended_at")])
-def test_a_second_time_keeps_the_first_ones_moment(account, act, field):
+def test_repeating_an_act_keeps_the_time_of_the_first(account, act, field):
     act(account, actor=ACTOR)
     moment, events, version = getattr(account, field), AuditEvent.objects.count(), account.version
     assert not act(Account.objects.get(), actor=ACTOR).is_pending
@@ -266,8 +266,8 @@ def test_moving_to_the_same_plan_and_resuming_twice_change_nothing(account):
     assert (account.plan_since, AuditEvent.objects.count()) == (since, events)
 
 
-def test_a_closed_account_is_not_suspended(account):
+def test_a_closed_account_cannot_be_suspended(account):
     stale = Account.objects.get()
     close_account(account, actor=ACTOR)
-    with pytest.raises(Refused, match=r"The account acme \(.{8}\) is closed: reopen it first."):
+    with pytest.raises(Refused, match=r"The account acme \(.{8}\) is closed. Reopen it first."):
         suspend_account(stale, actor=ACTOR)

@@ -1,4 +1,4 @@
-"""A PostgreSQL database that cannot hold every name is refused while it is empty, and warned of later."""
+"""A PostgreSQL database that can't store every name is refused while it is empty; later there is a warning."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAME = "authsvc_in_sql_ascii"
 
 @pytest.fixture
 def in_sql_ascii(transactional_db):
-    """The address of a new database in SQL_ASCII, beside the one of the tests."""
+    """The address of a new database in SQL_ASCII, on the tests' server."""
     if connection.vendor != "postgresql":
         pytest.skip("SQLite is always in UTF-8")
     run_alone(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")
@@ -35,7 +35,7 @@ def run_alone(statement):
 
 
 def migrate(url, *options):
-    """As the stacks do: with settings of their own."""
+    """Runs a command like the stacks do, with its own settings."""
     env = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "DJANGO_SETTINGS_MODULE")}
     return subprocess.run(
         [sys.executable, "manage.py", "migrate", *options],
@@ -48,14 +48,14 @@ def migrate(url, *options):
     )
 
 
-def test_an_empty_database_in_another_encoding_is_refused(in_sql_ascii):
+def test_an_empty_database_in_a_different_encoding_is_refused(in_sql_ascii):
     done = migrate(in_sql_ascii)
     assert done.returncode == 1
     assert "authsvc.E009" in done.stderr and "ENCODING 'UTF8'" in done.stderr
     assert "Applying" not in done.stdout
 
 
-def test_one_that_is_in_use_is_warned_of(in_sql_ascii):
+def test_for_a_database_in_use_there_is_a_warning(in_sql_ascii):
     assert migrate(in_sql_ascii, "--skip-checks", "contenttypes").returncode == 0
     done = migrate(in_sql_ascii, "contenttypes")
     assert done.returncode == 0, done.stderr

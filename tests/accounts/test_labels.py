@@ -1,4 +1,4 @@
-"""One check of names for every way in, and escapes on the ways out."""
+"""One validation of names for all ways in, and escaping on the ways out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.accounts.management.test_commands import refused, run
 from tests.conftest import ACTOR
 
 BAD = "a\x1b]0;owned\x07b"
-# Written by us alone, or by nobody but through another field that is checked.
+# Written only by us, or copied from a different field that is validated.
 NO_LABELS = {
     "AuditEvent": {"actor", "address", "act", "account", "subject"},
     "KeptAnswer": {"caller", "key", "fingerprint", "account", "subject", "pepper", "nonce", "digest"},
@@ -46,7 +46,7 @@ NO_LABELS = {
 }
 
 
-def test_every_field_that_somebody_writes_is_checked():
+def test_every_field_that_people_write_is_checked():
     unchecked = {}
     for model in (model for app in ("accounts", "quotas") for model in apps.get_app_config(app).get_models()):
         fields = [field for field in model._meta.get_fields() if isinstance(field, CharField | TextField)]
@@ -65,7 +65,7 @@ def _refuses(field):
     return bool(field.choices)
 
 
-def test_no_key_credential_or_user_gets_such_a_name(account, issued):
+def test_no_key_credential_or_user_can_have_such_a_name(account, issued):
     for make in (
         lambda: issue_key(account, name=BAD, actor=ACTOR),
         lambda: change_key(issued.key, name=BAD, actor=ACTOR),
@@ -85,7 +85,7 @@ def test_a_title_in_the_catalogue_is_one_line(catalogue):
         catalogue(f'[plans.free]\ntitle = "{"x" * 201}"\n')
 
 
-def test_a_name_of_before_stands_in_the_way_of_nothing_else(account, issued):
+def test_an_old_invalid_name_does_not_block_other_changes(account, issued):
     models_base(Account).update(name=BAD)
     models_base(ApiKey).update(name=BAD)
     account.refresh_from_db()
@@ -97,13 +97,13 @@ def test_a_name_of_before_stands_in_the_way_of_nothing_else(account, issued):
     assert Account.objects.get().state == "closed"
 
 
-def test_a_command_prints_a_name_of_before_escaped(account):
+def test_a_command_escapes_an_old_invalid_name(account):
     models_base(Account).update(name=BAD)
     printed = run("move_account", "--account", "acme", "--plan", "pro")
     assert printed == f"done: a\\x1b]0;owned\\x07b ({account.public_id}) is on pro\n"
 
 
-def test_an_error_of_a_command_is_printed_escaped(capsys):
+def test_a_commands_error_is_escaped(capsys):
     class Failing(OperatorCommand):
         requires_system_checks: list[str] = []
 
@@ -115,7 +115,7 @@ def test_an_error_of_a_command_is_printed_escaped(capsys):
     assert capsys.readouterr().err == "CommandError: a\\x1b]0;owned\\x07b\n"
 
 
-def test_colours_of_our_own_are_no_part_of_what_is_escaped():
+def test_our_own_colours_are_not_escaped():
     class Terminal(StringIO):
         def isatty(self):
             return True
@@ -136,7 +136,7 @@ def test_no_cell_of_a_report_is_a_formula(text):
     assert as_cell(text) == f"'{text}"
 
 
-def test_the_audit_log_says_which_account_it_was(account):
+def test_the_audit_log_identifies_the_account(account):
     (event,) = AuditEvent.objects.filter(act="account.create")
     assert (
         event.after is not None

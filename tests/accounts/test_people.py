@@ -1,4 +1,4 @@
-"""People: found by their user names in any case, of which no two differ in case alone."""
+"""User names are not case-sensitive: no two differ only in case."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def olga(db):
 
 
 @pytest.mark.parametrize("typed", ["olga@example.org", "Olga@Example.org", "OLGA@EXAMPLE.ORG", "ｏlga@example.org"])
-def test_who_types_the_name_in_another_case_signs_in(olga, typed):
+def test_users_can_sign_in_whatever_the_case_of_the_typed_name(olga, typed):
     client = Client()
     send(client, "/login/", username=typed, password=PASSWORD)
     assert client.session.get("_auth_user_id") == str(olga.pk)
 
 
-def test_case_beyond_ascii_is_case_too(db, client):
+def test_case_is_ignored_beyond_ascii_too(db, client):
     User.objects.create_user("Zoë.Ünal", password=PASSWORD)
     assert client.login(username="zOË.üNAL", password=PASSWORD)
     assert not client.login(username="zoe.unal", password=PASSWORD)
 
 
-def test_of_two_names_in_the_database_one_is_refused(olga):
+def test_a_second_name_that_differs_only_in_case_is_refused(olga):
     with pytest.raises(IntegrityError), transaction.atomic():
         User.objects.create_user("OLGA@example.org")
     with pytest.raises(ValidationError, match="A user with that username already exists"):
@@ -46,7 +46,7 @@ def test_of_two_names_in_the_database_one_is_refused(olga):
     assert User.objects.count() == 1
 
 
-def test_the_admin_and_an_invitation_make_no_second_one(olga, admin_client, account):
+def test_neither_the_admin_nor_an_invitation_creates_a_second_one(olga, admin_client, account):
     page = send(
         admin_client,
         "/admin/accounts/user/add/",
@@ -63,7 +63,7 @@ def test_the_admin_and_an_invitation_make_no_second_one(olga, admin_client, acco
     assert User.objects.filter(username__iexact="olga@example.org").count() == 1
 
 
-def test_a_renamed_user_is_found_by_the_new_name_alone(olga):
+def test_a_renamed_user_is_found_only_by_the_new_name(olga):
     olga.username = "Otto"
     olga.save(update_fields=["username"])
     assert User.objects.get_by_natural_key("OTTO") == olga
@@ -75,7 +75,7 @@ def test_a_renamed_user_is_found_by_the_new_name_alone(olga):
     User.objects.create_user("olga@example.org")
 
 
-def test_an_operator_adds_somebody_by_a_name_in_another_case(olga, account):
+def test_an_operator_can_add_somebody_by_a_name_in_a_different_case(olga, account):
     answer = operator("accounts:write").post(
         f"/api/v1/accounts/{account.public_id}/members/",
         {"username": "OLGA@example.org", "role": "viewer"},

@@ -1,4 +1,4 @@
-"""Operators name an account by its id or its external id; a name that only tenants write leads nowhere."""
+"""Operators refer to an account by id or external id; names, which tenants can choose, are not accepted."""
 
 from __future__ import annotations
 
@@ -31,35 +31,35 @@ def imported(*rows: str, account: Account | None = None) -> list[LineOutcome]:
 
 @pytest.fixture
 def impostor(account):
-    """A tenant on the plan free that has renamed itself like a customer that the operator is about to add."""
+    """A tenant on the plan free that took the name of a customer whom the operator is about to add."""
     rename_account(account, "bigcorp", actor=ACTOR)
     return account
 
 
-def test_the_operators_next_key_and_plan_are_not_the_impostors(impostor):
+def test_the_operators_next_key_and_plan_do_not_go_to_the_impostor(impostor):
     new, told = issue("bigcorp", "--plan", "pro")
     assert new.pk != impostor.pk and (new.name, new.external_id, new.plan.name) == ("bigcorp", "bigcorp", "pro")
-    assert told == f"Made {new}. Others with this name: {impostor.public_id}.\n"
+    assert told == f"Created {new}. Other accounts with this name: {impostor.public_id}.\n"
     run("move_account", "--account", "bigcorp", "--plan", "free")
     assert Account.objects.get(pk=new.pk).plan.name == "free"
     assert issue("bigcorp", "--plan", "free")[0] == new == issue(new.public_id)[0]
 
 
-def test_a_name_alone_is_refused_with_the_ids_that_may_be_meant(impostor):
+def test_a_name_is_refused_with_the_ids_of_its_accounts(impostor):
     second, _ = create_account("bigcorp", impostor.plan, actor=ACTOR)
     words = (
-        "No account has the id or external id 'bigcorp'. A name is no id: several accounts may have it. "
-        f"Named like this: {impostor.public_id}, {second.public_id}."
+        "No account has the id or external id 'bigcorp'. Names are not unique, so they can't be used. "
+        f"Accounts with this name: {impostor.public_id}, {second.public_id}."
     )
     assert str(refused("move_account", "--account", "bigcorp", "--plan", "pro")) == words
     told = refused("issue_key", "--account", "bigcorp", "--name", "k")
-    assert str(told) == f"{words} To make a new account of this external id, add --plan."
+    assert str(told) == f"{words} To create a new account with this external id, add --plan."
     (line,) = imported("bigcorp,k,0123456789abcdef")
     assert (line.word, line.why) == (REFUSED, words)
     assert not ApiKey.objects.exists()
 
 
-def test_of_many_accounts_of_one_name_a_few_are_listed(account):
+def test_of_many_accounts_with_the_same_name_a_few_are_listed(account):
     for _ in range(MOST_NAMESAKES + 2):
         create_account("many", account.plan, actor=ACTOR)
     told = str(refused("move_account", "--account", "many", "--plan", "pro"))
@@ -73,18 +73,18 @@ def test_an_import_names_accounts_as_commands_do(account, pro_account, field):
     assert line.key.startswith(account.public_id)
 
 
-def test_an_import_for_one_account_takes_its_name_for_no_reference(account):
+def test_an_import_for_one_account_does_not_accept_its_name_as_a_reference(account):
     rename_account(account, "pro-acme", actor=ACTOR)
     first, second = imported("pro-acme,k,0123456789abcdef", "acme,k,0123456789abcdeF", account=account)
     assert (first.word, second.word) == (REFUSED, "imported")
 
 
-def test_a_new_accounts_id_is_no_accounts_external_id(account, monkeypatch):
+def test_a_new_accounts_id_is_never_an_external_id(account, monkeypatch):
     models_base(Account).filter(pk=account.pk).update(external_id="taken000")
     ids = iter(["taken000", "free0000"])
     monkeypatch.setattr(keys, "new_account_id", lambda: next(ids))
     assert standing.new_account("x", account.plan).public_id == "free0000"
 
 
-def test_a_plan_is_named_by_a_name_that_only_operators_write(catalogue):
+def test_a_plans_name_is_unique_because_only_operators_write_it(catalogue):
     assert Plan._meta.get_field("name").unique

@@ -192,6 +192,6 @@ def test_an_operator_sees_every_account(issued, pro_key):
 
 @pytest.mark.parametrize("scopes", [[], ["keys:delete"], ["accounts:write"]])
 def test_a_management_key_has_scopes_of_its_kind(account, scopes):
-    with pytest.raises(Exception, match="Name at least one of"):
+    with pytest.raises(Exception, match="Choose at least one of"):
         make("management", account, scopes=scopes)
     assert not ManagementKey.objects.exists() and not OperatorToken.objects.exists()

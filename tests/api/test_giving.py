@@ -132,7 +132,7 @@ def test_a_later_expiry_than_the_makers_is_refused_in_words(account):
     _, client = expiring(account, 2)
     answer = make(client, account, "keys:read", expires_at=(timezone.now() + timedelta(days=3)).isoformat())
     (error,) = answer.json()["errors"]
-    assert answer.status_code == 400 and error["field"] == "expires_at" and "Not after" in error["detail"]
+    assert answer.status_code == 400 and error["field"] == "expires_at" and "no later than" in error["detail"]
 
 
 # Who made it.

@@ -164,7 +164,7 @@ def test_an_import_is_in_the_audit_log_by_the_name_of_who_uploaded_it(account):
 WRONG = {
     "": "Send the file",
     "name,key\n": "no lines",
-    "name,secret\na,b\n": "first line names the columns",
+    "name,secret\na,b\n": "header may contain these columns",
 }
 
 
@@ -266,7 +266,7 @@ def test_an_operator_is_told_all_also_by_a_dry_run(account, stolen):
     for query in ("dry_run=true", "dry_run=false"):
         where = upload(staff, f"name,key\na,{stolen[0]}\n", f"?account={account.public_id}&{query}")["Location"]
         work()
-        assert lines_of(staff, where) == {2: ("refused", "Another account has this key already.")}
+        assert lines_of(staff, where) == {2: ("refused", "A different account already has this key.")}
 
 
 @pytest.mark.parametrize("uploads", [1, 4])

@@ -53,7 +53,7 @@ def test_100000_keys_are_imported_in_bounded_memory_and_work(account, tmp_path, 
     _, for_few = imported(tmp_path / "few.csv")
     write(tmp_path / "many.csv", account.public_id, range(KEYS))
     told, for_many = imported(tmp_path / "many.csv")
-    assert told.splitlines()[-1] == f"{KEYS} lines: {KEYS - 1000} imported, 1000 were there already, 0 refused"
+    assert told.splitlines()[-1] == f"{KEYS} lines: {KEYS - 1000} imported, 1000 already imported, 0 refused"
     assert len(told.splitlines()) == 1 + KEYS // 10_000  # progress
     assert for_many - for_few < MOST_MORE_MEGABYTES
     for number in (0, KEYS - 1):

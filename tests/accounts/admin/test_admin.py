@@ -44,7 +44,7 @@ KEY = re.compile(r"ask_[0-9A-Za-z]{16}_[0-9A-Za-z]{44}")
 
 @pytest.fixture
 def looker(db):
-    """Staff who may view everything and change nothing."""
+    """Staff with permission to view everything and change nothing."""
     user = User.objects.create_user("vera", is_staff=True)
     user.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
     client = Client()
@@ -113,7 +113,7 @@ def test_the_gate_itself_refuses_a_key_of_an_account_suspended_in_the_admin(oper
     assert Client().get("/auth/", headers=ask).status_code == 200
 
 
-def test_the_audit_log_says_who_what_before_after_and_from_where(operator, account):
+def test_the_audit_log_records_who_did_what_from_where_with_both_states(operator, account):
     send(operator, page_of(account, "suspend"))
     event = last_event()
     assert (event.actor, event.address, event.act, event.subject) == (
@@ -125,14 +125,14 @@ def test_the_audit_log_says_who_what_before_after_and_from_where(operator, accou
     assert (event.before["state"], event.after["state"]) == ("active", "suspended")
 
 
-def test_a_closed_account_is_closed_at_the_gate_and_offers_no_acts(operator, account):
+def test_a_closed_account_is_refused_at_the_gate_and_offers_no_acts(operator, account):
     send(operator, page_of(account, "close"))
     assert published(account)["state"] == "closed"
     page = operator.get(page_of(account)).content.decode()
     assert "../suspend/" not in page and "../close/" not in page
 
 
-def test_moving_the_plan_and_the_name_reaches_the_gate(operator, account):
+def test_a_new_plan_and_name_reach_the_gate(operator, account):
     pro = Plan.objects.get(name="pro")
     response = send(operator, page_of(account), plan=pro.pk, name="acme & sons")
     assert "success: Done" in said(response, operator)
@@ -155,7 +155,7 @@ def test_a_new_account_is_published_with_its_members(operator, account):
     assert new.memberships.get().role == "owner" and last_event().act == "account.member"
 
 
-def test_an_override_is_published_and_taken_away_again(operator, account):
+def test_an_override_is_published_and_can_be_removed(operator, account):
     send(
         operator,
         page_of(account),
@@ -181,7 +181,7 @@ def test_an_override_out_of_range_is_refused_and_nothing_is_saved(operator, acco
 
 def test_saving_an_account_unchanged_publishes_nothing(operator, account):
     response = send(operator, page_of(account))
-    assert "info: Nothing was different" in said(response, operator)
+    assert "info: Nothing was changed" in said(response, operator)
     assert published(account)["version"] == account.version
 
 
@@ -192,7 +192,7 @@ def issue(client, account, **more):
     return send(client, list_of(ApiKey, "add"), **{"for_account": account.pk, "name": "new", **more})
 
 
-def test_an_issued_key_is_shown_once_and_kept_nowhere(operator, account, caplog):
+def test_an_issued_key_is_shown_once_and_stored_nowhere(operator, account, caplog):
     response = issue(operator, account)
     text = shown(response)
     key = ApiKey.objects.get()
@@ -204,15 +204,15 @@ def test_an_issued_key_is_shown_once_and_kept_nowhere(operator, account, caplog)
     assert text[-44:] not in operator.get(page_of(key)).content.decode()
 
 
-def test_sending_the_form_again_neither_issues_nor_shows_again(operator, account):
+def test_submitting_the_form_again_neither_issues_nor_shows_a_key(operator, account):
     data = posted(operator.get(list_of(ApiKey, "add")), for_account=account.pk, name="once")
     assert shown(operator.post(list_of(ApiKey, "add"), data))
     again = operator.post(list_of(ApiKey, "add"), data)
-    assert "was issued already" in said(again, operator)
+    assert "has already been issued" in said(again, operator)
     assert ApiKey.objects.count() == KeySecret.objects.count() == 1
 
 
-def test_everything_the_form_says_is_in_the_facts(operator, account):
+def test_every_field_of_the_form_is_in_the_facts(operator, account):
     limit = {"name": "tight", "amount": 5, "window": "minute", "unit": "requests", "burst": 2}
     response = issue(
         operator,
@@ -240,11 +240,11 @@ def test_everything_the_form_says_is_in_the_facts(operator, account):
         ("networks", "10.0.0.1/8", "has host bits set"),
         ("metadata", "[1]", "Metadata must be a JSON object"),
         ("expires_at_0", "2001-01-01", "This time has passed"),
-        ("once", "forged", "This form is too old"),
+        ("once", "forged", "This form has expired"),
         ("name", " ", "This field is required"),
     ],
 )
-def test_a_key_that_makes_no_sense_is_refused_beside_its_field(operator, account, field, value, complaint):
+def test_an_invalid_value_is_refused_next_to_its_field(operator, account, field, value, complaint):
     response = issue(operator, account, **{"expires_at_1": "00:00:00" if "expires" in field else "", field: value})
     assert complaint in str(complaints(response))
     assert not ApiKey.objects.exists()
@@ -280,7 +280,7 @@ def test_a_limit_keeps_its_counter_when_only_its_amount_changes(operator, issued
     assert KeyLimit.objects.get().counted_since > since
 
 
-def test_rotation_shows_the_new_secret_once_and_keeps_the_old_for_the_grace(operator, issued):
+def test_rotation_shows_the_new_secret_once_and_keeps_the_old_one_for_the_grace_period(operator, issued):
     data = posted(operator.get(page_of(issued.key, "rotate")), grace=48)
     response = operator.post(page_of(issued.key, "rotate"), data)
     text = shown(response)
@@ -294,7 +294,7 @@ def test_rotation_shows_the_new_secret_once_and_keeps_the_old_for_the_grace(oper
 
 
 @pytest.mark.parametrize("grace", [-1, 169, "", "soon"])
-def test_a_grace_is_0_to_7_days(operator, issued, grace):
+def test_a_grace_period_is_0_to_7_days(operator, issued, grace):
     response = send(operator, page_of(issued.key, "rotate"), grace=grace)
     assert not KEY.search(response.content.decode()) and KeySecret.objects.count() == 1
 
@@ -313,7 +313,7 @@ def test_a_key_revoked_in_the_admin_is_revoked_at_the_gate(operator, issued):
     assert published(issued.key)["revoked"] is True and last_event().act == "key.revoke"
 
 
-def test_the_bulk_revocation_asks_first(operator, account, issued, pro_key):
+def test_bulk_revocation_asks_for_confirmation(operator, account, issued, pro_key):
     chosen = {"action": "revoke_selected", "_selected_action": [issued.key.pk], "select_across": "0"}
     page = operator.post(list_of(ApiKey), chosen)
     assert "1 key will be refused" in page.content.decode() and published(issued.key)["revoked"] is False
@@ -330,7 +330,7 @@ def test_all_keys_of_a_search_can_be_revoked_at_once(operator, account, issued, 
     assert not ApiKey.objects.filter(revoked_at=None).exists()
 
 
-def test_a_key_is_found_by_the_beginning_of_its_secret_and_by_nothing_secret(operator, issued):
+def test_a_key_is_found_by_the_visible_start_of_its_secret_only(operator, issued):
     start = issued.key.secrets.get().start
     digest = issued.key.secrets.get().digest
     assert operator.get(list_of(ApiKey), {"q": start}).context["cl"].result_count == 1
@@ -342,7 +342,7 @@ def test_a_key_is_found_by_the_beginning_of_its_secret_and_by_nothing_secret(ope
 # Models, plans, the catalogue.
 
 
-def test_an_edited_plan_is_in_the_facts_that_the_gate_reads(operator, catalogue):
+def test_an_edited_plan_reaches_the_facts_that_the_gate_reads(operator, catalogue):
     plan, row = Plan.objects.get(name="free"), Catalogue.objects.get()
     before, since = published(row)["version"], PlanLimit.objects.get(name="minute").counted_since
     response = send(operator, page_of(plan), **{"limits-0-amount": 30, "limits-0-burst": 5})
@@ -362,7 +362,7 @@ def test_a_limit_with_a_new_counter_is_counted_from_now(operator, catalogue):
     assert not PlanLimit.objects.filter(name="month").exists()
 
 
-def test_limits_may_swap_their_names(operator, catalogue):
+def test_limits_may_swap_names(operator, catalogue):
     send(operator, page_of(Plan.objects.get(name="free")), **{"limits-0-name": "month", "limits-1-name": "minute"})
     assert set(PlanLimit.objects.filter(plan__name="free").values_list("name", "window")) == {
         ("month", "minute"),
@@ -383,7 +383,7 @@ def test_a_new_plan_is_published_with_its_limits(operator, catalogue):
     assert plan["models"] == ["lg"] and plan["limits"][0]["amount"] == 9
 
 
-def test_a_plan_whose_limit_per_key_nothing_bounds_says_so_when_saved_and_on_its_page(operator, catalogue):
+def test_a_plan_with_an_unbounded_limit_per_key_warns_when_saved_and_on_its_page(operator, catalogue):
     plan = Plan.objects.get(name="free")
     told = said(send(operator, page_of(plan), **{"limits-0-amount": 30}), operator)
     assert "warning: Plan free: the limit minute multiplies with an account's keys" in told
@@ -404,21 +404,21 @@ def test_a_plan_whose_limit_per_key_nothing_bounds_says_so_when_saved_and_on_its
         ({"limits-1-window": "minute", "limits-1-scope": "key", "limits-1-unit": "requests"}, "have the same counter"),
     ],
 )
-def test_a_plan_that_does_not_hold_together_is_refused(operator, catalogue, filled, complaint):
+def test_an_inconsistent_plan_is_refused(operator, catalogue, filled, complaint):
     before = published(Catalogue.objects.get())
     response = send(operator, page_of(Plan.objects.get(name="free")), **filled)
     assert complaint in str(complaints(response))
     assert published(Catalogue.objects.get()) == before
 
 
-def test_an_edited_model_is_in_the_facts_and_its_slug_stays(operator, catalogue):
+def test_an_edited_model_reaches_the_facts_and_keeps_its_slug(operator, catalogue):
     model = ServedModel.objects.get(slug="lg")
     send(operator, page_of(model), cost=3, enabled=None, slug="other")
     assert published(Catalogue.objects.get())["models"]["lg"] == {"path": "/v1/large", "cost": 3, "enabled": False}
     assert "cost 5 → 3" in last_event().after["changed"][0]
 
 
-def test_a_new_model_has_the_path_of_its_slug_by_default(operator, catalogue):
+def test_a_new_models_path_defaults_to_its_slug(operator, catalogue):
     send(operator, list_of(ServedModel, "add"), slug="fr")
     assert published(Catalogue.objects.get())["models"]["fr"]["path"] == "/fr"
 
@@ -447,7 +447,7 @@ def test_a_model_that_cannot_be_served_is_refused(operator, catalogue, filled, c
     assert ServedModel.objects.count() == 2
 
 
-def test_the_default_plan_is_changed_and_nothing_else_of_the_catalogue(operator, catalogue):
+def test_changing_the_default_plan_changes_nothing_else_in_the_catalogue(operator, catalogue):
     row = Catalogue.objects.get()
     send(operator, page_of(row), default_plan=Plan.objects.get(name="pro").pk, version=1)
     assert str(Catalogue.objects.get().default_plan) == "pro" and published(row)["version"] == row.version + 1
@@ -486,7 +486,7 @@ def test_a_bulk_revocation_is_pending_while_redis_is_down(operator, issued, redi
     assert ApiKey.objects.get().revoked_at is not None
 
 
-# What nobody may do.
+# What nobody can do.
 
 
 @pytest.fixture
@@ -508,7 +508,7 @@ def one_of_each(account, issued):
 REGISTERED = [model for model in admin.site._registry if model._meta.app_label in ("accounts", "quotas")]
 
 
-def test_every_model_of_ours_has_pages_or_is_shown_inside_another():
+def test_each_of_our_models_has_pages_or_is_shown_on_those_of_another():
     inline = {"AccountOverride", "KeyLimit", "PlanLimit"}
     sums_of_hours, of_the_api, of_nobody = {"UsageDay", "DaysKept"}, {"ImportJob", "ImportLine"}, {"Deployment"}
     ours = {model.__name__ for app in ("accounts", "quotas") for model in apps.get_app_config(app).get_models()}
@@ -522,7 +522,7 @@ def test_every_page_can_be_opened_and_searched(operator, one_of_each, model):
 
 
 @pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
-def test_staff_who_may_only_view_change_nothing(looker, one_of_each, model):
+def test_staff_with_view_permissions_change_nothing(looker, one_of_each, model):
     row = model.objects.first()
     assert looker.get(page_of(row)).status_code == 200
     before = AuditEvent.objects.count()
@@ -531,7 +531,7 @@ def test_staff_who_may_only_view_change_nothing(looker, one_of_each, model):
     assert AuditEvent.objects.count() == before
 
 
-def test_staff_who_may_only_view_cannot_act(looker, account, issued):
+def test_staff_with_view_permissions_cannot_act(looker, account, issued):
     urls = [page_of(account, act) for act in ("suspend", "resume", "close")]
     urls += [page_of(issued.key, act) for act in ("rotate", "end-rotation", "revoke")]
     assert {looker.get(url).status_code for url in urls} == {403}
@@ -558,7 +558,7 @@ KEPT = [Account, ApiKey, KeySecret, ServedModel, Plan, Catalogue, UsageHour, Aud
 
 
 @pytest.mark.parametrize("model", KEPT, ids=lambda model: model.__name__)
-def test_rows_that_are_kept_cannot_be_deleted_even_by_a_superuser(operator, one_of_each, model):
+def test_not_even_a_superuser_can_delete_rows_that_must_stay(operator, one_of_each, model):
     row = model.objects.first()
     assert operator.post(page_of(row, "delete"), {"post": "yes"}).status_code == 403
     operator.post(list_of(model), {"action": "delete_selected", "_selected_action": [row.pk], "post": "yes"})
@@ -570,7 +570,7 @@ READ_ONLY = [KeySecret, UsageHour, AuditEvent, OutboxRow, SeenStore, Invitation,
 
 
 @pytest.mark.parametrize("model", READ_ONLY, ids=lambda model: model.__name__)
-def test_rows_that_are_read_cannot_be_added_or_changed_even_by_a_superuser(operator, one_of_each, model):
+def test_not_even_a_superuser_can_add_or_change_read_only_rows(operator, one_of_each, model):
     row = model.objects.first()
     before = model.objects.filter(pk=row.pk).values().get()
     for url in (page_of(row), list_of(model, "add")):
@@ -589,7 +589,7 @@ def test_the_audit_log_outlives_the_person_in_it(operator, account):
     assert list(AuditEvent.objects.order_by("-id").values())[1:] == events and last_event().act == "user.delete"
 
 
-def test_changes_of_people_and_their_roles_are_written_down(operator, account):
+def test_changes_of_people_and_their_roles_are_recorded(operator, account):
     person = User.objects.create_user("mara")
     send(operator, page_of(person), is_staff="on")
     assert (last_event().act, last_event().before["is_staff"], last_event().after["is_staff"]) == (
@@ -617,11 +617,11 @@ def test_staff_cannot_make_themselves_superusers(db):
     assert client.get(reverse("admin:auth_user_password_change", args=[root.pk])).status_code == 403
 
 
-# What pages cost.
+# Queries.
 
 
 @pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
-def test_a_list_takes_the_same_queries_for_more_rows(
+def test_a_list_page_takes_as_many_queries_for_more_rows(
     operator, one_of_each, model, django_assert_max_num_queries, django_assert_num_queries
 ):
     url = list_of(model)

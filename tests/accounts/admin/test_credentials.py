@@ -28,7 +28,7 @@ def ask(text, path):
     return Client(headers={"Authorization": f"Bearer {text}"}).get(path).status_code
 
 
-def test_an_operator_token_is_shown_once_and_opens_the_api(operator, account):
+def test_an_operator_token_is_shown_once_and_works_with_the_api(operator, account):
     page = send(operator, MAKE_TOKEN, name="billing", scopes=["accounts:write"])
     (text,) = TOKEN.findall(page.content.decode())
     assert "no-store" in page["Cache-Control"] and ask(text, "/api/v1/accounts/") == 200
@@ -38,7 +38,7 @@ def test_an_operator_token_is_shown_once_and_opens_the_api(operator, account):
     assert (event.actor, event.subject, event.address) == ("olga", row.public_id, "192.0.2.7")
 
 
-def test_a_management_key_is_made_for_an_account(operator, account):
+def test_a_management_key_is_created_for_an_account(operator, account):
     page = send(operator, MAKE_KEY, account=account.pk, name="ci", scopes=["keys:read", "usage:read"])
     (text,) = TOKEN.findall(page.content.decode())
     assert ask(text, "/api/v1/keys/") == 200 and ManagementKey.objects.get().scopes == ["keys:read", "usage:read"]
@@ -48,7 +48,7 @@ def test_a_management_key_is_made_for_an_account(operator, account):
     ("filled", "complaint"),
     [({"scopes": None}, "required"), ({"name": ""}, "required"), ({"expires_at": "2001-01-01"}, "passed")],
 )
-def test_one_that_makes_no_sense_is_refused(operator, filled, complaint):
+def test_an_invalid_credential_is_refused(operator, filled, complaint):
     page = send(operator, MAKE_TOKEN, **{"name": "k", "scopes": ["usage:read"], **filled})
     assert complaint in " ".join(complaints(page)) and not OperatorToken.objects.exists()
 
@@ -61,7 +61,7 @@ def test_a_token_revoked_in_the_admin_is_refused_at_once(operator, db):
     assert ask(text, "/api/v1/accounts/") == 401 and "../revoke/" not in operator.get(page).content.decode()
 
 
-def test_staff_who_are_no_superusers_make_and_revoke_no_operator_token(db):
+def test_staff_can_neither_create_nor_revoke_operator_tokens(db):
     clerk = signed_in()
     row, _ = make_operator_token(name="billing", scopes=["accounts:write"], actor=ACTOR)
     assert clerk.post(MAKE_TOKEN, {"name": "k", "scopes": ["keys:write"]}).status_code == 403

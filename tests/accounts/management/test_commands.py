@@ -1,4 +1,4 @@
-"""The commands: what they print is what a script can use, what they refuse says what to write instead."""
+"""Commands: scripts can use what they print, and errors say what to do instead."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def issue_refused(*more: str, account: str = "acme") -> str:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_key_stands_alone_on_stdout_and_is_published(account, redis_db):
+def test_only_the_key_is_on_stdout_and_it_is_published(account, redis_db):
     text = issue()
     assert KEY.fullmatch(text)
     public_id = text[4:20]
@@ -70,7 +70,7 @@ def test_the_text_is_stored_nowhere(account):
     assert secret not in stored and secret[:16] not in stored
 
 
-def test_a_missing_account_is_created_with_the_plan(catalogue):
+def test_a_missing_account_is_created_on_the_given_plan(catalogue):
     assert KEY.fullmatch(issue("--plan", "pro", account="new"))
     assert Account.objects.get(name="new").plan.name == "pro"
 
@@ -80,14 +80,14 @@ def test_a_missing_account_gets_the_default_plan(catalogue):
     assert Account.objects.get(name="new").plan.name == "free"
 
 
-def test_without_a_default_plan_one_must_be_said(catalogue):
+def test_without_a_default_plan_the_option_is_required(catalogue):
     catalogue('default_plan = ""\n')
-    assert issue_refused(account="new") == "Say --plan: the catalogue has no default_plan."
+    assert issue_refused(account="new") == "Specify --plan: the catalogue has no default_plan."
 
 
-def test_without_a_catalogue_the_way_to_one_is_said(redis_db, transactional_db):
+def test_without_a_catalogue_the_error_says_how_to_apply_one(redis_db, transactional_db):
     assert issue_refused("--plan", "free", account="new") == (
-        "There is no plan 'free'. Known: none; run manage.py apply_catalogue first."
+        "There is no plan 'free'. Available plans: none; run manage.py apply_catalogue first."
     )
 
 
@@ -98,7 +98,7 @@ def test_an_existing_account_keeps_its_plan(account):
     assert Account.objects.get().plan.name == "free"
 
 
-def test_another_plan_is_refused_with_the_command_that_moves_the_account(account):
+def test_a_different_plan_is_refused_with_the_command_that_moves_the_account(account):
     told = issue_refused("--plan", "pro")
     assert told.startswith(f"The account {account} is on the plan free. To move it: manage.py move_account ")
     run(*shlex.split(told.partition("manage.py ")[2]))
@@ -106,7 +106,7 @@ def test_another_plan_is_refused_with_the_command_that_moves_the_account(account
     assert KEY.fullmatch(issue("--plan", "pro"))
 
 
-def test_the_command_that_moves_can_be_pasted_whatever_the_reference(catalogue):
+def test_the_suggested_command_can_be_pasted_whatever_the_reference(catalogue):
     reference = "~root|a"
     issue(account=reference)
     told = issue_refused("--plan", "pro", account=reference)
@@ -114,7 +114,7 @@ def test_the_command_that_moves_can_be_pasted_whatever_the_reference(catalogue):
     assert Account.objects.get().plan.name == "pro"
 
 
-def test_every_narrowing_is_kept(account):
+def test_every_narrowing_is_saved(account):
     issue(
         "--model",
         "sm",
@@ -145,24 +145,27 @@ def test_every_narrowing_is_kept(account):
         (["--allow-ip", "203.0.113.7/24"], "has host bits set. Write an address or a network such as 203.0.113.0/24."),
         (["--allow-ip", "example.com"], "Write an address or a network such as 203.0.113.0/24."),
         (["--model", "smal"], "Unknown model smal; the plan free has sm."),
-        (["--allow-method", "post"], "post is none of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS."),
+        (["--allow-method", "post"], "Unknown method post. Use GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS."),
         (["--name", "x" * 201], "at most 200 characters"),
         (["--name", " "], "cannot be blank"),
-        (["--plan", "prow"], "There is no plan 'prow'. Known: free, pro."),
+        (["--plan", "prow"], "There is no plan 'prow'. Available plans: free, pro."),
         (["--account", " "], "Use 1 to 200 of A-Z a-z 0-9"),
         (["--account", "x" * 201], "Use 1 to 200 of A-Z a-z 0-9"),
-        (["--account", "it's us"], 'No account has the id or external id "it\'s us". None can be made with it, either'),
+        (
+            ["--account", "it's us"],
+            "No account has the id or external id \"it's us\". It can't be the external id of a new account either",
+        ),
         (["--account", "it\x1b[2J"], "Use 1 to 200 of A-Z a-z 0-9"),
         (["--name", "it\x1b[2J"], "Use one line of printable characters: U+001B is not allowed."),
     ],
 )
-def test_what_makes_no_sense_is_refused_and_leaves_no_account(catalogue, more, words):
+def test_invalid_options_are_refused_and_leave_no_account(catalogue, more, words):
     assert words in issue_refused(*more, account="new")
 
 
 def test_a_closed_account_gets_no_key(account):
     close_account(account, actor=ACTOR)
-    assert issue_refused() == f"The account {account} is closed: it gets no new keys."
+    assert issue_refused() == f"The account {account} is closed and can't get new keys."
 
 
 @pytest.mark.django_db(transaction=True)
@@ -179,7 +182,7 @@ def test_a_key_issued_without_redis_is_printed_and_pending(account, redis_away, 
 # revoke_key
 
 
-def test_revoking_twice_is_no_error_and_keeps_the_moment(issued):
+def test_revoking_twice_is_not_an_error_and_keeps_the_first_time(issued):
     public_id = issued.key.public_id
     assert run("revoke_key", public_id) == f"done: {public_id} is revoked\n"
     moment = ApiKey.objects.get().revoked_at
@@ -188,9 +191,9 @@ def test_revoking_twice_is_no_error_and_keeps_the_moment(issued):
     assert AuditEvent.objects.filter(act="key.revoke").count() == 1
 
 
-def test_an_unknown_key_is_told_what_an_id_is(issued):
+def test_for_an_unknown_key_the_error_explains_ids(issued):
     told = refused("revoke_key", issued.text)
-    assert str(told) == f"There is no key {issued.text[:16]}: write the 16 characters after the prefix."
+    assert str(told) == f"There is no key {issued.text[:16]}. Pass the 16 characters after the prefix."
     assert issued.text not in str(told)
 
 
@@ -229,17 +232,17 @@ def test_a_moved_account_is_published(account, redis_db):
     ("name", "plan", "words"),
     [
         ("none", "pro", "No account has the id or external id 'none'."),
-        ("acme", "none", "There is no plan 'none'. Known: free, pro."),
+        ("acme", "none", "There is no plan 'none'. Available plans: free, pro."),
     ],
 )
-def test_moving_what_is_not_there_is_refused(account, name, plan, words):
+def test_moving_an_unknown_account_or_to_an_unknown_plan_is_refused(account, name, plan, words):
     assert str(refused("move_account", "--account", name, "--plan", plan)) == words
 
 
 # check_pepper
 
 
-def test_one_pepper_alone_is_enough(issued):
+def test_one_pepper_is_enough(issued):
     assert run("check_pepper") == (f"1 secrets need KEY_PEPPER ({peppers()[0].id})\nKEY_PEPPER_OLD is not needed.\n")
 
 
@@ -254,7 +257,7 @@ def test_a_key_that_still_needs_the_old_pepper_is_counted(issued, account, setti
     assert "Keep KEY_PEPPER_OLD: 1 secrets have not been used since the change." in printed
 
 
-def test_a_pepper_that_is_gone_is_told(issued, settings, capsys):
+def test_a_missing_pepper_is_reported(issued, settings, capsys):
     settings.KEY_PEPPER = "another-pepper-" + "y" * 40
     with pytest.raises(SystemExit):
         call_command("check_pepper")

@@ -1,4 +1,4 @@
-"""What an account becomes: by commands, the admin, the API and billing systems by the same rules."""
+"""Changing accounts by the same rules through commands, the admin, the API and billing systems."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tests.conftest import ACTOR
 
 
 def ask_gate(text):
-    """The gate's answer; a machine that is too busy has not judged."""
+    """The gate's answer; 503 on a busy machine is not one."""
     statuses = (test_accounts.ask_gate(text) for _ in range(50))
     return next((status for status in statuses if status != 503), 503)
 
@@ -63,7 +63,7 @@ def of_long_ago(account):
 
 @pytest.mark.django_db(transaction=True)
 @BOTH
-def test_another_plan_moves_plan_since_and_the_gate_is_told(account, of_long_ago, move):
+def test_a_new_plan_updates_plan_since_and_is_published(account, of_long_ago, move):
     before = timezone.now()
     move(account, "pro")
     account.refresh_from_db()
@@ -73,7 +73,7 @@ def test_another_plan_moves_plan_since_and_the_gate_is_told(account, of_long_ago
 
 
 @BOTH
-def test_the_same_plan_leaves_plan_since(account, of_long_ago, move):
+def test_the_same_plan_keeps_plan_since(account, of_long_ago, move):
     move(account, "free")
     account.refresh_from_db()
     assert account.plan_since == of_long_ago
@@ -119,7 +119,7 @@ def test_changes_in_one_request_are_recorded_one_by_one(account):
     assert [event.after for event in latest] == [{"state": "suspended"}, {"plan": "pro"}, {"name": "New"}]
 
 
-def test_an_override_whose_burst_alone_changes_is_written_down(account):
+def test_a_change_of_only_an_overrides_burst_is_recorded(account):
     set_(account, overrides={"minute": OverrideAmount(5, 5)})
     set_(account, overrides={"minute": OverrideAmount(5, 4)})
     assert last_audit().after["overrides"] == {"minute": {"amount": 5, "burst": 4}}
@@ -131,7 +131,7 @@ def test_an_override_whose_burst_alone_changes_is_written_down(account):
 
 
 @pytest.mark.parametrize(("status", "field"), [("suspended", "suspended_at"), ("closed", "closed_at")])
-def test_what_is_said_twice_keeps_the_moment_of_the_first_time(account, status, field):
+def test_repeating_a_status_keeps_the_time_of_the_first_request(account, status, field):
     set_(account, status=status)
     moment = getattr(account, field)
     set_(account, status=status)
@@ -139,7 +139,7 @@ def test_what_is_said_twice_keeps_the_moment_of_the_first_time(account, status, 
     assert getattr(account, field) == moment is not None
 
 
-def test_an_account_is_made_as_wanted_in_one_act(catalogue):
+def test_an_account_is_created_as_requested_in_one_act(catalogue):
     wanted = AccountEdit(status="suspended", plan="pro", overrides={"second": OverrideAmount(5)})
     account, was_made, _ = put_account("cus_1", wanted, actor=ACTOR)
     account.refresh_from_db()
@@ -149,7 +149,7 @@ def test_an_account_is_made_as_wanted_in_one_act(catalogue):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_a_new_account_may_not_be_leaves_none_behind(catalogue):
+def test_an_invalid_request_for_a_new_account_leaves_none_behind(catalogue):
     with pytest.raises(ValidationError):
         put_account("cus_1", AccountEdit(overrides={"nothing": OverrideAmount(5)}), actor=ACTOR)
     assert not Account.objects.exists() and not OutboxRow.objects.exists()
@@ -169,7 +169,7 @@ WAYS_BACK = pytest.mark.parametrize(
 
 @pytest.mark.django_db(transaction=True)
 @WAYS_BACK
-def test_a_customer_who_comes_back_finds_keys_people_and_plan(account, issued, reopen):
+def test_a_reopened_account_has_its_keys_people_and_plan(account, issued, reopen):
     owner, program = member_of(account, "owner"), program_of(account, "keys:read")
     revoked = issue_key(account, name="revoked", actor=ACTOR)
     revoke_key(revoked.key, actor=ACTOR)
@@ -184,7 +184,7 @@ def test_a_customer_who_comes_back_finds_keys_people_and_plan(account, issued, r
 
 @pytest.mark.django_db(transaction=True)
 @WAYS_BACK
-def test_reopening_publishes_the_account_and_all_its_keys_anew(account, issued, reopen):
+def test_reopening_publishes_the_account_and_all_its_keys_again(account, issued, reopen):
     keys = [issued.key] + [issue_key(account, name=f"{n}", actor=ACTOR).key for n in range(12)]
     close_account(account, actor=ACTOR)
     client, place = clients.sync_client(), names.account(account.public_id)
@@ -209,17 +209,17 @@ def test_reopening_without_redis_is_pending_and_the_worker_publishes_the_keys(ac
     assert ask_gate(issued.text) == 403
 
 
-def test_reopening_what_is_open_changes_nothing(account, issued):
+def test_reopening_an_open_account_changes_nothing(account, issued):
     count, version = AuditEvent.objects.count(), issued.key.version
     reopen(account)
     issued.key.refresh_from_db()
     assert (AuditEvent.objects.count(), issued.key.version, account.state) == (count, version, "active")
 
 
-def test_who_was_suspended_before_the_end_is_suspended_after_reopening(account):
+def test_an_account_suspended_before_closing_is_suspended_after_reopening(account):
     suspend_account(account, actor=ACTOR)
     close_account(account, actor=ACTOR)
-    with pytest.raises(Refused, match="is closed: reopen it first"):
+    with pytest.raises(Refused, match=r"is closed\. Reopen it first"):
         resume_account(account, actor=ACTOR)
     reopen(account)
     assert account.state == "suspended"
@@ -228,7 +228,7 @@ def test_who_was_suspended_before_the_end_is_suspended_after_reopening(account):
     assert account.state == "active" and account.suspended_at is None
 
 
-def test_no_tenant_reopens_an_account(account):
+def test_tenants_cannot_reopen_an_account(account):
     owner = member_of(account, "owner")
     close_account(account, actor=ACTOR)
     url = f"/api/v1/accounts/{account.public_id}/"
@@ -237,7 +237,7 @@ def test_no_tenant_reopens_an_account(account):
     assert account.state == "closed"
 
 
-def test_the_admin_reopens_what_was_closed_and_not_erased(admin_client, account, pro_account):
+def test_the_admin_can_reopen_a_closed_account_unless_it_was_erased(admin_client, account, pro_account):
     close_account(account, actor=ACTOR)
     page = f"/admin/accounts/account/{account.pk}/"
     assert "reopen/" in admin_client.get(f"{page}change/").content.decode()
@@ -248,7 +248,7 @@ def test_the_admin_reopens_what_was_closed_and_not_erased(admin_client, account,
     assert "reopen/" not in admin_client.get(f"/admin/accounts/account/{pro_account.pk}/change/").content.decode()
 
 
-def test_staff_write_the_external_id_in_the_admin(admin_client, account):
+def test_staff_can_set_the_external_id_in_the_admin(admin_client, account):
     page = f"/admin/accounts/account/{account.pk}/change/"
     assert send(admin_client, page, external_id="cus_7").status_code == 302
     assert last_audit().act == "account.external_id" and last_audit().after["external_id"] == "cus_7"
@@ -265,13 +265,13 @@ def test_staff_write_the_external_id_in_the_admin(admin_client, account):
 @WAYS_BACK
 def test_an_erased_account_stays_closed(account, reopen):
     close_and_erase(account, actor=ACTOR)
-    with pytest.raises(Refused, match="closed and erased, which cannot be undone: make a new one"):
+    with pytest.raises(Refused, match=r"closed and erased, which cannot be undone\. Create a new one"):
         reopen(account)
     account.refresh_from_db()
     assert account.state == "closed"
 
 
-def test_erasing_gives_up_the_external_id_at_once(account, pro_account):
+def test_erasing_releases_the_external_id_at_once(account, pro_account):
     close_and_erase(account, actor=ACTOR)
     close_and_erase(account, actor=ACTOR)
     account.refresh_from_db()
@@ -307,6 +307,6 @@ def test_no_name_comes_back_into_an_erased_account(account, act):
     assert "ane" not in str(Account.objects.values_list("name", "external_id"))
 
 
-def test_nobody_takes_the_name_of_an_erased_account(account):
-    with pytest.raises(ValidationError, match="Accounts that were erased are called like this"):
+def test_nobody_can_take_the_name_of_an_erased_account(account):
+    with pytest.raises(ValidationError, match="Erased accounts have names like this"):
         rename_account(account, f"closed {account.public_id}", actor=ACTOR)

@@ -1,4 +1,4 @@
-"""Every service writes exactly one row of the audit log: who, from where, what, to what, of which account."""
+"""Every service records exactly one act in the audit log: who, from where, what, on what, in which account."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OLGA = Actor("olga", "192.0.2.7")
 
 
 class World:
-    """What an act is done to: an account with a key, people, credentials and an invitation."""
+    """The objects of acts: an account with a key, people, credentials and an invitation."""
 
     def __init__(self, account: Account, key: ApiKey) -> None:
         self.account, self.key = account, key
@@ -303,7 +303,7 @@ SERVICES: dict[str, Row] = {
     ),
 }
 
-# They act through one that is in the table, or write down what somebody else has done.
+# They call a service from the table, or record what a different one did.
 OTHERS = {
     "acts.record_act",
     "record.record_change",
@@ -315,12 +315,12 @@ OTHERS = {
 
 
 def is_told_who(parameters: Mapping[str, inspect.Parameter]) -> bool:
-    """By an actor, or for want of one (the first operator is nobody yet) by a name and an address."""
+    """Whether the actor is passed, or, for the first operator, who is nobody yet, a name and an address."""
     return "actor" in parameters or {"username", "address"} <= set(parameters)
 
 
 def services_of_the_code() -> set[str]:
-    """Every public function of ours that is told who does it."""
+    """Every public function that is told who is acting."""
     found = set()
     for module in pkgutil.walk_packages(accounts.__path__, "accounts."):
         if module.ispkg or re.match(r"accounts\.(admin|management|migrations)\.", module.name):
@@ -333,12 +333,12 @@ def services_of_the_code() -> set[str]:
     return found
 
 
-def test_the_table_has_every_service():
+def test_the_table_lists_every_service():
     assert services_of_the_code() - OTHERS == {name.partition(" ")[0] for name in SERVICES}
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_writes_exactly_one_row_that_says_who_from_where_what_and_of_whom(account, issued, name):
+def test_a_service_records_exactly_one_act_with_actor_address_subject_and_account(account, issued, name):
     row, world = SERVICES[name], World(account, issued.key)
     if name == "accounts.resume_account":
         account_services.suspend_account(account, actor=TESTS)
@@ -352,7 +352,7 @@ def test_a_service_writes_exactly_one_row_that_says_who_from_where_what_and_of_w
 
 
 @pytest.mark.parametrize("name", ["closing.close_and_erase", "keys.revoke_key", "credentials.revoke_credential"])
-def test_doing_it_twice_is_written_down_once(account, issued, name):
+def test_a_repeated_act_is_recorded_once(account, issued, name):
     row, world = SERVICES[name], World(account, issued.key)
     row.call(world)
     count = AuditEvent.objects.count()

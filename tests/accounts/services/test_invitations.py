@@ -1,4 +1,4 @@
-"""Invitations: no mail of ours carries a tenant's bait, and nobody is mailed without end."""
+"""Invitations: our mails contain no bait from tenants, and nobody gets mails without limit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def invited(account, number):
     return invite(account, email=f"guest{number}@example.org", role="member", actor=ACTOR)
 
 
-# What the mail says.
+# The mail.
 
 
 @pytest.mark.parametrize(
@@ -49,11 +49,11 @@ def invited(account, number):
         ("x" * 200, '"' + "x" * (LONGEST_LABEL - 1) + '…"'),
     ],
 )
-def test_a_label_is_quoted_on_one_line_and_is_no_link(label, shown):
+def test_a_label_is_quoted_on_one_line_without_links(label, shown):
     assert quoted(label) == shown
 
 
-def test_the_one_link_in_a_mail_is_ours_and_the_subject_is_no_tenants(account):
+def test_the_only_link_in_a_mail_is_ours_and_the_subject_has_nothing_from_tenants(account):
     bait = "Your account is locked!\r\n\r\nUnlock it: https://evil.example/login"
     models_base(Account).update(name=bait)
     account.refresh_from_db()
@@ -71,7 +71,7 @@ def test_the_one_link_in_a_mail_is_ours_and_the_subject_is_no_tenants(account):
 # How many.
 
 
-def test_an_account_has_ten_open_invitations_and_room_again_when_one_is_used_or_withdrawn(account):
+def test_an_account_has_at_most_ten_open_invitations(account):
     rows = [invited(account, number) for number in range(MOST_OPEN)]
     with pytest.raises(Refused, match="has 10 open invitations: withdraw one"):
         invited(account, "x")
@@ -84,7 +84,7 @@ def test_an_account_has_ten_open_invitations_and_room_again_when_one_is_used_or_
         invited(account, "z")
 
 
-def test_an_expired_invitation_takes_no_room_until_it_is_sent_again(account):
+def test_an_expired_invitation_does_not_count_until_it_is_sent_again(account):
     old = invited(account, "old")
     Invitation.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     for number in range(MOST_OPEN):
@@ -95,7 +95,7 @@ def test_an_expired_invitation_takes_no_room_until_it_is_sent_again(account):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_at_once_ten_are_invited(account):
+def test_of_many_concurrent_invitations_ten_succeed(account):
     def ask(number):
         try:
             invited(Account.objects.get(), number)
@@ -109,7 +109,7 @@ def test_of_many_at_once_ten_are_invited(account):
     assert Invitation.objects.count() == MOST_OPEN
 
 
-def test_withdrawing_and_sending_again_do_not_get_round_the_days_bound_of_an_account(account):
+def test_withdrawing_and_sending_again_cannot_exceed_an_accounts_mails_per_day(account):
     owner, place = member_of(account, "owner"), f"/api/v1/accounts/{account.public_id}/invitations/"
     for number in range(INVITATIONS.calls):
         answer = owner.post(place, {"email": f"guest{number}@example.org"}, content_type=JSON)
@@ -132,7 +132,7 @@ def test_nobody_is_mail_bombed_by_many_accounts_or_by_sending_again(account, pro
     assert {answer.status_code for answer in answers[MAILS_TO.calls :]} == {429, 404}
 
 
-def test_redis_keeps_no_address(account, redis_db):
+def test_redis_stores_no_address(account, redis_db):
     owner, place = member_of(account, "owner"), f"/api/v1/accounts/{account.public_id}/invitations/"
     owner.post(place, {"email": "victim@example.org"}, content_type=JSON)
     kept = [key for key in redis_db.keys() if "mails_to" in key]  # noqa: SIM118  Redis is no dict

@@ -1,4 +1,4 @@
-"""What leaves by itself, what stays, and that it goes in small batches."""
+"""What the worker deletes, what it keeps, and that it deletes in small batches."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 NOW = timezone.now
 
 
-def test_audit_rows_are_kept_for_ever_unless_the_setting_says_for_how_long(account, settings):
+def test_audit_rows_are_kept_forever_unless_the_setting_limits_it(account, settings):
     models_base(AuditEvent).update(at=NOW() - timedelta(days=4000))
     sweeping.sweep()
     assert (kept := AuditEvent.objects.count())
@@ -38,7 +38,7 @@ def test_audit_rows_are_kept_for_ever_unless_the_setting_says_for_how_long(accou
     assert [event.act for event in AuditEvent.objects.all()] == ["account.suspend"]
 
 
-def test_the_admins_own_log_goes_with_it(account, settings):
+def test_the_admins_own_log_is_swept_too(account, settings):
     settings.AUDIT_KEEP_DAYS = 10
     user = User.objects.create_user("root")
     for days in (9, 11):
@@ -48,14 +48,14 @@ def test_the_admins_own_log_goes_with_it(account, settings):
     assert LogEntry.objects.count() == 1
 
 
-def test_sessions_that_have_expired_go(db):
+def test_expired_sessions_are_deleted(db):
     for key, hours in (("old", -1), ("new", 1)):
         Session.objects.create(session_key=key, session_data="x", expire_date=NOW() + timedelta(hours=hours))
     assert sweeping.sweep_sessions() == 1
     assert Session.objects.get().session_key == "new"
 
 
-def test_invitations_that_were_over_long_ago_go_and_open_ones_stay(account):
+def test_invitations_that_ended_long_ago_are_deleted_and_open_ones_are_kept(account):
     open_one, old, withdrawn, lately = (
         invite(account, email=f"{name}@example.org", role="member", actor=ACTOR) for name in ("a", "b", "c", "d")
     )
@@ -67,7 +67,7 @@ def test_invitations_that_were_over_long_ago_go_and_open_ones_stay(account):
     assert set(Invitation.objects.all()) == {open_one, lately}
 
 
-def test_a_report_goes_line_by_line_before_its_import(account, monkeypatch):
+def test_a_reports_lines_are_deleted_before_its_import(account, monkeypatch):
     monkeypatch.setattr(sweeping, "BATCH", 2)
     monkeypatch.setattr(sweeping, "MOST_BATCHES", 2)
     job = ImportJob.objects.create(public_id="x" * 16, actor="a", is_dry_run=False, state="done")
@@ -79,7 +79,7 @@ def test_a_report_goes_line_by_line_before_its_import(account, monkeypatch):
     assert not ImportJob.objects.exists()
 
 
-def test_each_batch_is_bounded_and_a_transaction_of_its_own(db, monkeypatch):
+def test_each_batch_is_limited_and_a_transaction_of_its_own(db, monkeypatch):
     monkeypatch.setattr(sweeping, "BATCH", 3)
     old = NOW() - timedelta(hours=1)
     Session.objects.bulk_create(Session(session_key=str(one), session_data="x", expire_date=old) for one in range(7))
@@ -91,30 +91,30 @@ def test_each_batch_is_bounded_and_a_transaction_of_its_own(db, monkeypatch):
     assert len(deletes) == 3
 
 
-# What a row of the log says
+# What a row of the log contains
 
 
-def test_a_row_holds_what_changed_and_nothing_else(issued):
+def test_a_row_contains_only_what_changed(issued):
     change_key(issued.key, name="other", methods=["GET"], actor=ACTOR)
     event = AuditEvent.objects.latest("id")
     assert event.before == {"name": "first", "methods": []}
     assert event.after == {"name": "other", "methods": ["GET"]}
 
 
-def test_metadata_is_said_to_have_changed_and_not_repeated(issued):
+def test_changed_metadata_is_mentioned_but_not_copied(issued):
     change_key(issued.key, metadata={"note": "x" * 8000}, actor=ACTOR)
     event = AuditEvent.objects.latest("id")
     assert (event.before, event.after) == ({}, {"metadata": "changed"})
 
 
-def test_what_is_too_long_for_a_row_is_left_out_the_longest_first():
+def test_the_longest_values_are_left_out_of_a_row_that_is_too_long():
     before, after = audit.changes({"a": "x" * 5000, "b": "short"}, {"a": "y" * 3000, "b": "other"})
     assert (before["b"], after) == ("short", {"a": "y" * 3000, "b": "other"})
     assert len(str(before)) < 100
 
 
-@pytest.mark.parametrize(("days", "words"), [(0, "kept for ever"), (30, "kept for 30 days")])
-def test_the_page_of_the_log_says_how_large_its_table_is(account, settings, days, words):
+@pytest.mark.parametrize(("days", "words"), [(0, "kept forever"), (30, "kept for 30 days")])
+def test_the_audit_page_shows_the_size_of_its_table(account, settings, days, words):
     settings.AUDIT_KEEP_DAYS = days
     client = Client()
     client.force_login(User.objects.create_superuser("root"))
