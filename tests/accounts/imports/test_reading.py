@@ -215,7 +215,7 @@ def test_the_command_imports_and_reports_and_can_be_repeated(account, tmp_path, 
 def test_the_command_explains_errors_in_one_sentence(account, tmp_path, settings):
     (tmp_path / "bad.csv").write_text("a,b\n")
     (tmp_path / "latin.csv").write_bytes(HEADER.encode() + b"acme,\xe9,x\n")
-    for name, words in {"bad.csv": "first line", "latin.csv": "UTF-8", "none.csv": "No such file"}.items():
+    for name, words in {"bad.csv": "header may contain", "latin.csv": "UTF-8", "none.csv": "No such file"}.items():
         with pytest.raises(CommandError, match=words):
             imported(tmp_path / name)
     (tmp_path / "good.csv").write_text("".join(file_of(f"acme,one,{key_number(1)}")))
