@@ -14,6 +14,7 @@ from accounts.models import ManagementKey, OperatorToken
 from accounts.services.accounts import close_account
 from accounts.services.credentials import find_credential, make_management_key, make_operator_token, revoke_credential
 from store.throttles import GUESSES, network_of
+from tests.api.callers import bearer
 from tests.conftest import ACTOR
 
 KEYS = "/api/v1/keys/"
@@ -24,10 +25,6 @@ def make(kind, account, scopes=("keys:write",), **more):
     if kind == "management":
         return make_management_key(account, name="k", scopes=scopes, actor=ACTOR, **more)
     return make_operator_token(name="k", scopes=scopes, actor=ACTOR, **more)
-
-
-def bearer(text):
-    return Client(headers={"Authorization": f"Bearer {text}"}, REMOTE_ADDR="192.0.2.7")
 
 
 def ask_gate(text):

@@ -16,19 +16,11 @@ from accounts.services.roles import set_role
 from quotas.limits import Limit
 from quotas.models import Plan
 from store import clients, names
+from tests.api.callers import member_of
 
 ACTOR = Actor("tests")
 KEYS = "/api/v1/keys/"
 JSON = "application/json"
-
-
-def member_of(account, role, name=None):
-    """A browser that is signed in as somebody with this role."""
-    user = User.objects.create_user(name or role)
-    set_role(account, user, role, actor=ACTOR)
-    client = Client(REMOTE_ADDR="192.0.2.7")
-    client.force_login(user)
-    return client
 
 
 def post(client, **body):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.auth.models import Group, Permission
-from django.test import Client
 from django.urls import reverse
 
 from accounts.authority import outranks
@@ -14,6 +13,7 @@ from accounts.services.credentials import make_management_key, make_operator_tok
 from accounts.services.keys import issue_key
 from accounts.services.roles import set_role
 from tests.accounts.forms import posted, send
+from tests.api.callers import signed_in
 from tests.conftest import ACTOR
 
 PASSWORD = "a long pass phrase"
@@ -28,12 +28,6 @@ def staff(name: str, *names: str) -> User:
     user = User.objects.create_user(name, email=f"{name}@example.org", password="x", is_staff=True)
     user.user_permissions.set(permissions(*names))
     return user
-
-
-def signed_in(user: User) -> Client:
-    client = Client(REMOTE_ADDR="192.0.2.7")
-    client.force_login(user)
-    return client
 
 
 @pytest.fixture
