@@ -94,6 +94,7 @@ def test_reviving_an_expired_key_needs_room(capped):
     change_key(ApiKey.objects.get(pk=expired.pk), expires_at=None, actor=ACTOR)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_concurrent_issues_cannot_pass_the_cap(account):
     cap_keys(account, 5, actor=ACTOR)
 
@@ -218,6 +219,7 @@ def rotate(key, grace: timedelta) -> str:
     return rotate_key(key, grace=grace, actor=ACTOR).text
 
 
+@pytest.mark.django_db(transaction=True)
 def test_after_a_rotation_with_seven_days_and_one_with_none_no_old_secret_works(issued, ask):  # noqa: F811
     second = rotate(issued.key, timedelta(days=7))
     assert works(ask, issued.text, second) == [True, True]
@@ -225,6 +227,7 @@ def test_after_a_rotation_with_seven_days_and_one_with_none_no_old_secret_works(
     assert works(ask, issued.text, second, third) == [False, False, True]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_after_many_rotations_the_two_newest_secrets_work(issued, ask):  # noqa: F811
     texts = [issued.text, *(rotate(issued.key, timedelta(days=7)) for _ in range(7))]
     assert works(ask, *texts) == [False] * 6 + [True] * 2

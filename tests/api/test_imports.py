@@ -36,6 +36,7 @@ def turn() -> None:
     call_command("keep_ledger", once=True, stdout=StringIO())
 
 
+@pytest.mark.django_db(transaction=True)
 def test_an_upload_becomes_a_job_that_the_worker_does_and_reports(program, account, settings, ask):  # noqa: F811
     settings.IMPORTED_KEYS = True
     response = upload(program)

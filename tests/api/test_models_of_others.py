@@ -14,7 +14,7 @@ from quotas.models import Plan
 from tests.api.callers import member_of, operator, program_of
 from tests.conftest import ACTOR, CATALOGUE
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(transaction=True)
 
 KEYS = "/api/v1/keys/"
 LIMIT = {"name": "own", "amount": 5, "window": "day"}

@@ -180,6 +180,7 @@ def test_csv_has_every_row_at_once(of_acme, used, how):
     assert found[0]["start"] == "2026-03-10T12:00:00Z"
 
 
+@pytest.mark.django_db(transaction=True)
 def test_csv_is_streamed_by_a_server_of_asgi_too(account, used):
     text = make("management", account, scopes=("usage:read",))[1]
 

@@ -25,6 +25,7 @@ def test_a_new_model_is_marked_in_the_list_and_the_filter_finds_it_alone(operato
     assert [row.slug for row in filtered.context["cl"].result_list] == ["llama"]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_the_action_includes_a_new_model_in_plans_of_every_model(operator, found):
     assert published(Catalogue.objects.get())["plans"]["pro"]["models"] == ["lg", "sm"]
     response = operator.post(list_of(ServedModel), {"action": "include_in_every", "_selected_action": [found.pk]})

@@ -141,6 +141,7 @@ def test_an_import_for_one_account_refuses_lines_that_name_another(account, pro_
     assert [outcome.word for outcome in outcomes] == ["imported", "imported", "refused"]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_dry_run_reports_the_same_and_changes_nothing(account, redis_db):
     lines = file_of(f"acme,one,{key_number(1)}", "acme,two,short")
     before = redis_db.hgetall(redis_db.keys("*:a:*")[0])
@@ -156,6 +157,7 @@ def test_keys_imported_before_a_change_of_the_pepper_are_recognized(account, set
     assert run(lines)[0].word == "already_there"
 
 
+@pytest.mark.django_db(transaction=True)
 def test_concurrent_imports_of_the_same_file_import_each_key_once(account):
     cap_keys(account, 1000, actor=ACTOR)
     lines = file_of(*(f"acme,n,{key_number(number)}" for number in range(200)))
@@ -179,6 +181,7 @@ def test_a_batch_takes_the_same_number_of_queries_however_many_keys_it_has(accou
             assert {outcome.word for outcome in run(lines)} == {"imported"}
 
 
+@pytest.mark.django_db(transaction=True)
 def test_without_redis_the_batch_is_pending_and_the_worker_publishes_it(account, redis_away, redis_db, ask, settings):  # noqa: F811
     settings.IMPORTED_KEYS = True
     lines = list(read_lines(file_of(*(f"acme,n,{key_number(number)}" for number in range(30)))))
@@ -200,6 +203,7 @@ def imported(path, *args: str) -> str:
     return out.getvalue()
 
 
+@pytest.mark.django_db(transaction=True)
 def test_the_command_imports_and_reports_and_can_be_repeated(account, tmp_path, settings, ask):  # noqa: F811
     settings.IMPORTED_KEYS = True
     path, report = tmp_path / "keys.csv", tmp_path / "refused.csv"
@@ -282,6 +286,7 @@ def test_an_unexpected_error_in_one_line_stops_neither_the_others_nor_the_worker
     assert "worker's log" in job.rows.get(outcome="refused").why
 
 
+@pytest.mark.django_db(transaction=True)
 def test_two_workers_share_jobs(account, monkeypatch):
     monkeypatch.setattr(jobs, "BATCH", 10)
     two = [job_of(file_of(*(f"acme,n,{key_number(j * 100 + n)}" for n in range(45)))) for j in range(2)]

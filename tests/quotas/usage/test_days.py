@@ -61,6 +61,7 @@ def test_a_crash_leaves_neither_the_hour_nor_the_day(monkeypatch):
     assert UsageHour.objects.count() == 1
 
 
+@pytest.mark.django_db(transaction=True)
 def test_workers_that_copy_hours_of_one_day_at_once_miss_none(monkeypatch):
     add_up = days.add_up
 
@@ -93,6 +94,7 @@ def test_a_turn_of_the_worker_fills_in_days_of_before_there_were_days(redis_db, 
     assert DaysKept.objects.get().since == days.ALL_DAYS
 
 
+@pytest.mark.django_db(transaction=True)
 def test_two_that_fill_in_days_at_once_are_harmless():
     for number in range(40):
         UsageHour.objects.create(

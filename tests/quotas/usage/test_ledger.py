@@ -23,7 +23,7 @@ from quotas.usage import ledger
 from store import clients, names
 from tests.conftest import ACTOR
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
