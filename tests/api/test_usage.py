@@ -16,7 +16,8 @@ from accounts.models import Account, User
 from accounts.services.roles import set_role
 from api.base.sheets import as_cell
 from quotas.models import UsageHour
-from tests.api.test_credentials import bearer, make
+from tests.api.callers import bearer
+from tests.api.test_credentials import make
 from tests.conftest import ACTOR
 
 pytestmark = pytest.mark.django_db
