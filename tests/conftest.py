@@ -57,31 +57,30 @@ CATALOGUE = """
 """
 
 
-ON_AN_ENGINE = ("compose", "swarm")  # they run where `-m` names them: they build images and start dozens of containers
+ON_AN_ENGINE = ("compose", "swarm")  # only if `-m` names them: they build images and start dozens of containers
 
 
 def pytest_collection_modifyitems(config, items):
-    left_out = []
+    kept, left_out = [], []
     for item in items:
         folder = item.path.relative_to(ROOT / "tests").parts[0]
         if folder in ON_AN_ENGINE:
             item.add_marker(folder)
-            if folder not in config.option.markexpr:
-                left_out.append(item)
         elif group := _group_of(item, folder):
             item.add_marker(pytest.mark.xdist_group(group))
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in set(left_out)]
+        is_wanted = folder not in ON_AN_ENGINE or folder in config.option.markexpr
+        (kept if is_wanted else left_out).append(item)
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = kept
 
 
 def _group_of(item: pytest.Function, folder: str) -> str | None:
-    """Tests that share servers run in one process, so that the servers start once."""
-    defined = item._fixtureinfo.name2fixturedefs
-    if folder == "stack" and "stack" in defined:
+    """Tests that share a server run in one process, so that the server starts once."""
+    fixtures = item._fixtureinfo.name2fixturedefs
+    if folder == "stack" and "stack" in fixtures:
         return "stack"
-    shared = any(fixtures[-1].scope == "module" for fixtures in defined.values())
-    return item.path.name if shared else None
+    shares = any(definitions[-1].scope == "module" for definitions in fixtures.values())
+    return item.path.name if shares else None
 
 
 @pytest.fixture(scope="session")
@@ -104,7 +103,7 @@ def redis_db(redis_socket):
 
 @pytest.fixture
 def redis_away(settings):
-    """`with redis_away():` nothing listens where services and commands look for Redis; afterwards it is back."""
+    """Inside `with redis_away():` nothing listens where services and commands look for Redis."""
 
     @contextmanager
     def away():
@@ -126,9 +125,9 @@ def _nothing_cached():
 
 @pytest.fixture
 def _published(db, monkeypatch):
-    """A test that does not ask the gate is rolled back at its end: nothing is committed, so nothing is published.
+    """In a test that is rolled back, run commit hooks at once and skip publishing: no gate could see the rows.
 
-    Such a test has `db`. One that asks the gate, or looks into Redis, is marked `django_db(transaction=True)`.
+    Mark a test `django_db(transaction=True)` if it asks the gate or looks into Redis.
     """
     if connection.in_atomic_block:
         monkeypatch.setattr(transaction, "on_commit", lambda function, *_, **__: function())
@@ -137,14 +136,14 @@ def _published(db, monkeypatch):
 
 @pytest.fixture
 def catalogue(redis_db, db, _published, tmp_path):
-    """Apply a catalogue file's text; called once with CATALOGUE."""
+    """Apply the text of a catalogue file. CATALOGUE is applied already."""
 
     def write(text: str = CATALOGUE) -> list[str]:
         path = tmp_path / "catalogue.toml"
         path.write_text(dedent(text))
         return change_catalogue(lambda: apply(read_catalogue_file(path)), actor=ACTOR)[0]
 
-    # Servers outlive a test's database: for them the catalogue's version must not fall.
+    # A server outlives a test's rows, and must never see the catalogue's version fall.
     Catalogue.objects.create(pk=1, version=time.time_ns() // 1_000_000)
     write()
     return write
@@ -180,7 +179,7 @@ def pro_key(pro_account) -> Issued:
 
 @pytest.fixture
 def dearer(catalogue):
-    """Raise a model's cost behind the back of the rules that keep costs and limits together."""
+    """Raise a model's cost, bypassing the rules that keep costs and limits consistent."""
 
     def dearer(slug: str, cost: int) -> None:
         models_base(ServedModel).filter(slug=slug).update(cost=cost)
@@ -199,12 +198,12 @@ def on_a_loop():
 
 @pytest.fixture
 def real_deadlines():
-    """The deadlines of the product, for tests in which somebody must run into one."""
+    """Keep the product's deadlines, for a test in which one has to pass."""
 
 
 @pytest.fixture(autouse=True)
 def _generous_deadlines(request, monkeypatch):
-    """On a busy machine a decision may take longer than it is allowed to; what it decides must not depend on that."""
+    """A busy machine may need longer than the product allows. Only a `timed` test may depend on that."""
     if request.node.get_closest_marker("timed") or "real_deadlines" in request.fixturenames:
         return
     for module, name in deadlines():
@@ -217,11 +216,11 @@ async def _leave() -> None:
     await close_gate()
 
 
-KEPT = {"django_content_type", "auth_permission"}  # the same after every test, and slow to make again
+KEPT = {"django_content_type", "auth_permission"}  # no test changes them, and they are slow to create
 
 
 def _empty_the_tables(self: Any) -> None:
-    """Django's own way, `flush`, makes all permissions anew: a fifth of what a test costs."""
+    """Django's `flush` creates all permissions again, which is a fifth of a test's cost."""
     for alias in self._databases_names(include_mirrors=False):
         ops = connections[alias].ops
         tables = set(connections[alias].introspection.django_table_names(only_existing=True, include_views=False))
@@ -233,8 +232,7 @@ TransactionTestCase._fixture_teardown = _empty_the_tables  # type: ignore[attr-d
 
 @pytest.fixture(scope="session", autouse=True)
 def _nobody_else_in_the_database(django_db_setup, django_db_blocker):
-    """At the end: threads that tests changed something in have connections of their own, and PostgreSQL drops no
-    database that is in use."""
+    """Close connections that threads of tests have left open: PostgreSQL drops no database that is in use."""
     yield
     if connection.vendor == "postgresql":
         with django_db_blocker.unblock(), connection.cursor() as cursor:

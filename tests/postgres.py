@@ -1,4 +1,4 @@
-"""A PostgreSQL of a test's own, which it may restart and make read-only, and a PgBouncer in front of it."""
+"""A PostgreSQL cluster that a test may restart and make read-only, and a PgBouncer in front of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/s
 
 
 def binaries() -> Path | None:
-    """Of the newest version that is installed."""
+    """The folder with the programs of the newest installed version."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     if found:
         return found[-1].parent
@@ -46,13 +46,13 @@ class Cluster:
         self._run([str(self.bin / "psql"), "-qX", "-h", str(self.folder), "-U", "authsvc", *commands, database])
 
     def read_only(self, is_on: bool) -> None:
-        """As after a failover: for sessions that are there already, and for new ones."""
+        """As after a failover, for open sessions and for new ones."""
         self.sql(
             f"ALTER SYSTEM SET default_transaction_read_only = {'on' if is_on else 'off'}", "SELECT pg_reload_conf()"
         )
 
     def _run(self, command: Sequence[str]) -> None:
-        # A file, not a pipe: the server inherits it, and nobody would ever see the pipe's end.
+        # A file, not a pipe: the server inherits it and would keep a pipe open.
         with (self.folder / "commands.log").open("ab") as out:
             subprocess.run(as_owner(command), cwd=self.folder, check=True, timeout=60, stdout=out, stderr=out)
 
@@ -82,7 +82,7 @@ def cluster() -> Iterator[Cluster]:
 
 @contextmanager
 def pooler(behind: Cluster) -> Iterator[str]:
-    """Transactions get whichever of two sessions is free. Yields the address of the database `pooled`."""
+    """A transaction gets any free session. Yields the URL of the database `pooled`."""
     assert PGBOUNCER is not None
     port, folder = free_port(), behind.folder
     (folder / "users.txt").write_text('"authsvc" ""\n')

@@ -1,4 +1,4 @@
-"""Real servers for tests, each on addresses of its own and stopped with the test that started it."""
+"""Real servers for tests, each on its own address and stopped with the test that started it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def free_port() -> int:
 
 
 def wait_until(is_true: Callable[[], bool], what: str, seconds: float = START_SECONDS) -> None:
-    """Ask again and again until it is true; a test that waits in vain fails with `what`."""
+    """Poll until it is true. Raises AssertionError with `what` after `seconds`."""
     end = time.monotonic() + seconds
     while not is_true():
         if time.monotonic() > end:
@@ -55,7 +55,7 @@ def accepts(port: int) -> bool:
 
 @contextmanager
 def running(command: list[str], *, env: dict[str, str] | None = None, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that ends with the block; its output goes to `log`."""
+    """A process that ends with the block. Its output goes to `log`."""
     with log.open("ab") as out:
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
     try:
@@ -70,7 +70,7 @@ def running(command: list[str], *, env: dict[str, str] | None = None, log: Path)
 
 
 def redis_binary() -> str:
-    """A server on PATH, else the one that the demo brings; where there is neither, the tests end with one sentence."""
+    """The server on PATH, else the demo's. Without either, ends the run with one sentence."""
     try:
         return str(server_binary())
     except Obstacle as obstacle:
@@ -81,7 +81,7 @@ def redis_binary() -> str:
 def redis_server(
     directory: Path, *, port: int = 0, more: tuple[str, ...] = (), password: str | None = None
 ) -> Iterator[Path]:
-    """A Redis of our own on a socket in `directory` (and on a port, if one is given). Yields the socket."""
+    """A Redis on a socket in `directory`, and on `port` unless that is 0. Yields the socket's path."""
     path = directory / "redis.sock"
     command = [
         redis_binary(),
@@ -114,7 +114,7 @@ def _answers(client: redis.Redis) -> bool:
 def gunicorn(
     application: str, directory: Path, *args: str, env: dict[str, str], name: str = "gunicorn"
 ) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """A real gunicorn with `application`; yields its port and process."""
+    """gunicorn serving `application`. Yields its port and process."""
     port = free_port()
     command = [
         sys.executable,
@@ -134,7 +134,7 @@ def gunicorn(
 
 @contextmanager
 def mail_server_at(host: str) -> Iterator[tuple[socket.socket, list[str]]]:
-    """A mail server that takes one mail, and what it was told, line by line."""
+    """A mail server that accepts one message, and the lines it was sent."""
     told: list[str] = []
     with socket.create_server((host, 0)) as listening:
         listening.settimeout(60)

@@ -1,4 +1,4 @@
-"""The product's settings, with secrets and stores of the tests' own; the environment of the machine takes no part."""
+"""The product's settings with the tests' own secrets and stores. Nothing comes from the machine's environment."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 _DIRECTORY = os.environ.get("AUTHSVC_TEST_DIR") or tempfile.mkdtemp(prefix="authsvc-test-")
 if (_worker := os.environ.get("PYTEST_XDIST_WORKER")) and Path(_DIRECTORY).name != _worker:
-    _DIRECTORY = f"{_DIRECTORY}/{_worker}"  # a database and a Redis for each
+    _DIRECTORY = f"{_DIRECTORY}/{_worker}"  # each worker has a database and a Redis
     Path(_DIRECTORY).mkdir(exist_ok=True)
 os.environ["AUTHSVC_TEST_DIR"] = _DIRECTORY  # for the processes that tests start
 
@@ -28,8 +28,8 @@ STATIC_ROOT = Path(tempfile.mkdtemp(prefix="static-", dir=_DIRECTORY))
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 DATABASES["default"]["CONN_MAX_AGE"] = 0
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # A file: the gate's look-ups read it from threads of their own.
+    # A file, because the gate's look-ups read it from other threads.
     DATABASES["default"]["TEST"] = {"NAME": f"{_DIRECTORY}/test.sqlite3"}
-    # No test cuts the power: waiting for the disk took longer than the tests.
+    # No test cuts the power, and waiting for the disk took longer than the tests.
     DATABASES["default"]["OPTIONS"]["init_command"] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
-WHITENOISE_USE_FINDERS = False  # looking for all static files takes longer than most tests
+WHITENOISE_USE_FINDERS = False  # searching for all static files takes longer than most tests
