@@ -1,4 +1,4 @@
-"""Traefik's API, read into values: https://doc.traefik.io/traefik/reference/install-configuration/api-dashboard/"""
+"""Traefik's API, parsed into values: https://doc.traefik.io/traefik/reference/install-configuration/api-dashboard/"""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Json = Mapping[str, Any]
 
 
 class TraefikUnreadable(Exception):
-    """What is wrong with the way to Traefik's API, and what to do."""
+    """Traefik's API cannot be read; the text says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Where Traefik's API is and how to be let in. `host` is for an API that stands behind a router of that host."""
+    """Where Traefik's API is and how to sign in. Set `host` for an API behind a router for that host."""
 
     url: str
     host: str = ""
@@ -36,7 +36,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Router:
-    """A router of HTTP. Names of middlewares, service and parents carry their provider: `cors@file`."""
+    """An HTTP router. Names of middlewares, service and parents include the provider: `cors@file`."""
 
     name: str
     rule: str
@@ -45,7 +45,7 @@ class Router:
     middlewares: tuple[str, ...]
     service: str
     parents: tuple[str, ...]
-    takes_tls: bool  # one with TLS takes https alone, one without http alone
+    takes_tls: bool  # a router with TLS takes only https, one without only http
     is_enabled: bool
     errors: tuple[str, ...]
 
@@ -60,7 +60,7 @@ class Router:
 
 @dataclass(frozen=True, slots=True)
 class Middleware:
-    """`kind` is in lower case, such as `forwardauth`; `options` are what its author wrote, false ones left out."""
+    """`kind` is in lower case, such as `forwardauth`; `options` are as written, without those that are false."""
 
     name: str
     kind: str
@@ -69,7 +69,7 @@ class Middleware:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """`parts` are the services that a weighted, mirroring or failover service leads to."""
+    """`parts` are the services behind a weighted, mirroring or failover service."""
 
     name: str
     servers: tuple[str, ...]
@@ -87,7 +87,7 @@ class EntryPoint:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """All that Traefik says of itself, at about one moment."""
+    """Traefik's configuration as its API shows it, read at about one moment."""
 
     version: str
     routers: tuple[Router, ...]
@@ -96,7 +96,7 @@ class Configuration:
     entry_points: Mapping[str, EntryPoint]
 
     def chain(self, router: Router) -> tuple[Middleware, ...]:
-        """The router's middlewares in the order of a request: those of its parents first, chains taken apart."""
+        """The router's middlewares in the order a request meets them: its parents' first, and chains expanded."""
         return tuple(self._expanded(self._named(router, frozenset()), frozenset()))
 
     def _named(self, router: Router, seen: frozenset[str]) -> Iterator[str]:
@@ -121,12 +121,12 @@ class Configuration:
 
 
 def read_routers(access: Access) -> Configuration:
-    """Routers and middlewares alone: what discovery needs."""
+    """Only routers and middlewares, which is what discovery needs. Raises TraefikUnreadable."""
     return Configuration("", _routers(access), _middlewares(access), {}, {})
 
 
 def read_configuration(access: Access) -> Configuration:
-    """Everything. Raises TraefikUnreadable."""
+    """The whole configuration. Raises TraefikUnreadable."""
     version = _get(access, "/api/version")[0]
     services = {service.name: service for service in map(_service, _all(access, "/api/http/services"))}
     entry_points = {point.name: point for point in map(_entry_point, _all(access, "/api/entrypoints"))}
@@ -202,13 +202,13 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 def _all(access: Access, path: str) -> list[Json]:
-    """Every page of a list; X-Next-Page is 1 on the last."""
+    """All pages of a list. X-Next-Page is 1 on the last one."""
     found: list[Json] = []
     page = 1
     for _ in range(MOST_PAGES):
         rows, headers = _get(access, f"{path}?page={page}&per_page={PAGE}")
         if not isinstance(rows, list):
-            raise TraefikUnreadable(f"{access.url}{path} is no list: is this Traefik's API?")
+            raise TraefikUnreadable(f"{access.url}{path} is not a list: is this Traefik's API?")
         found.extend(row for row in rows if isinstance(row, dict))
         following = str(headers.get("X-Next-Page", "1"))
         page = int(following) if following.isdigit() else 1
@@ -218,18 +218,18 @@ def _all(access: Access, path: str) -> list[Json]:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect would take the password to wherever it leads."""
+    """Do not follow redirects, which would send the password elsewhere."""
 
     def redirect_request(self, *_: Any, **__: Any) -> None:
         return None
 
 
-# No proxy of the environment: Traefik is near.
+# Ignore proxies in the environment: Traefik is nearby.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
 
 
 def _get(access: Access, path: str) -> tuple[Any, HTTPMessage]:
-    request = urllib.request.Request(f"{access.url.rstrip('/')}{path}", headers=_headers(access))  # noqa: S310 - the operator's
+    request = urllib.request.Request(f"{access.url.rstrip('/')}{path}", headers=_headers(access))  # noqa: S310 - the operator's own URL
     try:
         with _opener.open(request, timeout=TIMEOUT_SECONDS) as reply:
             return json.loads(_read(reply, access)), reply.headers
@@ -238,7 +238,7 @@ def _get(access: Access, path: str) -> tuple[Any, HTTPMessage]:
             raise TraefikUnreadable(_refusal(access, path, error)) from error
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        what = "its answer is no JSON" if isinstance(error, json.JSONDecodeError) else str(reason) or "no answer"
+        what = "its answer is not JSON" if isinstance(error, json.JSONDecodeError) else str(reason) or "no answer"
         raise TraefikUnreadable(f"Traefik's API at {access.url} cannot be read: {what}.") from error
 
 
@@ -262,13 +262,13 @@ def _read(reply: IO[bytes], access: Access) -> bytes:
 def _refusal(access: Access, path: str, error: urllib.error.HTTPError) -> str:
     where = f"{access.url}{path.partition('?')[0]}"
     if error.code == 401:
-        return f"{where} wants a password: --traefik-user and --traefik-password-file."
+        return f"{where} requires a password: use --traefik-user and --traefik-password-file."
     if error.code == 404:
         return (
-            f"{where} does not exist: Traefik needs `api: {{}}` and a router to api@internal; --traefik-host names the "
-            "host of that router."
+            f"{where} does not exist: Traefik needs `api: {{}}` and a router to api@internal. If that router has a "
+            "host, name it with --traefik-host."
         )
     if 300 <= error.code < 400:
         to = urlsplit(str(error.headers.get("Location", "")))
-        return f"{where} leads to {to.scheme}://{to.netloc}: name that with --traefik-url."
+        return f"{where} redirects to {to.scheme}://{to.netloc}: use that as --traefik-url."
     return f"{where} answered {error.code}."

@@ -1,4 +1,4 @@
-"""The address that ForwardAuth asks: `https://HOST:PORT/auth/?model=NAME`."""
+"""The address a ForwardAuth middleware calls: `https://HOST:PORT/auth/?model=NAME`."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from urllib.parse import urlsplit
 from quotas.models import SLUG
 
 PATH = "/auth/"
-INTERNAL = "https://127.0.0.1:8900"  # the stacks' internal entry point; https because ForwardAuth speaks HTTP/2 by it
+INTERNAL = "https://127.0.0.1:8900"  # the stacks' internal entry point; with https ForwardAuth uses HTTP/2
 
 
 @dataclass(frozen=True, slots=True)
 class AuthAddress:
-    """A ForwardAuth's address, taken apart. `pin` is "" where no model is pinned, None where it cannot be read."""
+    """A ForwardAuth's address, parsed. `pin` is "" if no model is pinned, None if it cannot be read."""
 
-    origin: str  # scheme://host:port, in lower case, the port always there
+    origin: str  # scheme://host:port, in lower case, always with the port
     path: str
     pin: str | None
 
     @property
     def is_for_a_gate(self) -> bool:
-        """Whether it asks at `/auth/`; without the slash Traefik asks in vain, but a gate was meant."""
+        """Does it call `/auth/`? Without the final slash the gate refuses, but a gate was meant."""
         return self.path in (PATH, PATH.rstrip("/"))
 
     @property
@@ -35,17 +35,17 @@ class AuthAddress:
         return is_loopback(urlsplit(self.origin).hostname)
 
     def is_asked_at(self, origin: str) -> bool:
-        """By http or by https: an entry point of Traefik's takes both at one port."""
+        """Does it call this origin, whether by http or https? An entry point of Traefik takes both on one port."""
         return self.origin.partition("://")[2] == origin.partition("://")[2]
 
 
 def auth_address(gate_url: str, model: str) -> str:
-    """The address that pins a model."""
+    """The address that asks a gate about a model."""
     return f"{gate_url.rstrip('/')}{PATH}?model={model}"
 
 
 def read_auth_address(address: str) -> AuthAddress | None:
-    """None for what is no address of HTTP."""
+    """None if it is not an HTTP address."""
     origin = origin_of(address)
     if origin is None:
         return None
@@ -54,7 +54,7 @@ def read_auth_address(address: str) -> AuthAddress | None:
 
 
 def origin_of(url: str) -> str | None:
-    """Scheme, host and port, in the one form in which two can be compared."""
+    """Scheme, host and port in normalised form, so that two can be compared."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -76,7 +76,7 @@ def is_loopback(host: str | None) -> bool:
 
 
 def _pin(query: str) -> str | None:
-    """As the gate reads it: the whole query is one pin, to the letter, or there is none."""
+    """As the gate reads it: the whole query must be exactly one pin."""
     if not query:
         return ""
     pin = re.fullmatch(f"model=({SLUG})", query)

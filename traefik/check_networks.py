@@ -1,4 +1,4 @@
-"""Models that reach each other past the gate, as far as their containers' addresses tell."""
+"""The check for models that can reach each other without the gate, judged by their containers' addresses."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 from traefik.findings import Finding, Mistake
 from traefik.stack import Stack
 
-# Whose services have the addresses of containers. What a file names may be machines, which have firewalls.
+# Providers whose services are addressed by container. Addresses in a file may be machines, which have firewalls.
 _PROVIDERS = ("docker", "swarm")
-_SMALLEST = 24  # Docker's own networks are no smaller, so that two addresses of one /24 are in one network
+_SMALLEST = 24  # Docker's default networks are no smaller, so two addresses in one /24 share a network
 
 
 def check_networks(stack: Stack) -> Iterator[Finding]:
@@ -20,11 +20,12 @@ def check_networks(stack: Stack) -> Iterator[Finding]:
             continue
         first, *others = sorted(models)
         yield Finding(
-            Mistake.SHARED_NETWORK, f"model {first}",
-            f"Its container and that of {', '.join(others)} have addresses in {network}, so in one network: each can "
-            "call the others, and nobody asks the gate.",
+            Mistake.SHARED_NETWORK,
+            f"model {first}",
+            f"Its container shares the network {network} with {', '.join(others)}: each can call the others without "
+            "asking the gate.",
             (f"networks: [{first}]", f"# likewise for Traefik, with `{first}: {{ internal: true }}` below networks:"),
-        )  # fmt: skip
+        )
 
 
 def _models_by_network(stack: Stack) -> dict[IPv4Network, set[str]]:
@@ -43,4 +44,4 @@ def _networks(stack: Stack, service: str) -> Iterator[IPv4Network]:
         try:
             yield IPv4Network((urlsplit(origin).hostname or "", _SMALLEST), strict=False)
         except ValueError:
-            continue  # a name; or IPv6, of which Docker gives each network a /64
+            continue  # a name, or IPv6, where Docker gives each network a /64

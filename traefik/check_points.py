@@ -1,4 +1,4 @@
-"""Mistakes of entry points, and of the gate's own."""
+"""Checks of entry points: those for clients, and the internal one to the gate."""
 
 from __future__ import annotations
 
@@ -26,53 +26,65 @@ def check_points(stack: Stack) -> Iterator[Finding]:
 def _hardened(point: EntryPoint) -> Iterator[Finding]:
     where = f"entry point {point.name}"
     encoded = point.http.get("encodedCharacters")
-    # Traefik 3.7 leaves false ones out; without the section all seven are allowed.
+    # Traefik 3.7 omits options that are false; without the section all seven are allowed.
     allowed = [name for name in _ENCODED if encoded is None or encoded.get(f"allowEncoded{name}")]
     if allowed:
         yield Finding(
-            Mistake.ENCODED_CHARACTERS, where, f"Paths may hold an encoded {', '.join(allowed)}; models decode them.",
+            Mistake.ENCODED_CHARACTERS,
+            where,
+            f"Paths may contain an encoded {', '.join(allowed)}, which models decode.",
             ("http:", "  encodedCharacters:", *(f"    allowEncoded{name}: false" for name in _ENCODED)),
-        )  # fmt: skip
+        )
     if point.http.get("aliasHeadersStrategy") not in ("reject", "delete"):
         yield Finding(
-            Mistake.ALIAS_HEADERS, where,
-            "A client's X_Auth_Account passes, and many servers take it for X-Auth-Account.",
+            Mistake.ALIAS_HEADERS,
+            where,
+            "A client's X_Auth_Account gets through, and many servers read it as X-Auth-Account.",
             ("http:", "  aliasHeadersStrategy: reject"),
-        )  # fmt: skip
+        )
     if not point.http.get("sanitizePath"):
         yield Finding(
-            Mistake.UNSANITIZED_PATH, where, "A path with /../ or // reaches routers as it was written.",
+            Mistake.UNSANITIZED_PATH,
+            where,
+            "Routers see paths with /../ or // unchanged.",
             ("http:", "  sanitizePath: true"),
-        )  # fmt: skip
+        )
 
 
 def _internal(stack: Stack, point: EntryPoint) -> Iterator[Finding]:
     where, port = f"entry point {point.name}", port_of(point.address)
     if not is_loopback(host_of(point.address)):
         yield Finding(
-            Mistake.GATE_ENTRY_POINT_OPEN, where,
-            f"It listens on {point.address}: whoever comes there can ask the gate, and forge what it is told.",
+            Mistake.GATE_ENTRY_POINT_OPEN,
+            where,
+            f"It listens on {point.address}: anyone who can reach it can ask the gate, with forged headers.",
             (f'address: "127.0.0.1:{port}"',),
-        )  # fmt: skip
+        )
     trusted = [str(text) for text in point.forwarded_headers.get("trustedIPs") or []]
     right = ("forwardedHeaders:", '  trustedIPs: ["127.0.0.1/32"]')
     if point.forwarded_headers.get("insecure") or not all(map(_is_loopback_network, trusted)):
         yield Finding(
-            Mistake.GATE_ENTRY_POINT_TRUST, where, "It believes X-Forwarded-* of others than Traefik itself.", right
+            Mistake.GATE_ENTRY_POINT_TRUST,
+            where,
+            "It trusts X-Forwarded-* from senders other than Traefik itself.",
+            right,
         )
     elif not trusted:
         yield Finding(
-            Mistake.GATE_ENTRY_POINT_TRUST, where,
-            "It trusts nobody, takes away what ForwardAuth wrote, and the gate refuses every request.", right,
-        )  # fmt: skip
+            Mistake.GATE_ENTRY_POINT_TRUST,
+            where,
+            "It trusts no sender and so removes the headers ForwardAuth sets: the gate refuses every request.",
+            right,
+        )
     routed = {router.takes_tls for router in stack.gate_routers(point)}
     for takes_tls in sorted({address.scheme == "https" for address in stack.addresses_at(point)} - routed):
         tls = ("  tls: {}",) if takes_tls else ()
         yield Finding(
-            Mistake.GATE_UNROUTED, where,
-            f"Models ask here by {'https' if takes_tls else 'http'}, and no router for that leads on to the gate.",
+            Mistake.GATE_UNROUTED,
+            where,
+            f"ForwardAuths call it by {'https' if takes_tls else 'http'}, and no router for that leads to the gate.",
             ("gate:", f"  entryPoints: [{point.name}]", f'  rule: "Path(`{PATH}`)"', "  service: gate", *tls),
-        )  # fmt: skip
+        )
 
 
 def _is_loopback_network(text: str) -> bool:
@@ -89,15 +101,16 @@ def _reaches_the_gate(stack: Stack, router: Router) -> bool:
 
 def _gate_public(router: Router) -> Finding:
     return Finding(
-        Mistake.GATE_PUBLIC, f"router {router.name}",
-        f"It leads from outside to {PATH} of the gate: a stranger may try keys there without calling a model.",
+        Mistake.GATE_PUBLIC,
+        f"router {router.name}",
+        f"It exposes the gate's {PATH} to the outside: strangers can try keys there without calling a model.",
         (
-            "# the gate's router belongs to the internal entry point alone:",
+            "# the gate's router belongs on the internal entry point only:",
             "entryPoints: [gate]",
-            "# one process that is the console as well keeps the gate's path out:",
+            "# if one process is gate and console, exclude the gate's path:",
             f'rule: "{_narrowed(router.rule)}"',
         ),
-    )  # fmt: skip
+    )
 
 
 def _narrowed(rule: str) -> str:

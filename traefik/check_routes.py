@@ -1,4 +1,4 @@
-"""Mistakes of routers: who is asked, for which paths, and what else is on the way."""
+"""Checks of routers: whether they ask the gate, for which paths, and which middlewares get in the way."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from traefik.api import Middleware, Router
 from traefik.findings import Finding, Mistake
 from traefik.stack import ANY, PUBLIC, Stack
 
-# What the gate answers itself; its words are lost where a page takes their place.
+# Statuses of the gate's own refusals, which an error page would replace.
 _REFUSALS = (401, 403, 429, 503)
-_DEFAULT_FLUSH = 0.1  # Traefik's flushInterval in seconds; who writes a shorter one streams
+_DEFAULT_FLUSH = 0.1  # Traefik's default flushInterval in seconds; a shorter one means streaming
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -28,12 +28,14 @@ def check_routes(stack: Stack) -> Iterator[Finding]:
 
 def _in_error(router: Router) -> Finding:
     return Finding(
-        Mistake.ROUTER_IN_ERROR, f"router {router.name}", f"Traefik does not serve it: {'; '.join(router.errors)}.",
-        ("# a name that exists, with its provider: NAME@file, NAME@docker",),
-    )  # fmt: skip
+        Mistake.ROUTER_IN_ERROR,
+        f"router {router.name}",
+        f"Traefik does not serve it: {'; '.join(router.errors)}.",
+        ("# the name of something that exists, with its provider: NAME@file, NAME@docker",),
+    )
 
 
-# Routers that ask
+# Routers that ask the gate
 
 
 def _gated(stack: Stack, router: Router) -> Iterator[Finding]:
@@ -53,14 +55,18 @@ def _path(stack: Stack, router: Router) -> Iterator[Finding]:
     outside = [prefix or "/" for prefix in rule.prefixes() if not f"{prefix}/".startswith(f"{path}/")]
     if pin and (outside or not stack.samples(router, path)):
         yield Finding(
-            Mistake.PIN_ELSEWHERE, where,
-            f"It asks the gate for {pin}, whose path is {path}, and is for {', '.join(outside) or 'other paths'}: "
+            Mistake.PIN_ELSEWHERE,
+            where,
+            f"It asks the gate about {pin}, whose path is {path}, but matches {', '.join(outside) or 'other paths'}: "
             "the gate refuses those calls.",
             right,
-        )  # fmt: skip
+        )
     elif beside := [f"{path}{end}" for end in ("2", "-x", ";x") if rule.may_match(f"{path}{end}")]:
         yield Finding(
-            Mistake.NO_SLASH_BOUNDARY, where, f"Its rule also takes {', '.join(beside)}, paths of others.", right
+            Mistake.NO_SLASH_BOUNDARY,
+            where,
+            f"Its rule also matches {', '.join(beside)}, which are not the model's paths.",
+            right,
         )
 
 
@@ -80,17 +86,20 @@ def _errors(stack: Stack, router: Router) -> Iterator[Finding]:
         right = (f"middlewares: [{', '.join(order)}]",)
         if caught:
             yield Finding(
-                Mistake.ERRORS_BEFORE_GATE, where,
-                f"{pages.name} replaces the gate's {', '.join(map(str, caught))}; WWW-Authenticate, Retry-After and "
-                "RateLimit are lost.",
-                (*right, '# and in it: status: ["502", "504"]'),
-            )  # fmt: skip
+                Mistake.ERRORS_BEFORE_GATE,
+                where,
+                f"{pages.name} replaces the gate's {', '.join(map(str, caught))}, losing WWW-Authenticate, Retry-After "
+                "and RateLimit.",
+                (*right, '# and in that middleware: status: ["502", "504"]'),
+            )
         named = pages.options.get("errorRequestHeaders")
         if not named or {str(name).lower() for name in named} & {name.lower() for name in headers.CREDENTIALS}:
             yield Finding(
-                Mistake.KEY_REACHES_ERRORS, where, f"{pages.name} sends the client's key to the service of its pages.",
+                Mistake.KEY_REACHES_ERRORS,
+                where,
+                f"{pages.name} sends the client's key to the service of its error pages.",
                 ("errorRequestHeaders: [Accept]",),
-            )  # fmt: skip
+            )
 
 
 def _catches(pages: Middleware, status: int) -> bool:
@@ -108,11 +117,12 @@ def _buffering(stack: Stack, router: Router) -> Iterator[Finding]:
         if middleware.kind == "buffering":
             order = [name for name in router.middlewares if name != middleware.name]
             yield Finding(
-                Mistake.BUFFERED_STREAM, f"router {router.name}",
-                f"{middleware.name} holds back answers until they are whole, and {router.service} streams: its "
+                Mistake.BUFFERED_STREAM,
+                f"router {router.name}",
+                f"{middleware.name} holds back answers until they are complete, but {router.service} streams: its "
                 "flushInterval is shorter than Traefik's 100ms.",
                 (f"middlewares: [{', '.join(order)}]",),
-            )  # fmt: skip
+            )
 
 
 def _flushes(stack: Stack, router: Router) -> Iterator[float]:
@@ -122,7 +132,7 @@ def _flushes(stack: Stack, router: Router) -> Iterator[float]:
             yield (-1 if text.startswith("-") else 1) * sum(float(n) * _UNITS[unit] for n, unit in parts)
 
 
-# Routers that do not
+# Routers that do not ask the gate
 
 
 def _ungated(stack: Stack, router: Router) -> Iterator[Finding]:
@@ -130,7 +140,7 @@ def _ungated(stack: Stack, router: Router) -> Iterator[Finding]:
         yield from _open_api(stack, router)
         return
     if any(middleware.kind == "redirectscheme" for middleware in stack.chains[router.name]):
-        return  # it leads to itself under https, and nowhere else
+        return  # it redirects to https and leads nowhere else
     model = _model_behind(stack, router)
     if not model or _is_shadowed(stack, router, model):
         return
@@ -145,17 +155,18 @@ def _open(stack: Stack, router: Router, model: str) -> Finding:
     asking = next((m.name for other in stack.gated_for.get(model, []) for m, _ in stack.asked(other)), "")
     on_purpose = " Only some paths below the model may be public." if router.own_name.endswith(PUBLIC) else ""
     return Finding(
-        Mistake.UNGATED_ROUTE, f"router {router.name}",
-        f"It leads to the model {model} and no middleware of it asks the gate: anybody may call it.{on_purpose}",
+        Mistake.UNGATED_ROUTE,
+        f"router {router.name}",
+        f"It leads to the model {model} and none of its middlewares asks the gate: anyone can call it.{on_purpose}",
         (
             f"middlewares: [{', '.join([*router.middlewares, asking or f'ask-{model}'])}]",
-            f"# or, for some paths that need no key: a router whose name ends in {PUBLIC}, with a rule for these alone",
+            f"# or, for paths that need no key: a router whose name ends in {PUBLIC}, with a rule for only these",
         ),
-    )  # fmt: skip
+    )
 
 
 def _model_behind(stack: Stack, router: Router) -> str:
-    """The model that a router leads to: by where its service leads, else by its paths."""
+    """The model that a router leads to, judged by its service, else by its paths."""
     for target in sorted(stack.leads_to(router)):
         if target in stack.model_behind:
             return stack.model_behind[target]
@@ -170,7 +181,7 @@ def _share_a_host(stack: Stack, one: Router, other: Router) -> bool:
 
 
 def _is_shadowed(stack: Stack, router: Router, model: str) -> bool:
-    """Whether the model's routers that ask take every request before this one sees it."""
+    """Do the model's gated routers take every request before this one sees it?"""
     samples = stack.samples(router, stack.paths[model])
     hosts, points = stack.rule(router).hosts(), {point.name for point in stack.points(router)}
     above = [
@@ -189,10 +200,11 @@ def _public(stack: Stack, router: Router, path: str) -> Iterator[Finding]:
     missing = [name for name in headers.CREDENTIALS if name.lower() not in named]
     if missing:
         yield Finding(
-            Mistake.KEY_REACHES_MODEL, f"router {router.name}",
-            f"Clients send their key to public paths too, and a key in {' or '.join(missing)} reaches the model.",
+            Mistake.KEY_REACHES_MODEL,
+            f"router {router.name}",
+            f"Clients also send their key to public paths, and a key in {' or '.join(missing)} reaches the model.",
             ("headers:", "  customRequestHeaders:", *(f'    {name}: ""' for name in headers.CREDENTIALS)),
-        )  # fmt: skip
+        )
 
 
 def _set(options: Mapping[str, object]) -> set[str]:
@@ -201,16 +213,17 @@ def _set(options: Mapping[str, object]) -> set[str]:
 
 
 def check_shadowed(stack: Stack) -> Iterator[Finding]:
-    """Public routers that no request reaches, because the model's own router comes first."""
+    """Public routers that get no requests because the model's own router comes first."""
     for router in stack.routers:
         model = _model_behind(stack, router) if router.own_name.endswith(PUBLIC) and not stack.asked(router) else ""
         if model and router.is_enabled and _is_shadowed(stack, router, model):
             above = max(other.priority for other in stack.gated)
             yield Finding(
-                Mistake.PUBLIC_ROUTE_SHADOWED, f"router {router.name}",
-                f"The router of {model} has the higher priority and takes its requests: they need a key.",
+                Mistake.PUBLIC_ROUTE_SHADOWED,
+                f"router {router.name}",
+                f"The router of {model} has a higher priority and takes its requests, which then need a key.",
                 (f"priority: {max(10_000, above + 1)}",),
-            )  # fmt: skip
+            )
 
 
 def _open_api(stack: Stack, router: Router) -> Iterator[Finding]:
@@ -218,7 +231,8 @@ def _open_api(stack: Stack, router: Router) -> Iterator[Finding]:
     is_locked = any(middleware.kind in locks for middleware in stack.chains[router.name])
     if router.service in ("api@internal", "dashboard@internal", "rest@internal") and not is_locked:
         yield Finding(
-            Mistake.OPEN_API, f"router {router.name}",
-            "Traefik's API says all of its configuration to anybody.",
+            Mistake.OPEN_API,
+            f"router {router.name}",
+            "Traefik's API exposes its whole configuration without authentication.",
             ("middlewares: [dashboard-password]", "# a basicAuth with usersFile, or an entry point on 127.0.0.1"),
-        )  # fmt: skip
+        )

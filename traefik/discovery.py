@@ -1,4 +1,4 @@
-"""What Traefik's routers say of models: those whose ForwardAuth asks the gate and pins one."""
+"""Models found in Traefik: those that a router's ForwardAuth pins."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _PATH = rf"(/{SEGMENT}){{1,8}}"
 
 @dataclass(frozen=True, slots=True)
 class FoundModel:
-    """A model that routers of Traefik pin, with the paths that their rules name.
+    """A model that Traefik's routers pin, with the paths in their rules.
 
-    `path` is the one that all of these are below, "" where there is none.
+    `path` is the common prefix of all of these, "" if there is none.
     """
 
     slug: str
@@ -28,7 +28,7 @@ class FoundModel:
 
 
 def find_models(configuration: Configuration, gate_url: str = "") -> list[FoundModel]:
-    """The models that enabled routers pin, by name."""
+    """The models that enabled routers pin, sorted by name."""
     pinned: dict[str, list[Router]] = {}
     for router in configuration.routers:
         if router.is_enabled and (pin := pin_of(configuration, router, gate_url)):
@@ -45,13 +45,13 @@ def _found(slug: str, routers: list[Router]) -> FoundModel:
 
 
 def pin_of(configuration: Configuration, router: Router, gate_url: str = "") -> str:
-    """The model that the router's first question to the gate pins; "" without one."""
+    """The model pinned by the router's first ForwardAuth to the gate, or ""."""
     address = next((found for _, found in forward_auths(configuration.chain(router), gate_url)), None)
     return (address.pin or "") if address else ""
 
 
 def forward_auths(chain: Iterable[Middleware], gate_url: str = "") -> Iterator[tuple[Middleware, AuthAddress]]:
-    """The ForwardAuths that ask our gate, not another service that people sign in to."""
+    """The ForwardAuths that ask our gate, not some other authentication service."""
     ours = origin_of(gate_url)
     for middleware in chain:
         if middleware.kind != "forwardauth":
@@ -62,7 +62,7 @@ def forward_auths(chain: Iterable[Middleware], gate_url: str = "") -> Iterator[t
 
 
 def common_path(slug: str, named: Iterable[str]) -> str:
-    """The prefix that all these paths are below: /SLUG if it will do, else the longest of whole segments."""
+    """The common prefix of these paths: /SLUG if it is one, else the longest one of whole segments."""
     named = list(named)
     if named and all(f"{prefix}/".startswith(f"/{slug}/") for prefix in named):
         return f"/{slug}"

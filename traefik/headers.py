@@ -1,18 +1,18 @@
-"""The headers between Traefik, the gate and a model: the one list that labels, checks and docs are held to."""
+"""The headers between Traefik, the gate and a model: the single list behind labels, checks and docs."""
 
 from __future__ import annotations
 
-# What a client sends its key in. The model must never see it.
+# Headers that carry a client's key. The model must never see them.
 CREDENTIALS = ("Authorization", "X-Api-Key")
 
-# What a browser's websocket offers its key in, where gates have AUTHSVC_WEBSOCKET_KEYS. It stands in both lists below
-# or in neither: the gate answers with what is left of it for the model.
+# Carries the key of a browser's websocket, where gates have AUTHSVC_WEBSOCKET_KEYS. It goes into both lists below or
+# into neither: the gate answers with the value to pass on to the model.
 PROTOCOLS = "Sec-WebSocket-Protocol"
 
-# `authRequestHeaders`: what of a client's headers reaches the gate. Traefik's own X-Forwarded-* come on top.
+# `authRequestHeaders`: the client headers that reach the gate, besides Traefik's own X-Forwarded-*.
 ASKED = (*CREDENTIALS, "Traceparent")
 
-# What an answer of the gate that lets a call pass can carry.
+# Headers that the gate may set when it allows a call.
 ANSWERED = (
     "X-Auth-Account",
     "X-Auth-Key",
@@ -23,8 +23,8 @@ ANSWERED = (
     "RateLimit-Policy",
 )
 
-# `authResponseHeaders`: a listed header is replaced by the gate's, or removed where the gate sends none. So a client
-# can forge none of the first, and the last never reach the model.
+# `authResponseHeaders`: each of these is replaced by the gate's value, or removed if the gate sends none. So clients
+# cannot forge those of ANSWERED, and CREDENTIALS never reach the model.
 RELAYED = (*ANSWERED, *CREDENTIALS)
 
-LONGEST_ANSWER = 65536  # `maxResponseBodySize`: without it Traefik reads whatever it is sent; ours are 2 KB at most
+LONGEST_ANSWER = 65536  # `maxResponseBodySize`: without it Traefik reads any amount; our answers are 2 KB at most

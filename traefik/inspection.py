@@ -1,4 +1,4 @@
-"""`inspect()`: everything that is wrong with how a Traefik leads to models and to the gate."""
+"""`inspect()` runs all checks on a Traefik and a catalogue."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHECKS: tuple[Callable[[Stack], Iterator[Finding]], ...] = (
 
 
 def inspect(stack: Stack) -> list[Finding]:
-    """Every finding, in the order of `Mistake`; none means that nothing known is wrong."""
+    """All findings, in the order of `Mistake`; empty if no known mistake was found."""
     order = list(Mistake)
     found = (finding for check in CHECKS for finding in check(stack))
     return sorted(found, key=lambda finding: (order.index(finding.mistake), finding.where))

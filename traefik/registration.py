@@ -1,4 +1,4 @@
-"""Models that Traefik serves and the catalogue lacks, written down as new."""
+"""Registers models that Traefik serves and the catalogue lacks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ACTOR = Actor.command("discover_models")
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What came of one look: what was written down, and what an operator has to see to."""
+    """The result of one look: what was registered, and what needs an operator."""
 
     changes: tuple[str, ...]
     remarks: tuple[str, ...]
@@ -27,12 +27,12 @@ class Discovery:
 
 
 def write_down(found: Iterable[FoundModel]) -> Discovery:
-    """Register what the catalogue lacks, and say what it has and Traefik does not serve."""
+    """Register what the catalogue lacks, and remark on what Traefik does not serve."""
     found = list(found)
     known = dict(ServedModel.objects.values_list("slug", "path"))
     remarks = [*_gone(found), *_elsewhere(found, known)]
     lacking, refused = _acceptable([model for model in found if model.slug not in known], known)
-    if not lacking:  # the usual case writes nothing, and takes no lock
+    if not lacking:  # the usual case: nothing to write, no lock to take
         return Discovery((), (*remarks, *refused))
     lines, publication = change_catalogue(lambda: _register(lacking), actor=ACTOR)
     return Discovery(tuple(lines), (*remarks, *refused), _is_pending(lines, publication))
@@ -43,7 +43,7 @@ def _is_pending(lines: list[str], publication: Publication) -> bool:
 
 
 def _register(lacking: Iterable[FoundModel]) -> Iterator[str]:
-    """Behind whoever changes the catalogue now, and by what they made of it."""
+    """Wait for any change to the catalogue in progress, and build on its result."""
     Catalogue.objects.get_or_create(pk=1)
     models_base(Catalogue).select_for_update().get(pk=1)
     for model in lacking:
@@ -53,7 +53,7 @@ def _register(lacking: Iterable[FoundModel]) -> Iterator[str]:
 
 
 def _acceptable(lacking: list[FoundModel], known: dict[str, str]) -> tuple[list[FoundModel], list[str]]:
-    """Those that can be registered, and why the others cannot."""
+    """The models that can be registered, and why the others cannot."""
     good: list[FoundModel] = []
     refused: list[str] = []
     taken = dict(known)
@@ -69,18 +69,18 @@ def _acceptable(lacking: list[FoundModel], known: dict[str, str]) -> tuple[list[
 
 def _objection(model: FoundModel, taken: dict[str, str]) -> str:
     if not re.fullmatch(SLUG, model.slug):
-        return "its name is no slug: use up to 63 of A-Z a-z 0-9 . _ -, a letter or digit first"
+        return "its name is not a slug: use up to 63 of A-Z a-z 0-9 . _ -, starting with a letter or digit"
     if not model.path:
         rule = f"Path(`/{model.slug}`) || PathPrefix(`/{model.slug}/`)"
-        return f"its rules name no path that all of it is below: write {rule}"
+        return f"its rules have no common path: write {rule}"
     return next((text for _, _, text in rules.conflicting_paths(taken | {model.slug: model.path})), "")
 
 
 def _gone(found: Iterable[FoundModel]) -> Iterator[str]:
-    """Nothing is taken away because a container is down: usage, plans and keys name the model."""
+    """Only remark on them: a container may be down, and usage, plans and keys refer to the model."""
     served = {model.slug for model in found}
     for slug in ServedModel.objects.filter(enabled=True).exclude(slug__in=served).values_list("slug", flat=True):
-        yield f"model {slug}: in the catalogue, and no router of Traefik asks the gate for it"
+        yield f"model {slug}: in the catalogue, but no router in Traefik asks the gate about it"
 
 
 def _elsewhere(found: Iterable[FoundModel], known: dict[str, str]) -> Iterator[str]:
@@ -89,6 +89,6 @@ def _elsewhere(found: Iterable[FoundModel], known: dict[str, str]) -> Iterator[s
         outside = [prefix for prefix in model.prefixes if path and not f"{prefix}/".startswith(f"{path}/")]
         if outside:
             yield (
-                f"model {model.slug}: a router is for {', '.join(outside)}, the catalogue has {path}; the gate refuses "
-                "those calls"
+                f"model {model.slug}: a router matches {', '.join(outside)}, but the catalogue has {path}; the gate "
+                "refuses those calls"
             )

@@ -1,4 +1,4 @@
-"""`ModelRoute` → what Traefik needs to know of a model: router, question, service, as one value for every provider."""
+"""`ModelRoute` → Traefik's configuration of a model (router, ForwardAuth, service), the same for every provider."""
 
 from __future__ import annotations
 
@@ -11,13 +11,21 @@ from traefik.auth_address import INTERNAL, auth_address, read_auth_address
 Dynamic = dict[str, dict[str, dict[str, Any]]]  # routers, middlewares and services, by name
 
 STREAMING = "1ms"  # `flushInterval` of a model that streams; Traefik's default is 100ms
-TAKEN = ("gate", "console", "corporate", "dashboard", "errors", "unknown", "nobody")  # routers of our own stacks
-ABOVE_THE_MODEL = 10_000  # a priority is a rule's length otherwise, and the public paths' rule may be the shorter one
+TAKEN = (
+    "gate",
+    "console",
+    "corporate",
+    "dashboard",
+    "errors",
+    "unknown",
+    "nobody",
+)  # names of routers in our own stacks
+ABOVE_THE_MODEL = 10_000  # by default priority is the rule's length, and the public rule may be the shorter one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRoute:
-    """How a model is to be reached. `before` and `after` name middlewares that several models share."""
+    """How to reach a model. `before` and `after` name middlewares shared by several models."""
 
     name: str
     path: str
@@ -29,17 +37,19 @@ class ModelRoute:
     strip_prefix: bool = False
     upload_limit: int | None = None  # bytes
     streaming: bool = False
-    websocket_keys: bool = False  # as AUTHSVC_WEBSOCKET_KEYS is set for the gates
-    public: tuple[str, ...] = field(default=())  # below `path`; one that ends in a slash with all below it
+    websocket_keys: bool = False  # must match the gates' AUTHSVC_WEBSOCKET_KEYS
+    public: tuple[str, ...] = field(
+        default=()
+    )  # relative to `path`; one that ends in a slash includes everything below
 
     @property
     def key(self) -> str:
-        """Its name in Traefik's configuration, where a dot would end a name and two of one name are both left out."""
+        """Its name in Traefik's configuration, where a dot ends a name and duplicate names are all dropped."""
         return f"model-{self.name}" if self.name in TAKEN else self.name.replace(".", "-dot-")
 
     @property
     def rule(self) -> str:
-        """With a slash boundary: PathPrefix(`/m`) alone would match /m2, /m-secret and /m;x as well."""
+        """With a slash boundary: PathPrefix(`/m`) alone would also match /m2, /m-secret and /m;x."""
         return self._on_host([f"Path(`{self.path}`)", f"PathPrefix(`{self.path}/`)"])
 
     @property
@@ -55,16 +65,16 @@ class ModelRoute:
 
 
 def dynamic(route: ModelRoute) -> Dynamic:
-    """Traefik's dynamic configuration of one model, but for where the model listens."""
+    """Traefik's dynamic configuration of one model, except the address where the model listens."""
     key = route.key
     middlewares: dict[str, dict[str, Any]] = {f"ask-{key}": {"forwardAuth": _forward_auth(route)}}
     chain = [*route.before, f"ask-{key}", *route.after]
     if route.upload_limit is not None:
-        # After the gate: before it, the uploads of strangers would be buffered too.
+        # After the gate; before it, strangers' uploads would be buffered too.
         middlewares[f"limit-{key}"] = {"buffering": {"maxRequestBodyBytes": route.upload_limit}}
         chain.append(f"limit-{key}")
     if route.strip_prefix:
-        # Last: the gate must see the path that the router saw.
+        # Last, because the gate must see the same path as the router.
         middlewares[f"strip-{key}"] = {"stripPrefix": {"prefixes": [route.path]}}
         chain.append(f"strip-{key}")
     routers = {key: _router(route, route.rule, chain)}
@@ -79,7 +89,7 @@ def dynamic(route: ModelRoute) -> Dynamic:
 def _forward_auth(route: ModelRoute) -> dict[str, Any]:
     address = auth_address(route.gate_url, route.name)
     parts = read_auth_address(address)
-    # Nobody signed the certificate that Traefik shows itself, and on loopback nobody else can show one.
+    # Traefik's own certificate is not signed by any authority, and on loopback no one else can present one.
     protocols = [headers.PROTOCOLS] if route.websocket_keys else []
     unsigned = parts is not None and parts.scheme == "https" and parts.is_of_this_machine
     return {

@@ -1,4 +1,4 @@
-"""A router's rule, read so that one can ask which paths it may match.
+"""A router's rule, parsed to find out which paths it may match.
 
 https://doc.traefik.io/traefik/reference/routing-configuration/http/routing/rules-and-priority/
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
-# What may become of a matcher for a path: (may be true, may be false). Of a host or a header we know nothing.
+# A matcher's possible results for a path: (may be true, may be false). Hosts and headers are unknown.
 Chances = tuple[bool, bool]
 UNKNOWN: Chances = (True, True)
 
@@ -19,12 +19,12 @@ _DEEPEST = 50
 
 
 class UnreadableRule(ValueError):
-    """It has another syntax than Traefik 3's rules."""
+    """The text does not follow the syntax of Traefik 3's rules."""
 
 
 @dataclass(frozen=True, slots=True)
 class Matcher:
-    """`PathPrefix(`/m/`)` and its like. The name is in lower case; several words mean any of them."""
+    """A matcher such as `PathPrefix(`/m/`)`. The name is in lower case; any one of several words may match."""
 
     name: str
     words: tuple[str, ...]
@@ -35,7 +35,7 @@ class Matcher:
             return UNKNOWN
         try:
             found = any(test(path, word) for word in self.words)
-        except re.error:  # Go's syntax has a little that Python's has not
+        except re.error:  # Go's syntax has features that Python's lacks
             return UNKNOWN
         return found, not found
 
@@ -78,22 +78,22 @@ _TESTS: dict[str, Callable[[str, str], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`root` is None for a rule that we cannot read: it may match anything."""
+    """`root` is None for a rule that we cannot parse, which may match anything."""
 
     text: str
     root: Node | None
 
     def may_match(self, path: str) -> bool:
-        """Whether some request to this path can match, on some host and with some headers."""
+        """Can a request to this path match, with some host and some headers?"""
         return self.root is None or self.root.chances(path)[0]
 
     def prefixes(self) -> tuple[str, ...]:
-        """The paths that it names, without a slash at their end and each once."""
+        """The paths in the rule, each once and without a trailing slash."""
         words = [w for m in _matchers(self.root) if m.name in ("path", "pathprefix") for w in m.words]
         return tuple(dict.fromkeys(word.rstrip("/") for word in words))
 
     def hosts(self) -> frozenset[str]:
-        """The hosts that it names; none at all means every host."""
+        """The hosts in the rule; empty means any host."""
         return frozenset(w.lower() for m in _matchers(self.root) if m.name == "host" for w in m.words)
 
 
@@ -182,7 +182,7 @@ def _past(tokens: list[Token], at: int, operator: str) -> int:
 
 
 def _matchers(node: Node | None) -> Iterator[Matcher]:
-    """All that have to match, none that must not."""
+    """All matchers except negated ones."""
     match node:
         case Matcher():
             yield node

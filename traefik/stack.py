@@ -1,4 +1,4 @@
-"""What Traefik says, beside the catalogue: which routers are whose, and which addresses are the gate's."""
+"""Traefik's configuration beside the catalogue: which model a router serves, and which addresses are the gate's."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from traefik.auth_address import PATH, AuthAddress, is_loopback, origin_of
 from traefik.discovery import find_models, forward_auths
 from traefik.rule import Rule, read_rule
 
-# Middlewares that change what the gate and a model see as the path.
+# Middlewares that change the path seen by the gate and the model.
 REWRITES = ("stripprefix", "stripprefixregex", "replacepath", "replacepathregex", "addprefix")
-PUBLIC = "-public"  # a router whose name ends so leads to paths that need no key, on purpose
-ANY = "~authsvc-any"  # a segment that no rule was written for
+PUBLIC = "-public"  # suffix of routers whose paths deliberately need no key
+ANY = "~authsvc-any"  # a path segment that no rule was written for
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class CatalogueModel:
 
 @dataclass(frozen=True)
 class Stack:
-    """One Traefik and one catalogue."""
+    """A Traefik and a catalogue."""
 
     configuration: Configuration
     catalogue: Mapping[str, CatalogueModel]
@@ -34,7 +34,7 @@ class Stack:
 
     @cached_property
     def routers(self) -> tuple[Router, ...]:
-        """Those of operators; what Traefik makes for itself is not theirs to write otherwise."""
+        """The operators' routers, without those that Traefik creates itself."""
         return tuple(router for router in self.configuration.routers if router.provider != "internal")
 
     @cached_property
@@ -47,7 +47,7 @@ class Stack:
         return tuple(router for router in self.routers if self.asked(router))
 
     def asked(self, router: Router) -> list[tuple[Middleware, AuthAddress]]:
-        """The router's questions to the gate, in their order."""
+        """The router's ForwardAuths that ask the gate, in order."""
         return self._asked[router.name]
 
     @cached_property
@@ -56,7 +56,7 @@ class Stack:
 
     @cached_property
     def gated_for(self) -> Mapping[str, list[Router]]:
-        """The routers that ask the gate for a model."""
+        """The routers that ask the gate about each model."""
         found: dict[str, list[Router]] = {}
         for router in self.gated:
             found.setdefault(self.pinned(router) or self.model_at(router), []).append(router)
@@ -64,7 +64,7 @@ class Stack:
 
     @cached_property
     def model_behind(self) -> Mapping[str, str]:
-        """Services and servers that routers with a address lead to, and the model that they are."""
+        """The model behind each service and server that gated routers lead to."""
         found: dict[str, str] = {}
         for model, routers in self.gated_for.items():
             for router in routers if model in self.paths else ():
@@ -79,28 +79,28 @@ class Stack:
         return chain[: chain.index(asked[0][0])] if asked else chain
 
     def rule(self, router: Router) -> Rule:
-        """Its own; a child's holds within those of its parents, which only narrow it."""
+        """The router's own rule. Its parents' rules, if any, only narrow it."""
         return read_rule(router.rule)
 
     @cached_property
     def paths(self) -> Mapping[str, str]:
-        """The path of each model: the catalogue's, else the one that its routers' rules say."""
+        """The path of each model: from the catalogue, else from its routers' rules."""
         found = {model.slug: model.path for model in find_models(self.configuration, self.gate_url) if model.path}
         return found | {slug: model.path for slug, model in self.catalogue.items()}
 
     def pinned(self, router: Router) -> str:
-        """The model that the router names to the gate; "" for none."""
+        """The model that the router pins, or ""."""
         return next((address.pin or "" for _, address in self.asked(router)), "")
 
     def model_at(self, router: Router) -> str:
-        """The model that a router's own paths are below; "" for a router that is not for one model alone."""
+        """The model whose path covers the router's; "" for a router that is not for a single model."""
         if router.name not in self._models_at:
             self._models_at[router.name] = self._find_model(self.rule(router))
         return self._models_at[router.name]
 
     def _find_model(self, rule: Rule) -> str:
         if rule.root is None or rule.may_match(f"/{ANY}") or rule.may_match(f"/{ANY}/{ANY}"):
-            return ""  # for everything
+            return ""  # it matches everything
         named = [f"{prefix}/" for prefix in rule.prefixes()]
         for slug, path in self.paths.items():
             if any(prefix.startswith(f"{path}/") for prefix in named):
@@ -114,7 +114,7 @@ class Stack:
         return {}
 
     def samples(self, router: Router, path: str) -> list[str]:
-        """Paths at and below a model's that the router's rule may match."""
+        """Sample paths, at and below a model's path, that the router's rule may match."""
         named = [prefix for prefix in self.rule(router).prefixes() if f"{prefix}/".startswith(f"{path}/")]
         tried = [path, f"{path}/", f"{path}/{ANY}", *named, *(f"{prefix}/{ANY}" for prefix in named)]
         return [sample for sample in tried if self.rule(router).may_match(sample)]
@@ -122,7 +122,7 @@ class Stack:
     # Services
 
     def servers(self, service: str, seen: frozenset[str] = frozenset()) -> frozenset[str]:
-        """Where a service leads in the end, also one that is made of others."""
+        """The servers behind a service, including those of the services it is made of."""
         found = self.configuration.services.get(service)
         if found is None or service in seen:
             return frozenset()
@@ -130,7 +130,7 @@ class Stack:
         return own.union(*(self.servers(part, seen | {service}) for part in found.parts))
 
     def leads_to(self, router: Router) -> frozenset[str]:
-        """The service by its name, and its servers: several services may lead to the same ones."""
+        """The service's name and its servers, because several services may share servers."""
         return self.servers(router.service) | ({router.service} if router.service else frozenset())
 
     def flush_intervals(self, service: str, seen: frozenset[str] = frozenset()) -> Iterator[str]:
@@ -143,7 +143,7 @@ class Stack:
     # Entry points
 
     def points(self, router: Router) -> list[EntryPoint]:
-        """The entry points of a router; a child has those of its parents."""
+        """The router's entry points; a child router has those of its parents."""
         names = router.entry_points or tuple(
             name for parent in self.routers if parent.name in router.parents for name in parent.entry_points
         )
@@ -151,12 +151,12 @@ class Stack:
 
     @cached_property
     def client_points(self) -> tuple[EntryPoint, ...]:
-        """The ways in for clients: what routers that ask the gate listen on."""
+        """The entry points for clients: those of gated routers."""
         used = {point.name: point for router in self.gated for point in self.points(router)}
         return tuple(used.values())
 
     def is_outside(self, router: Router) -> bool:
-        """Whether others than this machine can come to it, or clients do."""
+        """Can it be reached from other machines, or by clients?"""
         inner = {point.name for point in self.gate_points}
         return any(
             point.name not in inner and (point in self.client_points or not is_loopback(host_of(point.address)))
@@ -171,22 +171,22 @@ class Stack:
 
     @cached_property
     def gate_points(self) -> tuple[EntryPoint, ...]:
-        """Traefik's internal entry points to the gate: where a ForwardAuth asks at Traefik's own address."""
+        """Traefik's internal entry points to the gate, which ForwardAuths call at Traefik's own address."""
         return tuple(point for point in self.configuration.entry_points.values() if self.addresses_at(point))
 
     def addresses_at(self, point: EntryPoint) -> list[AuthAddress]:
-        """What is asked there, by Traefik itself."""
+        """The addresses at this entry point that Traefik itself calls."""
         port = port_of(point.address)
         asked = (address for address in self.auth_addresses if address.is_of_this_machine)
         return [address for address in asked if str(urlsplit(address.origin).port) == port]
 
     @cached_property
     def asked_of_traefik(self) -> frozenset[AuthAddress]:
-        """What is asked at an internal entry point, and not of a gate."""
+        """The addresses that lead to an internal entry point, not to a gate directly."""
         return frozenset(address for point in self.gate_points for address in self.addresses_at(point))
 
     def gate_routers(self, point: EntryPoint) -> list[Router]:
-        """The routers of an internal entry point that lead to the gate, and not to a page that says it is away."""
+        """The routers of an internal entry point that lead to the gate, not to the page shown while it is down."""
         return [
             router
             for router in self.routers
@@ -198,14 +198,14 @@ class Stack:
 
     @cached_property
     def gate_servers(self) -> frozenset[str]:
-        """Where the gate listens, as far as Traefik knows it."""
+        """The gate's addresses, as far as Traefik knows them."""
         inner = {router.service: self.leads_to(router) for p in self.gate_points for router in self.gate_routers(p)}
         asked = frozenset(address.origin for address in self.auth_addresses - self.asked_of_traefik)
         return asked.union(*inner.values())
 
 
 def host_of(address: str) -> str:
-    """Of an entry point: empty where it is every address of the machine, as in `:80`."""
+    """The host of an entry point's address; empty if it is every address of the machine, as in `:80`."""
     return address.partition("/")[0].rpartition(":")[0]
 
 

@@ -1,4 +1,4 @@
-"""A model's route as an operator pastes it: labels of a Compose or Swarm service, or a file for the file provider."""
+"""A model's route as text to paste: labels of a Compose or Swarm service, or a file for the file provider."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 from traefik.route import ModelRoute, dynamic
 
-# https://docs.docker.com/reference/compose-file/interpolation/: ${NAME} is meant, any other $ has to be doubled.
+# https://docs.docker.com/reference/compose-file/interpolation/: keep ${NAME}, double any other $.
 _DOLLAR = re.compile(r"\$(?!\{[A-Za-z_][A-Za-z0-9_]*(?::?[-?+][^{}]*)?\})")
 
 
 def as_compose(route: ModelRoute, *, service: str, port: int, network: str = "", keeps_route: bool = False) -> str:
     found = labels(route, {"server": {"port": port}}, network=network, provider="docker")
     if keeps_route:
-        # The container's own address is gone with it: its name stays.
+        # The container's address disappears with it; its name remains.
         found = labels(route, {"server": {"url": f"http://{service}:{port}"}}, network=network, provider="docker")
         found = {"traefik.enable": "true", "traefik.docker.allownonrunning": "true", **found}
     return "\n".join(
@@ -48,7 +48,7 @@ def as_swarm(route: ModelRoute, *, service: str, port: int, network: str = "") -
 
 
 def as_file(route: ModelRoute, *, server_url: str) -> str:
-    """YAML for Traefik's file provider, which knows no labels and has to be told where the model listens."""
+    """YAML for Traefik's file provider, which has no labels and needs to know where the model listens."""
     configuration = dynamic(route)
     balancer = configuration["services"][route.key]["loadBalancer"]
     configuration["services"][route.key]["loadBalancer"] = {"servers": [{"url": server_url}], **balancer}
@@ -58,7 +58,7 @@ def as_file(route: ModelRoute, *, server_url: str) -> str:
 
 
 def labels(route: ModelRoute, server: dict[str, Any], *, network: str, provider: str) -> dict[str, str]:
-    """The same configuration as the file's, as Traefik's docker and swarm providers read it."""
+    """The same configuration as labels for Traefik's docker and swarm providers."""
     configuration = dynamic(route)
     balancer = configuration["services"][route.key]["loadBalancer"]
     configuration["services"][route.key]["loadBalancer"] = {**server, **balancer}
@@ -102,10 +102,10 @@ def _inline(value: Any) -> str:
 
 
 _WORDS_OF_YAML = ("y", "n", "yes", "no", "on", "off", "true", "false", "null")
-_quoted: Callable[[str], str] = json.dumps  # a JSON string is one of YAML
+_quoted: Callable[[str], str] = json.dumps  # a JSON string is valid YAML
 
 
 def _word(name: str) -> str:
-    """A key of YAML; quoted where YAML would read it as a number, a date or a word such as `no`."""
+    """A YAML key, quoted if YAML would read it as a number, a date or a word such as `no`."""
     is_plain = re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name) and name.lower() not in _WORDS_OF_YAML
     return name if is_plain else _quoted(name)

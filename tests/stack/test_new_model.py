@@ -125,7 +125,7 @@ def test_a_new_model_is_found_named_in_a_plan_and_serves_with_a_key(own, watch, 
     assert [status(traefik.web, key) for key in (every, some)] == [200, 200]
 
     traefik.serve({})
-    watcher.wait_for("model newcomer: in the catalogue, and no router of Traefik asks the gate for it")
+    watcher.wait_for("model newcomer: in the catalogue, but no router in Traefik asks the gate about it")
     traefik.serve(newcomer(own))
     assert status(traefik.web, every) == 200  # nothing was forgotten
 

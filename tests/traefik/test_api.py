@@ -43,10 +43,10 @@ def answering(status, body=b"[]", **headers):
 @pytest.mark.parametrize(
     ("status", "body", "sentence"),
     [
-        (200, b"<html>", "its answer is no JSON"),
-        (200, b"{}", "is no list: is this Traefik's API"),
-        (401, b"", "wants a password: --traefik-user and --traefik-password-file"),
-        (404, b"", "--traefik-host names the host"),
+        (200, b"<html>", "its answer is not JSON"),
+        (200, b"{}", "is not a list: is this Traefik's API"),
+        (401, b"", "requires a password: use --traefik-user and --traefik-password-file"),
+        (404, b"", "name it with --traefik-host"),
         (503, b"", "answered 503"),
     ],
 )
@@ -57,7 +57,7 @@ def test_what_is_no_api_of_traefik_is_said_in_a_sentence(status, body, sentence)
 
 def test_a_redirect_is_not_followed_and_the_password_goes_nowhere():
     with answering(200) as (elsewhere, told), answering(301, Location=f"{elsewhere}/api") as (url, _):
-        with pytest.raises(TraefikUnreadable, match=f"leads to {elsewhere}: name that with --traefik-url"):
+        with pytest.raises(TraefikUnreadable, match=f"redirects to {elsewhere}: use that as --traefik-url"):
             read_routers(Access(url=url, user="ada", password="secret"))
         assert told == []
 

@@ -693,7 +693,7 @@ def test_a_finding_is_status_1_and_says_what_to_write(traefik, check):
     assert status == 1
     assert said.splitlines() == [
         "danger  trusted-forward-header  middleware ask-sm@file",
-        "    A client's own X-Forwarded-Uri and -Method may pass, and the gate decides about another request.",
+        "    A client's own X-Forwarded-Uri and -Method may reach the gate, which then judges a different request.",
         "    Write:",
         "        trustForwardHeader: false",
         "",

@@ -109,20 +109,22 @@ def test_what_cannot_be_registered_is_said_with_the_reason(catalogue, traefik, d
     changes, remarks = discover()
     assert changes == ["model good: new, found at /good", "1 new."]
     assert any(line.startswith("model other: not registered, the path /v1/large/x begins") for line in remarks)
-    assert any("model wide: not registered, its rules name no path" in line for line in remarks)
+    assert any("model wide: not registered, its rules have no common path" in line for line in remarks)
 
 
 def test_a_model_that_traefik_no_longer_serves_is_reported_and_stays(catalogue, traefik, discover):
     traefik.serve(route("llama"))
     discover()
     traefik.serve({}, name="models")
-    assert "model llama: in the catalogue, and no router of Traefik asks the gate for it" in discover()[1]
+    assert "model llama: in the catalogue, but no router in Traefik asks the gate about it" in discover()[1]
     assert ServedModel.objects.filter(slug="llama").exists()
 
 
 def test_a_router_outside_of_the_catalogues_path_is_reported(catalogue, traefik, discover):
     traefik.serve(route("lg", "--path", "/lg"))  # the catalogue says /v1/large
-    assert any(line.startswith("model lg: a router is for /lg, the catalogue has /v1/large") for line in discover()[1])
+    assert any(
+        line.startswith("model lg: a router matches /lg, but the catalogue has /v1/large") for line in discover()[1]
+    )
     assert ServedModel.objects.get(slug="lg").path == "/v1/large"
 
 
@@ -137,10 +139,10 @@ def test_a_password_is_sent_where_traefik_wants_one(catalogue, traefik, tmp_path
     where = ["--traefik-url", f"http://127.0.0.1:{traefik.web}"]
     with pytest.raises(CommandError, match="does not exist"):
         call_command("discover_models", *where)
-    with pytest.raises(CommandError, match="wants a password"):
+    with pytest.raises(CommandError, match="requires a password"):
         call_command("discover_models", *where, "--traefik-host", "dashboard.localhost")
     let_in = ["--traefik-host", "dashboard.localhost", "--traefik-user", "ada", "--traefik-password-file", str(secret)]
-    with pytest.raises(CommandError, match="wants a password"):
+    with pytest.raises(CommandError, match="requires a password"):
         call_command("discover_models", *where, *let_in)
     secret.write_text("right\n")
     out = StringIO()

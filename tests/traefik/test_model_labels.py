@@ -135,7 +135,7 @@ def test_an_upload_limit_has_its_page_around_it():
         (["m", "--host", "${A}", "--for", "file"], "is not a host name"),
         (["m", "--port", "0"], "between 1 and 65535"),
         (["m", "--upload-limit", "much"], "write a size"),
-        (["m", "--upload-limit", "1m", "--streaming"], "leave one out"),
+        (["m", "--upload-limit", "1m", "--streaming"], "use only one of the two"),
         (["m", "--gate-url", "gate:8000"], "write an address"),
         (["m", "--server-url", "ftp://x", "--for", "file"], "write an address"),
         (["m", "--before", "a b"], "is not the name of a middleware"),

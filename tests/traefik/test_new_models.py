@@ -97,7 +97,7 @@ def test_a_plan_that_no_longer_names_it_takes_it_out_of_every_plan(catalogue):
 
 
 def test_auto_include_of_a_plan_that_names_its_models_is_refused(catalogue):
-    with pytest.raises(BadCatalogue, match=r'auto_include is for a plan of every model: write models = \["\*"\]'):
+    with pytest.raises(BadCatalogue, match=r'auto_include needs a plan of every model: write models = \["\*"\]'):
         catalogue(CATALOGUE.replace('models = ["sm"]', 'models = ["sm"]\nauto_include = true'))
 
 

@@ -1,4 +1,4 @@
-"""manage.py check_stack: what is wrong with how Traefik leads to the models and to the gate."""
+"""manage.py check_stack: find mistakes in how Traefik routes to the models and the gate."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ UNCHECKED = 2
 
 
 class Command(OperatorCommand):
-    help = "Read Traefik's API and say what is wrong with routers, middlewares and entry points. Changes nothing."
+    help = "Read Traefik's API and report mistakes in routers, middlewares and entry points. Changes nothing."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_access(parser)
-        parser.add_argument("--json", action="store_true", help="for other programs")
+        parser.add_argument("--json", action="store_true", help="output for other programs")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -37,7 +37,7 @@ class Command(OperatorCommand):
         except TraefikUnreadable as error:
             raise CommandError(str(error), returncode=UNCHECKED) from error
         except DatabaseError as error:
-            sentence = in_words(error) or f"The database refused ({type(error).__name__})."
+            sentence = in_words(error) or f"The database refused the query ({type(error).__name__})."
             raise CommandError(f"The catalogue cannot be read. {sentence}", returncode=UNCHECKED) from error
         self.stdout.write(_as_json(configuration, findings) if options["json"] else _as_text(findings))
         if findings:

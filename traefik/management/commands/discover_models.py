@@ -1,4 +1,4 @@
-"""manage.py discover_models: models that Traefik serves behind the gate come into the catalogue, as new."""
+"""manage.py discover_models: register models that Traefik serves behind the gate in the catalogue."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Command(OperatorCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_access(parser)
-        parser.add_argument("--watch", action="store_true", help="go on looking, until it is told to end")
+        parser.add_argument("--watch", action="store_true", help="keep looking until stopped")
         parser.add_argument(
-            "--every", default="5s", metavar="TIME", help="with --watch: how often, such as 5s or 1m (5s)"
+            "--every", default="5s", metavar="TIME", help="with --watch: how often, such as 5s or 1m (default: 5s)"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -57,7 +57,7 @@ def _look(access: Access, gate_url: str) -> Discovery:
 
 
 class Watch:
-    """Looks again and again. What is wrong is told when it begins and when it ends, not every time."""
+    """Looks repeatedly. Each problem is logged when it begins and when it ends, not every time."""
 
     def __init__(self, access: Access, gate_url: str) -> None:
         self._access, self._gate_url = access, gate_url
@@ -80,14 +80,14 @@ class Watch:
             close_old_connections()
             return
         if self._trouble:
-            log.warning("going on")
+            log.warning("working again")
             self._trouble = ""
         self._tell(done)
 
     def _stumble(self, sentence: str) -> None:
         if sentence != self._trouble:
             self._trouble = sentence
-            log.error("%s Trying again until it works.", sentence)
+            log.error("%s Retrying until it works.", sentence)
 
     def _tell(self, done: Discovery) -> None:
         for line in done.changes:
@@ -99,7 +99,7 @@ class Watch:
 
 
 def _end(*_: Any) -> NoReturn:
-    """At once, also out of a wait for an answer: a transaction that is open is taken back, an outbox row stands."""
+    """Stop at once, even while waiting for an answer: an open transaction rolls back, and an outbox row remains."""
     raise SystemExit(0)
 
 
@@ -108,7 +108,7 @@ def _sentence(error: Exception) -> str:
         return f"Redis cannot be reached ({type(error).__name__}): start it, or correct REDIS_URL."
     if isinstance(error, TraefikUnreadable):
         return str(error)
-    return in_words(error) or f"The database refused ({type(error).__name__})."
+    return in_words(error) or f"The database refused the query ({type(error).__name__})."
 
 
 def _seconds(text: str) -> float:

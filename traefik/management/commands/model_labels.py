@@ -1,4 +1,4 @@
-"""manage.py model_labels NAME: what to paste so that Traefik serves a model behind the gate."""
+"""manage.py model_labels NAME: print what to paste so that Traefik serves a model behind the gate."""
 
 from __future__ import annotations
 
@@ -27,46 +27,56 @@ class Command(OperatorCommand):
     help = "Print the labels (or the file) that put a model behind the gate. Changes nothing."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("name", metavar="NAME", help="the model's name in catalogue, keys and headers")
+        parser.add_argument("name", metavar="NAME", help="the model's name in the catalogue, keys and headers")
         parser.add_argument("--for", choices=["compose", "swarm", "file"], default="compose", dest="form")
-        parser.add_argument("--port", type=int, default=8000, help="where the model's container listens (8000)")
-        parser.add_argument("--path", help="the path prefix: the catalogue's, else /NAME")
         parser.add_argument(
-            "--host", help="api.${DOMAIN:-localhost} in labels, api.localhost in a file; '' for every host"
+            "--port", type=int, default=8000, help="where the model's container listens (default: 8000)"
         )
-        parser.add_argument("--entrypoint", default="web", help="the entry point for clients (web)")
+        parser.add_argument("--path", help="the path prefix; default: the catalogue's, else /NAME")
         parser.add_argument(
-            "--gate-url", default=INTERNAL, help=f"where Traefik asks the gate ({INTERNAL}, its own entry point)"
+            "--host", help="default: api.${DOMAIN:-localhost} in labels, api.localhost in a file; '' for any host"
+        )
+        parser.add_argument("--entrypoint", default="web", help="the entry point for clients (default: web)")
+        parser.add_argument(
+            "--gate-url",
+            default=INTERNAL,
+            help=f"where Traefik asks the gate (default: {INTERNAL}, its own entry point)",
         )
         parser.add_argument(
-            "--before", metavar="NAMES", help="shared middlewares before the gate's question: cors@file in labels"
+            "--before", metavar="NAMES", help="shared middlewares before the gate; default: cors@file in labels"
         )
         parser.add_argument(
             "--after",
             metavar="NAMES",
-            help="shared middlewares after it: api-errors@file in labels, and too-large@file with --upload-limit",
+            help="shared middlewares after it; in labels api-errors@file, and too-large@file with --upload-limit",
         )
-        parser.add_argument("--strip-prefix", action="store_true", help="the model does not expect its path")
-        parser.add_argument("--upload-limit", metavar="SIZE", help="the longest request body, such as 10m")
         parser.add_argument(
-            "--websocket-keys", action="store_true",
-            help="a browser's websocket may bring its key as a subprotocol; gates need AUTHSVC_WEBSOCKET_KEYS=1",
-        )  # fmt: skip
-        parser.add_argument("--streaming", action="store_true", help="the model streams: each piece goes out at once")
-        parser.add_argument(
-            "--public", action="append", default=[], metavar="PATH",
-            help="a path below the model's that needs no key, such as /health; one that ends in / with all below it",
-        )  # fmt: skip
-        parser.add_argument(
-            "--keep-route", action="store_true", help="with --for compose: stopped, it answers 502 instead of 404"
+            "--strip-prefix", action="store_true", help="remove the path prefix before the model sees it"
         )
-        parser.add_argument("--service", help="the service's name in the file: NAME")
+        parser.add_argument("--upload-limit", metavar="SIZE", help="the largest request body, such as 10m")
+        parser.add_argument(
+            "--websocket-keys",
+            action="store_true",
+            help="let a browser's websocket send its key as a subprotocol; gates need AUTHSVC_WEBSOCKET_KEYS=1",
+        )
+        parser.add_argument("--streaming", action="store_true", help="the model streams: pass on each piece at once")
+        parser.add_argument(
+            "--public",
+            action="append",
+            default=[],
+            metavar="PATH",
+            help="a path below the model's that needs no key, such as /health; a final / includes everything below",
+        )
+        parser.add_argument(
+            "--keep-route", action="store_true", help="with --for compose: while stopped, answer 502 instead of 404"
+        )
+        parser.add_argument("--service", help="the service's name in the file; default: NAME")
         parser.add_argument("--network", default="", help="the network in which Traefik finds the container")
         parser.add_argument("--server-url", help="with --for file: where the model listens, http://SERVICE:PORT")
 
     def handle(self, *args: Any, **options: Any) -> None:
         name = _matching(
-            options["name"], SLUG, "a model's name: up to 63 of A-Z a-z 0-9 . _ -, a letter or digit first"
+            options["name"], SLUG, "a model's name: use up to 63 of A-Z a-z 0-9 . _ -, starting with a letter or digit"
         )
         form, service, port = options["form"], options["service"] or name, options["port"]
         _matching(service, r"[A-Za-z0-9][A-Za-z0-9._-]*", "a service's name")
@@ -93,7 +103,9 @@ def _route(name: str, options: dict[str, Any]) -> ModelRoute:
         options["host"] if options["host"] is not None else "api.${DOMAIN:-localhost}" if in_labels else "api.localhost"
     )
     if options["streaming"] and options["upload_limit"]:
-        raise CommandError("--upload-limit buffers answers too, and a stream would come at its end: leave one out.")
+        raise CommandError(
+            "--upload-limit also buffers answers, which would delay a stream until its end: use only one of the two."
+        )
     if origin_of(options["gate_url"]) is None:
         raise CommandError(f"--gate-url {options['gate_url']}: write an address such as {INTERNAL}.")
     shared = "api-errors@file,too-large@file" if options["upload_limit"] else "api-errors@file"
@@ -116,7 +128,7 @@ def _route(name: str, options: dict[str, Any]) -> ModelRoute:
 
 
 def _path_of(name: str) -> str:
-    """As the catalogue says, where the database can be asked and knows the model."""
+    """The catalogue's path if the database is available and knows the model."""
     try:
         row = ServedModel.objects.filter(slug=name).first()
     except DatabaseError:
