@@ -1,4 +1,4 @@
-"""The catalogue file becomes rows: each function says in lines what it changed."""
+"""Applies the catalogue file to the database. Each function yields a line for every change."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from quotas.models import Catalogue, Plan, PlanLimit, ServedModel
 
 
 def apply(file: CatalogueFile) -> Iterator[str]:
-    """Make the database like the file, and say each thing that changed. Runs in the caller's transaction.
+    """Make the database match the file and yield each change. Runs in the caller's transaction.
 
-    Models and plans that the file does not name stay: accounts may be on them. What contradicts them is refused with
-    BadCatalogue. A model is disabled with enabled = false.
+    Models and plans that are not in the file stay, because accounts may use them. Raises BadCatalogue if the file
+    contradicts them. To disable a model, set enabled = false.
     """
     rows = {row.slug: row for row in ServedModel.objects.all()}
     if faults := list(_contradictions(file, rows)):
@@ -31,7 +31,7 @@ def apply(file: CatalogueFile) -> Iterator[str]:
 
 
 def _contradictions(file: CatalogueFile, rows: Mapping[str, ServedModel]) -> Iterator[str]:
-    """What the file says against models and plans that only the database knows."""
+    """Conflicts between the file and models and plans that are only in the database."""
     yield from _paths_taken(file, {slug: row.path for slug, row in rows.items() if slug not in file.models})
     costs = {slug: row.cost for slug, row in rows.items()} | {m.slug: m.cost for m in file.models.values()}
     for plan in file.plans.values():
@@ -55,14 +55,14 @@ def _paths_taken(file: CatalogueFile, taken: Mapping[str, str]) -> Iterator[str]
             if f"{entry.path}/".startswith(f"{path}/") or f"{path}/".startswith(f"{entry.path}/"):
                 yield file.source.fault(
                     f"models.{entry.slug}",
-                    f"the path {entry.path} is in the way of {path}, the path of the model {slug}, which this file "
-                    f"does not name; no prefix may begin another: write another path, or [models.{slug}] with another",
+                    f"the path {entry.path} collides with {path}, the path of model {slug}, which is not in this file; "
+                    f"no path may be a prefix of another: write a different path, or add [models.{slug}] with one",
                     "path",
                 )
 
 
 def _free_paths(file: CatalogueFile, rows: Mapping[str, ServedModel]) -> None:
-    """Take from their paths the models that move, so that two may swap theirs. The rows read before keep them."""
+    """Move models whose path changes out of the way, so that two may swap paths. Rows already read keep theirs."""
     for entry in file.models.values():
         row = rows.get(entry.slug)
         if row is not None and row.path != entry.path:
@@ -70,7 +70,7 @@ def _free_paths(file: CatalogueFile, rows: Mapping[str, ServedModel]) -> None:
 
 
 def apply_default_plan(name: str | None) -> Iterator[str]:
-    """What a sign-up gets from now on."""
+    """Set the plan of new accounts."""
     catalogue, _ = Catalogue.objects.get_or_create(pk=1)
     default = Plan.objects.get(name=name) if name else None
     if catalogue.default_plan != default:
@@ -80,15 +80,18 @@ def apply_default_plan(name: str | None) -> Iterator[str]:
 
 
 def apply_model(entry: ModelEntry) -> Iterator[str]:
-    """Make the row of this slug like the entry."""
+    """Make the model's row match the entry."""
     yield from _apply_model(entry, ServedModel.objects.filter(slug=entry.slug).first())
 
 
 def _apply_model(entry: ModelEntry, row: ServedModel | None) -> Iterator[str]:
     wanted = {
-        "path": entry.path, "title": entry.title, "cost": entry.cost, "enabled": entry.enabled,
+        "path": entry.path,
+        "title": entry.title,
+        "cost": entry.cost,
+        "enabled": entry.enabled,
         "auto_include": entry.auto_include,
-    }  # fmt: skip
+    }
     if row is None:
         ServedModel.objects.create(slug=entry.slug, **wanted)
         yield f"model {entry.slug}: new"
@@ -104,7 +107,7 @@ def _apply_model(entry: ModelEntry, row: ServedModel | None) -> Iterator[str]:
 
 
 def register(slug: str, path: str) -> Iterator[str]:
-    """Add a model that was found in Traefik: outside of "*", until somebody names it (docs/decisions/0010)."""
+    """Add a model found in Traefik. It is not part of "*" until it is included by name (docs/decisions/0010)."""
     paths = dict(ServedModel.objects.values_list("slug", "path"))
     if slug in paths:
         return
@@ -115,7 +118,7 @@ def register(slug: str, path: str) -> Iterator[str]:
 
 
 def include_in_every(slugs: Iterable[str]) -> Iterator[str]:
-    """Let plans of every model include these."""
+    """Include these models in plans of every model."""
     for row in ServedModel.objects.filter(slug__in=list(slugs), auto_include=False):
         row.auto_include = True
         row.save(update_fields=["auto_include"])
@@ -123,7 +126,7 @@ def include_in_every(slugs: Iterable[str]) -> Iterator[str]:
 
 
 def apply_plan(entry: PlanEntry) -> Iterator[str]:
-    """Make the plan of this name like the entry, its limits included."""
+    """Make the plan's row and its limits match the entry."""
     row, is_new = Plan.objects.get_or_create(name=entry.name, defaults={"title": entry.title})
     if is_new:
         yield f"plan {entry.name}: new"
@@ -153,24 +156,29 @@ def _apply_limits(plan: Plan, entry: PlanEntry, is_new: bool) -> Iterator[str]:
     wanted = {limit.identity: limit for limit in entry.limits}
     for identity, row in rows.items():
         if identity not in wanted or row.name != wanted[identity].name:
-            # One that only changes its name goes as well, so that two may swap names; its counter is not its name.
+            # Renamed limits are deleted too, so that two may swap names; their counters do not depend on the name.
             row.delete()
             if identity not in wanted:
-                yield f"plan {plan.name}: limit {row.name} gone"
+                yield f"plan {plan.name}: limit {row.name} removed"
     for identity, limit in wanted.items():
         before = rows.get(identity)
         changes = "" if before is None else _changes(before.value(), limit)
         if before is not None and not changes:
             continue
         PlanLimit.objects.update_or_create(
-            plan=plan, name=limit.name,
+            plan=plan,
+            name=limit.name,
             defaults={
-                "scope": limit.scope, "unit": limit.unit, "window": limit.window, "amount": limit.amount,
+                "scope": limit.scope,
+                "unit": limit.unit,
+                "window": limit.window,
+                "amount": limit.amount,
                 "model": None if limit.model == EVERY_MODEL else ServedModel.objects.get(slug=limit.model),
-                "burst": limit.burst, "shadow": limit.shadow,
+                "burst": limit.burst,
+                "shadow": limit.shadow,
                 "counted_since": before.counted_since if before is not None else timezone.now(),
             },
-        )  # fmt: skip
+        )
         if not is_new:
             yield f"plan {plan.name}: limit {limit.name} {changes or 'new'}"
 

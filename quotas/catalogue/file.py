@@ -1,4 +1,4 @@
-"""The catalogue file: models and plans as an operator writes them, read with the line of each mistake."""
+"""The catalogue file: models and plans as an operator writes them, read so that each mistake has its line."""
 
 from __future__ import annotations
 
@@ -17,24 +17,15 @@ from runtime.labels import ONE_LINE, odd_character
 
 MOST_TITLE = 200
 
-
 _TOP = ("default_plan", "models", "plans")
-
-
 _MODEL = ("title", "cost", "path", "enabled", "auto_include")
-
-
 _PLAN = ("title", "models", "auto_include", "max_keys", "limits")
-
-
 _EXAMPLES = {"name": '"minute"', "per": '"key" or "account"', "amount": "60", "window": '"minute"'}
-
-
 _LIMIT = ("name", "per", "amount", "window", "unit", "model", "burst", "shadow")
 
 
 class BadCatalogue(ValueError):
-    """What is wrong, a line each: file, line of the file, and what to write instead."""
+    """The faults, one per line: file, line number, and what to write instead."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
@@ -43,13 +34,13 @@ class BadCatalogue(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The file's name and lines, to say where a fault is."""
+    """The file's name and lines, to locate a fault."""
 
     name: str
     lines: tuple[str, ...]
 
     def fault(self, where: str, text: str, *near: str) -> str:
-        """A fault with the line of a table, or of the first word of `near` found below its header."""
+        """A fault at the line of a table's header, or of the first word of `near` found below it."""
         return f"{self.name}:{self._line(where, near)}: {f'[{where}] ' if where else ''}{text}"
 
     def _line(self, where: str, near: tuple[str, ...]) -> int:
@@ -64,7 +55,7 @@ class Source:
         return header + 1
 
     def _header(self, where: str) -> int:
-        """Where a table begins: with a header of its own, or as a field of the table above it."""
+        """The line where a table begins: with its own header, or as a field of the table above it."""
         above, _, name = where.partition(".")
         begins = (f"[{where}]", f"{where} ", f"{where}=", f"{where}.", f"[[{where}.", f"[{where}.")
         plain = [_bare(line) for line in self.lines]
@@ -95,7 +86,7 @@ class ModelEntry:
     title: str
     cost: int
     enabled: bool
-    auto_include: bool = True  # in plans of every model, though no plan names it
+    auto_include: bool = True  # in plans for every model, even if no plan names it
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,42 +95,42 @@ class PlanEntry:
     title: str
     models: tuple[str, ...]
     limits: tuple[Limit, ...]
-    auto_include: bool = False  # of a plan of every model: new ones too
-    max_keys: int = MAX_KEYS  # living keys that an account may have
+    auto_include: bool = False  # for a plan of every model: include new ones too
+    max_keys: int = MAX_KEYS  # keys an account may have, neither revoked nor expired
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogueFile:
-    """A catalogue that holds together."""
+    """A consistent catalogue."""
 
-    default_plan: str | None  # None: not a word about it; '': a sign-up gets none
+    default_plan: str | None  # None: not in the file; '': no default plan
     models: Mapping[str, ModelEntry]
     plans: Mapping[str, PlanEntry]
     source: Source
 
     def warnings(self) -> Iterator[str]:
-        """What is no fault, and may not be meant."""
+        """Things that are allowed but probably not intended."""
         for plan in self.plans.values():
             for limit, text in rules.multiplied(plan.limits):
                 yield self.source.fault(f"plans.{plan.name}", text, limit.name)
 
 
 def read_catalogue_file(path: Path) -> CatalogueFile:
-    """Parse and check a catalogue file. Raises BadCatalogue with every fault found, OSError if it cannot be read."""
+    """Parse and check a catalogue file. Raises BadCatalogue with all faults, or OSError if it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
+        text = path.read_text(encoding="utf-8-sig")  # some editors write a byte order mark
         return _CatalogueReader(Source(str(path), tuple(text.splitlines())), tomllib.loads(text)).read()
     except tomllib.TOMLDecodeError as error:
         what, _, at = str(error).partition(" (at ")
         line = re.match(r"line (\d+)", at)
         number = int(line[1]) if line else max(1, len(text.splitlines()))
-        raise BadCatalogue([f"{path}:{number}: this is no TOML: {what}"]) from error
+        raise BadCatalogue([f"{path}:{number}: this is not valid TOML: {what}"]) from error
     except UnicodeDecodeError as error:
-        raise BadCatalogue([f"{path}: this is no text in UTF-8: save it as UTF-8"]) from error
+        raise BadCatalogue([f"{path}: this is not UTF-8 text: save it as UTF-8"]) from error
 
 
 class _CatalogueReader:
-    """Collects every fault, so that one run tells them all."""
+    """Collects all faults, so that one run reports them all."""
 
     def __init__(self, source: Source, raw: dict[str, Any]) -> None:
         self._source, self._raw = source, raw
@@ -155,7 +146,7 @@ class _CatalogueReader:
         default = self._raw.get("default_plan")
         if default not in [None, "", *plans]:
             self._fault(
-                "", f"default_plan = {default!r} names no plan of this file; {_instead(default, plans)}", "default_plan"
+                "", f"default_plan = {default!r} is not a plan in this file; {_instead(default, plans)}", "default_plan"
             )
         if self._faults:
             raise BadCatalogue(self._faults)
@@ -175,15 +166,21 @@ class _CatalogueReader:
         path = self._value(raw, "path", str, f"/{slug}", where)
         if (named_well or "path" in raw) and not re.fullmatch(rf"(/{SEGMENT}){{1,8}}", path):
             self._fault(
-                where, f"path = {path!r} is no clean path prefix; write one such as '/{slug}' or '/v1/{slug}'", "path"
+                where,
+                f"path = {path!r} is not a clean path prefix; write one such as '/{slug}' or '/v1/{slug}'",
+                "path",
             )
         cost = self._value(raw, "cost", int, 1, where)
         if not 1 <= cost <= limits.MOST_BURST:
             self._fault(where, f"cost = {cost} is not between 1 and {limits.MOST_BURST}", "cost")
         return ModelEntry(
-            slug, path, self._title(raw, where), cost, self._value(raw, "enabled", bool, True, where),
+            slug,
+            path,
+            self._title(raw, where),
+            cost,
+            self._value(raw, "enabled", bool, True, where),
             self._value(raw, "auto_include", bool, True, where),
-        )  # fmt: skip
+        )
 
     def _paths_apart(self, models: Mapping[str, ModelEntry]) -> None:
         for _, other, text in rules.conflicting_paths({slug: model.path for slug, model in models.items()}):
@@ -201,7 +198,7 @@ class _CatalogueReader:
             if slug not in models and slug != EVERY_MODEL:
                 self._fault(where, f"there is no model {slug!r}; {_instead(slug, models)}", "models")
         if EVERY_MODEL in included and len(included) > 1:
-            self._fault(where, '"*" is every model already: write models = ["*"]', "models")
+            self._fault(where, '"*" already means every model: write models = ["*"]', "models")
         entries = raw.get("limits", [])
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             self._fault(where, "limits is a list of { name, per, amount, window }", "limits")
@@ -210,20 +207,24 @@ class _CatalogueReader:
         self._once(found, where)
         self._costs_fit(found, included, models, where)
         return PlanEntry(
-            name, self._title(raw, where), tuple(included), tuple(found),
-            self._auto_include(raw, included, where), self._max_keys(raw, where),
-        )  # fmt: skip
+            name,
+            self._title(raw, where),
+            tuple(included),
+            tuple(found),
+            self._auto_include(raw, included, where),
+            self._max_keys(raw, where),
+        )
 
     def _max_keys(self, raw: dict[str, Any], where: str) -> int:
         value: int = self._value(raw, "max_keys", int, MAX_KEYS, where)
         if not 1 <= value <= MOST_MAX_KEYS:
-            self._fault(where, f"max_keys = {value!r} is no whole number between 1 and {MOST_MAX_KEYS}", "max_keys")
+            self._fault(where, f"max_keys = {value!r} is not a whole number between 1 and {MOST_MAX_KEYS}", "max_keys")
         return value
 
     def _auto_include(self, raw: dict[str, Any], included: list[str], where: str) -> bool:
         wanted: bool = self._value(raw, "auto_include", bool, False, where)
         if wanted and EVERY_MODEL not in included:
-            self._fault(where, 'auto_include is for a plan of every model: write models = ["*"]', "auto_include")
+            self._fault(where, 'auto_include needs a plan of every model: write models = ["*"]', "auto_include")
         return wanted
 
     def _limit(self, raw: dict[str, Any], where: str, models: Mapping[str, ModelEntry]) -> Limit | None:
@@ -249,7 +250,7 @@ class _CatalogueReader:
         smoothed = raw.get("window") in list(limits.SMOOTHED)
         self._whole(raw, "amount", limits.MOST_SMOOTHED if smoothed else limits.MOST_CALENDAR, where, name)
         if "burst" in raw and raw.get("window") in limits.CALENDAR:
-            self._fault(where, f"{what}: a {raw.get('window')} is a quota and has no burst; leave it out", name)
+            self._fault(where, f"{what}: a {raw.get('window')} limit is a quota and has no burst; leave it out", name)
         elif "burst" in raw:
             self._whole(raw, "burst", limits.MOST_BURST, where, name)
         if not isinstance(raw.get("shadow", False), bool):
@@ -257,9 +258,15 @@ class _CatalogueReader:
         if len(self._faults) > before:
             return None
         return Limit(
-            name=name, scope=raw["per"], amount=raw["amount"], window=raw["window"], unit=raw.get("unit", "requests"),
-            model=model, burst=raw.get("burst"), shadow=raw.get("shadow", False),
-        )  # fmt: skip
+            name=name,
+            scope=raw["per"],
+            amount=raw["amount"],
+            window=raw["window"],
+            unit=raw.get("unit", "requests"),
+            model=model,
+            burst=raw.get("burst"),
+            shadow=raw.get("shadow", False),
+        )
 
     def _once(self, found: list[Limit], where: str) -> None:
         for limit, text in rules.doubles(found):
@@ -278,7 +285,11 @@ class _CatalogueReader:
     def _slug(self, value: str, where: str) -> bool:
         if re.fullmatch(SLUG, value):
             return True
-        self._fault(where, f"{value!r} is no name: use up to 63 of A-Z a-z 0-9 . _ -, a letter or digit first", value)
+        self._fault(
+            where,
+            f"{value!r} is not a valid name: use up to 63 of A-Z a-z 0-9 . _ -, starting with a letter or digit",
+            value,
+        )
         return False
 
     def _among(self, raw: Mapping[str, Any], field: str, allowed: tuple[str, ...], where: str, name: str) -> None:
@@ -289,7 +300,9 @@ class _CatalogueReader:
     def _whole(self, raw: Mapping[str, Any], field: str, most: int, where: str, name: str) -> None:
         value = raw.get(field, 1)
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-            self._fault(where, f"the limit {name}: {field} = {value!r} is no whole number between 1 and {most}", name)
+            self._fault(
+                where, f"the limit {name}: {field} = {value!r} is not a whole number between 1 and {most}", name
+            )
 
     def _value(self, raw: Mapping[str, Any], field: str, kind: type[Any], default: Any, where: str) -> Any:
         value = raw.get(field, default)
@@ -304,7 +317,7 @@ class _CatalogueReader:
         if (odd := odd_character(title)) is not None:
             self._fault(where, f"title = {title!r}: {ONE_LINE.format(code=ord(odd))}", "title")
         if len(title) > MOST_TITLE:
-            self._fault(where, f"title has {len(title)} characters; {MOST_TITLE} are the most", "title")
+            self._fault(where, f"title has {len(title)} characters; the maximum is {MOST_TITLE}", "title")
         return title
 
     def _fault(self, where: str, text: str, *near: str) -> None:

@@ -1,6 +1,6 @@
-"""Reading usage: by hour, day or month, or in one sum, for keys, models and accounts.
+"""Reads usage by hour, day or month, or as one total, for keys, models and accounts.
 
-Whole days come from `UsageDay`, the ragged ends, and days that are not added up yet, from `UsageHour`.
+Whole days come from `UsageDay`; partial days, and days not added up yet, from `UsageHour`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Position = tuple[datetime, tuple[str, ...]]
 
 
 class UsageRow(NamedTuple):
-    """A sum over an interval; None for what it was not grouped by."""
+    """Totals over an interval; None for columns it is not grouped by."""
 
     start: datetime
     end: datetime
@@ -50,11 +50,11 @@ class UsageSelection:
     newest_first: bool = False
 
     def position(self, row: UsageRow) -> Position:
-        """Where a row stands, for asking for those after it."""
+        """A row's position, from which the next page continues."""
         return self._begin(row.start), tuple(str(getattr(row, group)) for group in self.groups)
 
     def _begin(self, moment: datetime) -> datetime:
-        """The start of the interval that a moment is in, whole even where `start` cuts it."""
+        """The start of the interval that contains a moment, even where it lies before `start`."""
         match self.interval:
             case "hour":
                 return moment
@@ -65,7 +65,7 @@ class UsageSelection:
         return self.start
 
     def _after(self, moment: datetime) -> datetime:
-        """The end of the interval that begins at a moment."""
+        """The end of the interval beginning at a moment."""
         match self.interval:
             case "hour":
                 return moment + HOUR
@@ -76,7 +76,7 @@ class UsageSelection:
         return self.end
 
     def filters(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Columns, and the values that they may have."""
+        """Columns, with the values allowed in each."""
         if self.accounts is not None:
             yield "account", self.accounts
         if self.keys:
@@ -85,11 +85,11 @@ class UsageSelection:
             yield "model", self.models
 
     def cut(self, begin: datetime) -> tuple[datetime, datetime]:
-        """The part of the interval beginning there that was asked for."""
+        """The requested part of the interval beginning there."""
         return max(begin, self.start), min(self._after(begin), self.end)
 
     def going_on(self, after: Position | None) -> UsageSelection:
-        """Without the intervals that lie before a position altogether."""
+        """The same selection without the intervals that lie wholly before a position."""
         if after is None:
             return self
         if self.newest_first:
@@ -106,7 +106,7 @@ def is_full_hour(moment: datetime) -> bool:
 
 
 def read_usage(selection: UsageSelection, *, most: int, after: Position | None = None) -> list[UsageRow]:
-    """At most so many rows, in order of time and groups; those after a position, if one is given."""
+    """At most `most` rows, ordered by time and groups; only those after a position, if given."""
     parts = list(_parts(selection.going_on(after)))
     if not parts:
         return []
@@ -117,7 +117,7 @@ def read_usage(selection: UsageSelection, *, most: int, after: Position | None =
 
 
 def read_all(selection: UsageSelection, page: int = 5000) -> Iterator[UsageRow]:
-    """Every row, a page at a time: memory is bounded, and no transaction is open in between."""
+    """All rows, read a page at a time, so memory is bounded and no transaction stays open in between."""
     after = None
     while rows := read_usage(selection, most=page, after=after):
         yield from rows
@@ -127,7 +127,7 @@ def read_all(selection: UsageSelection, page: int = 5000) -> Iterator[UsageRow]:
 
 
 class _Part(NamedTuple):
-    """A stretch of time in one of the two tables."""
+    """A time range in one of the two tables."""
 
     table: str
     column: str
@@ -136,7 +136,7 @@ class _Part(NamedTuple):
 
 
 def _parts(selection: UsageSelection) -> Iterator[_Part]:
-    """Whole days from the days that are complete, the rest from hours."""
+    """Whole days from complete days, the rest from hours."""
     hours, days = (UsageHour._meta.db_table, "hour"), (UsageDay._meta.db_table, "day")
     start, end = selection.start, selection.end
     since = complete_since() if selection.interval != "hour" else None
@@ -150,7 +150,7 @@ def _parts(selection: UsageSelection) -> Iterator[_Part]:
 
 
 def _statement(selection: UsageSelection, parts: Sequence[_Part], after: Position | None) -> tuple[str, list[Any]]:
-    """One statement for all parts. Its text is made of names that stand in this file; what was asked for is bound."""
+    """One statement for all parts. Its text consists of names in this file; all values are bound."""
     by = [f'"{group}"' for group in selection.groups]
     has_time = selection.interval != "total"
     columns = (["at"] if has_time else []) + by
@@ -178,10 +178,10 @@ def _statement(selection: UsageSelection, parts: Sequence[_Part], after: Positio
 
 
 def _begin_of(interval: str, column: str) -> str:
-    """The start of the interval in SQL; the column itself where that is enough, for the sake of its index."""
+    """The interval's start in SQL; the plain column where possible, so that its index is used."""
     if connection.vendor == "postgresql":
         return column if interval in ("hour", column) else f"date_trunc('{interval}', {column}, 'UTC')"
-    # SQLite has text, and that of the ledger carries an offset, which is always that of UTC.
+    # SQLite stores text; the ledger's carries an offset, always UTC's.
     length, rest = {"hour": (19, ""), "day": (10, " 00:00:00"), "month": (7, "-01 00:00:00")}[interval]
     return f"substr({column}, 1, {length}) || '{rest}'"
 

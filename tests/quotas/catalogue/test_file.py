@@ -115,18 +115,18 @@ def limit(**fields) -> str:
         (limit(amount=None), 5, "the limit a has no amount; write amount = 60"),
         (limit(window=None), 5, 'the limit a has no window; write window = "minute"'),
         # names
-        ('[models."a b"]\n', 1, "'a b' is no name: use up to 63 of A-Z a-z 0-9 . _ -"),
-        ('[plans."ü"]\n', 1, "'ü' is no name"),
-        (limit(name='"a b"'), 5, "'a b' is no name"),
+        ('[models."a b"]\n', 1, "'a b' is not a valid name: use up to 63 of A-Z a-z 0-9 . _ -"),
+        ('[plans."ü"]\n', 1, "'ü' is not a valid name"),
+        (limit(name='"a b"'), 5, "'a b' is not a valid name"),
         (limit(name="7"), 5, "a limit's name = 7 is not text in quotes"),
-        (f"[models.{'x' * 64}]\n", 1, "is no name: use up to 63"),
+        (f"[models.{'x' * 64}]\n", 1, "is not a valid name: use up to 63"),
         # other names
         ('[models.small]\n[plans.p]\nmodels = ["smal"]\n', 3, "there is no model 'smal'; did you mean 'small'?"),
         ('[models.sm]\n[plans.p]\nmodels = ["zz"]\n', 3, "there is no model 'zz'; known: sm"),
         (limit(model='"smm"'), 5, "the limit a: there is no model 'smm'; did you mean 'sm'?"),
         (limit(model='["sm"]'), 5, "the limit a: there is no model ['sm']"),
-        ('default_plan = "fee"\n' + GOOD, 1, "default_plan = 'fee' names no plan of this file; did you mean 'free'?"),
-        ('default_plan = ["free"]\n' + GOOD, 1, "default_plan = ['free'] names no plan of this file"),
+        ('default_plan = "fee"\n' + GOOD, 1, "default_plan = 'fee' is not a plan in this file; did you mean 'free'?"),
+        ('default_plan = ["free"]\n' + GOOD, 1, "default_plan = ['free'] is not a plan in this file"),
         # types
         ("models = 3\n", 1, "write [models.NAME] and its fields below"),
         ("[models]\nsm = 3\n", 1, "write [models.NAME] and its fields below"),
@@ -144,27 +144,27 @@ def limit(**fields) -> str:
         # ranges
         ("[models.sm]\ncost = 0\n", 2, "cost = 0 is not between 1 and 1000000"),
         ("[models.sm]\ncost = 1000001\n", 2, "cost = 1000001 is not between 1 and 1000000"),
-        (limit(amount="0"), 5, "amount = 0 is no whole number between 1 and 1000000"),
-        (limit(amount="1.0"), 5, "amount = 1.0 is no whole number"),
-        (limit(amount="true"), 5, "amount = True is no whole number"),
-        (limit(amount="1000001"), 5, "amount = 1000001 is no whole number between 1 and 1000000"),
-        (limit(window='"day"', amount="1000000000001"), 5, "is no whole number between 1 and 1000000000000"),
-        (limit(burst="0"), 5, "burst = 0 is no whole number between 1 and 1000000"),
-        (limit(burst="1000001"), 5, "burst = 1000001 is no whole number between 1 and 1000000"),
+        (limit(amount="0"), 5, "amount = 0 is not a whole number between 1 and 1000000"),
+        (limit(amount="1.0"), 5, "amount = 1.0 is not a whole number"),
+        (limit(amount="true"), 5, "amount = True is not a whole number"),
+        (limit(amount="1000001"), 5, "amount = 1000001 is not a whole number between 1 and 1000000"),
+        (limit(window='"day"', amount="1000000000001"), 5, "is not a whole number between 1 and 1000000000000"),
+        (limit(burst="0"), 5, "burst = 0 is not a whole number between 1 and 1000000"),
+        (limit(burst="1000001"), 5, "burst = 1000001 is not a whole number between 1 and 1000000"),
         # what contradicts itself
-        (limit(window='"day"', burst="3"), 5, "the limit a: a day is a quota and has no burst; leave it out"),
-        (limit(window='"month"', burst="3"), 5, "the limit a: a month is a quota and has no burst; leave it out"),
-        ('[models.sm]\n[plans.p]\nmodels = ["*", "sm"]\n', 3, '"*" is every model already: write models = ["*"]'),
-        ('[models.sm]\npath = "sm"\n', 2, "path = 'sm' is no clean path prefix; write one such as '/sm' or '/v1/sm'"),
-        ('[models.sm]\npath = "/a/../b"\n', 2, "is no clean path prefix"),
-        ('[models.sm]\npath = "/a/"\n', 2, "is no clean path prefix"),
-        ('[models.sm]\npath = "/a\\n"\n', 2, "is no clean path prefix"),
+        (limit(window='"day"', burst="3"), 5, "the limit a: a day limit is a quota and has no burst; leave it out"),
+        (limit(window='"month"', burst="3"), 5, "the limit a: a month limit is a quota and has no burst; leave it out"),
+        ('[models.sm]\n[plans.p]\nmodels = ["*", "sm"]\n', 3, '"*" already means every model: write models = ["*"]'),
+        ('[models.sm]\npath = "sm"\n', 2, "path = 'sm' is not a clean path prefix; write one such as '/sm' or '/v1/sm'"),
+        ('[models.sm]\npath = "/a/../b"\n', 2, "is not a clean path prefix"),
+        ('[models.sm]\npath = "/a/"\n', 2, "is not a clean path prefix"),
+        ('[models.sm]\npath = "/a\\n"\n', 2, "is not a clean path prefix"),
         ('[models.a]\n[models.b]\npath = "/a/b"\n', 3, "the path /a/b begins with /a, the path of a"),
         ('[models.a]\n[models.b]\npath = "/a"\n', 3, "the path /a begins with /a, the path of a"),
         # TOML
-        ("[models.sm\n", 1, "this is no TOML"),
-        (GOOD + "limits = [\n", 4, "this is no TOML"),
-        ("[models.sm]\n[models.sm]\n", 2, "this is no TOML"),
+        ("[models.sm\n", 1, "this is not valid TOML"),
+        (GOOD + "limits = [\n", 4, "this is not valid TOML"),
+        ("[models.sm]\n[models.sm]\n", 2, "this is not valid TOML"),
         ("", 1, "the file is empty: write at least one [models.NAME]"),
         ("# nothing yet\n", 1, "the file is empty: write at least one [models.NAME]"),
     ],
@@ -238,7 +238,7 @@ def test_a_cost_matters_only_to_limits_that_weigh_it(file, unit_and_model):
 
 
 def test_a_file_that_is_no_utf8_is_refused(file):
-    with pytest.raises(BadCatalogue, match="no text in UTF-8: save it as UTF-8"):
+    with pytest.raises(BadCatalogue, match="not UTF-8 text: save it as UTF-8"):
         read_catalogue_file(file(b'[models.sm]\ntitle = "\xe9"\n'))
 
 
@@ -282,7 +282,7 @@ def test_a_dry_run_prints_what_would_change_and_changes_nothing(apply):
 
 
 def test_a_dry_run_finds_what_contradicts_the_database(apply):
-    with pytest.raises(CommandError, match="the path of the model lg"):
+    with pytest.raises(CommandError, match="the path of model lg"):
         apply('[models.x]\npath = "/v1"\n', dry_run=True)
 
 
@@ -301,7 +301,7 @@ def test_everything_about_a_model_and_a_plan_can_change(apply):
     assert "model sm: path '/sm' → '/tiny', title 'small' → 'tiny', cost 1 → 2, enabled True → False" in printed
     assert "plan pro: named models, title 'Pro'" in printed
     assert "plan pro: models none → sm" in printed
-    assert "plan pro: limit second gone" in printed
+    assert "plan pro: limit second removed" in printed
     assert "default plan: pro" in printed
     assert printed.endswith("5 changed.\n")
 
@@ -339,8 +339,8 @@ def test_a_change_raises_the_version_once_and_is_written_down(apply, redis_db):
 def test_a_path_in_the_way_of_a_model_of_the_database_is_refused(refused, path):
     (told,) = refused(f'[models.other]\ntitle = "x"\npath = "{path}"\n')
     assert told == (
-        f"3 [models.other] the path {path} is in the way of /v1/large, the path of the model lg, which this file does "
-        "not name; no prefix may begin another: write another path, or [models.lg] with another"
+        f"3 [models.other] the path {path} collides with /v1/large, the path of model lg, which is not in this file; "
+        "no path may be a prefix of another: write a different path, or add [models.lg] with one"
     )
 
 
@@ -423,7 +423,7 @@ def test_another_amount_or_shadow_counts_on(apply, change):
 def test_another_counter_begins_now(apply, change):
     before, now = _limits()["month"], timezone.now()
     printed = apply(CATALOGUE.replace(*change))
-    assert "plan free: limit month gone" in printed and "plan free: limit month new" in printed
+    assert "plan free: limit month removed" in printed and "plan free: limit month new" in printed
     assert _limits()["month"].counted_since >= now > before.counted_since
 
 
