@@ -1,8 +1,8 @@
-"""`UsageHour` → `UsageDay`: whole days added up, so that a year is read from days and not from hours.
+"""`UsageHour` → `UsageDay`: daily totals, so that a year is read from days instead of hours.
 
-Days are never counted up: each is computed again from its hours, in the transaction that writes them. So a late hour, a
-repeated copy and a crash are harmless. Whoever writes usage holds the lock of `DaysKept` first, because two who add up
-the same day at once would each miss the other's hours.
+Days are never incremented: each is recomputed from its hours, in the transaction that writes them. So a late hour, a
+repeated copy or a crash does no harm. Writers of usage first lock the row of `DaysKept`, because two that compute the
+same day concurrently would each miss the other's hours.
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ from django.utils import timezone
 from quotas.models import DaysKept, UsageDay, UsageHour
 
 DAY = timedelta(days=1)
-ALL_DAYS = datetime(1970, 1, 1, tzinfo=UTC)  # `since` of days that are complete
+ALL_DAYS = datetime(1970, 1, 1, tzinfo=UTC)  # `since` once all days are complete
 COUNTS = ("allowed", "refused", "shadow_refused", "units")
 
 
 def day_start(moment: datetime) -> datetime:
-    """Midnight UTC of the day of a moment."""
+    """Midnight UTC of a moment's day."""
     return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def lock_usage() -> DaysKept:
-    """Wait for whoever writes usage now; held until the transaction ends. SQLite's transactions wait by themselves."""
-    # Which days are complete is for the worker to find out, from the newest to the oldest.
+    """Lock usage for writing until the transaction ends. On SQLite the transaction itself is the lock."""
+    # Nothing older is known to be complete yet; the worker works backwards from here.
     kept, _ = DaysKept.objects.get_or_create(pk=1, defaults={"since": day_start(timezone.now()) + DAY})
     return DaysKept.objects.select_for_update().get(pk=kept.pk)
 
 
 def add_up(days: Iterable[tuple[str, str, datetime]]) -> None:
-    """Compute these days of keys and models again; with the lock held."""
+    """Recompute these days of these keys and models. Call with the lock held."""
     rows = [(day, key, model, day, day + DAY) for key, model, day in sorted(set(days))]
     with connection.cursor() as cursor:
         cursor.executemany(_adding_up('"key" = %s AND model = %s AND'), _bound(rows))
 
 
 def add_up_all(day: datetime) -> None:
-    """Compute a day of every key and model again; with the lock held."""
+    """Recompute a day for all keys and models. Call with the lock held."""
     with connection.cursor() as cursor:
         cursor.execute(_adding_up(), _bound([(day, day, day + DAY)])[0])
 
 
 def keep_days(seconds: float) -> int:
-    """Fill in days of before there were days, newest first, for about so long; how many."""
+    """Backfill days whose hours were written without them, newest first, for about `seconds`; return how many."""
     end = monotonic() + seconds
     count = 0
     while monotonic() < end and _keep_one_more():
@@ -58,7 +58,7 @@ def keep_days(seconds: float) -> int:
 
 
 def complete_since() -> datetime | None:
-    """The first day from which on `UsageDay` is complete; None before a worker has begun."""
+    """The day from which `UsageDay` is complete; None before a worker has started."""
     return DaysKept.objects.filter(pk=1).values_list("since", flat=True).first()
 
 
@@ -76,7 +76,7 @@ def _keep_one_more() -> bool:
 
 
 def _adding_up(of: str = "") -> str:
-    return (  # of names that stand in this file
+    return (  # made only of names in this file
         f'INSERT INTO {UsageDay._meta.db_table} (account, "key", model, day, {", ".join(COUNTS)}) '  # noqa: S608
         f'SELECT account, "key", model, %s, {", ".join(f"SUM({count})" for count in COUNTS)} '
         f'FROM {UsageHour._meta.db_table} WHERE {of} hour >= %s AND hour < %s GROUP BY account, "key", model '
@@ -85,6 +85,6 @@ def _adding_up(of: str = "") -> str:
 
 
 def _bound(rows: list[tuple[Any, ...]]) -> list[list[Any]]:
-    """Times as each database wants them from plain SQL."""
+    """Convert times to what each database expects in plain SQL."""
     adapt = connection.ops.adapt_datetimefield_value
     return [[adapt(value) if isinstance(value, datetime) else value for value in row] for row in rows]
