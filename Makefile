@@ -1,4 +1,4 @@
-# Every developer verb. `make` alone lists them.
+# Every developer command. `make` alone lists them.
 
 BIN := .venv/bin
 COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
@@ -7,10 +7,10 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all stack stack-swarm stack-check bench lint types schema docs lock
 
-help: ## List the verbs
+help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-setup: ## Make .venv from the lock files (the verbs below do it first)
+setup: ## Make .venv from the lock files (the commands below do this first)
 	@deploy/demo/setup.sh
 
 demo: setup ## Run everything on this machine: gate, console, Traefik, store, two models (DEMO_PORT, DEMO_DIR)
@@ -21,7 +21,7 @@ CERTAIN := not slow and not timed
 test: setup ## Run the tests that pass on any machine, on all cores (5 minutes on two)
 	$(BIN)/pytest -n auto --dist loadgroup -m "$(CERTAIN)"
 
-# What measures a time has the machine to itself, and so has what starts many processes.
+# Timed tests, and those that start many processes, have the machine to themselves.
 test-all: test ## Run the slow and the timed tests too, and those with a database on PostgreSQL (AUTHSVC_TEST_POSTGRES_URL)
 	$(BIN)/pytest -m "not ($(CERTAIN))"
 	@if [ -n "$$AUTHSVC_TEST_POSTGRES_URL" ]; then \
@@ -33,23 +33,23 @@ test-all: test ## Run the slow and the timed tests too, and those with a databas
 	fi
 ON_POSTGRES := $(addprefix tests/,accounts api console gate load quotas)
 
-# The first run builds images and downloads what is in them; later ones take a few minutes.
-stack: setup ## Build and start the compose stack, test it through 127.0.0.1, stop and remove it (needs a Docker engine)
+# The first run builds images and downloads their contents; later ones take a few minutes.
+stack: setup ## Build, start, test and remove the compose stack, on 127.0.0.1 (needs a Docker engine)
 	@if why=$$($(BIN)/python -m tests.compose.engine); then \
 	  timeout 1500 $(BIN)/pytest -m compose tests/compose; \
 	else \
 	  echo; echo "  ##### make stack: SKIPPED, nothing of the compose stack was tested: $$why #####"; echo; \
 	fi
 
-# If this machine is in no swarm, it becomes one for the tests. 16 minutes on two cores.
-stack-swarm: setup ## Deploy the stacks on a Swarm of one node, test updates under traffic, remove them (needs a Docker engine)
+# If this machine is in no swarm, it becomes one for the run. Takes 16 minutes on two cores.
+stack-swarm: setup ## Deploy the stacks to a one-node Swarm, test updates under load, remove them (needs a Docker engine)
 	@if why=$$($(BIN)/python -m tests.swarm.engine); then \
 	  timeout 5400 $(BIN)/pytest -m swarm tests/swarm; \
 	else \
 	  echo; echo "  ##### make stack-swarm: SKIPPED, nothing of the Swarm was tested: $$why #####"; echo; \
 	fi
 
-bench: setup ## Measure the gate against an empty answer (needs wrk)
+bench: setup ## Compare the gate's throughput with an empty answer's (needs wrk)
 	$(BIN)/python -m bench.gate
 
 lint: setup ## Check style and format
@@ -66,21 +66,21 @@ docs: .venv-docs/installed.txt ## Build the docs as a site in site/, offline and
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 	@echo "To read it: python3 -m http.server --bind 127.0.0.1 --directory site"
 
-# An environment of its own: nothing of it is needed to run or to test the service.
+# A separate environment: neither the service nor its tests need any of it.
 .venv-docs/installed.txt: requirements/docs.txt | setup
 	$(BIN)/python -m venv --clear .venv-docs
 	.venv-docs/bin/python -m pip install -q --no-deps --require-hashes --no-input --disable-pip-version-check -r $<
 	@cp $< $@
 
-lock: setup ## Write requirements/ from pyproject.toml (UPGRADE=1 takes the newest versions)
+lock: setup ## Write requirements/ from pyproject.toml (UPGRADE=1 for the newest versions)
 	$(COMPILE) pyproject.toml -o requirements/service.txt
 	$(COMPILE) --group demo -c requirements/service.txt -o requirements/demo.txt
 	$(COMPILE) --group model -c requirements/service.txt -c requirements/demo.txt -o requirements/model.txt
 	$(COMPILE) --group docs -o requirements/docs.txt
 	$(COMPILE) --group dev -c requirements/service.txt -c requirements/demo.txt -o requirements/dev.txt
 
-# In the stack it asks as `discover` does; for another Traefik TRAEFIK_OPTIONS may say how to get in.
-stack-check: ## Say what is wrong with the compose stack that runs here, or with the Traefik at TRAEFIK_URL
+# In the stack it signs in as `discover` does; for another Traefik add options in TRAEFIK_OPTIONS.
+stack-check: ## Check the running compose stack, or the Traefik at TRAEFIK_URL
 	@if [ -n "$$TRAEFIK_URL" ]; then \
 	  $(BIN)/python manage.py check_stack --traefik-url "$$TRAEFIK_URL" $(TRAEFIK_OPTIONS); \
 	else \

@@ -1,4 +1,4 @@
-"""The floor: an ASGI application that answers and does nothing else."""
+"""The baseline: an ASGI application that only answers."""
 
 from __future__ import annotations
 

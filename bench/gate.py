@@ -1,6 +1,8 @@
-"""The gate against its floor: one worker, keep-alive, 64 connections, three limits, usage, log and deadlines on.
+"""The gate compared with an empty answer: one worker, keep-alive, 64 connections, three limits, with usage, log and
+deadlines.
 
-Prints requests a second of both, in turns, and their ratio: only the ratio of one run on one machine means anything.
+Prints the requests per second of both, in alternating rounds, and their ratio. Only ratios within one run are
+comparable.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ def main() -> int:
             "SECRET_KEY": "x" * 50,
             "KEY_PEPPER": "y" * 50,
             "DATABASE_URL": f"sqlite:///{directory}/db.sqlite3",
-            "REDIS_URL": f"redis://127.0.0.1:{port}",  # by TCP, as the stacks do
+            "REDIS_URL": f"redis://127.0.0.1:{port}",  # by TCP, as in the stacks
             "DJANGO_SETTINGS_MODULE": "authsvc.settings",
             "WEB_CONCURRENCY": "1",
             "AUTHSVC_DRAIN": "0",
@@ -96,12 +98,12 @@ def _compare(empty: int, gate: int, headers: dict[str, str]) -> int:
         ratios.append(decisions / floor)
         print(f"{number:>6} {floor:>15,.0f} {decisions:>12,.0f} {ratios[-1]:>6.2f}", flush=True)
     median = statistics.median(ratios)
-    print(f"median ratio {median:.2f} (wanted: {WANTED_RATIO:.2f} at least)")
+    print(f"median ratio {median:.2f} (target: at least {WANTED_RATIO:.2f})")
     return 0 if median >= WANTED_RATIO else 2
 
 
 def load(port: int, headers: dict[str, str], seconds: int) -> float:
-    """Requests a second of one wrk run; any answer that is not 2XX fails it."""
+    """The requests per second of one wrk run. Any answer other than 2XX fails it."""
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s"]
     for name, value in headers.items():
         command += ["-H", f"{name}: {value}"]

@@ -1,9 +1,9 @@
-"""What a tenant that does its worst costs: bytes in Redis and in a process of the gate, a key and a whole account.
+"""The cost of a tenant at its worst: bytes in Redis and in a gate process, for each key and a whole account.
 
     python -m bench.tenant
 
-Starts a Redis of its own, makes keys with all that a key may have, asks the gate about each, revokes them, and closes
-the account.
+Starts its own Redis, makes keys with everything a key may have, asks the gate about each, revokes them, and closes the
+account.
 """
 
 from __future__ import annotations
@@ -68,12 +68,12 @@ def _measure() -> None:
 
     def told(what: str) -> int:
         size = int(client.memory_usage(where, samples=0) or 0)
-        print(f"{what:<60} {size:>9,} bytes in Redis, {size // KEYS:>7,} a key")
+        print(f"{what:<60} {size:>9,} bytes in Redis, {size // KEYS:>7,} per key")
         return size
 
     issued = [issue_key(account, name="k", actor=actor, limits=limits, networks=networks) for _ in range(KEYS)]
     told(f"{KEYS} keys with {len(limits)} limits and {len(networks)} networks")
-    print(f"{'their facts in a process of the gate':<60} {_in_a_process(issued):>9,} bytes, for each key")
+    print(f"{'their facts in a gate process':<60} {_in_a_process(issued):>9,} bytes per key")
     for one in issued:
         for _ in range(20):
             rotate_key(one.key, grace=LONGEST_GRACE, actor=actor)
@@ -89,7 +89,7 @@ def _measure() -> None:
 
 
 def _in_a_process(issued: list[object]) -> int:
-    """Bytes that tracemalloc counts for each key that was asked about once, and refused for its address."""
+    """Bytes, by tracemalloc, for each key that was asked about once and refused for its address."""
     from authsvc.gate.app import Gate
 
     async def run() -> int:

@@ -1,9 +1,9 @@
-"""Questions about a year of usage: 1,000 keys, every hour, 8.76 million rows, in a PostgreSQL of its own.
+"""Queries of a year of usage: 1,000 keys, every hour, 8.76 million rows, in a PostgreSQL database of its own.
 
     python -m bench.usage postgres://USER@HOST/postgres
 
-Makes a database, migrates it, fills it, lets the worker's code add up the days, prints what questions take and which
-index answers them, and drops the database.
+Creates a database, migrates and fills it, lets the worker's code add up the days, prints how long queries take and
+which indexes they use, and drops the database.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ KEYS, HOURS = 1000, 8760
 NAME = "authsvc_bench_usage"
 START = datetime(2025, 1, 1, tzinfo=UTC)
 END = START + timedelta(hours=HOURS)
-# One account with half of the keys, and 50 with 10 each.
+# One account with half of the keys, and 50 accounts with 10 each.
 FILL = """
     INSERT INTO quotas_usagehour (account, key, model, hour, birth, allowed, refused, shadow_refused, units)
     SELECT account, account || lpad(k::text, 8, '0'), 'sm', hour, 1, 40 + k %% 7, k %% 3, 0, 40 + k %% 7
@@ -68,7 +68,7 @@ def _measure() -> None:
     account = ("AAAAAAAA",)
     print(f"{'':58} {'first':>9} {'median':>9}  read by")
     for name, selection in {
-        "a year in one sum, all accounts": UsageSelection(start=START, end=END),
+        "a year as one total, all accounts": UsageSelection(start=START, end=END),
         "a year by month, all accounts": UsageSelection(start=START, end=END, interval="month"),
         "a year by month and key, all accounts": UsageSelection(
             start=START, end=END, interval="month", groups=("key",)
@@ -84,7 +84,7 @@ def _measure() -> None:
         "a year by hour, an account of 500 keys": UsageSelection(
             start=START, end=END, interval="hour", accounts=account
         ),
-        "a month's invoices: in one sum by account": UsageSelection(
+        "a month's invoices: one total per account": UsageSelection(
             start=datetime(2025, 6, 1, tzinfo=UTC), end=datetime(2025, 7, 1, tzinfo=UTC), groups=("account",)
         ),
         "the same from 07:00 to 19:00": UsageSelection(

@@ -1,7 +1,7 @@
 """gunicorn -c deploy/gunicorn.conf.py authsvc.asgi:application
 
 Environment: BIND, ADMIN_BIND (health and metrics; unset: none), WEB_CONCURRENCY, AUTHSVC_DRAIN. A reload (HUP) reads
-this page again, starts new workers with the application's code and settings of that moment, and loses no request.
+this file again, starts new workers with the current code and settings, and loses no request.
 """
 
 from __future__ import annotations
@@ -21,39 +21,39 @@ with faults.or_exit():
     bind = [address.text for address in (*_public, *_admin)]
     GateWorker.admin_names = frozenset(address.name for address in _admin)
     GateWorker.drain_seconds = env.number("AUTHSVC_DRAIN", 5, most=300)
-    # Two at least, so that one may die or be busy; four at most unless asked, because a container sees all cores of
-    # its host, whatever its share of them is.
+    # At least two, so that one may die or be busy. At most four by default, because a container sees all of its host's
+    # cores, whatever its share of them.
     workers = env.count("WEB_CONCURRENCY", max(2, min(4, _cores)), least=1, most=256)
 
 backlog = 2048
 worker_class = "runtime.worker_class.GateWorker"
-worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a heartbeat must not wait for a disk
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # heartbeats must not wait for a disk
 
-# A reload must renew code and settings, and no socket or thread of the application may cross a fork.
+# A reload must renew code and settings, and none of the application's sockets or threads may cross a fork.
 preload_app = False
 
-# Traefik keeps idle connections for 90 s. Who closes first must be the one that also sends requests.
+# Traefik keeps idle connections for 90 s. The side that sends requests must be the one that closes first.
 keepalive = 100
 
 timeout = 30  # for a worker's heartbeat, not for a request
-# At the end of a replica: the drain, then the time to linger, then what is still being answered. On a reload: the wait
-# for the new workers (10 s at most), then the same.
+# When a replica ends: the drain, then lingering, then requests in progress. On a reload: the wait for new workers (10 s
+# at most), then the same.
 graceful_timeout = int(GateWorker.drain_seconds) + 15
 
-# Nothing that a client or proxy writes may change path, address or scheme. A client's `SCRIPT_NAME: /auth` would turn
-# the question's path into `/` if gunicorn trusted the peer (docs/forward-auth). Our worker class reads none of these;
-# they are set for whoever tries another one.
+# No header from a client or proxy may change path, address or scheme. If gunicorn trusted the peer, a client's
+# `SCRIPT_NAME: /auth` would turn the gate's path into `/` (docs/forward-auth). Our worker class uses none of these
+# settings; they are here in case another one is tried.
 forwarded_allow_ips = ""
 forwarder_headers = ""
 header_map = "drop"
 secure_scheme_headers: dict[str, str] = {}
 proxy_protocol = "off"
 proxy_allow_ips = ""
-# limit_request_* are for gunicorn's own parsers; ours are in runtime.worker_class.GateProtocol.
+# limit_request_* apply to gunicorn's own parsers; our limits are in runtime.worker_class.GateProtocol.
 
-accesslog = None  # the gate writes its own line, without secrets
+accesslog = None  # the gate writes its own log, without secrets
 errorlog = "-"
-control_socket_disable = True  # it would write to the home directory, which is read-only
+control_socket_disable = True  # it needs a writable home directory, and ours is read-only
 
 on_starting = preflight.refuse_wrong_settings
 

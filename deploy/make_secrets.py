@@ -1,18 +1,18 @@
 """python deploy/make_secrets.py /secrets
 
-Makes every secret of a stack that is not there yet, one folder for each reader, so that a container that mounts its
-own folder (a volume) sees nobody else's secrets:
+Makes every missing secret of a stack, in one folder per reader, so that a container that mounts only its own folder (a
+volume) sees no other secrets:
 
     authsvc/   SECRET_KEY, KEY_PEPPER, DATABASE_URL, REDIS_URL   for SECRET_KEY_FILE, KEY_PEPPER_FILE, …
     postgres/  POSTGRES_PASSWORD                                 for POSTGRES_PASSWORD_FILE
     redis/     REDIS_PASSWORD, redis.conf                        for `redis-server /secrets/redis.conf`
     traefik/   dashboard.htpasswd                                for basicAuth.usersFile
-    operator/  DASHBOARD_PASSWORD                                for the person who opens the dashboard
+    operator/  DASHBOARD_PASSWORD                                for people who open the dashboard
 
-A file that is there is kept: that is how you bring your own. No secret is printed. It needs Python alone, because it
-runs before anything is configured. Run it as the user of the image: what authsvc reads is then that user's alone
-(0400). The other folders are read by users that only their images know, so a file there may be read by everybody whom
-the volume reaches (0444, as Docker's own secrets), unless --…-gid names who (0440; needs CAP_CHOWN, or to be in it).
+Existing files are kept, so you can bring your own. No secret is printed. It needs only Python, because it runs before
+anything is configured. Run it as the image's user: then only that user can read authsvc's secrets (0400). The other
+folders are read by users that only their images know, so anyone with the volume may read the files in them (0444, like
+Docker's own secrets), unless --…-gid names a group (0440; needs CAP_CHOWN or membership of it).
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ FOLDERS = ("authsvc", "postgres", "redis", "traefik", "operator")
 
 
 class CannotMake(Exception):
-    """What is in the way, and what to do about it."""
+    """A secret cannot be made; the text says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """Where one reader's secrets are; `gid` is the reader's group, if it is known."""
+    """The folder of one reader's secrets; `gid` is the reader's group, if known."""
 
     path: Path
     gid: int | None
@@ -48,14 +48,14 @@ class Folder:
         return (self.path / name).exists()
 
     def keep(self, name: str, make: Callable[[], str]) -> str:
-        """The content of the file; whoever comes first makes it, and nobody ever sees half of it."""
+        """The file's content. The first process to need it makes it, atomically."""
         path = self.path / name
         if not path.exists():
             self._make(path, make())
         try:
             value = path.read_text(encoding="utf-8").strip()
         except OSError as error:
-            raise CannotMake(f"{path} is there and cannot be read ({error.strerror}): run as its owner.") from error
+            raise CannotMake(f"{path} exists but cannot be read ({error.strerror}): run as its owner.") from error
         if not value:
             raise CannotMake(f"{path} is empty: delete it, or write the secret into it.")
         return value
@@ -68,9 +68,9 @@ class Folder:
             os.link(draft, path)
             say(f"made {path}")
         except FileExistsError:
-            pass  # another one that runs now was first
+            pass  # a concurrent run was first
         except OSError as error:
-            raise CannotMake(f"{path} cannot be made ({error.strerror}): {_remedy(error, self)}") from error
+            raise CannotMake(f"{path} cannot be created ({error.strerror}): {_remedy(error, self)}") from error
         finally:
             draft.unlink(missing_ok=True)
 
@@ -87,12 +87,12 @@ class Folder:
 
 def _remedy(error: OSError, folder: Folder) -> str:
     if isinstance(error, PermissionError) and os.access(folder.path, os.W_OK):
-        return f"to give it to group {folder.gid}, run this in that group or with the capability CHOWN."
-    return f"let uid {os.getuid()} write in {folder.path}."
+        return f"to give it to group {folder.gid}, run this as a member of that group or with the capability CHOWN."
+    return f"let uid {os.getuid()} write to {folder.path}."
 
 
 def make_all(options: argparse.Namespace) -> None:
-    """Every secret, in an order in which what is derived comes after what it is derived from."""
+    """Make every secret, each one before those derived from it."""
     folders = {name: _folder(name, options) for name in FOLDERS if name not in options.without}
     ours = folders["authsvc"]
     ours.keep("SECRET_KEY", new_secret)
@@ -123,11 +123,11 @@ def _of_redis(ours: Folder, theirs: Folder, options: argparse.Namespace) -> None
 
 
 def _refuse_half(ours: Folder, url: str, theirs: Folder, password: str) -> None:
-    """A new password beside an old address that holds another one would be found only when nothing connects."""
+    """A new password beside an old URL with a different one would go unnoticed until connections fail."""
     if ours.has(url) and not theirs.has(password):
         raise CannotMake(
-            f"{ours.path / url} is there and {theirs.path / password} is not: bring that back; or, with a server of "
-            f"your own, say --without {theirs.path.name}."
+            f"{ours.path / url} exists but {theirs.path / password} does not: restore it or, if you use your own "
+            f"server, add --without {theirs.path.name}."
         )
 
 
@@ -138,19 +138,19 @@ def _folder(name: str, options: argparse.Namespace) -> Folder:
 
 
 def new_secret() -> str:
-    """256 random bits in characters that need no quoting anywhere."""
+    """256 random bits, in characters that never need quoting."""
     return secrets.token_hex(32)
 
 
 def htpasswd(user: str, password: str) -> str:
-    """A line of Traefik's usersFile. SHA-1, once, is enough: nobody guesses 256 random bits, however fast they try.
+    """A line for Traefik's usersFile. A single SHA-1 is enough, because nobody can guess 256 random bits.
 
     MD5, SHA1 or BCrypt: https://doc.traefik.io/traefik/reference/routing-configuration/http/middlewares/basicauth/
     """
     if len(password) < LEAST_TO_HASH_FAST:
         raise CannotMake(
-            f"DASHBOARD_PASSWORD is yours and has {len(password)} characters, too few for a quick hash: write "
-            "dashboard.htpasswd as well, with bcrypt (htpasswd -B), or bring a longer one."
+            f"Your DASHBOARD_PASSWORD has {len(password)} characters, too few for a fast hash: also provide "
+            "dashboard.htpasswd, made with bcrypt (htpasswd -B), or use a longer password."
         )
     digest = hashlib.sha1(password.encode(), usedforsecurity=False).digest()
     return f"{user}:{{SHA}}{base64.b64encode(digest).decode()}"
@@ -167,12 +167,15 @@ def say(line: str) -> None:
 
 
 def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Make the secrets of a stack that are not there yet; print none.")
-    parser.add_argument("root", type=Path, metavar="FOLDER", help="the folders are made in it; each may be a volume")
+    parser = argparse.ArgumentParser(description="Make the missing secrets of a stack; print none.")
+    parser.add_argument("root", type=Path, metavar="FOLDER", help="where to create the folders; each may be a volume")
     parser.add_argument(
-        "--without", action="append", default=[], choices=["postgres", "redis", "traefik"],
-        help="make nothing for it: you bring DATABASE_URL or REDIS_URL, or have no dashboard",
-    )  # fmt: skip
+        "--without",
+        action="append",
+        default=[],
+        choices=["postgres", "redis", "traefik"],
+        help="make nothing for it: you provide DATABASE_URL or REDIS_URL, or have no dashboard",
+    )
     parser.add_argument(
         "--database-url", metavar="URL", help="instead of PostgreSQL's: sqlite:////data/authsvc.sqlite3"
     )
@@ -182,10 +185,10 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--redis-host", default="redis", metavar="HOST")
     parser.add_argument("--dashboard-user", default="operator", metavar="USER")
     for name in FOLDERS:
-        parser.add_argument(f"--{name}-gid", type=int, metavar="GID", help=f"the group that reads {name}/")
+        parser.add_argument(f"--{name}-gid", type=int, metavar="GID", help=f"the group that may read {name}/")
     options = parser.parse_args(arguments)
     if "@" in (options.database_url or ""):
-        parser.error("--database-url would show a password to everyone on this machine: write it into a file.")
+        parser.error("--database-url would show the password to everyone on this machine: write it to a file instead.")
     return options
 
 

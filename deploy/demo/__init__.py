@@ -1,1 +1,1 @@
-"""Everything on one machine without Docker: what `make demo` runs and what tests/stack/ tests."""
+"""Everything on one machine without Docker: run by `make demo` and tested by tests/stack/."""

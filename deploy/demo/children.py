@@ -1,4 +1,4 @@
-"""The processes of the demo: started with a log each, watched, and stopped in the reverse order."""
+"""The demo's processes: each started with its own log, watched, and stopped in reverse order."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pathlib import Path
 
 from .obstacle import Obstacle
 
-PATIENCE = 60.0  # seconds for a process to become ready: a cold disk and two cores
-GRACE = 8.0  # seconds for a process to stop by itself
+PATIENCE = 60.0  # seconds for a process to become ready on a cold disk and two cores
+GRACE = 8.0  # seconds for a process to stop on its own
 PR_SET_PDEATHSIG = 1
 
 
 class Child:
-    """One process in a group of its own, so that Ctrl-C reaches only us and we choose the order."""
+    """One process in its own group, so that Ctrl-C reaches only us and we choose the order of stopping."""
 
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path, cwd: Path) -> None:
         self.name, self.log = name, log
@@ -33,7 +33,7 @@ class Child:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=end_with_parent,  # noqa: PLW1509 - nothing of ours has threads when it starts these
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - we have no threads when starting these
             )
 
     def require_alive(self) -> None:
@@ -46,7 +46,7 @@ class Child:
         self._process.send_signal(signal.SIGTERM)
 
     def stop(self, deadline: float) -> None:
-        """Its whole group, and without mercy once the deadline has passed."""
+        """Stop the whole process group, with SIGKILL once the deadline has passed."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(max(0.1, deadline - time.monotonic()))
         with suppress(ProcessLookupError):
@@ -55,7 +55,7 @@ class Child:
 
 
 class Children:
-    """All of them, in the order of their start."""
+    """All processes, in the order in which they were started."""
 
     def __init__(self, logs: Path, cwd: Path) -> None:
         self._logs, self._cwd = logs, cwd
@@ -71,7 +71,7 @@ class Children:
             child.require_alive()
 
     def wait_until(self, ready: Callable[[], bool], what: str) -> None:
-        """Also notices a process that died instead of becoming ready."""
+        """Wait, and notice any process that dies instead of becoming ready."""
         deadline = time.monotonic() + PATIENCE
         while not ready():
             self.require_alive()
@@ -80,7 +80,7 @@ class Children:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """The store, which was started first, ends last: the others still write to it."""
+        """Stop the store last. It was started first, and the others still write to it."""
         _stop_together(self._all[1:])
         _stop_together(self._all[:1])
         self._all.clear()
@@ -100,6 +100,6 @@ def tail(log: Path, lines: int = 20) -> str:
 
 
 def end_with_parent() -> None:
-    """Linux sends SIGTERM to this process when its parent ends, even one that was killed and could not stop it."""
+    """Have Linux send SIGTERM to this process when its parent ends, even if the parent was killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

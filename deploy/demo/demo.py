@@ -1,4 +1,4 @@
-"""All of it, in order: store, models, tables, gate, console, worker, Traefik."""
+"""The running demo, started in order: store, models, tables, gate, console, worker, Traefik."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Demo:
         self.place, self.models, self.catalogue, self._report = place, models, catalogue, report
         self.service = DemoService(place)
         self.children = Children(place.logs, CHECKOUT)
-        self.first_operator_link = ""  # there is none once there is an operator
+        self.first_operator_link = ""  # empty once there is an operator
 
     def start(self) -> None:
-        """The slow ones, the models, load while the tables are made."""
+        """Start everything. The models, which are slow, load while the tables are created."""
         self._report("starting the store")
         start_store(self.place, self.children)
         self._start_models()
-        self._report("making the tables, reading the catalogue")
+        self._report("creating the tables and applying the catalogue")
         told = self.service.manage("set_up", "--catalogue", str(self.catalogue))
         if link := re.search(r"^First operator +(\S+)", told, re.M):
             self.first_operator_link = link[1]

@@ -1,7 +1,7 @@
-"""What keeps the demo from running."""
+"""Why the demo cannot run."""
 
 from __future__ import annotations
 
 
 class Obstacle(Exception):
-    """Its text is one sentence for the person at the terminal: what is in the way, and what to do."""
+    """The demo cannot run; the text tells the person at the terminal why and what to do."""

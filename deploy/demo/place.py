@@ -1,4 +1,4 @@
-"""Where one demo lives: its folder, its ports and its addresses."""
+"""Where a demo lives: its folder, ports and addresses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER")
 
 @dataclass(frozen=True, slots=True)
 class DemoPlace:
-    """`gateway` and the port after it are public; the other ports are taken afresh for every start."""
+    """The port `gateway` and the next one are public; the other ports are chosen anew at each start."""
 
     root: Path
     gateway: int
@@ -56,7 +56,7 @@ class DemoPlace:
 
 
 def take_place(root: Path, gateway: int, *, models: int) -> DemoPlace:
-    """Make the folder, readable by its owner only, and choose the inner ports."""
+    """Create the folder, readable only by its owner, and choose the internal ports."""
     gate, store, gate_admin, console_admin, *others = free_ports(4 + models, except_for=(gateway, gateway + 1))
     place = DemoPlace(root.resolve(), gateway, gate, store, (gate_admin, console_admin), tuple(others))
     _make(place.root)
@@ -66,13 +66,15 @@ def take_place(root: Path, gateway: int, *, models: int) -> DemoPlace:
 
 
 def lock(root: Path) -> int:
-    """Two demos in one folder would share a database and a store; the lock ends with this process."""
+    """Keep a second demo from sharing this folder's database and store. The lock ends with this process."""
     _make(root)
     handle = os.open(root / "lock", os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise Obstacle(f"A demo already runs in {root}: stop it, or choose another folder with DEMO_DIR.") from error
+        raise Obstacle(
+            f"A demo is already running in {root}: stop it, or choose another folder with DEMO_DIR."
+        ) from error
     return handle
 
 
@@ -81,12 +83,12 @@ def _make(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise Obstacle(
-            f"The folder {folder} cannot be made: {error.strerror}; choose another with DEMO_DIR."
+            f"The folder {folder} cannot be created: {error.strerror}. Choose another with DEMO_DIR."
         ) from error
 
 
 def write_private(file: Path, text: str) -> None:
-    """At once or not at all, and never readable by others, not even for a moment."""
+    """Write the file atomically, and never readable by others, not even for a moment."""
     draft = file.with_name(f"{file.name}.draft")
     draft.unlink(missing_ok=True)
     with open(draft, "x", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as out:
@@ -95,12 +97,12 @@ def write_private(file: Path, text: str) -> None:
 
 
 def secret_in(file: Path) -> str:
-    """Made on the first start, the same on every later one."""
+    """The secret in this file, made on the first start."""
     if not file.exists():
         write_private(file, secrets.token_urlsafe(48))
     return file.read_text(encoding="utf-8").strip()
 
 
 def plain_environment() -> dict[str, str]:
-    """What a process needs of ours and nothing else: a SECRET_KEY or HTTP_PROXY of this shell is not meant for it."""
+    """The variables a process needs from ours, and no others: this shell's SECRET_KEY or HTTP_PROXY is not for it."""
     return {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | {"PYTHONUNBUFFERED": "1"}

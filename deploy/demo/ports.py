@@ -1,4 +1,4 @@
-"""Ports on 127.0.0.1: the two that people know, and the inner ones that nobody needs to know."""
+"""Ports on 127.0.0.1: two public ones, and internal ones that nobody needs to know."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from http.client import HTTPConnection, HTTPException
 from .obstacle import Obstacle
 
 HOST = "127.0.0.1"
-# Below the range from which Linux takes the near end of outgoing connections, so that none of these is taken meanwhile.
+# Below Linux's range for outgoing connections, so that none of these is taken in the meantime.
 INNER = range(20_000, 32_000)
 
 
@@ -33,7 +33,7 @@ def require_free(port: int) -> None:
 
 
 def free_ports(count: int, *, except_for: Collection[int] = ()) -> list[int]:
-    """Different ones that nobody listens on now."""
+    """Distinct ports that nothing listens on now."""
     candidates = random.sample(INNER, 50 + count)
     return [port for port in candidates if port not in except_for and is_free(port)][:count]
 
@@ -47,7 +47,7 @@ def listens(port: int) -> bool:
 
 
 def status_of(port: int, path: str, headers: Mapping[str, str] | None = None) -> int:
-    """The status of the answer; 0 if there is none."""
+    """The status of the answer, or 0 without one."""
     connection = HTTPConnection(HOST, port, timeout=5)
     try:
         connection.request("GET", path, headers=dict(headers or {}))

@@ -1,4 +1,4 @@
-"""`make demo`: starts everything, says how to try it, and stops everything on Ctrl-C."""
+"""`make demo`: start everything, show how to try it, and stop everything on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ Three calls to try:
   curl -i {gateway}/en_core_web_sm/ner -H 'Authorization: Bearer {free}' \\
     -H 'Content-Type: application/json' -d '{{"text": "Ada Lovelace met Charles Babbage in London."}}'
 
-  # The same key may not ask the French one: 403 says which permission is missing.
+  # The same key may not ask the French model: the 403 names the missing permission.
   curl -i {gateway}/fr_core_news_md/ner -H 'Authorization: Bearer {free}' \\
     -H 'Content-Type: application/json' -d '{{"text": "Marie Curie travaillait à Paris."}}'
 
-  # A key of the plan "pro" may, and reads the sentences as they are made.
+  # A key of the plan "pro" may, and receives each sentence as it is ready.
   curl -N {gateway}/fr_core_news_md/sentences/stream -H 'Authorization: Bearer {pro}' \\
     -H 'Content-Type: application/json' -d '{{"text": "Marie Curie travaillait à Paris. Elle y est restée."}}'
 
@@ -46,17 +46,17 @@ Ctrl-C stops everything.
 """
 
 FIRST_OPERATOR = """\
-The console's first operator is whoever opens this link within an hour:
+Open this link within an hour to become the console's first operator:
 
   {link}
 """
-SIGN_IN = "The console's operators sign in at {console}/admin/.\n"
+SIGN_IN = "Operators sign in to the console at {console}/admin/.\n"
 
 Action = Callable[[int, FrameType | None], None] | signal.Handlers
 
 
 class Stopped(Exception):
-    """Somebody asked for the end: Ctrl-C, or SIGTERM."""
+    """Ctrl-C or SIGTERM."""
 
 
 def main() -> int:
@@ -74,7 +74,7 @@ def main() -> int:
 
 
 def demo(folder: Path, port: int, report: Callable[[str], None]) -> None:
-    """Until somebody stops it or a process of it dies."""
+    """Run until stopped, or until one of its processes dies."""
     locked = lock(folder)
     for public in (port, port + 1):
         require_free(public)
@@ -86,7 +86,7 @@ def demo(folder: Path, port: int, report: Callable[[str], None]) -> None:
         manage = stack.service.write_manage()
         report("ready")
         print(_examples(stack, keys, manage), flush=True)
-        place.ready.touch()  # last: whoever waits for it finds everything said and written
+        place.ready.touch()  # last, so that everything is printed and written by then
         while True:
             stack.require_alive()
             time.sleep(0.5)

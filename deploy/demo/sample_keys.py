@@ -13,7 +13,7 @@ Keys = dict[str, str]
 
 
 def kept_keys(place: DemoPlace) -> Keys | None:
-    """The keys of an earlier start, if the gate still says of each what its name says."""
+    """The keys of an earlier start, if each still behaves as its name says."""
     try:
         lines = place.keys.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -49,7 +49,7 @@ def _issue(service: DemoService, account: str, plan: str, name: str, *more: str)
 
 
 def _is_known(place: DemoPlace, key: str) -> bool:
-    """Asked about a model that is nobody's: a key that is known is refused with 403 and pays nothing for it."""
+    """Ask about a model that does not exist: a valid key gets 403, and nothing is counted."""
     question = {
         "Authorization": f"Bearer {key}",
         "X-Forwarded-Uri": "/nobodys/",

@@ -1,4 +1,4 @@
-"""What is behind the gate."""
+"""The models behind the gate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .ports import HOST
 
 @dataclass(frozen=True, slots=True)
 class ModelServer:
-    """A server for one model; `{port}` in its command is the port that it shall listen on."""
+    """A server for one model; `{port}` in its command is replaced by the port to listen on."""
 
     name: str
     command: tuple[str, ...]
@@ -26,7 +26,7 @@ class ModelServer:
 
 def spacy_model(name: str, package: str) -> ModelServer:
     command = (sys.executable, "-m", "uvicorn", "--factory", "samples.spacy_model.app:from_environment")
-    # Traefik keeps idle connections for 90 s; this side waits longer, so that it never closes one under a request.
+    # Traefik keeps idle connections for 90 s; wait longer, so that we never close one during a request.
     options = (
         "--host",
         HOST,
@@ -47,5 +47,5 @@ SPACY_MODELS = (
 
 
 def addresses(models: Sequence[ModelServer], place: DemoPlace) -> str:
-    """As deploy/traefik/dynamic/models.yml reads them."""
+    """The models' addresses, in the form that deploy/traefik/dynamic/models.yml reads."""
     return " ".join(f"{model.name}=http://{HOST}:{port}" for model, port in zip(models, place.models, strict=True))

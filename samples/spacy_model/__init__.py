@@ -1,1 +1,1 @@
-"""One spaCy model as an HTTP service, as a team that serves models would write it."""
+"""One spaCy model as an HTTP service, as a team that serves models might write it."""

@@ -1,4 +1,4 @@
-"""The service: one model under its own path, the name that Traefik routes and the gate knows."""
+"""The service: one model below its own path, under the name that Traefik routes and the gate knows."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ ASKED = {**SCHEMA, "parameters": [PARAMETER]}
 
 
 def from_environment() -> ASGIApp:
-    """The model that MODEL and MODEL_PACKAGE name: `uvicorn --factory …:from_environment`."""
+    """The service for the model in MODEL and MODEL_PACKAGE: `uvicorn --factory …:from_environment`."""
     model = os.environ.get("MODEL", "")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._~-]*", model):
-        raise SystemExit(f"MODEL={model!r} is not a name for a path: set it to one such as en_core_web_sm.")
+        raise SystemExit(f"MODEL={model!r} cannot be used in a path: set it to a name such as en_core_web_sm.")
     try:
         return create_app(model, os.environ.get("MODEL_PACKAGE") or model)
     except language.UnknownPackage as error:
@@ -38,17 +38,17 @@ def from_environment() -> ASGIApp:
 
 
 def create_app(model: str, package: str) -> ASGIApp:
-    """The model is loaded before the first request: a service that answers is ready."""
+    """Load the model before the first request, so that a service that answers is ready."""
     app = FastAPI(
         title=f"spaCy: {model}",
         openapi_url=f"/{model}/openapi.json",
         docs_url=None,
         redoc_url=None,
-        redirect_slashes=False,  # a redirect would show clients how this service is reached from inside
+        redirect_slashes=False,  # a redirect would expose this service's internal address
     )
     app.include_router(_routes(model, package), prefix=f"/{model}")
     answer_problems(app)
-    return PassedOn(app)  # around the framework: its answer to a fault of ours is made outside of all middleware
+    return PassedOn(app)  # outside the framework, which answers errors outside of all middleware
 
 
 def _routes(model: str, package: str) -> APIRouter:
@@ -56,7 +56,7 @@ def _routes(model: str, package: str) -> APIRouter:
     endpoints = ["POST ner", "POST tokens", "POST sentences", "POST sentences/stream", "GET health", "GET openapi.json"]
 
     @router.api_route("", methods=["GET", "HEAD"], include_in_schema=False)
-    @router.head("/", include_in_schema=False)  # beside GET: two methods of one route would share an operation's id
+    @router.head("/", include_in_schema=False)  # apart from GET: two methods on one route would share an operation ID
     @router.get("/")
     async def about() -> Answer:
         return {"name": model, **language.about(nlp), "endpoints": endpoints, "offsets": list(Unit)}
@@ -89,7 +89,7 @@ def _routes(model: str, package: str) -> APIRouter:
 
 
 async def _events(sentences: AsyncIterator[Answer]) -> AsyncIterator[str]:
-    """Server-sent events: one for each sentence, and one that says the text is finished rather than cut off."""
+    """Server-sent events: one per sentence, and a final one, which shows that the text was not cut off."""
     number = 0
     async for sentence in sentences:
         yield _event("sentence", number, sentence)

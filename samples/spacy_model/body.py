@@ -1,4 +1,4 @@
-"""The request's body → the text to read, refused before it costs anything."""
+"""The request's body → the text to analyse. Bad bodies are refused before they cost anything."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .problems import Problem
 LONGEST_TEXT = 100_000  # characters
 LARGEST_BODY = 12 * LONGEST_TEXT + 1024  # bytes: JSON may write one character as \ud83d\ude00, which are twelve
 
-READ_IN_VAIN = 10 * LARGEST_BODY  # bytes: beyond it a body is refused at once
+READ_IN_VAIN = 10 * LARGEST_BODY  # bytes; a larger body is refused at once
 SECONDS_IN_VAIN = 2
 
 SCHEMA = {
@@ -46,7 +46,7 @@ def _require_json(request: Request) -> None:
 
 
 async def _read(request: Request) -> bytes:
-    """The body, as long as it stays within the limit: a length that lies is noticed too."""
+    """The body, if it stays within the limit, whatever Content-Length says."""
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > LARGEST_BODY:
         if int(announced) <= READ_IN_VAIN:
@@ -61,7 +61,7 @@ async def _read(request: Request) -> bytes:
 
 
 async def _read_in_vain(request: Request) -> None:
-    """Who is answered while it still writes may never read the answer: a proxy then says 502, not what we said."""
+    """A client that is answered while still sending may never read the answer; a proxy would then return 502."""
     with suppress(TimeoutError):
         async with asyncio.timeout(SECONDS_IN_VAIN):
             async for _ in request.stream():
@@ -69,7 +69,7 @@ async def _read_in_vain(request: Request) -> None:
 
 
 def _too_large() -> Problem:
-    # The rest of the body is still on its way: the connection cannot be used again.
+    # The rest of the body is still arriving, so the connection cannot be reused.
     return Problem(413, f"The body is larger than {LARGEST_BODY} bytes.", {"Connection": "close"})
 
 
@@ -77,7 +77,7 @@ def _parsed(body: bytes) -> Any:
     try:
         return json.loads(body.decode())
     except (ValueError, RecursionError) as error:
-        raise Problem(400, f"The body is not JSON in UTF-8: {type(error).__name__}.") from error
+        raise Problem(400, f"The body is not UTF-8 JSON: {type(error).__name__}.") from error
 
 
 def _text(parsed: Any) -> str:
@@ -89,12 +89,12 @@ def _text(parsed: Any) -> str:
     if len(text) > LONGEST_TEXT:
         raise Problem(413, f'The field "text" is longer than {LONGEST_TEXT} characters.')
     if not _is_unicode(text):
-        raise Problem(422, 'The field "text" holds half a surrogate pair.')
+        raise Problem(422, 'The field "text" contains an unpaired surrogate.')
     return text
 
 
 def _is_unicode(text: str) -> bool:
-    """JSON can write a lone surrogate, which no model can read and no answer can carry."""
+    """JSON can encode a lone surrogate, which no model can read and no answer can carry."""
     try:
         text.encode()
     except UnicodeEncodeError:

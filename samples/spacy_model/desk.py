@@ -1,4 +1,4 @@
-"""One reader at a time: the model works in a thread beside the event loop, and the queue for it is short."""
+"""One request at a time: the model works in a thread beside the event loop, with a short queue."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 
 class Desk:
-    """spaCy holds Python's lock most of the time: more threads would only slow each other down.
+    """spaCy holds the GIL most of the time, so more threads would only slow each other down.
 
     And what a model forgets after a text (`language._forgetting`) must not be in use by another one.
     """
@@ -29,6 +29,6 @@ class Desk:
         return await to_thread.run_sync(task, limiter=self._seat)
 
     async def one_by_one(self, results: Iterator[Result]) -> AsyncIterator[Result]:
-        """Each result is made when the one before it has been taken; others may have the seat in between."""
+        """Compute each result once the previous one has been taken; others may use the model in between."""
         while (result := await to_thread.run_sync(lambda: next(results, None), limiter=self._seat)) is not None:
             yield result

@@ -1,4 +1,4 @@
-"""What the model can say about a text, as plain values ready for JSON."""
+"""The model's analysis of a text, as plain values ready for JSON."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 Answer = dict[str, Any]
 
-MOST_LEMMAS = 10_000  # that a model remembers, for whole texts at a time
+MOST_LEMMAS = 10_000  # that a model caches; checked once per text
 
 
 class UnknownPackage(Exception):
-    """The package that should hold the model is not installed, or holds none."""
+    """The package is not installed or contains no model."""
 
 
 def load(package: str) -> Language:
-    """The model that an installed package ships; packages may be named unlike their model."""
+    """The model in an installed package, whose name may differ from the model's."""
     try:
         nlp: Language = importlib.import_module(package).load()
     except (ImportError, AttributeError) as error:
@@ -34,7 +34,7 @@ def load(package: str) -> Language:
 
 
 def about(nlp: Language) -> Answer:
-    """What the model says of itself."""
+    """The model's own metadata."""
     meta = nlp.meta
     return {
         "lang": nlp.lang,
@@ -70,7 +70,7 @@ def tokens(nlp: Language, text: str, position: Position = int) -> Answer:
 
 
 def sentences(nlp: Language, text: str, position: Position = int) -> Iterator[Answer]:
-    """Each sentence with its entities, analysed when it is asked for.
+    """Each sentence with its entities, analysed on demand.
 
     Punctuation cuts the text first, which is cheap, because the whole pipeline would read all of a text before it
     gave the first sentence of it.
@@ -80,21 +80,21 @@ def sentences(nlp: Language, text: str, position: Position = int) -> Iterator[An
 
 
 def _cut(nlp: Language, text: str) -> list[tuple[str, int]]:
-    """Pieces of the text, and where each begins."""
+    """Pieces of the text, each with its start."""
     with _forgetting(nlp):
         doc: Doc = Sentencizer()(nlp.make_doc(text))
         return [(piece.text, piece.start_char) for piece in doc.sents]
 
 
 def _sentences_of(nlp: Language, piece: str, start: int, position: Position) -> list[Answer]:
-    """A list, because whoever reads the sentences may stop between two, and others use the model meanwhile."""
+    """A list, because a caller may pause between sentences while others use the model."""
     with _forgetting(nlp):
         return [_sentence(sentence, start, position) for sentence in nlp(piece).sents if sentence.text.strip()]
 
 
 @contextmanager
 def _forgetting(nlp: Language) -> Iterator[None]:
-    """Whatever the text adds to the model's vocabulary is freed at the end.
+    """Free whatever the text adds to the model's vocabulary at the end.
 
     spaCy keeps every word it has ever seen: strangers' texts would fill the memory. Nothing of spaCy's may leave the
     block, only plain values; and there is one block at a time for a model, which the Desk sees to.
@@ -107,7 +107,7 @@ def _forgetting(nlp: Language) -> Iterator[None]:
 
 
 def _forget_lemmas(nlp: Language) -> None:
-    """Lemmatizers keep a dictionary of their own, which spaCy's memory zones leave alone."""
+    """Lemmatizers have their own cache, which spaCy's memory zones do not free."""
     for _, pipe in nlp.pipeline:
         if isinstance(pipe, Lemmatizer) and len(pipe.cache) > MOST_LEMMAS:
             pipe.cache.clear()

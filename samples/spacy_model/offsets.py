@@ -1,4 +1,4 @@
-"""`?offsets=`: in what `start` and `end` count. Python counts code points, JavaScript and Java UTF-16 code units."""
+"""`?offsets=`: the unit of `start` and `end`. Python counts code points, JavaScript and Java UTF-16 code units."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Unit(StrEnum):
 PARAMETER = {
     "name": "offsets",
     "in": "query",
-    "description": "What `start` and `end` count: `codepoints`, as Python does; `utf16` code units, as JavaScript, "
-    "Java and C# do, where 😀 is two; or `utf8` bytes.",
+    "description": "The unit of `start` and `end`: `codepoints`, as in Python; `utf16` code units, as in JavaScript, "
+    "Java and C#, where 😀 counts as two; or `utf8` bytes.",
     "schema": {"type": "string", "enum": list(Unit), "default": Unit.CODEPOINTS},
 }
 
@@ -34,12 +34,12 @@ async def unit_of(request: Request) -> Unit:
     try:
         (unit,) = map(Unit, asked)
     except ValueError:
-        raise Problem(400, f'"offsets" must be one of {", ".join(Unit)}, and given once.') from None
+        raise Problem(400, f'"offsets" must be one of {", ".join(Unit)}, and given only once.') from None
     return unit
 
 
 def position_in(text: str, unit: Unit) -> Position:
-    """A function from Python's index into `text` to the same place counted in `unit`."""
+    """A function that converts Python's index into `text` to an offset in `unit`."""
     if unit is Unit.CODEPOINTS or text.isascii() or (unit is Unit.UTF16 and max(text) <= "\uffff"):
         return int
     sizes = map(_in_utf16 if unit is Unit.UTF16 else _in_utf8, text)

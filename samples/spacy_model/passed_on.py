@@ -1,4 +1,4 @@
-"""What the gate said about a call, passed on to whoever made it.
+"""Passes the gate's headers about a call on to the caller.
 
 Traefik gives the gate's headers to the model only, so a client learns what is left of its limits from here.
 """

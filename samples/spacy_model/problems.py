@@ -1,4 +1,4 @@
-"""Every refusal of this service is an RFC 9457 problem, whoever raised it."""
+"""Every refusal of this service is an RFC 9457 problem, the framework's own included."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 
 class Problem(HTTPException):
-    """A request that cannot be served; `detail` is the sentence that the client reads."""
+    """The request cannot be served; `detail` is the sentence shown to the client."""
 
 
 def problem(status: int, detail: str, headers: dict[str, str]) -> JSONResponse:
@@ -19,7 +19,7 @@ def problem(status: int, detail: str, headers: dict[str, str]) -> JSONResponse:
 
 
 def answer_problems(app: FastAPI) -> None:
-    """Also the framework's own 404 and 405, and a fault of ours, which tells nothing of its inside."""
+    """Also covers the framework's 404 and 405, and internal errors, which reveal no details."""
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> JSONResponse:

@@ -1,4 +1,4 @@
-"""python -m spacy_model.serve: uvicorn that goes on for DRAIN seconds after SIGTERM.
+"""python -m spacy_model.serve: a uvicorn that keeps serving for DRAIN seconds after SIGTERM.
 
 In a rolling update the new container is asked in as the old one is asked to leave, and a balancer hears of both a
 moment later. Who stops at once refuses what the balancer still sends.
@@ -33,7 +33,7 @@ class DrainingServer(uvicorn.Server):
 
 
 def main() -> None:
-    # Traefik keeps idle connections for 90 s: this side waits longer, so that it never closes one under a request.
+    # Traefik keeps idle connections for 90 s; wait longer, so that we never close one during a request.
     config = uvicorn.Config(
         from_environment, factory=True, host="0.0.0.0", port=int(os.environ.get("PORT", "8000")),  # noqa: S104
         timeout_keep_alive=100, server_header=False, access_log=False,

@@ -158,7 +158,7 @@ def test_an_address_without_its_password_is_not_papered_over(tmp_path):
     (tmp_path / "postgres" / "POSTGRES_PASSWORD").unlink()
     done = make(tmp_path)
     assert done.returncode == 1
-    assert "DATABASE_URL is there and" in done.stderr and "--without postgres" in done.stderr
+    assert "DATABASE_URL exists but" in done.stderr and "--without postgres" in done.stderr
 
 
 def test_an_empty_file_is_said_to_be_empty(tmp_path):
@@ -187,7 +187,7 @@ def test_an_ordinary_user_makes_them_and_is_told_what_is_in_the_way(tmp_path):
         os.chown(mine, 10001, 10001)
         foreign = make(mine, "--redis-gid", "999", as_user=10001)
         assert foreign.stderr.endswith(
-            "to give it to group 999, run this in that group or with the capability CHOWN.\n"
+            "to give it to group 999, run this as a member of that group or with the capability CHOWN.\n"
         )
         assert make(mine, as_user=10001).returncode == 0
         assert set(secrets_in(mine)) == FILES
