@@ -155,7 +155,11 @@ def limit(**fields) -> str:
         (limit(window='"day"', burst="3"), 5, "the limit a: a day limit is a quota and has no burst; leave it out"),
         (limit(window='"month"', burst="3"), 5, "the limit a: a month limit is a quota and has no burst; leave it out"),
         ('[models.sm]\n[plans.p]\nmodels = ["*", "sm"]\n', 3, '"*" already means every model: write models = ["*"]'),
-        ('[models.sm]\npath = "sm"\n', 2, "path = 'sm' is not a clean path prefix; write one such as '/sm' or '/v1/sm'"),
+        (
+            '[models.sm]\npath = "sm"\n',
+            2,
+            "path = 'sm' is not a clean path prefix; write one such as '/sm' or '/v1/sm'",
+        ),
         ('[models.sm]\npath = "/a/../b"\n', 2, "is not a clean path prefix"),
         ('[models.sm]\npath = "/a/"\n', 2, "is not a clean path prefix"),
         ('[models.sm]\npath = "/a\\n"\n', 2, "is not a clean path prefix"),
