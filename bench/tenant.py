@@ -24,9 +24,12 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder, redis_server(Path(folder)) as socket:
         os.environ |= {
-            "DJANGO_SETTINGS_MODULE": "authsvc.settings", "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
-            "SECRET_KEY": "x" * 50, "KEY_PEPPER": "y" * 50, "REDIS_URL": f"unix://{socket}",
-        }  # fmt: skip
+            "DJANGO_SETTINGS_MODULE": "authsvc.settings",
+            "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
+            "SECRET_KEY": "x" * 50,
+            "KEY_PEPPER": "y" * 50,
+            "REDIS_URL": f"unix://{socket}",
+        }
         _measure()
 
 

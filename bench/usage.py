@@ -37,9 +37,12 @@ def main(url: str) -> None:
         admin.execute(f"DROP DATABASE IF EXISTS {NAME}")
         admin.execute(f"CREATE DATABASE {NAME}")
     os.environ |= {
-        "DJANGO_SETTINGS_MODULE": "authsvc.settings", "DATABASE_URL": f"{base}/{NAME}",
-        "SECRET_KEY": "x" * 50, "KEY_PEPPER": "y" * 50, "REDIS_URL": f"unix://{tempfile.gettempdir()}/none.sock",
-    }  # fmt: skip
+        "DJANGO_SETTINGS_MODULE": "authsvc.settings",
+        "DATABASE_URL": f"{base}/{NAME}",
+        "SECRET_KEY": "x" * 50,
+        "KEY_PEPPER": "y" * 50,
+        "REDIS_URL": f"unix://{tempfile.gettempdir()}/none.sock",
+    }
     try:
         _measure()
     finally:

@@ -35,9 +35,14 @@ class DrainingServer(uvicorn.Server):
 def main() -> None:
     # Traefik keeps idle connections for 90 s; wait longer, so that we never close one during a request.
     config = uvicorn.Config(
-        from_environment, factory=True, host="0.0.0.0", port=int(os.environ.get("PORT", "8000")),  # noqa: S104
-        timeout_keep_alive=100, server_header=False, access_log=False,
-    )  # fmt: skip
+        from_environment,
+        factory=True,
+        host="0.0.0.0",  # noqa: S104
+        port=int(os.environ.get("PORT", "8000")),
+        timeout_keep_alive=100,
+        server_header=False,
+        access_log=False,
+    )
     server = DrainingServer(config)
     server.drain_seconds = _drain_seconds()
     server.run()

@@ -52,14 +52,14 @@ def test_one_byte_too_many_is_refused():
     assert refused.value.word == "too_large"
 
 
-def test_a_body_that_stops_is_refused_in_the_end(monkeypatch):
+def test_a_stalled_body_is_eventually_refused(monkeypatch):
     monkeypatch.setattr(bodies, "FIRST_SECONDS", 0.01)
     with pytest.raises(Refusal) as refused:
         read(body_of(b"a", ends=False))
     assert refused.value.word == "too_slow"
 
 
-def test_bytes_that_come_buy_time(monkeypatch):
+def test_arriving_bytes_extend_the_deadline(monkeypatch):
     monkeypatch.setattr(bodies, "FIRST_SECONDS", 0.01)
     monkeypatch.setattr(bodies, "LEAST_RATE", 1000)
 
@@ -79,7 +79,7 @@ def test_bytes_that_come_buy_time(monkeypatch):
     assert len(read(Body(receive, MOST_BODY_BYTES, BytesIO(), in_heap=True))) == 60_003
 
 
-def test_a_client_that_leaves_is_no_refusal():
+def test_a_client_that_disconnects_is_not_a_refusal():
     async def receive():
         return {"type": "http.disconnect"}
 
@@ -88,7 +88,7 @@ def test_a_client_that_leaves_is_no_refusal():
     assert (Body._held, Body._unfinished) == (0, {})
 
 
-def test_of_too_many_unfinished_bodies_those_that_began_first_are_given_up():
+def test_when_too_many_bodies_are_unfinished_the_oldest_are_dropped():
     async def attack() -> list[str]:
         waiting = [asyncio.create_task(body_of(PART, ends=False).read()) for _ in range(200)]
         while Body._held > bodies.MOST_UNFINISHED_BYTES or len(Body._unfinished) == 200 or not Body._held:  # noqa: ASYNC110 - turns of the loop
@@ -108,7 +108,7 @@ def test_of_too_many_unfinished_bodies_those_that_began_first_are_given_up():
     assert (Body._held, Body._unfinished) == (0, {})
 
 
-def test_a_file_in_memory_gives_everything_back():
+def test_a_memory_file_frees_all_its_memory():
     def resident() -> int:
         lines = Path("/proc/self/status").read_text().splitlines()
         return int(next(line for line in lines if line.startswith("VmRSS:")).split()[1])

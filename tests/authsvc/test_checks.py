@@ -25,7 +25,7 @@ def words(messages) -> list[str]:
     return [f"{message.id} {message.msg} {message.hint}" for message in messages]
 
 
-def test_the_settings_of_the_tests_are_right():
+def test_the_tests_own_settings_pass():
     assert words(check_settings()) == []
 
 
@@ -86,7 +86,7 @@ def test_secrets_must_differ(settings):
         ("http://console.example.org", ["gate", "console"], (), []),
     ],
 )
-def test_https_that_nobody_may_tell_of_is_a_warning_at_deployment(settings, url, serves, proxies, found):
+def test_https_without_a_trusted_proxy_is_a_warning_at_deployment(settings, url, serves, proxies, found):
     settings.CONSOLE_URL, settings.SERVES, settings.TRUSTED_PROXIES = url, serves, proxies
     assert [message.id for message in check_proxies()] == found
 
@@ -94,7 +94,7 @@ def test_https_that_nobody_may_tell_of_is_a_warning_at_deployment(settings, url,
 # Redis
 
 
-def test_redis_is_asked_only_at_deployment(redis_db, monkeypatch):
+def test_redis_is_checked_only_at_deployment(redis_db, monkeypatch):
     monkeypatch.setattr(clients, "sync_client", _must_not_be_called)
     assert not [message for message in run_checks() if "authsvc." in str(message.id)]
 
@@ -126,7 +126,7 @@ def evicting(redis_db):
     redis_db.config_set("maxmemory-policy", "noeviction")
 
 
-def test_a_redis_that_does_not_answer_is_told(redis_away):
+def test_a_redis_that_does_not_answer_is_reported(redis_away):
     with redis_away():
         (message,) = check_redis()
     assert message.id == "authsvc.E007"
@@ -164,7 +164,7 @@ def only_sentence(done: subprocess.CompletedProcess[str]) -> str:
     return line
 
 
-def test_a_right_environment_passes(environment):
+def test_a_correct_environment_passes(environment):
     done = run("manage.py", "check", env=environment)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "System check identified no issues (0 silenced).\n"
@@ -264,10 +264,10 @@ def test_a_redis_that_does_not_answer_is_one_sentence(environment):
     assert sentence == "CommandError: Redis cannot be reached (ConnectionError): start it, or correct REDIS_URL."
 
 
-def test_an_error_that_nobody_can_mend_keeps_its_traceback(environment):
+def test_an_error_that_no_operator_can_fix_keeps_its_traceback(environment):
     done = run("-c", "from authsvc import settings\nraise RuntimeError('deep')", env=environment)
     assert done.stderr.startswith("Traceback") and done.stderr.endswith("RuntimeError: deep\n")
 
 
-def test_the_preflight_leaves_right_settings_alone():
+def test_the_preflight_accepts_correct_settings():
     preflight.refuse_wrong_settings(None)

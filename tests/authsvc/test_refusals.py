@@ -54,7 +54,7 @@ def addresses() -> list[str]:
     return found
 
 
-def test_an_address_with_a_nul_is_no_fault_of_ours(operator):
+def test_a_url_with_a_nul_is_a_bad_request(operator):
     answers = {address: operator.get(address) for address in addresses()}
     assert len(answers) > 100
     assert {address: answer.status_code for address, answer in answers.items() if answer.status_code != 400} == {}
@@ -62,7 +62,7 @@ def test_an_address_with_a_nul_is_no_fault_of_ours(operator):
     assert answers["/%00"].content == b"400 Bad Request\nThe URL contains a NUL character.\n"
 
 
-def test_a_nul_in_a_form_is_a_fault_of_the_form(operator):
+def test_a_nul_in_a_form_is_a_form_error(operator):
     stranger = Client(raise_request_exception=False)
     assert stranger.post("/login/", {"username": "a\0b", "password": "x"}).status_code == 200
     assert operator.post("/admin/accounts/user/", {"action": "x\0", "_selected_action": "1\0"}).status_code < 500
@@ -86,9 +86,7 @@ def read_only() -> InternalError:
         ("/api/v1/me/", "api.me.Me.get"),
     ],
 )
-def test_a_database_that_is_away_is_503_and_one_line_wherever_it_is_asked(
-    operator, monkeypatch, caplog, path, where, error
-):
+def test_an_unavailable_database_is_503_and_one_log_line_everywhere(operator, monkeypatch, caplog, path, where, error):
     def fail(*args, **kwargs):
         raise error
 
@@ -102,7 +100,7 @@ def test_a_database_that_is_away_is_503_and_one_line_wherever_it_is_asked(
     assert [record.exc_info for record in caplog.records if record.exc_info] == []
 
 
-def test_a_fault_of_ours_keeps_its_traceback(operator, monkeypatch, caplog):
+def test_an_internal_error_keeps_its_traceback(operator, monkeypatch, caplog):
     def fail(*args, **kwargs):
         raise RuntimeError("deep")
 

@@ -130,7 +130,7 @@ def test_the_key_that_it_says_how_to_issue_is_issued(environment):
     assert (done.returncode, done.stdout[:4]) == (0, "ask_"), done.stderr
 
 
-def test_keys_of_a_pepper_that_was_lost_are_told(environment):
+def test_keys_of_a_lost_pepper_are_reported(environment):
     run("set_up", env=environment)
     key = run("issue_key", "--account", "me", "--name", "first", env=environment).stdout
     assert "KEY_PEPPER" not in run("set_up", env=environment).stderr
@@ -161,7 +161,7 @@ def test_another_catalogue_is_named_by_option_or_environment(environment, tmp_pa
     assert "model two: new" in run("set_up", "--catalogue", str(tmp_path / "two.toml"), env=by_environment).stdout
 
 
-def test_a_warning_of_the_catalogue_is_told_and_does_not_end_it(environment, tmp_path):
+def test_a_warning_about_the_catalogue_is_printed_and_set_up_continues(environment, tmp_path):
     limit = '{ name = "minute", per = "key", amount = 60, window = "minute" }'
     (tmp_path / "loose.toml").write_text(f"[plans.free]\nlimits = [{limit}]\n")
     done = run("set_up", "--catalogue", str(tmp_path / "loose.toml"), env=environment)
@@ -170,14 +170,14 @@ def test_a_warning_of_the_catalogue_is_told_and_does_not_end_it(environment, tmp
     assert "Warning" not in run("set_up", env=environment).stderr  # what is shipped
 
 
-def test_a_fault_in_the_catalogue_ends_it(environment, tmp_path):
+def test_a_fault_in_the_catalogue_stops_set_up(environment, tmp_path):
     (tmp_path / "bad.toml").write_text("[modles]\n")
     done = run("set_up", "--catalogue", str(tmp_path / "bad.toml"), env=environment)
     assert done.returncode == 1
     assert "Nothing was changed" in done.stderr and "bad.toml:1" in done.stderr
 
 
-def test_many_at_once_are_harmless(environment):
+def test_concurrent_runs_are_harmless(environment):
     done = [ended(process) for process in [start("set_up", env=environment) for _ in range(6)]]
     assert [one.returncode for one in done] == [0] * 6, "\n".join(one.stderr for one in done)
     assert sum("Applying accounts.0001_initial... OK" in one.stdout for one in done) == 1
@@ -199,7 +199,7 @@ def test_many_at_once_are_harmless(environment):
         ("DATABASE_URL", f"postgres://user:hunter2@{NOWHERE}/authsvc", "): start it, or correct DATABASE_URL."),
     ],
 )
-def test_what_stays_away_is_named_with_what_to_do(environment, variable, value, sentence):
+def test_a_store_that_stays_unavailable_is_named_with_a_remedy(environment, variable, value, sentence):
     done = run("set_up", "--wait", "0.3", env={**environment, variable: value})
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].endswith(f"{sentence} Waited for 0.3 s.")
@@ -207,7 +207,7 @@ def test_what_stays_away_is_named_with_what_to_do(environment, variable, value, 
     assert "Traceback" not in done.stderr and "hunter2" not in done.stderr
 
 
-def test_a_redis_that_comes_later_is_waited_for(environment, tmp_path):
+def test_a_redis_that_starts_late_is_waited_for(environment, tmp_path):
     process = start("set_up", "--wait", str(SECONDS), env={**environment, "REDIS_URL": f"unix://{tmp_path}/redis.sock"})
     assert process.stderr is not None
     assert "Redis cannot be reached" in process.stderr.readline()
@@ -222,7 +222,7 @@ def test_a_redis_that_forgets_is_refused(environment, tmp_path):
     assert "maxmemory-policy allkeys-lru" in done.stderr and "noeviction" in done.stderr
 
 
-def test_being_told_to_stop_ends_the_waiting(environment):
+def test_sigterm_ends_the_wait(environment):
     process = start("set_up", "--wait", "600", env={**environment, "REDIS_URL": f"redis://{NOWHERE}/0"})
     assert process.stderr is not None
     process.stderr.readline()
@@ -238,7 +238,7 @@ def test_a_start_that_sets_up_for_too_long_is_not_waited_for(environment):
     assert done.stderr.endswith("check what it is doing, or raise --lock-wait SECONDS.\n")
 
 
-def test_a_start_that_ends_lets_the_next_one_go_on(environment):
+def test_a_finished_start_lets_the_next_one_continue(environment):
     with held(environment["DATABASE_URL"]):
         process = start("set_up", env=environment)
         assert process.stderr is not None
@@ -249,7 +249,7 @@ def test_a_start_that_ends_lets_the_next_one_go_on(environment):
 # Before each start
 
 
-def test_it_becomes_the_program_with_its_words_its_process_and_its_exit_status(environment):
+def test_it_becomes_the_program_with_its_arguments_pid_and_exit_status(environment):
     code = "import os, sys; print(os.getpid(), sys.argv[1:]); sys.exit(7)"
     process = start("set_up", "--only-schema", "--", sys.executable, "-c", code, "-x", "--", "a b", env=environment)
     done = ended(process)
@@ -257,7 +257,7 @@ def test_it_becomes_the_program_with_its_words_its_process_and_its_exit_status(e
     assert done.returncode == 7
 
 
-def test_a_program_that_is_not_there_is_named(environment):
+def test_a_missing_program_is_named(environment):
     done = run("set_up", "--only-schema", "--", "no-such-program", env=environment)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "CommandError: no-such-program cannot be started: No such file or directory."
@@ -278,13 +278,13 @@ def test_a_gate_starts_without_a_database_and_a_console_does_not(away):
     assert (console.returncode, console.stdout) == (1, "")
 
 
-def test_a_gate_whose_database_is_there_brings_it_up_to_date_first(environment):
+def test_a_gate_first_migrates_an_available_database(environment):
     done = run("set_up", "--start-anyway", "--", "echo", "serving", env=environment)
     assert done.returncode == 0
     assert "Applying accounts.0001_initial" in done.stdout and done.stdout.endswith("serving\n")
 
 
-def test_a_gate_does_not_start_on_a_schema_that_somebody_else_is_still_changing(environment):
+def test_a_gate_does_not_start_while_another_start_is_migrating(environment):
     words = ("set_up", "--start-anyway", "--lock-wait", "0.3", "--", "echo", "serving")
     with held(environment["DATABASE_URL"]):
         done = run(*words, env=environment)
@@ -293,7 +293,7 @@ def test_a_gate_does_not_start_on_a_schema_that_somebody_else_is_still_changing(
         assert run(*words, env=environment).stdout == "serving\n"  # what this one needs is there
 
 
-def test_starting_anyway_is_only_for_a_program(environment):
+def test_start_anyway_requires_a_program(environment):
     done = run("set_up", "--start-anyway", env=environment)
     assert done.returncode == 1
     assert "--start-anyway needs a program to start" in done.stderr

@@ -108,7 +108,7 @@ def start(name: str) -> None:
         runpy.run_path(str(ROOT / "deploy" / "gunicorn.conf.py"))
 
 
-def test_the_right_environment_starts(environment):
+def test_the_correct_environment_starts(environment):
     start("DEBUG")
     start("BIND")
 
@@ -166,7 +166,7 @@ def test_a_bad_value_stops_the_start_with_one_sentence(environment, monkeypatch,
         ("WEB_CONCURRENCY", "0"),
     ],
 )
-def test_so_does_what_would_fail_later(environment, monkeypatch, name, value):
+def test_a_value_that_would_fail_later_stops_the_start_too(environment, monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     with pytest.raises((BadSetting, SystemExit)) as told:
         start(name)

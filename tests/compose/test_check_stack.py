@@ -44,7 +44,7 @@ def test_check_stack_finds_nothing_in_the_stack_as_it_is_shipped(checked):
     assert checked() == (0, "Nothing found.\n")
 
 
-def test_it_finds_a_model_that_somebody_put_beside_the_gate(stack, api, checked):
+def test_it_finds_a_model_that_bypasses_the_gate(stack, api, checked):
     with stack.beside("open", OPEN):
         wait_until(lambda: api.get("/fr_core_news_md/open/").status_code != 401, "the way around the gate", 60)
         status, said = checked()

@@ -222,7 +222,7 @@ def test_a_key_that_was_revoked_is_refused_at_once(applied):
     assert machine.answers(401, "/my_model/x", x_api_key=key)
 
 
-def test_what_looks_like_the_model_s_path_and_is_not_leads_nowhere(applied):
+def test_a_lookalike_of_the_models_path_leads_nowhere(applied):
     assert {applied.machine.get(path).status_code for path in ("/my_model2", "/my_model;x", "/my_model-x")} == {404}
 
 
@@ -238,7 +238,7 @@ def test_the_first_operator_s_link_opens_the_console(applied):
     assert (entered.status_code, entered.headers["location"]) == (302, "/first-operator/")
 
 
-def test_the_gate_cannot_be_asked_through_the_console(applied):
+def test_the_gate_cannot_be_called_through_the_console(applied):
     wait_until(lambda: applied.machine.answers(200, "/login/", host="console.localhost"), "the console", SECONDS)
     for path in ("/auth/", "/auth/?model=my_model", "/auth"):
         answer = applied.machine.get(path, host="console.localhost", authorization=f"Bearer {applied.key}")

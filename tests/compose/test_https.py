@@ -91,7 +91,7 @@ def test_a_call_by_https_reaches_the_model(ask, key):
 
 
 @pytest.mark.parametrize("name", ["", "console", "dashboard"])
-def test_a_page_by_http_is_redirected_and_https_is_then_kept_to(ask, authority, name):
+def test_a_page_by_http_is_redirected_with_hsts(ask, authority, name):
     answer = ask(name, "/login/?next=/admin/", by="http")
     host = f"{name}.{DOMAIN}" if name else DOMAIN
     assert answer.status_code == 301
@@ -99,7 +99,7 @@ def test_a_page_by_http_is_redirected_and_https_is_then_kept_to(ask, authority, 
     assert ask(name, "/").headers["Strict-Transport-Security"] == "max-age=31536000"
 
 
-def test_a_secret_link_by_http_is_redirected_and_stands_in_no_log(https, ask):
+def test_a_secret_link_by_http_is_redirected_and_is_in_no_log(https, ask):
     answer = ask("console", "/invitations/typed-without-an-s/", by="http")
     assert answer.headers["Location"].endswith("/invitations/typed-without-an-s/")
     assert ask("console", "/login/?mark=1", by="http").status_code == 301
@@ -138,7 +138,7 @@ def test_the_console_knows_that_it_is_reached_by_https(ask, authority):
     assert ask("console", "/login/", method="POST", data=form, headers=elsewhere).status_code == 403
 
 
-def test_the_link_of_the_first_operator_is_one_by_https(https, authority):
+def test_the_first_operators_link_is_https(https, authority):
     assert f"https://console.{DOMAIN}:{authority.tls_port}/first-operator/" in https.logs("setup")
 
 

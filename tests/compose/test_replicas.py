@@ -76,7 +76,7 @@ def test_a_replica_that_is_killed_costs_five_calls_at_most_and_none_after_a_seco
     assert not calls.failed(since=at + 1 + busy(calls, at)), calls.told(at)
 
 
-def test_a_replica_that_hangs_lets_nobody_wait_for_two_seconds(stack, traffic, tell):
+def test_a_hanging_replica_makes_no_call_wait_two_seconds(stack, traffic, tell):
     gate = stack.containers("gate")[0]
     with traffic() as calls:
         at = time.monotonic()

@@ -84,7 +84,7 @@ def test_what_traefik_reads_passes(proxied):
     assert set(asked(proxied, *lines).values()) == {200}
 
 
-def test_whatever_changes_something_or_reads_more_is_refused(proxied):
+def test_any_write_or_other_read_is_refused(proxied):
     container = docker("inspect", "-f", "{{.Id}}", proxied.container("traefik")).strip()
     refused = (
         "POST /v1.41/containers/create",

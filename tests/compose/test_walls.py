@@ -68,7 +68,7 @@ def test_from_inside_of_a_model_nothing_of_the_gate_or_its_stores_can_be_reached
     assert reached(stack, model, targets) == []
 
 
-def test_what_is_knocked_on_listens(stack):
+def test_the_probed_ports_are_listening(stack):
     """Else the test above could not fail."""
     redis, postgres = at(stack, "redis", 6379), at(stack, "postgres", 5432)
     gates = [(address, port) for one in stack.containers("gate") for address in addresses(one) for port in (8000, 9000)]
@@ -117,7 +117,7 @@ def test_only_traefik_has_a_published_port_and_it_is_on_loopback(stack):
 
 
 @pytest.mark.parametrize("service", HARDENED)
-def test_a_container_can_write_nowhere_and_rise_nowhere(stack, service):
+def test_a_container_cannot_write_or_gain_privileges(stack, service):
     found = inspect(stack.containers(service)[0])
     assert found["HostConfig"]["ReadonlyRootfs"]
     assert found["HostConfig"]["CapDrop"] == ["ALL"]
@@ -137,7 +137,7 @@ def test_the_first_process_of_a_container_has_no_capability_it_does_not_need(sta
 
 
 @pytest.mark.parametrize("service", HARDENED)
-def test_a_container_has_a_bound_for_its_log_and_its_memory(stack, service):
+def test_a_container_has_limits_on_its_log_and_memory(stack, service):
     host = inspect(stack.containers(service)[0])["HostConfig"]
     assert host["LogConfig"]["Type"] == "json-file"
     assert host["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "5"}
@@ -145,7 +145,7 @@ def test_a_container_has_a_bound_for_its_log_and_its_memory(stack, service):
 
 
 @pytest.mark.parametrize("service", [*OURS, *MODELS, "corporate", "errors", "redis"])
-def test_a_container_runs_as_an_ordinary_user(stack, service):
+def test_a_container_runs_as_an_unprivileged_user(stack, service):
     assert inspect(stack.containers(service)[0])["Config"]["User"] not in ("", "0", "root", "0:0")
 
 
@@ -160,7 +160,7 @@ def test_the_socket_of_docker_is_traefiks_alone_and_for_reading(stack):
             assert sockets == []
 
 
-def test_the_image_says_its_version_how_it_is_well_and_how_it_ends(stack):
+def test_the_image_has_a_version_a_health_check_and_a_stop_signal(stack):
     image = inspect(stack.environment["IMAGE"])["Config"]
     assert image["Labels"]["org.opencontainers.image.version"] == __version__
     assert image["Healthcheck"]["Test"][0] == "CMD"

@@ -77,7 +77,7 @@ def test_who_opens_the_link_becomes_the_operator_and_is_in_the_admin(link):
     assert PASSWORD not in str(event.after)
 
 
-def test_the_session_before_signing_in_is_not_the_one_after(link):
+def test_signing_in_changes_the_session(link):
     browser = entered(link)
     before = browser.cookies["sessionid"].value
     browser.post("/first-operator/", FILLED_IN)
@@ -102,7 +102,7 @@ def test_a_browser_s_form_passes_the_check_for_forged_requests(link, settings):
 # The form
 
 
-def test_every_field_has_a_label_and_what_describes_it(link):
+def test_every_field_has_a_label_and_a_description(link):
     page = entered(link).get("/first-operator/").content.decode()
     fields = re.findall(r'<input type="(?:text|email|password)"[^>]*>', page)
     assert len(fields) == 4
@@ -126,7 +126,7 @@ def test_every_field_has_a_label_and_what_describes_it(link):
         ({"username": "TAKEN"}, "A user with that username already exists."),
     ],
 )
-def test_what_is_wrong_is_said_beside_its_field_and_makes_nobody(link, changed, said):
+def test_an_error_is_shown_beside_its_field_and_no_user_is_made(link, changed, said):
     User.objects.create_user("taken")
     page = entered(link).post("/first-operator/", {**FILLED_IN, **changed})
     assert page.status_code == 422
@@ -137,7 +137,7 @@ def test_what_is_wrong_is_said_beside_its_field_and_makes_nobody(link, changed, 
     assert "correct horse" not in text  # no password comes back
 
 
-def test_a_form_that_was_refused_may_be_sent_again(link):
+def test_a_refused_form_may_be_submitted_again(link):
     browser = entered(link)
     browser.post("/first-operator/", {**FILLED_IN, "password2": "another one"})
     assert browser.post("/first-operator/", FILLED_IN).status_code == 302
@@ -185,19 +185,19 @@ def test_a_link_opens_until_its_hour_is_over(monkeypatch, link):
         assert Client().get(link).status_code == 404
 
 
-def test_a_form_that_was_opened_in_time_is_too_late_an_hour_later(monkeypatch, link):
+def test_a_form_opened_in_time_is_refused_an_hour_later(monkeypatch, link):
     browser = entered(link)
     with now_is(monkeypatch, timezone.now() + timedelta(minutes=61)):
         assert browser.post("/first-operator/", FILLED_IN).status_code == 404
     assert not User.objects.exists()
 
 
-def test_the_form_alone_opens_for_nobody():
+def test_the_form_does_not_open_without_a_link():
     assert gone("/first-operator/")[0] == 404
     assert Client().post("/first-operator/", FILLED_IN).status_code == 404
 
 
-def test_a_used_link_stays_used_when_its_operator_may_no_longer_sign_in(link):
+def test_a_used_link_stays_used_when_its_operator_is_deactivated(link):
     entered(link).post("/first-operator/", FILLED_IN)
     User.objects.update(is_active=False)
     assert gone(link)[0] == 404
@@ -205,7 +205,7 @@ def test_a_used_link_stays_used_when_its_operator_may_no_longer_sign_in(link):
     assert again is not None and entered(urlsplit(again).path)
 
 
-def test_somebody_who_is_no_superuser_is_no_operator(link):
+def test_staff_who_are_not_superusers_are_not_operators(link):
     User.objects.create_user("mia", is_staff=True)
     assert entered(link)
 
@@ -219,7 +219,7 @@ def test_a_guess_costs_no_query(useless, django_assert_num_queries):
 # What leaks
 
 
-def test_no_answer_is_kept_and_no_referrer_is_sent(link):
+def test_no_answer_is_cached_and_no_referrer_is_sent(link):
     browser = Client()
     for answer in (browser.get(link), Client().get("/first-operator/wrong/")):
         assert answer["Referrer-Policy"] == "no-referrer"
@@ -241,7 +241,7 @@ def log() -> Iterator[StringIO]:
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_a_link_is_in_no_log_also_when_the_database_fails(link, log, monkeypatch, method):
+def test_a_link_is_in_no_log_even_when_the_database_fails(link, log, monkeypatch, method):
     def fails(*_):
         raise OperationalError("the server closed the connection")
 
@@ -256,7 +256,7 @@ def test_a_link_is_in_no_log_also_when_the_database_fails(link, log, monkeypatch
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_at_once_one_is_the_operator():
+def test_of_many_concurrent_submissions_one_makes_the_operator():
     together = Barrier(6)
 
     def send(number: int) -> str:
@@ -276,7 +276,7 @@ def test_of_many_at_once_one_is_the_operator():
     assert len(made) == AuditEvent.objects.count() == 1
 
 
-def test_whoever_sends_the_form_second_is_told_that_the_link_is_gone(link):
+def test_the_second_submission_is_told_that_the_link_does_not_work(link):
     first, second = entered(link), entered(link)
     assert first.post("/first-operator/", FILLED_IN).status_code == 302
     late = second.post("/first-operator/", {**FILLED_IN, "username": "eve"})

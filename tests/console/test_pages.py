@@ -20,16 +20,16 @@ def test_every_public_code_has_a_page(code):
     assert code in page.content.decode()
 
 
-def test_the_words_of_the_api_and_of_the_gate_are_not_the_same():
+def test_the_api_and_the_gate_share_no_problem_code():
     assert not set(WORDS) & set(CODES)
 
 
-def test_advice_is_given_for_the_codes_that_exist():
+def test_there_is_advice_for_exactly_the_existing_codes():
     assert sorted(ADVICE) == CODES
 
 
 @pytest.mark.parametrize("code", ["nothing", "allowed", "x" * 200])
-def test_no_other_word_has_one(code):
+def test_no_other_code_has_a_page(code):
     assert Client().get(f"/errors/{code}").status_code == 404
 
 
@@ -45,7 +45,7 @@ def test_a_member_signs_in_and_reaches_the_api():
 
 
 @pytest.mark.django_db
-def test_nobody_is_sent_elsewhere_after_signing_in():
+def test_signing_in_never_redirects_to_another_host():
     User.objects.create_user("mia", password="a long password")
     signed_in = Client().post(
         "/login/", {"username": "mia", "password": "a long password", "next": "https://evil.example/"}
@@ -55,7 +55,7 @@ def test_nobody_is_sent_elsewhere_after_signing_in():
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("is_staff", "page"), [(True, "/admin/"), (False, "/api/v1/docs/")])
-def test_after_signing_in_operators_land_in_the_admin_and_others_at_the_docs(is_staff, page):
+def test_after_signing_in_staff_land_in_the_admin_and_others_at_the_docs(is_staff, page):
     client = Client()
     client.force_login(User.objects.create_user("mia", is_staff=is_staff))
     assert client.get("/")["Location"] == page
@@ -63,5 +63,5 @@ def test_after_signing_in_operators_land_in_the_admin_and_others_at_the_docs(is_
 
 
 @pytest.mark.django_db
-def test_a_stranger_at_the_root_is_led_to_the_admin_s_sign_in():
+def test_a_stranger_at_the_root_is_redirected_to_the_admin():
     assert Client().get("/")["Location"] == "/admin/"

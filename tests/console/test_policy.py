@@ -43,7 +43,7 @@ def inline_in(html: str) -> list[str]:
     return parser.found
 
 
-def test_what_a_policy_would_drop_is_found():
+def test_the_check_finds_what_the_policy_would_block():
     assert inline_in("<p style='x'></p><script>go()</script><a onclick=x href='javascript:y'></a><style>a{}</style>")
     assert not inline_in("<script src=x></script><script type='application/json'>{}</script>")
 

@@ -66,7 +66,7 @@ def test_the_client_is_the_last_address_that_no_trusted_proxy_has(trusting, peer
     assert seen(peer, x_forwarded_for=forwarded_for)[0] == client
 
 
-def test_a_proxy_that_was_written_as_mapped_ipv4_is_trusted(monkeypatch, settings):
+def test_a_proxy_written_as_mapped_ipv4_is_trusted(monkeypatch, settings):
     monkeypatch.setenv("X", "::ffff:172.20.0.0/112")
     settings.TRUSTED_PROXIES = env.networks("X", "")
     assert seen(TRAEFIK, x_forwarded_for=CLIENT)[0] == seen(f"::ffff:{TRAEFIK}", x_forwarded_for=CLIENT)[0] == CLIENT
@@ -87,7 +87,7 @@ def test_a_long_list_of_forged_addresses_is_not_walked():
 
 
 @pytest.mark.parametrize("peer", ["", "unix:", "not an address"])
-def test_a_peer_without_an_address_is_trusted_with_nothing(trusting, peer):
+def test_a_peer_without_an_address_is_not_trusted(trusting, peer):
     assert seen(peer, x_forwarded_for=CLIENT, x_forwarded_proto="https") == (peer, False)
 
 
@@ -113,7 +113,7 @@ def test_no_header_makes_a_request_https(trusting, name):
     assert seen(TRAEFIK, **{name: "https"})[1] is False
 
 
-def test_nobody_is_trusted_unless_the_operator_says_so():
+def test_no_proxy_is_trusted_by_default():
     assert seen(TRAEFIK, x_forwarded_for=CLIENT, x_forwarded_proto="https") == (TRAEFIK, False)
 
 

@@ -44,7 +44,7 @@ def flat(name, value):
     return {name.upper(): str(text).lower() if isinstance(text, bool) else str(text)}
 
 
-def test_the_entry_points_are_as_hard_as_those_of_the_file():
+def test_the_entry_points_are_hardened_like_those_in_the_file():
     file = tomllib.loads((ROOT / "deploy/traefik/traefik.toml").read_text(encoding="utf-8"))
     wanted: dict[str, str] = {}
     for name, entry_point in file["entryPoints"].items():
@@ -123,12 +123,12 @@ def test_a_model_is_alone_with_traefik_on_a_network_of_its_own(model):
     assert {name for name, service in SERVICES.items() if model in service.get("networks", ())} == {"traefik", model}
 
 
-def test_the_network_for_a_model_of_ones_own_has_traefik_alone():
+def test_only_traefik_is_on_the_network_for_your_own_model():
     assert {name for name, service in SERVICES.items() if "models" in service.get("networks", ())} == {"traefik"}
 
 
 @pytest.mark.parametrize("version", ["2.24.4", "2.40.3", "v2.24.5-desktop.1", "5.0.0"])
-def test_a_docker_compose_that_is_new_enough_will_do(version):
+def test_a_recent_docker_compose_is_accepted(version):
     assert why_not_compose(version) is None
 
 

@@ -93,7 +93,7 @@ def test_the_dashboard_s_line_is_the_sha1_of_its_password(tmp_path):
     assert len(found["operator/DASHBOARD_PASSWORD"]) * 4 >= 128
 
 
-def test_what_you_bring_is_kept_and_quoted(tmp_path):
+def test_your_own_secrets_are_kept_and_quoted(tmp_path):
     yours = r'p@ss "w\ord'
     (tmp_path / "redis").mkdir()
     (tmp_path / "redis" / "REDIS_PASSWORD").write_text(yours)
@@ -104,7 +104,7 @@ def test_what_you_bring_is_kept_and_quoted(tmp_path):
     assert found["redis/redis.conf"] == r'requirepass "p@ss \"w\\ord"'
 
 
-def test_a_short_password_of_yours_is_not_hashed_fast(tmp_path):
+def test_a_short_password_of_your_own_is_not_hashed_fast(tmp_path):
     (tmp_path / "operator").mkdir()
     (tmp_path / "operator" / "DASHBOARD_PASSWORD").write_text("letmein")
     refused = make(tmp_path)
@@ -115,20 +115,20 @@ def test_a_short_password_of_yours_is_not_hashed_fast(tmp_path):
     assert make(tmp_path).returncode == 0
 
 
-def test_our_own_are_for_one_user_and_the_others_for_whoever_mounts_them(tmp_path):
+def test_our_secrets_are_for_one_user_and_the_others_for_any_container_that_mounts_them(tmp_path):
     make(tmp_path)
     assert modes_in(tmp_path) == {
         name: 0o400 if name.split("/")[0] in ("authsvc", "operator") else 0o444 for name in FILES
     }
 
 
-def test_a_group_that_is_named_reads_and_nobody_else(tmp_path):
+def test_only_a_named_group_can_read_its_secrets(tmp_path):
     make(tmp_path, "--postgres-gid", str(os.getgid()), "--without", "traefik")
     file = tmp_path / "postgres" / "POSTGRES_PASSWORD"
     assert (stat.S_IMODE(file.stat().st_mode), file.stat().st_gid) == (0o440, os.getgid())
 
 
-def test_many_at_once_agree(tmp_path):
+def test_concurrent_runs_agree(tmp_path):
     running = [subprocess.Popen([*COMMAND, str(tmp_path)], stdout=subprocess.PIPE, text=True) for _ in range(8)]
     made = "".join(process.communicate(timeout=60)[0] for process in running)
     assert [process.returncode for process in running] == [0] * 8
@@ -148,12 +148,12 @@ def test_many_at_once_agree(tmp_path):
         (["--without", "traefik"], {"traefik/dashboard.htpasswd", "operator/DASHBOARD_PASSWORD"}),
     ],
 )
-def test_what_you_do_without_is_not_made(tmp_path, options, missing):
+def test_a_part_left_out_gets_no_secrets(tmp_path, options, missing):
     make(tmp_path, *options)
     assert set(secrets_in(tmp_path)) == FILES - missing
 
 
-def test_an_address_without_its_password_is_not_papered_over(tmp_path):
+def test_a_url_without_its_password_is_an_error(tmp_path):
     make(tmp_path)
     (tmp_path / "postgres" / "POSTGRES_PASSWORD").unlink()
     done = make(tmp_path)
@@ -161,7 +161,7 @@ def test_an_address_without_its_password_is_not_papered_over(tmp_path):
     assert "DATABASE_URL exists but" in done.stderr and "--without postgres" in done.stderr
 
 
-def test_an_empty_file_is_said_to_be_empty(tmp_path):
+def test_an_empty_file_is_reported(tmp_path):
     (tmp_path / "authsvc").mkdir()
     (tmp_path / "authsvc" / "SECRET_KEY").touch()
     done = make(tmp_path)
@@ -177,7 +177,7 @@ def test_a_password_on_the_command_line_is_refused(tmp_path):
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 @pytest.mark.skipif(FOR_ALL is None, reason="there is no Python that every user may run")
-def test_an_ordinary_user_makes_them_and_is_told_what_is_in_the_way(tmp_path):
+def test_an_unprivileged_user_can_make_them_and_is_told_of_obstacles(tmp_path):
     mine = Path(f"/tmp/authsvc-secrets-{os.getpid()}")  # the folders above tmp_path are root's alone
     mine.mkdir()
     try:

@@ -19,7 +19,7 @@ SETUP = ROOT / "deploy" / "demo" / "setup.sh"
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 
 
-def test_every_place_promises_the_same_pythons():
+def test_every_file_names_the_same_python_versions():
     promised = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
     assert promised == ">=3.11,<3.15"
     for page in ("README.md", "CONTRIBUTING.md", "docs/decisions/0002-dependencies.md", "deploy/demo/setup.sh"):
@@ -33,7 +33,7 @@ def test_every_place_promises_the_same_pythons():
     ("version", "is_taken"),
     [("3.10", False), *((version, True) for version in VERSIONS), ("3.15", False), ("4.0", False)],
 )
-def test_a_python_is_taken_by_its_version(tmp_path, version, is_taken):
+def test_a_python_is_chosen_by_version(tmp_path, version, is_taken):
     """With a program in place of Python that says which one it is."""
     fake = tmp_path / "python3"
     major, minor = version.split(".")
@@ -74,7 +74,7 @@ def test_without_any_redis_one_sentence_says_what_to_install(monkeypatch):
         store.server_binary()
 
 
-def test_the_shell_scripts_use_no_words_of_gnu_alone():
+def test_the_shell_scripts_use_no_gnu_extensions():
     """A Mac's own tools are BSD's."""
     text = SETUP.read_text()
     assert text.startswith("#!/bin/sh\n")
@@ -93,7 +93,7 @@ def test_the_shell_scripts_use_no_words_of_gnu_alone():
         assert gnu not in text, gnu
 
 
-def test_the_demo_asks_linux_alone_for_what_only_linux_has():
+def test_the_demo_uses_linux_features_only_on_linux():
     for file in (*Path(ROOT / "authsvc").rglob("*.py"), *Path(ROOT / "deploy").rglob("*.py")):
         for name, guard in (("memfd_create", "hasattr"), ("sched_getaffinity", "hasattr"), ("prctl", "sys.platform")):
             text = file.read_text()

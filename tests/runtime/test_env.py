@@ -51,13 +51,13 @@ def test_blank_is_the_same_as_not_set(say, name):
     assert env.text("X", "default") == "default"
 
 
-def test_a_blank_variable_leaves_the_word_to_its_file(say, in_file):
+def test_a_blank_variable_defers_to_its_file(say, in_file):
     say("")
     in_file(b"of the file")
     assert env.text("X") == "of the file"
 
 
-def test_a_missing_variable_is_told_with_every_way_out():
+def test_a_missing_variable_is_reported_with_every_remedy():
     with pytest.raises(env.Missing) as told:
         env.text("X")
     assert str(told.value) == (
@@ -66,20 +66,20 @@ def test_a_missing_variable_is_told_with_every_way_out():
     assert isinstance(told.value, ImproperlyConfigured)
 
 
-def test_an_empty_file_is_told(in_file):
+def test_an_empty_file_is_reported(in_file):
     path = in_file(b" \n")
     with pytest.raises(env.Missing, match=f"X_FILE names {path}, which is empty: set X"):
         env.text("X")
 
 
-def test_both_is_one_too_many(say, in_file):
+def test_setting_both_is_an_error(say, in_file):
     say("a")
     in_file(b"b")
     with pytest.raises(env.BadSetting, match=r"^X and X_FILE are both set: keep only one\.$"):
         env.text("X", "default")
 
 
-def test_a_file_that_is_missing_is_told(say, tmp_path):
+def test_a_missing_file_is_reported(say, tmp_path):
     say(tmp_path / "none", "X_FILE")
     with pytest.raises(
         env.BadSetting, match=r"^X_FILE names .*none, which cannot be read: No such file or directory\.$"
@@ -87,7 +87,7 @@ def test_a_file_that_is_missing_is_told(say, tmp_path):
         env.text("X", "default")
 
 
-def test_a_file_that_is_no_text_is_told(in_file):
+def test_a_file_that_is_not_text_is_reported(in_file):
     in_file(b"\xff\xfe")
     with pytest.raises(env.BadSetting, match=r"^X_FILE names .*, which is not UTF-8 text\.$"):
         env.text("X", "default")
@@ -109,7 +109,7 @@ def test_a_number(say, raw, value):
         ("inf", "X=inf is not between 0 and 10."),
     ],
 )
-def test_what_is_no_number_or_out_of_range_is_told(say, raw, words):
+def test_anything_but_a_number_in_range_is_reported(say, raw, words):
     say(raw)
     with pytest.raises(env.BadSetting) as told:
         env.number("X", 1, most=10)
@@ -139,7 +139,7 @@ def test_a_flag_that_is_not_set_is_its_default(default):
     assert env.flag("X", default=default) is default
 
 
-def test_what_is_no_flag_is_told(say):
+def test_anything_but_a_flag_is_reported(say):
     say("maybe")
     with pytest.raises(env.BadSetting, match=r"^X='maybe' is neither 1 nor 0\.$"):
         env.flag("X", default=False)
@@ -151,7 +151,7 @@ def test_a_choice_defaults_to_the_first(say):
     assert env.choice("X", "deny", "allow") == "allow"
 
 
-def test_what_is_no_choice_is_told(say):
+def test_anything_but_a_choice_is_reported(say):
     say("Allow")
     with pytest.raises(env.BadSetting, match=r"^X='Allow' is not one of: deny, allow\.$"):
         env.choice("X", "deny", "allow")
@@ -183,7 +183,7 @@ def test_a_missing_secret_is_made_only_in_debug(tmp_path):
     assert env.secret("X", made_in=tmp_path / ".dev") == made
 
 
-def test_a_made_secret_is_for_its_owner_alone(tmp_path):
+def test_only_its_owner_can_read_a_made_secret(tmp_path):
     before = os.umask(0)
     try:
         env.secret("X", made_in=tmp_path / ".dev")
@@ -194,7 +194,7 @@ def test_a_made_secret_is_for_its_owner_alone(tmp_path):
     assert [path.name for path in (tmp_path / ".dev").iterdir()] == ["X"]
 
 
-def test_processes_that_start_at_once_agree_on_a_made_secret(tmp_path):
+def test_processes_that_start_together_agree_on_a_made_secret(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda _: env.secret("X", made_in=tmp_path / ".dev"), range(32)))
     assert len(set(made)) == 1
@@ -215,7 +215,7 @@ def test_a_duration(raw, value):
 
 
 @pytest.mark.parametrize("raw", ["", "d", "30", "0d", "00d", "-1d", "1.5h", "30 d", "30D", "d30", "٣d", "1w"])
-def test_what_is_no_duration_is_told(raw):
+def test_anything_but_a_duration_is_reported(raw):
     with pytest.raises(
         ValueError, match="is not a duration: write a whole number followed by s, m, h or d, such as 30d"
     ):
@@ -223,7 +223,7 @@ def test_what_is_no_duration_is_told(raw):
 
 
 @pytest.mark.parametrize("raw", ["36501d", "9999999d", "9" * 5000 + "s"])
-def test_a_duration_beyond_the_calendar_is_told(raw):
+def test_a_duration_beyond_the_calendar_is_reported(raw):
     with pytest.raises(ValueError, match="is longer than 36500d"):
         env.duration(raw)
 
@@ -234,7 +234,7 @@ def test_networks_and_single_addresses(monkeypatch):
 
 
 @pytest.mark.parametrize("raw", ["traefik", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0-10.0.0.9"])
-def test_what_is_no_network_is_told(monkeypatch, raw):
+def test_anything_but_a_network_is_reported(monkeypatch, raw):
     monkeypatch.setenv("X", raw)
     with pytest.raises(
         env.BadSetting, match=r"^X: .*\. Write networks such as 172\.16\.0\.0/12, separated by commas\.$"

@@ -69,11 +69,11 @@ def told(page) -> tuple[int, list[str]]:
     return page.status, json.loads(page.body)["reasons"]
 
 
-def test_a_gate_that_is_let_in_is_ready(gate):
+def test_a_gate_that_can_sign_in_is_ready(gate):
     assert told(gate()) == (200, [])
 
 
-def test_a_gate_that_is_not_let_in_says_why(gate, server):
+def test_a_gate_that_cannot_sign_in_says_why(gate, server):
     status, (reason,) = told(gate(url=f"redis://gate:wrong@127.0.0.1:{server[1]}/0"))
     assert status == 503
     assert "does not answer" in reason and "WRONGPASS" in reason
@@ -102,7 +102,7 @@ def test_a_redis_that_does_not_take_writes_makes_a_gate_unready(gate, server):
     client.replicaof("NO", "ONE")
 
 
-def test_a_full_redis_is_told_and_recovered_from(gate, server, caplog):
+def test_a_full_redis_is_reported_and_so_is_its_recovery(gate, server, caplog):
     client, _ = server
     client.config_set("maxmemory", 1)
     full = "the store is full: it refuses to count, so every call is refused (OOM)"
@@ -125,7 +125,7 @@ def nearly_full(client: redis.Redis) -> None:
     client.config_set("maxmemory", int(used / 0.9))
 
 
-def test_a_redis_that_is_nearly_full_is_a_warning_that_takes_nobody_out(gate, server, caplog):
+def test_a_nearly_full_redis_is_a_warning_and_leaves_the_replica_ready(gate, server, caplog):
     nearly_full(server[0])
     status, (warning,) = told(gate())
     assert status == 200
@@ -141,7 +141,7 @@ def test_the_memory_of_redis_is_a_metric(gate, server):
     assert "authsvc_redis_memory_used_bytes" in page
 
 
-def test_an_eviction_policy_is_told(gate, server):
+def test_an_eviction_policy_is_reported(gate, server):
     server[0].config_set("maxmemory-policy", "allkeys-lru")
     assert told(gate()) == (503, ["the store's maxmemory-policy is allkeys-lru, not noeviction"])
 
@@ -159,7 +159,7 @@ def test_a_redis_without_scripts_is_not_ready(gate, server):
     assert (status, reason) == (503, "the store refuses to count (redis answered NOPERM)")
 
 
-def test_a_console_asks_by_redis_py(on_a_loop, settings, server):
+def test_a_console_checks_through_redis_py(on_a_loop, settings, server):
     settings.REDIS_URL, settings.SERVES = f"redis://127.0.0.1:{server[1]}/0", ["console"]
     clients.sync_client.cache_clear()
     try:
@@ -176,7 +176,7 @@ def test_a_console_asks_by_redis_py(on_a_loop, settings, server):
         clients.sync_client.cache_clear()
 
 
-def test_who_asks_while_an_answer_is_awaited_shares_it(on_a_loop, monkeypatch):
+def test_concurrent_checks_share_one_answer(on_a_loop, monkeypatch):
     asked = 0
 
     async def hang():
@@ -215,7 +215,7 @@ def test_a_field_of_info_that_is_missing_is_unknown(info, condition):
 
 
 @pytest.mark.parametrize(("used", "most", "warns"), [(79, 100, False), (80, 100, True), (99, 0, False)])
-def test_the_warning_begins_at_80_percent_of_a_bound_that_there_is(used, most, warns):
+def test_the_warning_begins_at_80_percent_of_a_set_limit(used, most, warns):
     assert (memory_warning([Condition("noeviction", 1, 100), Condition("noeviction", used, most)]) is not None) == warns
 
 
@@ -244,7 +244,7 @@ def test_set_up_works_without_info_and_says_what_it_does_not_know(catalogue, wit
     assert "does not report its maxmemory-policy" in capsys.readouterr().err
 
 
-def test_a_check_warns_of_a_policy_that_is_not_told(without_info):
+def test_a_check_warns_of_an_unknown_policy(without_info):
     assert [message.id for message in check_redis()] == ["authsvc.W004"]
 
 

@@ -74,7 +74,7 @@ def test_an_address_becomes_the_origin_that_a_browser_sends(say, written, read):
         "https://*.example.org",
     ],
 )
-def test_what_is_no_origin_is_one_sentence_that_names_the_variable(say, written):
+def test_anything_but_an_origin_is_one_sentence_that_names_the_variable(say, written):
     say(written)
     with pytest.raises(BadSetting) as told:
         web_address("X", "")
@@ -114,7 +114,7 @@ def test_host_names_are_read_as_browsers_send_them(say, written, read):
 @pytest.mark.parametrize(
     "word", ["https://host", "host:8000", "host/", "a b", "*.example.org", "''", ".", "..", 'ho"st']
 )
-def test_what_is_no_host_name_is_told(say, word):
+def test_anything_but_a_host_name_is_reported(say, word):
     say(f"localhost,{word},other")
     with pytest.raises(BadSetting, match=r"^X: .* is not a host name: write names such as console\.example\.org"):
         host_names("X", "")

@@ -77,7 +77,7 @@ def test_a_label_in_any_language_passes(text):
 
 
 @pytest.mark.parametrize("text", REFUSED, ids=ascii)
-def test_what_is_not_one_printable_line_is_refused_and_named(text):
+def test_anything_but_one_printable_line_is_refused_and_named(text):
     with pytest.raises(
         ValidationError, match=r"Use one line of printable characters: U\+[0-9A-F]{4,6} is not allowed\."
     ):
@@ -91,5 +91,5 @@ def test_every_character_that_a_label_may_have_is_printed_as_it_is():
             assert len(f"a{chr(code)}b".splitlines()) == 1
 
 
-def test_what_a_terminal_obeys_is_printed_escaped_and_lines_stay_lines():
+def test_control_characters_are_printed_escaped_and_lines_stay_lines():
     assert escaped("a\x1b[2J\x9b\u202e\ud800\r\n\tz") == "a\\x1b[2J\\x9b\\u202e\\ud800\\r\n\tz"

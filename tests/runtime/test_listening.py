@@ -76,7 +76,7 @@ def test_an_address_is_read(say, value, read):
         "ü" * 70 + ":9000",
     ],
 )
-def test_what_is_no_address_is_one_sentence_that_names_the_variable(say, value):
+def test_anything_but_an_address_is_one_sentence_that_names_the_variable(say, value):
     with pytest.raises(BadSetting) as told:
         say(value)
     assert str(told.value).startswith("ADMIN_BIND=") and str(told.value).endswith(".") and "\n" not in str(told.value)

@@ -34,18 +34,18 @@ def test_an_address_is_read(url, host, port, tls, ssl, user, password):
     assert "p:w" not in repr(server_at(url))
 
 
-def test_the_console_and_no_server_are_addresses_too():
+def test_the_console_and_no_server_are_accepted_too():
     assert server_at("console://").backend.endswith("console.EmailBackend")
     assert server_at("").backend == "runtime.mail.NoMail"
 
 
 @pytest.mark.parametrize("url", ["mail.example.org", "http://x", "smtp://", "smtp://x:port", "smtp://[x"])
-def test_another_text_stops_the_start_and_names_the_variable(url):
+def test_any_other_text_stops_the_start_and_names_the_variable(url):
     with pytest.raises(BadSetting, match="EMAIL_URL"):
         server_at(url)
 
 
-def test_without_a_server_sending_fails_instead_of_looking_done(settings):
+def test_without_a_server_sending_fails_visibly(settings):
     settings.EMAIL_BACKEND = "runtime.mail.NoMail"
     with pytest.raises(OSError, match="EMAIL_URL is not set"):
         mail.send_mail("s", "t", "a@example.org", ["b@example.org"])
@@ -111,7 +111,7 @@ def test_an_invitation_goes_out_by_smtp(mail_server, account):
     assert "Subject: Invitation to an account at 127.0.0.1:8081" in mail_server  # ours alone: no name of a tenant's
 
 
-def test_a_server_that_says_nothing_is_not_waited_for_for_ever(settings, account):
+def test_a_silent_server_is_given_up(settings, account):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         send_to(settings, silent)
         settings.EMAIL_TIMEOUT = 0.2

@@ -75,7 +75,7 @@ NEVER = [
 
 
 @pytest.mark.parametrize(("text", "network"), WRITTEN)
-def test_a_network_is_kept_in_one_form(text, network):
+def test_a_network_is_stored_in_one_form(text, network):
     assert str(read_network(text)) == network
 
 
@@ -85,7 +85,7 @@ def test_what_can_never_match_is_refused(text):
         read_network(text)
 
 
-def test_a_network_that_is_written_in_two_ways_is_kept_once():
+def test_a_network_written_in_two_ways_is_stored_once():
     texts = ["203.0.113.5", "::ffff:203.0.113.5", "10.0.0.0/8", "203.0.113.5/32"]
     assert [str(network) for network in read_networks(texts)] == ["203.0.113.5/32", "10.0.0.0/8"]
 
@@ -105,7 +105,7 @@ def test_a_client_of_ipv4_is_in_its_network_however_the_two_are_written(address,
 @db
 @pytest.mark.parametrize("text", ["::ffff:203.0.113.5", "::ffff:203.0.113.0/120"])
 @pytest.mark.parametrize("client", ["203.0.113.5", "::ffff:203.0.113.5", "203.0.113.5:4711", "[::ffff:203.0.113.5]:1"])
-def test_a_key_that_was_narrowed_to_mapped_addresses_admits_them(issued, ask, text, client):  # noqa: F811
+def test_a_key_narrowed_to_mapped_addresses_admits_them(issued, ask, text, client):  # noqa: F811
     change_key(issued.key, networks=[text], actor=ACTOR)
     assert ask(issued.text, x_forwarded_for=client).status == 200
     assert ask(issued.text, x_forwarded_for="198.51.100.1").status == 403

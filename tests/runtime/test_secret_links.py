@@ -76,7 +76,7 @@ def test_no_log_line_holds_the_secret_of_a_link(prefix, line):
 
 
 @pytest.mark.parametrize("quote", [lambda text: text, lambda text: text.replace("/", "%2F")])
-def test_a_link_to_come_back_to_holds_none_either(quote):
+def test_a_next_parameter_holds_none_either(quote):
     said = without_secrets(f"Forbidden: /login/?next={quote('/invitations/abc-123/')}&x=1")
     assert "abc-123" not in said and said.endswith("&x=1")
 

@@ -239,7 +239,7 @@ def test_the_limit_counts_each_head_alone(gate):
     assert [gate.read().status for _ in range(3)] == [200, 200, 200]
 
 
-def test_a_long_body_is_no_long_head(gate):
+def test_a_long_body_does_not_count_as_a_long_head(gate):
     gate.send(request("/", "Content-Length: 200000") + b"x" * 200_000)
     assert gate.read().status == 200
     assert gate.ask().status == 200
@@ -301,7 +301,7 @@ async def turns_until(fact):
         await asyncio.sleep(0)
 
 
-def test_drops_do_not_keep_a_slow_head_alive(gate):
+def test_a_trickle_does_not_keep_a_slow_head_alive(gate):
     begin = time.monotonic()
     with pytest.raises(ConnectionError):
         while time.monotonic() - begin < 3:
@@ -310,7 +310,7 @@ def test_drops_do_not_keep_a_slow_head_alive(gate):
     assert time.monotonic() - begin < 2
 
 
-def test_a_slow_answer_is_no_slow_head(gate):
+def test_a_slow_answer_does_not_count_as_a_slow_head(gate):
     assert gate.ask("/?400").status == 200
 
 
@@ -318,14 +318,14 @@ def test_an_unused_connection_is_closed(gate):
     assert 0.3 < gate.seconds_until_closed() < 2
 
 
-def test_empty_lines_are_no_use(gate):
+def test_empty_lines_do_not_count_as_use(gate):
     gate.send(b"\r\n")
     time.sleep(0.3)
     gate.send(b"\r\n")
     assert gate.seconds_until_closed() < 1.5
 
 
-def test_a_used_connection_outlives_the_patience_with_unused_ones(gate):
+def test_a_used_connection_outlives_the_timeout_of_unused_ones(gate):
     gate.ask()
     time.sleep(0.6)
     assert gate.ask().status == 200
@@ -340,7 +340,7 @@ def test_answers_carry_nothing_but_the_applications_own(gate):
     assert gate.ask().headers.keys() == {"content-length"}
 
 
-def test_the_limits_in_service_are_those_the_documentation_tells():
+def test_the_limits_in_service_are_the_documented_ones():
     limits = GateProtocol.HEAD_BYTES, GateProtocol.HEAD_SECONDS, GateProtocol.UNUSED_SECONDS
     assert limits == (65_536, 10, 100)
 
@@ -438,7 +438,7 @@ def test_a_stop_turns_readiness_off_serves_on_and_loses_no_request(log, store):
         assert 0.8 < time.monotonic() - begin < 4
 
 
-def test_what_is_still_asked_at_the_end_is_answered_for_the_last_time(log):
+def test_late_requests_are_answered_with_connection_close(log):
     with running(log, workers=1) as replica, connections(replica.port, 3) as (idle, unused, busy):
         idle.ask()
         busy.send(request("/1?400"))

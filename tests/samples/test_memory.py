@@ -32,7 +32,7 @@ def resident(process):
 
 
 @pytest.mark.slow
-def test_words_that_nobody_has_used_before_leave_the_memory_as_it_was(tmp_path):
+def test_unknown_words_leave_memory_as_it_was(tmp_path):
     random_ = random.Random(8)
     with served(tmp_path, drain="0") as (process, port), httpx.Client(trust_env=False, timeout=120) as client:
 
@@ -61,7 +61,7 @@ def kept(nlp):
 
 
 @pytest.mark.parametrize("read", [language.entities, language.tokens, lambda *a: list(language.sentences(*a))])
-def test_the_vocabulary_is_afterwards_what_it_was(nlp, read):
+def test_the_vocabulary_is_restored_afterwards(nlp, read):
     random_ = random.Random(8)
     read(nlp, unseen(random_, 20))
     before = kept(nlp)
@@ -81,7 +81,7 @@ def test_a_stream_that_nobody_reads_to_its_end_leaves_the_model_to_others(nlp):
     assert kept(nlp) == before
 
 
-def test_a_text_that_fails_leaves_nothing_either(nlp, monkeypatch):
+def test_a_failed_text_leaves_nothing_behind_either(nlp, monkeypatch):
     before = kept(nlp)
 
     def failing(*_):
@@ -94,7 +94,7 @@ def test_a_text_that_fails_leaves_nothing_either(nlp, monkeypatch):
     assert kept(nlp) == before
 
 
-def test_lemmas_are_remembered_up_to_a_bound(nlp, monkeypatch):
+def test_lemmas_are_cached_up_to_a_limit(nlp, monkeypatch):
     monkeypatch.setattr(language, "MOST_LEMMAS", 50)
     lemmatizer = nlp.get_pipe("lemmatizer")
     random_ = random.Random(8)
@@ -105,7 +105,7 @@ def test_lemmas_are_remembered_up_to_a_bound(nlp, monkeypatch):
     assert 0 < len(lemmatizer.cache) <= 50
 
 
-def test_what_is_said_of_a_text_is_the_same_the_second_time(nlp):
+def test_a_text_is_analysed_the_same_way_twice(nlp):
     text = "Ada Lovelace met Charles Babbage in London. Qwxyzq went to Paris."
     first = language.tokens(nlp, text), language.entities(nlp, text), list(language.sentences(nlp, text))
     for _ in range(3):

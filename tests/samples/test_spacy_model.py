@@ -136,7 +136,7 @@ def test_the_first_event_arrives_long_before_the_last_one_is_made(client):
     ],
 )
 @pytest.mark.parametrize("endpoint", ["ner", "sentences/stream"])
-def test_a_body_that_is_no_text_is_a_clear_problem(client, endpoint, status, body, kind):
+def test_a_body_without_text_is_a_clear_problem(client, endpoint, status, body, kind):
     assert is_problem(client.post(f"{M}/{endpoint}", content=body, headers={"Content-Type": kind}), status)
 
 
@@ -155,7 +155,7 @@ def test_a_body_without_a_length_is_cut_off_at_the_limit(client):
         assert connection.recv(65536).startswith(b"HTTP/1.1 413 ")
 
 
-def test_who_writes_a_large_body_first_still_reads_the_answer(client):
+def test_a_client_that_sends_a_large_body_first_still_reads_the_answer(client):
     """As a proxy may; a connection that is closed on it is a 502 to its client."""
     pieces = 4 * LARGEST_BODY // 65536
     with socket.create_connection((client.base_url.host, client.base_url.port), timeout=10) as connection:
@@ -175,7 +175,7 @@ def test_the_frameworks_own_refusals_are_problems_too(client, method, path, stat
     assert is_problem(client.request(method, M + path), status)
 
 
-def test_a_fault_of_ours_tells_nothing_and_still_carries_the_gates_headers(client, monkeypatch):
+def test_an_internal_error_reveals_nothing_and_still_carries_the_gates_headers(client, monkeypatch):
     def failing(nlp, text):
         raise RuntimeError("inside")
 
@@ -187,7 +187,7 @@ def test_a_fault_of_ours_tells_nothing_and_still_carries_the_gates_headers(clien
 
 
 @pytest.mark.parametrize("path", ["/health", "/nothing"])
-def test_what_the_gate_said_is_passed_on_to_the_client(client, path):
+def test_the_gates_headers_are_passed_on_to_the_client(client, path):
     said = {"RateLimit": '"minute";r=9;t=1', "RateLimit-Policy": '"minute";q=60;w=60', "X-Auth-Request-Id": "r1"}
     headers = client.get(M + path, headers={**said, "X-Auth-Key": "secret-ish"}).headers
     assert (headers["ratelimit"], headers["ratelimit-policy"], headers["x-request-id"]) == tuple(said.values())

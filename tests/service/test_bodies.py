@@ -41,7 +41,7 @@ def test_a_body_in_chunks_is_read_like_any_other(service, account, issued):
 
 
 @pytest.mark.parametrize("caller", [by_management_key, by_session])
-def test_a_large_upload_is_taken_from_whoever_may_upload(service, account, caller):
+def test_a_large_upload_is_accepted_from_callers_who_may_upload(service, account, caller):
     headers = {"Content-Type": "text/csv"}
     for data in (LINES, in_pieces(LINES[:300_000], LINES[300_000:])):
         answer = caller(account).post(f"{service}{UPLOAD}", data=data, headers=headers, timeout=60)
@@ -68,7 +68,7 @@ def test_an_upload_counts_once_and_one_too_many_is_refused_before_its_body(servi
 
 @pytest.mark.parametrize("megabytes", [21, 2000])
 @pytest.mark.parametrize("path", ["/api/v1/keys/", "/login/", UPLOAD])
-def test_a_body_without_end_is_refused_before_anybody_keeps_it(service, account, path, megabytes):
+def test_an_endless_body_is_refused_before_it_is_stored(service, account, path, megabytes):
     sent = []
 
     def pieces() -> Iterator[bytes]:
@@ -161,7 +161,7 @@ def test_a_body_that_is_too_long_is_413_without_waiting_for_the_rest(service, ca
     ("credential", "status"), [("", 401), ("Bearer ask_mgmt_nonsense", 401), ("keys:read", 403), ("keys:write", 100)]
 )
 @pytest.mark.parametrize("length", [19_000_000, None])
-def test_an_upload_is_asked_for_its_credential_before_its_body(service, account, credential, status, length):
+def test_an_uploads_credential_is_checked_before_its_body(service, account, credential, status, length):
     if ":" in credential:
         credential = str(by_management_key(account, credential).headers["Authorization"])
     with talking(service) as client:
@@ -253,7 +253,7 @@ def test_a_body_that_does_not_come_is_408_and_the_connection_closed(console, cat
         assert "did not arrive in time" in body
 
 
-def test_drops_do_not_keep_a_body_alive(console, catalogue):
+def test_a_trickle_does_not_keep_a_body_alive(console, catalogue):
     where, _ = console
     with talking(where) as client:
         client.sendall(head("/login/", 200_000))
@@ -272,7 +272,7 @@ def test_drops_do_not_keep_a_body_alive(console, catalogue):
     assert told(received[0])[0] == 408
 
 
-def test_only_so_many_uploads_are_received_at_one_time(console, account):
+def test_only_so_many_uploads_are_received_at_a_time(console, account):
     where, _ = console
     credential = str(by_management_key(account).headers["Authorization"])
     with talking(where) as first, talking(where) as second, talking(where) as third:

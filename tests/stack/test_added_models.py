@@ -80,7 +80,7 @@ def test_public_paths_need_no_key_and_the_model_never_sees_one(served):
     assert ask("/echo/x").status == 401
 
 
-def test_an_upload_over_the_limit_is_413_and_a_stranger_is_asked_for_a_key_first(served):
+def test_an_upload_over_the_limit_is_413_but_only_with_a_key(served):
     serve, ask = served
     serve("--upload-limit", "1k")
     assert ask("/echo/x", key="echo", method="POST", body=b"x" * 1024).status == 200
@@ -94,7 +94,7 @@ def until(stream, line):
         assert read, f"{line!r} never came"
 
 
-def test_each_event_of_a_stream_goes_out_as_it_is_made(served, traefik, client):  # noqa: F811
+def test_each_event_of_a_stream_is_sent_as_it_is_made(served, traefik, client):  # noqa: F811
     """The second is only made once somebody has asked for it, which needs the first to have arrived."""
     import socket
 

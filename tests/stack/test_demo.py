@@ -87,7 +87,7 @@ def test_the_keys_are_what_their_names_say(demo):
     }
 
 
-def test_secrets_are_their_owners_only(demo):
+def test_only_their_owner_can_read_the_secrets(demo):
     private = ("keys.env", "secret_key", "key_pepper", "store_password", "redis_url", "manage")
     assert {name: (demo.folder / name).stat().st_mode & 0o077 for name in private} == dict.fromkeys(private, 0)
     assert demo.folder.stat().st_mode & 0o077 == 0
@@ -131,13 +131,13 @@ def test_a_second_demo_in_the_same_folder_or_on_the_same_port_says_so(demo, tmp_
 
 
 @pytest.mark.parametrize("port", ["x", "0", "65535", "-1"])
-def test_a_port_that_is_none_says_so(tmp_path, port):
+def test_an_invalid_port_is_reported(tmp_path, port):
     status, said = a_try(tmp_path / "demo", port)
     assert status == 1
     assert f"DEMO_PORT={port} is not a port" in said
 
 
-def test_what_dies_is_named_with_the_end_of_its_log_and_a_new_start_keeps_the_keys(tmp_path):
+def test_a_process_that_dies_is_named_with_the_end_of_its_log_and_a_restart_keeps_the_keys(tmp_path):
     port = next(port for port in free_ports(20) if is_free(port + 1))
     first = Demo(tmp_path / "demo", port)
     try:

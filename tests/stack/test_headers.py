@@ -96,7 +96,7 @@ FORGED_FORWARDS = [
 
 
 @pytest.mark.parametrize("line", FORGED_FORWARDS)
-def test_what_a_proxy_would_say_changes_no_answer(client, line):
+def test_a_proxys_headers_change_no_answer(client, line):
     assert client.ask("/echo2/", line).status == 401
     assert client.ask("/echo2/", line, key="revoked").status == 401
     assert client.ask("/echo2/", line, key="echo").status == 403

@@ -226,7 +226,7 @@ def test_by_way_of_the_internal_entry_point_no_call_fails(knock):
     assert seen.time_wait < 500, f"a connection for each question: {seen}"
 
 
-def test_models_that_ask_it_by_http_live_of_the_ports_that_linux_takes_again(knock):
+def test_models_that_call_it_by_http_depend_on_linux_reusing_ports(knock):
     seen = knock(reuse=LINUX_DEFAULT, gate_url=BY_HTTP, enough=NEVER)
     require_all_answered(seen)
     assert seen.to_gate < 200, f"the way to the gate is not pooled: {seen}"

@@ -89,7 +89,7 @@ def test_a_model_outside_of_the_plan_or_the_key_is_a_missing_scope(client, key):
     assert answer["WWW-Authenticate"] == f'{BARE}, error="insufficient_scope", scope="model:echo2"'
 
 
-def test_over_a_limit_the_client_learns_when_to_come_back(client):
+def test_over_a_limit_the_client_learns_when_to_retry(client):
     assert [client.ask("/echo/", key="hourly").status for _ in range(4)] == [200, 200, 200, 429]
     answer = client.ask("/echo/", key="hourly")
     assert is_problem(answer, 429)
@@ -110,7 +110,7 @@ def test_over_a_limit_the_client_gets_403_where_the_operator_says_so(client_of_4
     assert all(name in answer for name in ("Retry-After", "RateLimit", "RateLimit-Policy"))
 
 
-def test_over_a_quota_of_the_month_trying_again_is_no_use(client):
+def test_over_a_monthly_quota_the_client_is_told_not_to_retry(client):
     assert [client.ask("/echo/", key="monthly").status for _ in range(3)] == [200, 200, 429]
     answer = client.ask("/echo/", key="monthly")
     assert is_problem(answer, 429)
@@ -125,7 +125,7 @@ def test_an_address_outside_of_the_keys_networks_is_refused(client):
 
 
 @pytest.mark.parametrize("method", ["FOO", "get", "TRACE", "PROPFIND", "A" * 300, "GET_", "PRI"])
-def test_a_method_that_is_no_method_of_an_api_never_reaches_the_model(client, method):
+def test_an_unusual_method_never_reaches_the_model(client, method):
     answer = client.ask("/echo/", key="all", method=method)
     assert answer.status in (400, 403, 405, 501)
     assert "X-Served-By" not in answer

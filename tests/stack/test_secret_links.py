@@ -66,7 +66,7 @@ def read_log(traefik, client, mark):
     return traefik.log.read_text()
 
 
-def test_a_link_with_a_secret_stands_in_no_log(traefik, console, request):
+def test_a_link_with_a_secret_is_in_no_log(traefik, console, request):
     for link in LINKS:
         follow(console, link)
     log = read_log(traefik, console, f"page-while-{request.node.callspec.id}")
@@ -74,7 +74,7 @@ def test_a_link_with_a_secret_stands_in_no_log(traefik, console, request):
     assert SECRET not in log
 
 
-def test_typed_with_http_it_is_redirected_and_in_no_log(traefik):
+def test_by_http_it_is_redirected_and_is_in_no_log(traefik):
     for prefix in PREFIXES:
         answer = traefik.plain.get(f"{prefix}{SECRET}/", headers=CONSOLE)
         assert answer.headers["Location"] == f"https://console.localhost{prefix}{SECRET}/"

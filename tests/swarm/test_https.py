@@ -67,14 +67,14 @@ def test_a_key_by_plain_http_is_refused_and_not_redirected(https_port, now):
 
 
 @pytest.mark.parametrize("host", ["localhost", CONSOLE, "dashboard.localhost"])
-def test_a_browser_is_sent_on_to_https(https_port, now, host):
+def test_a_browser_is_redirected_to_https(https_port, now, host):
     answer = now.ask(host, "/some/page")
     assert answer.status in (301, 308)
     assert urllib.parse.urlsplit(answer.headers["location"])[:3] == ("https", f"{host}:{https_port}", "/some/page")
 
 
 @pytest.mark.parametrize(("host", "path"), [("localhost", "/"), (CONSOLE, "/login/")])
-def test_pages_for_people_ask_for_https_from_now_on(https_port, host, path):
+def test_pages_for_people_have_hsts(https_port, host, path):
     answer = ask(https_port, host, path)
     assert answer.status == 200
     assert "max-age=31536000" in answer.getheader("Strict-Transport-Security")

@@ -36,14 +36,14 @@ def test_a_rollback_by_hand_fails_no_request_and_brings_the_earlier_commit_back(
     assert all(earlier.values()), earlier
 
 
-def test_a_broken_image_is_taken_back_by_itself_and_fails_no_request(broken_image, now):
+def test_a_broken_image_is_rolled_back_automatically_and_fails_no_request(broken_image, now):
     step, states = broken_image
     assert step.failures == []
     assert set(states.values()) == {"rollback_completed"}, states
     assert all(now.runs(service, NOW) for service in OURS)
 
 
-def test_gates_that_never_get_ready_are_taken_back_and_fail_no_request(wrong_redis, now):
+def test_gates_that_never_become_ready_are_rolled_back_and_fail_no_request(wrong_redis, now):
     step, states = wrong_redis
     assert step.failures == []
     assert set(states.values()) == {"rollback_completed"}, states

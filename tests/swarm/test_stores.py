@@ -30,7 +30,7 @@ def restored(now, under_traffic):
     return step, kept, lost
 
 
-def test_a_restored_database_is_what_the_gate_goes_by(restored, now):
+def test_the_gate_follows_a_restored_database(restored, now):
     _, kept, lost = restored
     assert now.answers(200, API, HEALTH, key=kept)
     assert now.ask(API, HEALTH, key=lost).status == 401

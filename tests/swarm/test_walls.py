@@ -42,7 +42,7 @@ def test_a_model_reaches_no_store_no_gate_and_no_internal_entry_point(now, model
     assert reached(now, model, "models", *by_name, *by_address) == set()
 
 
-def test_the_same_probe_finds_what_is_open(now):
+def test_the_same_probe_finds_open_ports(now):
     assert reached(now, "console", "authsvc", "redis:6379", "postgres:5432") == {"redis:6379", "postgres:5432"}
 
 
@@ -72,7 +72,7 @@ def test_no_secret_is_in_an_environment_or_an_argument(now):
         assert not any(secret in spec for secret in secrets), name
 
 
-def test_every_service_has_a_bound_for_its_log_and_its_memory(now):
+def test_every_service_has_limits_on_its_log_and_memory(now):
     for name in docker("service", "ls", "--format", "{{.Name}}").split():
         task = inspect("service", name)["Spec"]["TaskTemplate"]
         assert "max-size" in task["LogDriver"]["Options"], name
@@ -80,7 +80,7 @@ def test_every_service_has_a_bound_for_its_log_and_its_memory(now):
         assert task["Resources"]["Reservations"]["MemoryBytes"], name
 
 
-def test_traefik_s_own_words_are_those_of_the_compose_stack(now):
+def test_traefiks_own_errors_are_those_of_the_compose_stack(now):
     unknown = now.ask(API, "/nothing")
     assert (unknown.status, unknown.headers["content-type"]) == (404, "application/problem+json")
     page = now.ask("localhost", "/nothing")

@@ -50,7 +50,7 @@ def answering(status, body=b"[]", **headers):
         (503, b"", "answered 503"),
     ],
 )
-def test_what_is_no_api_of_traefik_is_said_in_a_sentence(status, body, sentence):
+def test_anything_but_traefiks_api_is_reported_in_one_sentence(status, body, sentence):
     with answering(status, body) as (url, _), pytest.raises(TraefikUnreadable, match=sentence):
         read_routers(Access(url=url))
 
@@ -77,14 +77,14 @@ def test_the_host_and_the_password_are_sent():
     }
 
 
-def test_an_endless_list_of_pages_has_an_end(monkeypatch):
+def test_an_endless_list_of_pages_is_cut_off(monkeypatch):
     monkeypatch.setattr(api, "MOST_PAGES", 3)
     with answering(200, X_Next_Page="2") as (url, seen), pytest.raises(TraefikUnreadable, match="has no last page"):
         read_routers(Access(url=url))
     assert len(seen) == 3
 
 
-def test_a_reply_without_end_is_refused(monkeypatch):
+def test_an_endless_reply_is_refused(monkeypatch):
     monkeypatch.setattr(api, "LONGEST_REPLY", 10)
     with (
         answering(200, b"[" + b" " * 20 + b"]") as (url, _),
@@ -93,7 +93,7 @@ def test_a_reply_without_end_is_refused(monkeypatch):
         read_routers(Access(url=url))
 
 
-def test_rows_that_lack_what_we_expect_do_no_harm():
+def test_incomplete_rows_do_no_harm():
     """Another version may leave things out: what is not there is empty."""
     with answering(200, b'[{}, {"name": "a@b", "type": "forwardauth"}, 7]') as (url, _):
         configuration = read_routers(Access(url=url))
@@ -101,7 +101,7 @@ def test_rows_that_lack_what_we_expect_do_no_harm():
     assert [configuration.chain(router) for router in configuration.routers] == [(), ()]
 
 
-def test_a_proxy_of_the_environment_is_not_asked(monkeypatch):
+def test_proxies_in_the_environment_are_ignored(monkeypatch):
     with answering(200) as (proxy, asked), answering(200) as (url, _):
         monkeypatch.setenv("http_proxy", proxy)
         read_routers(Access(url=url))

@@ -57,7 +57,7 @@ def asks(dynamic, model="sm"):
     return dynamic["middlewares"][f"ask-{model}"]["forwardAuth"]
 
 
-def test_nothing_is_found_where_nothing_is_wrong(traefik):
+def test_a_correct_stack_has_no_findings(traefik):
     assert found(traefik, sound(traefik)) == set()
 
 
@@ -473,7 +473,7 @@ FINE = [
 
 
 @pytest.mark.parametrize("change", FINE)
-def test_what_may_be_so_on_purpose_is_not_found(traefik, change):
+def test_what_may_be_intended_is_not_a_finding(traefik, change):
     dynamic = sound(traefik)
     change(dynamic)
     assert found(traefik, dynamic) == set()
@@ -521,7 +521,7 @@ def test_models_in_one_network_are_found(traefik, provider):
         ("file", "http://192.168.1.5:8000", "http://192.168.1.6:8000"),  # machines, perhaps
     ],
 )
-def test_models_that_are_apart_or_may_be_are_not(traefik, provider, sm, lg):
+def test_models_that_are_or_may_be_apart_are_not(traefik, provider, sm, lg):
     assert places(with_containers(traefik, provider, sm=sm, lg=lg)) == set()
 
 
@@ -592,7 +592,7 @@ def test_middlewares_of_an_entry_point_come_before_those_of_its_routers(start_tr
 
 
 @pytest.mark.parametrize(("change", "status"), [(lambda static: None, 400), (encoded_by_default, 502)])
-def test_an_entry_point_that_says_nothing_of_encoded_characters_allows_them(start_traefik, change, status):
+def test_an_entry_point_without_encoded_characters_allows_them(start_traefik, change, status):
     """What the finding rests on: the API leaves the section out, and the request passes to a router's service."""
     traefik = start_traefik(change)
     rest = {"entryPoints": ["web"], "rule": "PathPrefix(`/`)", "service": "rest"}
@@ -634,7 +634,7 @@ def test_catalogue_and_routers_are_compared(traefik, catalogue, expected):
         ("", Mistake.UNKNOWN_TRAEFIK),
     ],
 )
-def test_the_version_is_compared_with_the_one_that_mends_known_holes(traefik, version, mistake):
+def test_the_version_is_compared_with_the_one_that_fixes_known_vulnerabilities(traefik, version, mistake):
     traefik.serve(sound(traefik))
     configuration = replace(
         read_configuration(Access(url=traefik.url)), version=version
@@ -701,7 +701,7 @@ def test_a_finding_is_status_1_and_says_what_to_write(traefik, check):
     ]
 
 
-def test_json_is_for_programs(traefik, check):
+def test_json_output_can_be_parsed(traefik, check):
     dynamic = sound(traefik)
     trusted(dynamic)
     traefik.serve(dynamic)
@@ -713,13 +713,13 @@ def test_json_is_for_programs(traefik, check):
     ]
 
 
-def test_traefik_away_is_status_2(catalogue):
+def test_an_unreachable_traefik_is_status_2(catalogue):
     with pytest.raises(CommandError, match="cannot be read") as told:
         call_command("check_stack", "--traefik-url", "http://127.0.0.1:1")
     assert told.value.returncode == 2
 
 
-def test_a_database_that_is_away_is_status_2(traefik, check, monkeypatch):
+def test_an_unavailable_database_is_status_2(traefik, check, monkeypatch):
     from django.db import OperationalError
     from django.db.backends.utils import CursorWrapper
 

@@ -45,7 +45,7 @@ def test_looking_twice_changes_nothing(catalogue, traefik, discover):
     assert Catalogue.objects.get().version == before
 
 
-def test_traefik_away_is_one_sentence_and_status_2(catalogue):
+def test_an_unreachable_traefik_is_one_sentence_and_status_2(catalogue):
     with pytest.raises(CommandError, match="cannot be read") as told:
         call_command("discover_models", "--traefik-url", "http://127.0.0.1:1")
     assert told.value.returncode == 2
@@ -67,7 +67,7 @@ def test_the_path_of_a_model_is_that_of_its_rules(catalogue, traefik, discover):
     }
 
 
-def test_a_forwardauth_that_asks_somebody_else_registers_nothing(catalogue, traefik, discover):
+def test_a_forwardauth_for_another_service_registers_nothing(catalogue, traefik, discover):
     for address in ("http://127.0.0.1:1/oauth2/auth?model=llama", "http://127.0.0.1:1/auth/"):
         others = route("llama")
         others["middlewares"]["ask-llama"]["forwardAuth"]["address"] = address
@@ -88,7 +88,7 @@ def test_gate_url_is_ours_by_http_and_by_https(catalogue, traefik, discover):
 
 
 @pytest.mark.parametrize("pin", ["a%20b", "-x", "", "llama&model=other", "x" * 64])
-def test_a_pin_that_is_no_name_registers_nothing(catalogue, traefik, discover, pin):
+def test_an_invalid_pin_registers_nothing(catalogue, traefik, discover, pin):
     odd = route("llama")
     odd["middlewares"]["ask-llama"]["forwardAuth"]["address"] = f"http://127.0.0.1:8900/auth/?model={pin}"
     traefik.serve(odd)
@@ -101,7 +101,7 @@ def test_a_router_that_traefik_refuses_registers_nothing(catalogue, traefik, dis
     assert discover()[0] == ["Nothing new."]
 
 
-def test_what_cannot_be_registered_is_said_with_the_reason(catalogue, traefik, discover):
+def test_a_model_that_cannot_be_registered_is_reported_with_the_reason(catalogue, traefik, discover):
     nested = route("other", "--path", "/v1/large/x")
     scattered = route("wide")
     scattered["routers"]["wide"]["rule"] = "PathPrefix(`/a/`) || PathPrefix(`/b/`)"
@@ -128,7 +128,7 @@ def test_a_router_outside_of_the_catalogues_path_is_reported(catalogue, traefik,
     assert ServedModel.objects.get(slug="lg").path == "/v1/large"
 
 
-def test_a_password_is_sent_where_traefik_wants_one(catalogue, traefik, tmp_path):
+def test_a_password_is_sent_if_traefik_requires_one(catalogue, traefik, tmp_path):
     middleware = {"lock": {"basicAuth": {"users": ["ada:$apr1$4qzWmJm2$JQmwD/J1cHG5uhBIZfvri1"]}}}
     router = {"entryPoints": ["web"], "rule": "Host(`dashboard.localhost`)", "service": "api@internal"}
     traefik.serve(
@@ -150,7 +150,7 @@ def test_a_password_is_sent_where_traefik_wants_one(catalogue, traefik, tmp_path
     assert out.getvalue() == "Nothing new.\n"
 
 
-def test_redis_away_is_status_3_and_the_model_is_registered(catalogue, traefik, redis_away):
+def test_without_redis_the_model_is_registered_with_status_3(catalogue, traefik, redis_away):
     traefik.serve(route("llama"))
     with redis_away(), pytest.raises(CommandError, match="Pending") as told:
         call_command("discover_models", "--traefik-url", traefik.url, stdout=StringIO(), stderr=StringIO())
@@ -159,6 +159,6 @@ def test_redis_away_is_status_3_and_the_model_is_registered(catalogue, traefik, 
 
 
 @pytest.mark.parametrize("every", ["0s", "5", "soon", "1.5s"])
-def test_a_time_that_makes_no_sense_is_refused(every):
+def test_an_invalid_interval_is_refused(every):
     with pytest.raises(CommandError, match="is not a duration"):
         call_command("discover_models", "--traefik-url", "http://127.0.0.1:1", "--watch", "--every", every)

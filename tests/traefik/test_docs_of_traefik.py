@@ -51,7 +51,7 @@ def test_every_option_of_model_labels_is_on_the_page():
     assert own - of_django <= set(re.findall(r"--[a-z-]+", text_of(PAGE)))
 
 
-def test_the_headers_that_traefik_asks_with_are_those_that_the_gate_reads():
+def test_the_headers_that_traefik_sends_are_those_that_the_gate_reads():
     assert {name.lower().encode() for name in headers.ASKED} == {name for name in WANTED if b"forwarded" not in name}
 
 
@@ -62,7 +62,7 @@ def test_the_headers_of_the_shipped_files_are_those_of_the_code():
     assert f"maxResponseBodySize: {headers.LONGEST_ANSWER}\n" in shipped
 
 
-def test_nothing_of_the_service_needs_what_knows_traefik():
+def test_nothing_in_the_service_depends_on_the_traefik_app():
     for package in ("authsvc", "console", "api", "accounts", "quotas", "runtime", "store"):
         for file in (ROOT / package).rglob("*.py"):
             assert not re.search(r"^\s*(from|import) traefik\b", file.read_text(), re.M), file

@@ -50,7 +50,7 @@ def typed(value, like):
 
 @pytest.mark.parametrize("form", ["compose", "swarm"])
 @pytest.mark.parametrize("options", OPTIONS, ids=" ".join)
-def test_labels_say_what_the_file_says(form, options):
+def test_labels_and_the_file_have_the_same_configuration(form, options):
     shared = ("--host", "h.test", "--before", "", "--after", "")  # whose defaults differ; what comes later counts
     file = route("llama.3", *shared, *options)
     (service,) = printed("llama.3", *shared, *options, form=form)["services"].values()
@@ -146,7 +146,7 @@ def test_an_upload_limit_has_its_page_around_it():
         (["m", "--entrypoint", "web,gate"], "is not the name of an entry point"),
     ],
 )
-def test_what_makes_no_sense_is_refused(options, complaint):
+def test_invalid_options_are_refused(options, complaint):
     if "--path" not in options:
         options = [*options, "--path", "/m"]
     with pytest.raises(CommandError, match=complaint):

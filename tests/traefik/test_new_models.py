@@ -115,7 +115,7 @@ def test_a_key_of_a_plan_of_every_model_may_have_a_limit_that_only_a_new_model_w
     assert issue_key(pro_account, name="small", limits=[small], actor=ACTOR).text
 
 
-def test_a_row_that_the_version_before_writes_is_in_every_plan(catalogue):
+def test_a_row_written_by_the_previous_version_is_in_every_plan(catalogue):
     """It knows nothing of the new columns: the database fills them."""
     with connection.cursor() as cursor:
         cursor.execute(

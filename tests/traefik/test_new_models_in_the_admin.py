@@ -35,7 +35,7 @@ def test_the_action_includes_a_new_model_in_plans_of_every_model(operator, found
     assert "<strong>new</strong>" not in operator.get(list_of(ServedModel)).content.decode()
 
 
-def test_who_may_only_look_has_no_such_action(looker, found):  # noqa: F811
+def test_staff_with_view_permission_only_have_no_such_action(looker, found):  # noqa: F811
     assert "include_in_every" not in looker.get(list_of(ServedModel)).content.decode()
     looker.post(list_of(ServedModel), {"action": "include_in_every", "_selected_action": [found.pk]})
     assert ServedModel.objects.get(slug="llama").is_new

@@ -65,7 +65,7 @@ RULES = [
 PATHS = ["/", "/m", "/m/", "/m/x", "/m/xy", "/m2", "/m-x", "/n", "/n/x", "/x"]
 
 
-def test_traefik_matches_what_we_say_it_may(traefik):
+def test_traefik_matches_only_what_we_say_it_may(traefik):
     """The same paths through a real Traefik: a router that matches answers 502, for nothing listens behind it."""
     for number, rule in enumerate(RULES):
         traefik.serve(

@@ -173,13 +173,13 @@ def limit(**fields) -> str:
         ("# nothing yet\n", 1, "the file is empty: write at least one [models.NAME]"),
     ],
 )
-def test_every_fault_is_told_with_its_line_and_what_to_write(faults, text, line, words):
+def test_every_fault_is_reported_with_its_line_and_a_remedy(faults, text, line, words):
     (told,) = faults(text)
     assert told[0] == line
     assert words in told[1]
 
 
-def test_all_faults_are_told_at_once(faults):
+def test_all_faults_are_reported_at_once(faults):
     assert [line for line, _ in faults("[models.a]\ncost = 0\n[models.b]\ncots = 1\n[plans.p]\nmodels = ['c']\n")] == [
         2,
         4,
@@ -235,29 +235,29 @@ def test_a_cost_that_never_fits_is_refused(faults, fields, what):
 
 
 @pytest.mark.parametrize("unit_and_model", ['unit = "requests"', 'unit = "units", model = "lg"'])
-def test_a_cost_matters_only_to_limits_that_weigh_it(file, unit_and_model):
+def test_a_cost_matters_only_to_limits_in_units(file, unit_and_model):
     row = f'{{ name = "a", per = "key", amount = 4, window = "day", {unit_and_model} }}'
     text = f'[models.sm]\ncost = 5\n[models.lg]\n[plans.p]\nmodels = ["*"]\nlimits = [{row}]'
     assert read_catalogue_file(file(text)).plans["p"].limits[0].amount == 4
 
 
-def test_a_file_that_is_no_utf8_is_refused(file):
+def test_a_file_that_is_not_utf8_is_refused(file):
     with pytest.raises(BadCatalogue, match="not UTF-8 text: save it as UTF-8"):
         read_catalogue_file(file(b'[models.sm]\ntitle = "\xe9"\n'))
 
 
-def test_a_mark_at_the_beginning_is_no_fault(file):
+def test_a_byte_order_mark_is_accepted(file):
     assert list(read_catalogue_file(file(b"\xef\xbb\xbf[models.sm]\r\ncost = 2\r\n")).models) == ["sm"]
 
 
-def test_every_path_below_another_is_told():
+def test_every_path_below_another_is_reported():
     found = {
         (one, other) for one, other, _ in rules.conflicting_paths({"r": "/r", "a": "/r/a", "b": "/r/b", "s": "/r-s"})
     }
     assert found == {("r", "a"), ("r", "b")}
 
 
-def test_a_name_that_only_begins_alike_is_no_conflict():
+def test_a_name_with_the_same_beginning_is_no_conflict():
     assert not list(rules.conflicting_paths({"a": "/sm", "b": "/sm2", "c": "/sm-x", "d": "/v1/sm"}))
 
 
@@ -310,7 +310,7 @@ def test_everything_about_a_model_and_a_plan_can_change(apply):
     assert printed.endswith("5 changed.\n")
 
 
-def test_what_the_file_does_not_name_stays(apply):
+def test_models_and_plans_missing_from_the_file_stay(apply):
     apply('default_plan = "new"\n[models.extra]\n[plans.new]\n')
     assert set(ServedModel.objects.values_list("slug", flat=True)) == {"sm", "lg", "extra"}
     assert set(Plan.objects.values_list("name", flat=True)) == {"free", "pro", "new"}
@@ -325,7 +325,7 @@ def test_the_default_plan_goes_only_when_the_file_says_so(apply, text, left):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_change_raises_the_version_once_and_is_written_down(apply, redis_db):
+def test_a_change_raises_the_version_once_and_is_audited(apply, redis_db):
     before = Catalogue.objects.get().version
     apply(CATALOGUE.replace("amount = 60", "amount = 70"))
     assert Catalogue.objects.get().version == before + 1
@@ -340,7 +340,7 @@ def test_a_change_raises_the_version_once_and_is_written_down(apply, redis_db):
 
 
 @pytest.mark.parametrize("path", ["/v1/large", "/v1/large/x", "/v1"])
-def test_a_path_in_the_way_of_a_model_of_the_database_is_refused(refused, path):
+def test_a_path_that_collides_with_a_model_in_the_database_is_refused(refused, path):
     (told,) = refused(f'[models.other]\ntitle = "x"\npath = "{path}"\n')
     assert told == (
         f"3 [models.other] the path {path} collides with /v1/large, the path of model lg, which is not in this file; "
@@ -387,7 +387,7 @@ def _limits(plan: str = "free") -> dict[str, PlanLimit]:
     return {row.name: row for row in PlanLimit.objects.filter(plan__name=plan)}
 
 
-def test_a_renamed_limit_is_counted_on(apply):
+def test_a_renamed_limit_keeps_its_count(apply):
     before = _limits()["month"]
     printed = apply(CATALOGUE.replace('name = "month"', 'name = "quota"'))
     assert "plan free: limit quota name month → quota" in printed
@@ -408,7 +408,7 @@ def test_two_limits_can_swap_their_names(apply):
 
 
 @pytest.mark.parametrize("change", [("amount = 1000", "amount = 2000"), ('"units" }', '"units", shadow = true }')])
-def test_another_amount_or_shadow_counts_on(apply, change):
+def test_a_changed_amount_or_shadow_keeps_the_count(apply, change):
     before = _limits()["month"]
     apply(CATALOGUE.replace(*change))
     assert _limits()["month"].counted_since == before.counted_since
@@ -424,7 +424,7 @@ def test_another_amount_or_shadow_counts_on(apply, change):
         ('"month", per = "account"', '"month", per = "key"'),
     ],
 )
-def test_another_counter_begins_now(apply, change):
+def test_a_changed_counter_starts_now(apply, change):
     before, now = _limits()["month"], timezone.now()
     printed = apply(CATALOGUE.replace(*change))
     assert "plan free: limit month removed" in printed and "plan free: limit month new" in printed
@@ -446,7 +446,7 @@ def plan_of(*limits: str) -> str:
 
 
 @pytest.mark.parametrize("options", [{}, {"dry_run": True}])
-def test_a_limit_per_key_that_no_limit_per_account_bounds_is_warned_of(apply, options):
+def test_a_limit_per_key_without_one_per_account_gets_a_warning(apply, options):
     err = StringIO()
     out = apply(plan_of(KEY_MINUTE), stderr=err, **options)
     assert "limit minute" in out or "plan free" in out
@@ -457,7 +457,7 @@ def test_a_limit_per_key_that_no_limit_per_account_bounds_is_warned_of(apply, op
     assert "10 times 60 requests a minute" in line
 
 
-def test_it_is_warned_of_each_time_and_never_fails(apply):
+def test_the_warning_comes_each_time_and_never_fails(apply):
     for _ in range(2):
         err = StringIO()
         out = apply(plan_of(KEY_MINUTE), stderr=err)
@@ -495,5 +495,5 @@ def test_a_limit_per_account_bounds_one_per_key_that_it_covers(key, account, is_
     assert [limit.name for limit, _ in rules.multiplied(limits)] == ([] if is_bounded else ["k"])
 
 
-def test_the_catalogue_that_is_shipped_is_warned_of_nowhere():
+def test_the_shipped_catalogue_causes_no_warning():
     assert list(read_catalogue_file(ROOT / "deploy" / "catalogue.toml").warnings()) == []

@@ -82,7 +82,7 @@ def test_workers_that_copy_hours_of_one_day_at_once_miss_none(monkeypatch):
     assert sums() == {days.day_start(NOON): hours}
 
 
-def test_a_turn_of_the_worker_fills_in_days_of_before_there_were_days(redis_db, catalogue):
+def test_a_turn_of_the_worker_backfills_missing_days(redis_db, catalogue):
     for number in range(5):
         UsageHour.objects.create(
             account=KEY[:8], key=KEY, model="sm", hour=NOON - number * days.DAY * 9, birth=1, allowed=1, units=1

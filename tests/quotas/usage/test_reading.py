@@ -102,7 +102,7 @@ def test_filters_hold_for_days_and_hours(written):
 
 
 @pytest.mark.parametrize("interval", INTERVALS)
-def test_newest_first_is_the_same_the_other_way_round(written, interval):
+def test_newest_first_is_the_same_rows_in_reverse(written, interval):
     kept()
     forwards = UsageSelection(start=START + HOUR, end=START + 3 * DAY, interval=interval, groups=("key", "model"))
     backwards = UsageSelection(
@@ -111,7 +111,7 @@ def test_newest_first_is_the_same_the_other_way_round(written, interval):
     assert as_read(backwards) == as_read(forwards)[::-1]
 
 
-def test_what_was_not_asked_for_cuts_the_first_and_the_last_interval(written):
+def test_the_requested_range_cuts_the_first_and_the_last_interval(written):
     selection = UsageSelection(start=START + HOUR, end=START + 2 * DAY + HOUR, interval="day")
     rows = read_usage(selection, most=10)
     assert (rows[0].start, rows[0].end) == (START + HOUR, days.day_start(START) + DAY)
