@@ -26,7 +26,7 @@ def application():
 
 @pytest.fixture
 def opened(monkeypatch) -> list[BaseDatabaseWrapper]:
-    """Every connection to the database that is made from now on, in whichever thread."""
+    """Every database connection opened from now on, in any thread."""
     found: list[BaseDatabaseWrapper] = []
     connect = BaseDatabaseWrapper.connect
 
@@ -71,7 +71,7 @@ def ask(application: Any, path: str, headers: dict[str, str]) -> int:
 
 
 def test_no_connection_of_the_console_is_open_after_its_request(application, opened, monkeypatch):
-    """Each request has a thread of its own: whatever CONN_MAX_AGE says, nobody would use its connection again."""
+    """Each request has its own thread, so whatever CONN_MAX_AGE says, nothing would reuse its connection."""
     browser = Client()
     browser.force_login(User.objects.create_superuser("root"))
     monkeypatch.setitem(connections.settings["default"], "CONN_MAX_AGE", 60)

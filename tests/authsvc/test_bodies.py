@@ -1,4 +1,4 @@
-"""The bounds of bodies, one at a time; tests/service/test_bodies.py has them all in a real server."""
+"""The limits on bodies, one at a time; tests/service/test_bodies.py tests them together in a real server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LINES = b"name,key\n" + b"".join(b"%s,key-of-another-system-%08d\n" % (b"n" * 60
 
 
 def body_of(*parts: bytes, ends: bool = True) -> Body:
-    """A body that comes in these parts, and then ends or never does."""
+    """A body that arrives in these parts and then ends, or never ends."""
     left = list(parts)
 
     async def receive():
@@ -104,7 +104,7 @@ def test_when_too_many_bodies_are_unfinished_the_oldest_are_dropped():
     ended = asyncio.run(asyncio.wait_for(attack(), 30))
     room = bodies.MOST_UNFINISHED_BYTES // len(PART)
     assert ended.count("open") in (room - 1, room)
-    assert ended == sorted(ended)  # given up before open: the oldest first
+    assert ended == sorted(ended)  # given up ones before open ones, the oldest first
     assert (Body._held, Body._unfinished) == (0, {})
 
 

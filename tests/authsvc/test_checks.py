@@ -138,7 +138,7 @@ def test_a_redis_that_does_not_answer_is_reported(redis_away):
 
 @pytest.fixture
 def environment(tmp_path):
-    """One in which everything starts, and nothing of the tests' own."""
+    """An environment in which everything starts, without the tests' own variables."""
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")}
     return {
         **kept,
@@ -157,7 +157,7 @@ def run(*command: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
 
 
 def only_sentence(done: subprocess.CompletedProcess[str]) -> str:
-    """The one line that it said, beside gunicorn's greeting."""
+    """The single line of its output, apart from gunicorn's greeting."""
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     (line,) = [line for line in done.stderr.splitlines() if "Starting gunicorn" not in line]

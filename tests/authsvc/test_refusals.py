@@ -1,4 +1,4 @@
-"""What the console answers where no view does: addresses with a NUL, and a database that is away."""
+"""The console's answers outside any view: URLs with a NUL, and an unavailable database."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ OTHERS = [
 
 @pytest.fixture
 def operator(operator: Client) -> Client:
-    """The operator's browser, to which an exception is an answer of 500."""
+    """The operator's browser, in which an exception is a 500."""
     operator.raise_request_exception = False
     return operator
 
 
 def addresses() -> list[str]:
-    """Each page of each table in the admin, and each of its filters."""
+    """Every page of every table in the admin, with each of its filters."""
     found = list(OTHERS)
     for model, page in admin.site._registry.items():
         base = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"

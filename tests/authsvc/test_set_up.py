@@ -1,4 +1,4 @@
-"""manage.py set_up, by real processes on real databases: from nothing to a service, by as many as like at once."""
+"""manage.py set_up in real processes on real databases: from nothing to a service, also concurrently."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from tests.servers import ROOT, accepts, free_port, redis_server, running, wait_
 pytestmark = pytest.mark.slow
 
 NOWHERE = "127.0.0.1:1"
-SECONDS = 120  # for a process; a slow machine gets there too
+SECONDS = 120  # for a process; enough on a slow machine too
 BARE = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")}
 LINK = re.compile(r"^First operator +(http://console\.localhost/first-operator/[\w.-]+/)$", re.M)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def database(request, tmp_path) -> Iterator[str]:
-    """The address of a database without tables."""
+    """The URL of a database without tables."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/data/db.sqlite3"
         return
@@ -48,7 +48,7 @@ def database(request, tmp_path) -> Iterator[str]:
 @pytest.fixture
 def environment(database, redis_socket):
     with redis.Redis(unix_socket_path=str(redis_socket), db=7) as client:
-        client.flushdb()  # each database is another deployment, and would be refused
+        client.flushdb()  # each database is a different deployment, and would be refused
     return {
         **BARE,
         "SECRET_KEY": "s" * 40,
@@ -63,7 +63,7 @@ def environment(database, redis_socket):
 
 @pytest.fixture
 def away(environment):
-    """The same, and no database at all; on SQLite that is a folder where its file should be."""
+    """The same without a database; on SQLite a folder takes the file's place."""
     if environment["DATABASE_URL"].startswith("postgres"):
         return {**environment, "DATABASE_URL": f"postgres://user:hunter2@{NOWHERE}/authsvc"}
     path = Path(environment["DATABASE_URL"].removeprefix("sqlite:///"))
@@ -107,7 +107,7 @@ def held(database: str) -> Iterator[None]:
         yield
 
 
-# The whole of it
+# From start to finish
 
 
 def test_an_empty_database_becomes_a_service_and_the_second_time_changes_nothing(environment):
@@ -120,7 +120,7 @@ def test_an_empty_database_becomes_a_service_and_the_second_time_changes_nothing
     again = run("set_up", env=environment)
     assert again.returncode == 0
     assert "Applying" not in again.stdout and "Nothing to change." in again.stdout
-    assert LINK.search(first.stdout) and LINK.search(again.stdout)  # nobody has used it yet
+    assert LINK.search(first.stdout) and LINK.search(again.stdout)  # it has not been used
 
 
 def test_the_key_that_it_says_how_to_issue_is_issued(environment):
@@ -138,7 +138,7 @@ def test_keys_of_a_lost_pepper_are_reported(environment):
     assert "1 key secrets were made with a KEY_PEPPER that is no longer set" in run("set_up", env=other).stderr
     assert "KEY_PEPPER" not in run("set_up", env={**other, "KEY_PEPPER_OLD": "p" * 40}).stderr
     assert run("revoke_key", key[4:20], env=environment).returncode == 0
-    assert "KEY_PEPPER" not in run("set_up", env=other).stderr  # nobody misses that one
+    assert "KEY_PEPPER" not in run("set_up", env=other).stderr  # nothing needs that one
 
 
 def test_no_link_is_printed_once_there_is_an_operator(environment):
@@ -167,7 +167,7 @@ def test_a_warning_about_the_catalogue_is_printed_and_set_up_continues(environme
     done = run("set_up", "--catalogue", str(tmp_path / "loose.toml"), env=environment)
     assert done.returncode == 0, done.stderr
     assert "loose.toml:2: [plans.free] the limit minute multiplies with an account's keys" in done.stderr
-    assert "Warning" not in run("set_up", env=environment).stderr  # what is shipped
+    assert "Warning" not in run("set_up", env=environment).stderr  # the shipped catalogue
 
 
 def test_a_fault_in_the_catalogue_stops_set_up(environment, tmp_path):

@@ -1,4 +1,4 @@
-"""Every variable, with values that somebody writes one day: one sentence that names it and no secret, or it is taken."""
+"""Every variable, with values people might write: accepted, or refused in one sentence that names it and no secret."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BAD = {
 }
 NEVER = {"two lines", "an escape", "no UTF-8"}
 
-# What each takes of these, because it means something there.
+# The ones that each variable accepts, because they mean something there.
 TAKEN: dict[str, set[str]] = {
     "DEBUG": set(),
     "SECRET_KEY": {"a number without end", "beyond ASCII"},
@@ -67,7 +67,7 @@ TAKEN: dict[str, set[str]] = {
     "AUTHSVC_CACHE_MB": set(),
     "AUTHSVC_AUDIT_KEEP": set(),
     "AUTHSVC_TRUSTED_PROXIES": {"a separator"},
-    "AUTHSVC_CATALOGUE": set(BAD) - NEVER,  # set_up says what is wrong with the file
+    "AUTHSVC_CATALOGUE": set(BAD) - NEVER,  # set_up reports errors in the file
     "AUTHSVC_MANAGE": set(BAD) - NEVER,
     "AUTHSVC_DRAIN": {"a fraction"},
     "BIND": {"a separator"},
@@ -95,7 +95,7 @@ def environment(monkeypatch, tmp_path):
 
 
 def start(name: str) -> None:
-    """What a start reads of the environment. Raises BadSetting, or exits with a sentence."""
+    """Read the environment as a start does. Raises BadSetting, or exits with a sentence."""
     found: dict[str, Any] = {}
     if name not in GUNICORNS:
         found = runpy.run_path(str(ROOT / "authsvc" / "settings.py"))

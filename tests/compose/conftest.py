@@ -1,4 +1,4 @@
-"""The compose stack on a real engine, once for all tests of this folder. `make stack` runs them."""
+"""The compose stack on a real engine, once for all tests in this folder. `make stack` runs them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def site(stack):
 
 @pytest.fixture
 def console(stack):
-    """Once it answers: a test before may have replaced it, and Traefik asks no container that is still starting."""
+    """The console, once it answers: an earlier test may have replaced it, and Traefik ignores containers that are starting."""
     with stack.client("console") as client:
         wait_until(lambda: client.get("/login/").status_code == 200, "the console", 60)
         client.cookies.clear()

@@ -1,4 +1,4 @@
-"""A Docker engine with compose, and one stack on it: a project, images and volumes of its own, on a free port."""
+"""A Docker engine with compose, and one stack on it, with its own project, images and volumes, on a free port."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def docker(*words: str, seconds: float = COMMAND_SECONDS) -> str:
 
 
 def run(command: list[str], *, seconds: float, env: Mapping[str, str] | None = None) -> str:
-    """What the command says on stdout. Raises NoAnswer with everything it said if it fails."""
+    """The command's stdout. Raises NoAnswer with all of its output if it fails."""
     done = subprocess.run(
         command,
         cwd=ROOT,
@@ -89,12 +89,12 @@ class Stack:
         self.compose("up", "--build", "-d", seconds=BUILD_SECONDS)
 
     def stop(self) -> None:
-        """Containers, networks and volumes of this project, and nothing else."""
+        """Remove this project's containers, networks and volumes, and nothing else."""
         self.compose("down", "--volumes", "--remove-orphans", "--timeout", "8")
 
     @contextmanager
     def beside(self, name: str, labels: Mapping[str, str], **environment: str) -> Iterator[None]:
-        """While it lasts, one model more, from a compose file of its own and a plain `up`, as an operator would add it."""
+        """Meanwhile there is one more model, from its own compose file and a plain `up`, as an operator would add it."""
         with self._with_file({"services": {name: self._model("models", labels, environment)}}) as with_it:
             try:
                 with_it.compose("up", "-d")
@@ -104,7 +104,7 @@ class Stack:
 
     @contextmanager
     def apart(self, name: str, labels: Mapping[str, str], **environment: str) -> Iterator[None]:
-        """The same on a network of its own, by the two commands of docs/adding-a-model.md."""
+        """The same on its own network, with the two commands in docs/adding-a-model.md."""
         services = {name: self._model(name, labels, environment), "traefik": {"networks": [name]}}
         network = f"{self.project}_{name}"
         with self._with_file({"services": services, "networks": {name: {"internal": True}}}) as with_it:
@@ -129,7 +129,7 @@ class Stack:
             yield replace(self, files=(*self.files, str(file)))
 
     def containers(self, service: str) -> list[str]:
-        """Ids of those that run."""
+        """The ids of running containers."""
         labels = (f"project={self.project}", f"service={service}", "oneoff=False")
         filters = [word for label in labels for word in ("--filter", f"label=com.docker.compose.{label}")]
         return docker("ps", "-q", *filters).split()
@@ -153,14 +153,14 @@ class Stack:
         return said.split()
 
     def secret(self, path: str) -> str:
-        """A file in a volume of secrets, read as the operator's guide says."""
+        """A file in a volume of secrets, read as in the operator's guide."""
         return self.compose("run", "--rm", "--no-deps", "-T", "secrets", "cat", f"/secrets/{path}").strip()
 
     def logs(self, service: str) -> str:
         return self.compose("logs", "--no-color", service)
 
     def client(self, name: str = "") -> httpx.Client:
-        """For one of the hosts: "" is the site. No proxy of this machine takes part."""
+        """For one of the hosts: "" is the site. Ignores this machine's proxies."""
         host = f"{name}.{DOMAIN}" if name else DOMAIN
         return httpx.Client(
             base_url=f"http://127.0.0.1:{self.port}",
@@ -171,7 +171,7 @@ class Stack:
         )
 
     def wait_until_ready(self) -> None:
-        """Every route answers what it answers from then on."""
+        """Wait until every route gives its final answer."""
         with self.client("api") as api, self.client("console") as console, self.client() as site:
             wait_until(partial(_says, console, "/login/", 200), "the console", 120)
             wait_until(partial(_says, site, "/", 200), "the site", 60)
@@ -191,7 +191,7 @@ for account, plan, *more in json.loads(sys.argv[1]):
     call_command("issue_key", "--account", account, "--plan", plan, "--name", "of-tests", *more)
 """
 
-# What the shell that runs the tests may have for another service of this kind.
+# Variables that the tests' shell may have for another such service.
 _FOREIGN = {
     "SECRET_KEY",
     "KEY_PEPPER",
@@ -230,12 +230,12 @@ def basic(user: str, password: str) -> dict[str, str]:
 
 
 def free_name(name: str) -> str:
-    """A project's name that no other run on this engine has."""
+    """A project name that no other run on this engine has."""
     return f"authsvc-{name}-{os.getpid()}"
 
 
 def why_not() -> str | None:
-    """What is missing on this machine, in words."""
+    """What this machine lacks, in words."""
     if shutil.which("docker") is None:
         return "there is no docker on PATH"
     if _answer("docker", "version") is None:
@@ -244,7 +244,7 @@ def why_not() -> str | None:
 
 
 def why_not_compose(version: str | None) -> str | None:
-    """What is wrong with this answer of `docker compose version --short`."""
+    """What is wrong with this output of `docker compose version --short`."""
     needed = f"the stacks need Docker Compose {'.'.join(map(str, OLDEST))} or newer, the plugin behind `docker compose`"
     if version is None:
         return f"there is no `docker compose`: {needed} (docker-compose 1.29 is too old)"
@@ -255,7 +255,7 @@ def why_not_compose(version: str | None) -> str | None:
 
 
 def _answer(*command: str) -> str | None:
-    """What it prints; None if it fails."""
+    """Its output; None if it fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):

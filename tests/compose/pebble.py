@@ -1,4 +1,4 @@
-"""Let's Encrypt's test server, and a DNS for it in which every name is this machine."""
+"""Let's Encrypt's test server, and a DNS server for it in which every name is this machine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Pebble:
     tls_port: int
 
     def root(self) -> str:
-        """What a browser would trust if pebble were a real authority; new with every start."""
+        """The root that browsers would trust if pebble were a real authority; new at every start."""
         ours = ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
         with urllib.request.urlopen(f"https://localhost:{self.management}/roots/0", context=ours, timeout=10) as answer:
             return str(answer.read().decode())
@@ -85,7 +85,7 @@ def pebble(folder: Path, tls_port: int) -> Iterator[Pebble]:
 
 
 def _make_certificates(folder: Path) -> None:
-    """An authority of our own and a certificate for the names under which pebble is asked."""
+    """Our own authority, and a certificate for the names of pebble."""
     (folder / "names").write_text("subjectAltName=DNS:pebble,DNS:localhost,IP:127.0.0.1\n")
     new = ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-keyout"]
     for command in (

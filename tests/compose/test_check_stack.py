@@ -1,4 +1,4 @@
-"""`make stack-check` against the stack as it is shipped, and against one mistake, because silence alone proves nothing."""
+"""`make stack-check` on the shipped stack, and on one with a mistake, because silence alone proves nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.compose.engine import COMMAND_SECONDS
 from tests.servers import ROOT, wait_until
 
-# A model that anybody can call: nothing asks the gate.
+# A model that anyone can call: nothing asks the gate.
 OPEN = {
     "traefik.enable": "true",
     "traefik.http.routers.open.entryPoints": "web",
@@ -22,7 +22,7 @@ OPEN = {
 
 @pytest.fixture
 def checked(stack):
-    """Exit status and text of what an operator types."""
+    """Exit status and output of the operator's command."""
 
     def checked():
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""docs/existing-traefik.md, word for word: a stack of somebody else's, before and after what the page says."""
+"""docs/existing-traefik.md, word for word: an existing stack, before and after following the page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.servers import ROOT, free_port, wait_until
 PAGE = ROOT / "docs" / "existing-traefik.md"
 SECONDS = 120
 
-# What was there before: it says what it was asked with, to everybody.
+# The existing model: it echoes each request to anyone.
 MODEL = """
 import http.server, json
 class Echo(http.server.BaseHTTPRequestHandler):
@@ -42,7 +42,7 @@ def blocks(kind: str) -> list[str]:
 
 
 def foreign(project: str, port: int, *, arguments: list[str], labels: dict[str, str]) -> dict[str, Any]:
-    """Three bare containers: a Traefik, a model, and something that has nothing to do with it."""
+    """Three plain containers: a Traefik, a model, and something unrelated."""
     python = {"image": "python:3.13-slim", "command": ["python", "-u", "-c", MODEL], "stop_signal": "SIGKILL"}
     return {
         "services": {
@@ -85,7 +85,7 @@ BEFORE = {
 
 @dataclass
 class Machine:
-    """Somebody's machine, with a checkout of authsvc and a stack of their own."""
+    """A machine with a checkout of authsvc and an existing stack."""
 
     folder: Path
     project: str
@@ -105,7 +105,7 @@ class Machine:
         return run([*own, *words], seconds=SECONDS)
 
     def type(self, block: str, *, seconds: float = SECONDS) -> str:
-        """What a shell in the checkout answers to a block of the page, after the exports of the blocks before it."""
+        """The output of a block of the page in a shell in the checkout, after the exports of the earlier blocks."""
         exports = [line for one in blocks("sh") for line in one.splitlines() if line.startswith("export ")]
         script = "\n".join(["set -e", *exports, block])
         done = subprocess.run(
@@ -134,7 +134,7 @@ class Machine:
 
 
 def _copy_checkout(into: Path) -> None:
-    """As git would clone it, with what is being changed here."""
+    """As git would clone it, with uncommitted changes."""
     listed = run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], seconds=SECONDS)
     for name in filter(None, listed.split("\0")):
         if (source := ROOT / name).is_file():
@@ -143,7 +143,7 @@ def _copy_checkout(into: Path) -> None:
 
 
 def _name_things(bin_: Path, project: str) -> None:
-    """A `docker` that keeps this test apart from other stacks of the engine: by names of its own, and nothing else."""
+    """A `docker` that keeps this test apart from the engine's other stacks, only by using other names."""
     bin_.mkdir()
     (bin_ / "docker").write_text(
         f"#!/bin/sh\nexport COMPOSE_PROJECT_NAME={project} TRAEFIK_NETWORK={project}-traefik IMAGE={project}:local\n"
@@ -172,7 +172,7 @@ def machine(tmp_path_factory) -> Iterator[Machine]:
 
 @dataclass
 class Applied:
-    """What was seen on the way through the page."""
+    """What was observed on the way through the page."""
 
     machine: Machine
     untouched: str

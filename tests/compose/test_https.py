@@ -1,4 +1,4 @@
-"""deploy/compose/https.yml with certificates of pebble: the names, the redirects, and a key that came by http."""
+"""deploy/compose/https.yml with pebble's certificates: the names, the redirects, and a key sent by http."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def authority():
 
 @pytest.fixture(scope="module")
 def https(authority):
-    """The stack with https.yml over it; no model but one, and no discovery, which would not trust pebble."""
+    """The stack with https.yml, one model only, and no discovery, which would not trust pebble."""
     if reason := why_not():
         pytest.skip(reason)
     more = {
@@ -118,7 +118,7 @@ def test_a_key_by_http_is_refused_and_never_reaches_gate_or_model(https, ask, ke
 
 
 def test_what_the_gate_refuses_by_https_is_in_its_log(https, ask):
-    """Else the test above could not fail."""
+    """Otherwise the test above could not fail."""
     assert ask("api", "/en_core_web_sm/seen-by-the-gate").status_code == 401
     wait_until(lambda: "seen-by-the-gate" in https.logs("gate"), "the line in the gate's log", 30)
 

@@ -1,4 +1,4 @@
-"""The tests inside of the image: its Python is newer than the oldest that the lock is for, and its disk is read-only."""
+"""The tests inside the image, whose Python is newer than the oldest supported one and whose disk is read-only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tests.servers import ROOT
 
 QUICK = "not slow and not stack"
 TESTS_SECONDS = 1200
-ELSEWHERE = ("tests/samples", "tests/test_docs.py")  # other packages; git, which the image has not
+ELSEWHERE = ("tests/samples", "tests/test_docs.py")  # need other packages, or git, which the image lacks
 
 
 def test_the_quick_tests_pass_inside_of_the_image(stack):

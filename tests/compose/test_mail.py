@@ -27,7 +27,7 @@ def engine_as_containers_see_it():
 
 
 def write_secret(stack, name, value):
-    """As the head of mail.yml says."""
+    """As in the head of mail.yml."""
     write = f"umask 077; printf %s '{value}' >/secrets/authsvc/{name}"
     stack.compose("run", "--rm", "--no-deps", "-T", "--entrypoint", "sh", "secrets", "-c", write)
 
@@ -48,7 +48,9 @@ def test_an_invitation_goes_out_by_mail(stack):
             with_mail.compose("up", "-d", "--no-deps", "console")
             wait_until(lambda: ask_the_console(with_mail), "the console with mail", 120)
             assert with_mail.exec("console", "python", "-c", INVITE).strip() != "None"
-            assert str(port) not in str(inspect(with_mail.container("console"))["Config"])  # as a password would be
+            assert str(port) not in str(
+                inspect(with_mail.container("console"))["Config"]
+            )  # a password would be there too
         finally:
             stack.compose("up", "-d", "--no-deps", "console")
             wait_until(lambda: ask_the_console(stack), "the console without mail", 120)

@@ -1,4 +1,4 @@
-"""docs/adding-a-model.md on the running stack: labels, found, named in a plan, called; and nobody else notices."""
+"""docs/adding-a-model.md on the running stack: labels, discovery, a plan, a call; nothing else is affected."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def apply(stack, catalogue):
 
 
 def containers(stack):
-    """Of every service that runs: the id, and since when."""
+    """The id and start time of every running service."""
     ids = docker("ps", "-q", "--filter", f"label=com.docker.compose.project={stack.project}").split()
     lines = docker("inspect", "-f", "{{.Name}} {{.Id}} {{.State.StartedAt}}", *ids).splitlines()
     return {line for line in lines if NAME not in line}
@@ -38,7 +38,7 @@ def containers(stack):
 
 @pytest.fixture
 def newcomer(stack):
-    """The model runs, by the labels that the stack's own command prints."""
+    """The model runs with the labels that the stack's own command prints."""
     printed = stack.manage("model_labels", NAME, "--port", "8000")
     before = containers(stack)
     with stack.beside(NAME, yaml.safe_load(printed)["services"][NAME]["labels"], MODEL=NAME):
@@ -62,8 +62,8 @@ def test_a_model_that_is_added_to_the_running_stack_is_found_named_and_called_an
     wait_until(lambda: api.get(f"/{NAME}/health", headers=key).status_code == 200, "the model with a key", 60)
     answer = api.post(path, headers=key, json=ADA)
     assert "London" in [entity["text"] for entity in answer.json()["entities"]]
-    assert api.post("/en_core_web_sm/ner", headers=key, json=ADA).status_code == 403  # that plan has the newcomer alone
-    assert api.post(path, headers=pro, json=ADA).status_code == 200  # named by a plan, so in "*" too
+    assert api.post("/en_core_web_sm/ner", headers=key, json=ADA).status_code == 403  # that plan has only the newcomer
+    assert api.post(path, headers=pro, json=ADA).status_code == 200  # named by a plan, so part of "*" too
     assert containers(stack) == newcomer
 
 
@@ -75,7 +75,9 @@ def test_a_model_on_a_network_of_its_own_is_called_reaches_no_other_and_touches_
         wait_until(lambda: api.get("/apart/ner").status_code == 401, "its route", 60)
         others = [*at(stack, "en_core_web_sm", 8000), *at(stack, "gate", 8000), *at(stack, "redis", 6379)]
         assert reached(stack, "apart", others) == []
-        assert reached(stack, "apart", at(stack, "traefik", 80))  # by its address: else the line above could not fail
+        assert reached(
+            stack, "apart", at(stack, "traefik", 80)
+        )  # by its address; otherwise the line above could not fail
         assert reached(stack, "en_core_web_sm", at(stack, "apart", 8000)) == []
         key = {"Authorization": f"Bearer {named_in_a_plan(stack)}"}
         wait_until(lambda: api.get("/apart/health", headers=key).status_code == 200, "the model with a key", 90)

@@ -33,7 +33,7 @@ def traffic(stack):
 
 @pytest.fixture(autouse=True)
 def _two_gates(stack):
-    """Before and after each test: two replicas that Traefik asks."""
+    """Before and after each test Traefik uses two replicas."""
     yield
     for gate in stack.containers("gate"):
         docker("exec", gate, "python", "-c", GO_ON)
@@ -44,7 +44,7 @@ def _two_gates(stack):
 
 @pytest.fixture
 def tell(capsys):
-    """Say a figure on the terminal: it belongs into docs/operations.md."""
+    """Print a figure to the terminal; it belongs in docs/operations.md."""
 
     def tell(text):
         with capsys.disabled():
@@ -62,7 +62,7 @@ def healthy(stack):
 
 
 def busy(calls, at):
-    """How slow the machine itself is: calls before anything happened, and how late we were to send."""
+    """How slow the machine itself is: calls before anything happened, and how late we were in sending."""
     return max(calls.late, *(call.took for call in calls.calls if call.at + call.took < at))
 
 

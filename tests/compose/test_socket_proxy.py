@@ -1,4 +1,4 @@
-"""deploy/compose/socket-proxy.yml: Traefik finds models without Docker's socket, and nobody changes anything through it."""
+"""deploy/compose/socket-proxy.yml: Traefik finds models without Docker's socket, and nothing can be changed through it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.servers import free_port, wait_until
 
 FILES = ("docker-compose.yml", "deploy/compose/socket-proxy.yml")
 NEEDED = ("traefik", "gate", "console", "errors", "corporate", "en_core_web_sm")
-# A request as it is written on the wire, so that no client tidies its path; the answer's status.
+# Sends a raw request, so that no client normalises its path; prints the status.
 ASK = """
 import json, socket, sys
 def status(line):
@@ -50,7 +50,7 @@ def test_traefik_finds_gate_console_and_models_through_it(proxied):
 
 
 def test_traefik_notices_what_comes_and_goes(proxied):
-    """By Docker's events, which come through it as they are made."""
+    """Through Docker's events, which it passes on at once."""
     with proxied.client() as site:
         wait_until(lambda: site.get("/").status_code == 200, "the site", 60)
         proxied.compose("stop", "corporate")

@@ -1,4 +1,4 @@
-"""Who can reach whom, and what a container may do: asked from the inside."""
+"""Who can reach whom, and what a container may do, tested from the inside."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STORES = ("redis", "postgres")
 HARDENED = (*OURS, *MODELS, *STORES, "corporate", "errors", "traefik")
 OTHER_MODEL = dict(zip(MODELS, reversed(MODELS), strict=True))
 
-STEPS_DOWN = {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"}  # from root to postgres, and then has none
+STEPS_DOWN = {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"}  # drops from root to postgres and then has none
 
 KNOCK = """
 import json, socket, sys
@@ -40,13 +40,13 @@ def reached(stack, service, targets):
 
 
 def knock(stack, service, host, port):
-    """For an image without Python: the exit status of bash's own way to open a port."""
+    """For an image without Python: the exit status when bash opens the port."""
     knock = f"timeout 2 bash -c '</dev/tcp/{host}/{port}'"
     return int(stack.exec(service, "sh", "-c", f"{knock} 2>/dev/null; echo $?").strip())
 
 
 def at(stack, service, *ports):
-    """Under each of its names and addresses."""
+    """At each of its names and addresses."""
     hosts = [service] + [address for one in stack.containers(service) for address in addresses(one)]
     return [(host, port) for host in hosts for port in ports]
 
@@ -69,7 +69,7 @@ def test_from_inside_of_a_model_nothing_of_the_gate_or_its_stores_can_be_reached
 
 
 def test_the_probed_ports_are_listening(stack):
-    """Else the test above could not fail."""
+    """Otherwise the test above could not fail."""
     redis, postgres = at(stack, "redis", 6379), at(stack, "postgres", 5432)
     gates = [(address, port) for one in stack.containers("gate") for address in addresses(one) for port in (8000, 9000)]
     assert reached(stack, "console", [*redis, *postgres, *gates]) == [*redis, *postgres, *gates]
@@ -100,7 +100,7 @@ def test_what_serves_pages_reaches_neither_stores_nor_gate_nor_models(stack):
     for service in ("corporate", "errors"):
         for host, port in targets:
             assert knock(stack, service, host, port) != 0, (service, host, port)
-    assert knock(stack, "corporate", "errors", 8080) == 0  # else the lines above could not fail
+    assert knock(stack, "corporate", "errors", 8080) == 0  # otherwise the lines above could not fail
 
 
 def test_the_console_and_the_worker_reach_no_model(stack):
@@ -129,7 +129,7 @@ def test_a_container_cannot_write_or_gain_privileges(stack, service):
 
 @pytest.mark.parametrize("service", HARDENED)
 def test_the_first_process_of_a_container_has_no_capability_it_does_not_need(stack, service):
-    """As the kernel sees it, whatever the engine was told."""
+    """As the kernel sees it, whatever was configured."""
     pid = inspect(stack.containers(service)[0])["State"]["Pid"]
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     assert int(status["CapEff"], 16) == (1 << 10 if service == "traefik" else 0)  # CAP_NET_BIND_SERVICE
@@ -169,7 +169,7 @@ def test_the_image_has_a_version_a_health_check_and_a_stop_signal(stack):
 
 
 def test_no_layer_and_no_environment_of_the_image_holds_a_secret(stack):
-    """Secrets come as files in volumes; what the build needs to load the settings says what it is."""
+    """Secrets are files in volumes; the build's placeholder values say what they are."""
     image = stack.environment["IMAGE"]
     variables = [one.split("=")[0] for one in inspect(image)["Config"]["Env"]]
     assert not {"SECRET_KEY", "KEY_PEPPER", "DATABASE_URL", "REDIS_URL"} & set(variables)

@@ -1,4 +1,4 @@
-"""What an operator and the clients meet after `docker compose up --build`, from 127.0.0.1."""
+"""What operators and clients get after `docker compose up --build`, from 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_other_model_streams(api, pro):
 
 
 def test_a_model_never_sees_the_key(api, stack, pro):
-    """Whatever a model may write down: neither its log nor what it answers has a key."""
+    """Neither a model's log nor its answers contain a key."""
     key = pro["Authorization"].split()[1]
     answer = api.post("/en_core_web_sm/ner", headers=pro, json=ADA)
     assert key not in answer.text + str(answer.headers) + stack.logs("en_core_web_sm")
@@ -88,7 +88,7 @@ def test_an_address_without_a_model_is_a_problem_and_asks_for_no_key(api, path):
 
 @pytest.fixture(scope="module")
 def keys(stack):
-    """A key for each reason to refuse it."""
+    """A key for each reason to be refused."""
     refused, revoked, expired, elsewhere, reader = stack.issue_keys(
         ("refused", "free"),
         ("frees", "free"),
@@ -283,7 +283,7 @@ def follow_links(stack, console):
 
 
 def test_a_link_with_a_secret_is_in_no_log(stack, console):
-    """Traefik's access log, which has the page that was asked for last, and what gunicorn and Django write."""
+    """Traefik's access log, up to the last page requested, and the logs of gunicorn and Django."""
     follow_links(stack, console)
     log = stack.compose("logs", "--no-color")
     assert not [secret for secret in SECRETS if secret in log]
@@ -330,7 +330,7 @@ def test_no_log_of_any_service_has_a_secret(stack, pro):
         assert secret not in log
 
 
-# When something is away. Each of these puts back what it took.
+# When something is down. Each test restores what it stopped.
 
 
 def test_a_killed_model_is_a_502_that_says_so_and_comes_back(stack, api, pro):
@@ -345,7 +345,7 @@ def test_a_killed_model_is_a_502_that_says_so_and_comes_back(stack, api, pro):
         wait_until(says_502, "the 502", 30)
         assert is_problem(answers[-1], 502)
         assert {answer.status_code for answer in answers} <= {200, 502, 504}
-        assert is_problem(api.get("/en_core_web_sm/health"), 401)  # the gate is asked first, as always
+        assert is_problem(api.get("/en_core_web_sm/health"), 401)  # the gate comes first, as always
     finally:
         stack.compose("up", "-d", "--no-deps", "en_core_web_sm")
     wait_until(lambda: api.get("/en_core_web_sm/health", headers=pro).status_code == 200, "the model", 90)

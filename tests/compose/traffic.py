@@ -1,4 +1,4 @@
-"""Requests at a steady rate, whatever becomes of the ones before: as many clients do, and as one that waits does not."""
+"""Requests at a steady rate, whatever happens to earlier ones: like many clients, unlike a single one that waits."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Call:
 
 @dataclass
 class Traffic:
-    """What was asked and what came of it."""
+    """A request and its result."""
 
     calls: list[Call] = field(default_factory=list)
-    late: float = 0.0  # by how much this process itself fell behind: no fault of the stack
+    late: float = 0.0  # how far this process itself fell behind, which is not the stack's fault
 
     def failed(self, since: float = 0.0) -> list[Call]:
         return [call for call in self.calls if call.status != 200 and call.at >= since]
@@ -43,7 +43,7 @@ class Traffic:
 def steady(
     url: str, host: str, path: str, keys: Sequence[str], *, per_second: int = 50, patience: float = 15
 ) -> Iterator[Traffic]:
-    """In a thread, so that the block can do things to the stack meanwhile. Keys take turns."""
+    """In a thread, so that the block can act on the stack meanwhile. Keys take turns."""
     traffic, over = Traffic(), threading.Event()
     thread = threading.Thread(
         target=lambda: asyncio.run(_ask(traffic, over, url, host, path, keys, per_second, patience))

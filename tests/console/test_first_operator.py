@@ -1,4 +1,4 @@
-"""The link that makes the first operator: for one person, for one hour, and never told apart from a wrong one."""
+"""The link that makes the first operator: it works once, within one hour, and a used one looks like a wrong one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def link() -> str:
 
 
 def entered(link: str, **options) -> Client:
-    """A browser that has opened the link and stands in front of the form."""
+    """A browser that has opened the link and shows the form."""
     browser = Client(**options)
     opened = browser.get(link)
     assert (opened.status_code, opened["Location"]) == (302, "/first-operator/")
@@ -134,7 +134,7 @@ def test_an_error_is_shown_beside_its_field_and_no_user_is_made(link, changed, s
     assert said in text
     assert 'aria-invalid="true"' in text and 'role="alert"' in text
     assert not User.objects.filter(is_superuser=True).exists()
-    assert "correct horse" not in text  # no password comes back
+    assert "correct horse" not in text  # no password is sent back
 
 
 def test_a_refused_form_may_be_submitted_again(link):
@@ -153,7 +153,7 @@ def gone(path: str, browser: Client | None = None) -> tuple[int, bytes]:
 
 @pytest.fixture
 def useless(link, monkeypatch) -> dict[str, str]:
-    """A path of each kind that must not open, while there is no operator."""
+    """Paths of each kind that must not open, while there is no operator."""
     signer = TimestampSigner(sep=".", salt="console.first_operator")
     with now_is(monkeypatch, timezone.now() - timedelta(hours=1, seconds=5)):
         expired = signer.sign("0")
@@ -227,12 +227,12 @@ def test_no_answer_is_cached_and_no_referrer_is_sent(link):
     form = browser.get("/first-operator/")
     assert "no-store" in form["Cache-Control"]
     token = link.split("/")[2]
-    assert token not in form.content.decode()  # so the form's address, its referrer and its page are harmless
+    assert token not in form.content.decode()  # so the form's URL, referrer and page are harmless
 
 
 @pytest.fixture
 def log() -> Iterator[StringIO]:
-    """What the product's own handler writes."""
+    """The output of the product's own log handler."""
     (handler,) = [one for one in logging.getLogger().handlers if one.get_name() == "console"]
     assert isinstance(handler, logging.StreamHandler)
     before = handler.setStream(StringIO())
@@ -252,7 +252,7 @@ def test_a_link_is_in_no_log_even_when_the_database_fails(link, log, monkeypatch
     assert link.split("/")[2] not in log.getvalue()
 
 
-# At once
+# Concurrency
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,4 +1,4 @@
-"""The Content-Security-Policy of all pages: none of them has what it forbids, which a browser would drop in silence."""
+"""The Content-Security-Policy: no page contains what it forbids, which a browser would silently block."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.conftest import ACTOR
 
 
 class Inline(HTMLParser):
-    """Collects what a policy without 'unsafe-inline' keeps from working."""
+    """Collects what a policy without 'unsafe-inline' blocks."""
 
     def __init__(self) -> None:
         super().__init__()

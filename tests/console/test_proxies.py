@@ -1,4 +1,4 @@
-"""Who the client is behind proxies: what a trusted one says, and never what anybody else writes."""
+"""The client behind proxies: what a trusted proxy says, never what anyone else writes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def trusting(settings):
         (TRAEFIK, f"{CLIENT}, {BALANCER}", CLIENT),
         (TRAEFIK, f"{FORGED}, {CLIENT}, {BALANCER}, {TRAEFIK}", CLIENT),
         (TRAEFIK, f" {FORGED} ,{CLIENT} ", CLIENT),
-        (TRAEFIK, f"{BALANCER}, {TRAEFIK}", BALANCER),  # all are ours: whoever stands first
+        (TRAEFIK, f"{BALANCER}, {TRAEFIK}", BALANCER),  # all are ours: take the first
         (TRAEFIK, f"nonsense, {BALANCER}", BALANCER),
         (TRAEFIK, f"{CLIENT}, nonsense", TRAEFIK),
         (TRAEFIK, f"{CLIENT},", TRAEFIK),
@@ -58,7 +58,7 @@ def trusting(settings):
         (TRAEFIK, f"[::ffff:{CLIENT}]:4711", CLIENT),
         (TRAEFIK, "fe80::5%eth0", "fe80::5"),
         (TRAEFIK, f"{CLIENT}:", TRAEFIK),
-        (CLIENT, FORGED, CLIENT),  # a stranger says what it likes
+        (CLIENT, FORGED, CLIENT),  # an untrusted client's header is ignored
         (FORGED, f"{CLIENT}, {TRAEFIK}", FORGED),
     ],
 )

@@ -1,4 +1,4 @@
-"""docker-compose.yml beside what it repeats: the labels that a command prints, the settings that files have."""
+"""docker-compose.yml compared with what it repeats: the labels that a command prints and the settings in other files."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_every_variable_of_the_files_is_explained_in_one_of_them():
     text = "\n".join((ROOT / file).read_text() for file in FILES)
     explained = set(re.findall(r"^#\s+((?:[A-Z][A-Z_]+(?:, )?)+)", text, re.M))
     names = {name for line in explained for name in line.split(", ")} | set(re.findall(r"^# ([A-Z_]+) is ", text, re.M))
-    own = {"IMAGE", "HTTPS_PORT"}  # for tests, and for who builds elsewhere
+    own = {"IMAGE", "HTTPS_PORT"}  # for tests, and for building elsewhere
     assert set(re.findall(r"\$\{([A-Z_]+)", text)) - own <= names
 
 
@@ -94,7 +94,7 @@ WHOLE = [(file, name) for file in ("docker-compose.yml", "deploy/compose/minimal
 
 @pytest.mark.parametrize("file", ["docker-compose.yml", "deploy/compose/minimal.yml"])
 def test_a_tag_is_built_by_one_service_and_pulled_by_none(file):
-    """Several builds of one tag leave containers whose image the tag no longer is; the next `up` replaces them."""
+    """If several services build one tag, containers end up on builds without it, and the next `up` replaces them."""
     tagged = {name: service for name, service in services_of(file).items() if "authsvc:" in service.get("image", "")}
     builders = [name for name, service in tagged.items() if "build" in service]
     assert builders == ["secrets"]

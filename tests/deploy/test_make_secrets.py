@@ -1,4 +1,4 @@
-"""The secrets of a stack: made once, whole, for one reader each, and never printed."""
+"""A stack's secrets: made once, atomically, for one reader each, and never printed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FILES = {
 }
 SCRIPT = ROOT / "deploy" / "make_secrets.py"
 COMMAND = [sys.executable, "-I", str(SCRIPT)]  # -I: nothing but the standard library
-FOR_ALL = shutil.which("python3", path="/usr/bin:/usr/local/bin")  # the tests' own may be below some person's home
+FOR_ALL = shutil.which("python3", path="/usr/bin:/usr/local/bin")  # the tests' own Python may be below someone's home
 
 
 def make(folder: Path, *options: str, as_user: int | None = None) -> subprocess.CompletedProcess[str]:
@@ -178,7 +178,7 @@ def test_a_password_on_the_command_line_is_refused(tmp_path):
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 @pytest.mark.skipif(FOR_ALL is None, reason="there is no Python that every user may run")
 def test_an_unprivileged_user_can_make_them_and_is_told_of_obstacles(tmp_path):
-    mine = Path(f"/tmp/authsvc-secrets-{os.getpid()}")  # the folders above tmp_path are root's alone
+    mine = Path(f"/tmp/authsvc-secrets-{os.getpid()}")  # only root may enter the folders above tmp_path
     mine.mkdir()
     try:
         refused = make(mine, as_user=10001)

@@ -1,4 +1,4 @@
-"""`make setup` and what the demo needs beside it: on every Python that is promised, and without Valkey's wheel."""
+"""`make setup` and the demo's other needs: on every supported Python, and without Valkey's wheel."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_every_file_names_the_same_python_versions():
     [("3.10", False), *((version, True) for version in VERSIONS), ("3.15", False), ("4.0", False)],
 )
 def test_a_python_is_chosen_by_version(tmp_path, version, is_taken):
-    """With a program in place of Python that says which one it is."""
+    """With a program in place of Python that prints its name."""
     fake = tmp_path / "python3"
     major, minor = version.split(".")
     fake.write_text(
@@ -75,7 +75,7 @@ def test_without_any_redis_one_sentence_says_what_to_install(monkeypatch):
 
 
 def test_the_shell_scripts_use_no_gnu_extensions():
-    """A Mac's own tools are BSD's."""
+    """macOS has BSD's tools."""
     text = SETUP.read_text()
     assert text.startswith("#!/bin/sh\n")
     for gnu in (

@@ -1,4 +1,4 @@
-"""What deploy/swarm says, without an engine: compared with the compose stack, the commands and the page."""
+"""The files in deploy/swarm, without an engine: compared with the compose stack, the commands and the page."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_labels_of_a_model_are_those_that_model_labels_prints(service, model
 
 
 def traefik_of(name: str) -> dict[str, str]:
-    """What is told to Traefik, without what is of its provider alone."""
+    """Traefik's configuration, without provider-specific settings."""
     told = yaml.safe_load((ROOT / name).read_text())["services"]["traefik"]["environment"]
     return {key: value for key, value in told.items() if "_PROVIDERS_" not in key and key != "PROVIDER"}
 
@@ -126,7 +126,7 @@ def test_the_page_makes_every_secret_and_says_how_to_renew_it():
 
 
 def test_traefik_is_not_replaced_because_its_node_is_busy():
-    """Swarm ends a task that fails its health check, and with this one every client's way in."""
+    """Swarm kills a task that fails its health check, and this one is every client's way in."""
     check = STACKS["stack.yml"]["services"]["traefik"]["healthcheck"]
     assert int(check["timeout"].rstrip("s")) >= 10
     assert check["retries"] * int(check["timeout"].rstrip("s")) >= 60

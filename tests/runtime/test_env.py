@@ -1,4 +1,4 @@
-"""Readers of the environment: each says the variable's name and what to write."""
+"""Readers of environment variables: each error names the variable and says what to write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""/readyz and /metrics of a gate ask as its decisions do, so they see what its decisions see."""
+"""A gate's /readyz and /metrics ask Redis the way its decisions do, so they see the same."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _nothing_told_yet():
 
 @pytest.fixture
 def server(tmp_path):
-    """A Redis of this test alone, and its port."""
+    """A Redis for this test alone, and its port."""
     port = free_port()
     user = ("--user", "gate", "on", ">s3cret", "~*", "&*", "+@all")
     with redis_server(tmp_path, port=port, more=user) as path, redis.Redis(unix_socket_path=str(path)) as client:
@@ -44,7 +44,7 @@ def server(tmp_path):
 
 @pytest.fixture
 def gate(on_a_loop, settings, server):
-    """Ask a page of a process with a gate. `gate(path, url=…)` begins with a link to that Redis."""
+    """Request a page from a process with a gate. `gate(path, url=…)` starts with a link to that Redis."""
 
     def ask(path: str = "/readyz", url: str = f"redis://127.0.0.1:{server[1]}/0", *, when_down: str = "deny"):
         settings.REDIS_URL, settings.WHEN_REDIS_IS_DOWN, settings.SERVES = url, when_down, ["gate"]
@@ -194,7 +194,7 @@ def test_concurrent_checks_share_one_answer(on_a_loop, monkeypatch):
     assert asked == 1
 
 
-# What INFO does not say
+# When INFO omits fields
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_the_warning_begins_at_80_percent_of_a_set_limit(used, most, warns):
 
 @pytest.fixture(params=["hidden", "forbidden"])
 def without_info(request, redis_db, monkeypatch):
-    """A provider that hides fields of INFO, and one that forbids it."""
+    """A provider that hides fields of INFO, and one that forbids INFO."""
 
     def info(self, *_, **__):
         if request.param == "forbidden":

@@ -1,4 +1,4 @@
-"""Hosts and web addresses as browsers write them, and one sentence for what is none."""
+"""Hosts and URLs as browsers write them, and one sentence for anything else."""
 
 from __future__ import annotations
 
@@ -130,4 +130,4 @@ def test_a_form_is_taken_from_the_address_however_it_was_written(say, settings, 
     browser.get("/login/")
     form = {"username": "nobody", "password": "x", "csrfmiddlewaretoken": browser.cookies["csrftoken"].value}
     sent = browser.post("/login/", form, headers={"Origin": "https://xn--bcher-kva.example"})
-    assert sent.status_code == 200  # the form again, with its fault: 403 is what CSRF says
+    assert sent.status_code == 200  # the form again, with its error; CSRF would give 403

@@ -1,4 +1,4 @@
-"""Labels: what people write in their own language passes, what does something to a terminal or a reader does not."""
+"""Labels: text in any language passes, characters that act on a terminal or mislead a reader do not."""
 
 from __future__ import annotations
 

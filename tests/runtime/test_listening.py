@@ -1,4 +1,4 @@
-"""BIND and ADMIN_BIND: every form of an address, and one sentence for what is none."""
+"""BIND and ADMIN_BIND: every form of an address, and one sentence for anything else."""
 
 from __future__ import annotations
 

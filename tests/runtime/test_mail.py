@@ -1,4 +1,4 @@
-"""Where mail goes: EMAIL_URL read, and a real conversation with a mail server."""
+"""EMAIL_URL, and a real conversation with a mail server."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_an_invitation_whose_mail_failed_says_so_and_can_be_asked_for_again(acco
     second = program.post(where, wanted, content_type="application/json")
     assert second.status_code == 201 and second.json()["sent_at"]
     assert len(mailoutbox) == 1
-    assert program.post(where, wanted, content_type="application/json").status_code == 409  # now it is there
+    assert program.post(where, wanted, content_type="application/json").status_code == 409  # it exists by now
     open_ones = [row for row in program.get(where).json()["results"] if row["withdrawn_at"] is None]
     assert [row["id"] for row in open_ones] == [second.json()["id"]]
 
@@ -95,7 +95,7 @@ def send_to(settings, listening: socket.socket) -> None:
 
 @pytest.fixture
 def mail_server(settings):
-    """A mail server that takes one mail, and what it was told."""
+    """A mail server that accepts one mail, and what it received."""
     with mail_server_at("127.0.0.1") as (listening, told):
         send_to(settings, listening)
         yield told
@@ -108,7 +108,7 @@ def test_an_invitation_goes_out_by_smtp(mail_server, account):
         line.upper().replace("NEW@EXAMPLE.ORG", "new@example.org") for line in mail_server
     ]
     assert any("/invitations/" in line for line in mail_server)
-    assert "Subject: Invitation to an account at 127.0.0.1:8081" in mail_server  # ours alone: no name of a tenant's
+    assert "Subject: Invitation to an account at 127.0.0.1:8081" in mail_server  # ours only, without a tenant's name
 
 
 def test_a_silent_server_is_given_up(settings, account):

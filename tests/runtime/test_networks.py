@@ -1,4 +1,4 @@
-"""Networks that keys are narrowed to: client and network in one form, and none that could never match."""
+"""Networks that keys are narrowed to: client and network in one form, and none that can never match."""
 
 from __future__ import annotations
 

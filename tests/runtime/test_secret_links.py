@@ -1,4 +1,4 @@
-"""Links that are secrets: every one is known, and each stack keeps all of them out of Traefik's access log."""
+"""Links that are secrets: all are listed, and every stack keeps them out of Traefik's access log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WITH_RULES = ("deploy/traefik/stack/secret-links.yml", "deploy/compose/minimal.y
 
 
 def routes(resolver: URLResolver, before: str = "/") -> Iterator[tuple[str, set[str]]]:
-    """Every address of the console, as it is written in urls.py, with the names of what varies in it."""
+    """Every route of the console as written in urls.py, with the names of its parameters."""
     for pattern in resolver.url_patterns:
         text = f"{before}{str(pattern.pattern).removeprefix('^')}"
         if isinstance(pattern, URLResolver):
@@ -32,7 +32,7 @@ def routes(resolver: URLResolver, before: str = "/") -> Iterator[tuple[str, set[
 def with_secrets() -> list[str]:
     found = []
     for route, names in routes(get_resolver()):
-        is_djangos_own = route.startswith("/admin/")  # which has `key` in reset links only where they are switched on
+        is_djangos_own = route.startswith("/admin/")  # has `key` in reset links only if they are enabled
         if any(SECRET_NAMES.search(name) for name in names) or (
             "key" in names and not route.startswith("/api/") and not is_djangos_own
         ):

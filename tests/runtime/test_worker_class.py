@@ -1,4 +1,4 @@
-"""gunicorn itself, with our worker class and our configuration, asked over raw sockets."""
+"""gunicorn with our worker class and configuration, tested over raw sockets."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.slow
 HASTY = "tests.runtime.worker_app.HastyWorker"
 
 
-# A client that hides nothing: no retries, no pool.
+# A client without retries or a pool, which hides nothing.
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Answer:
 
 
 class Connection:
-    """One connection. An end or a reset in place of an answer is a ConnectionError."""
+    """One connection. An end or reset instead of an answer is a ConnectionError."""
 
     def __init__(self, port):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
@@ -111,7 +111,7 @@ def request(path="/", *headers):
 
 
 def head_of(size):
-    """A request whose head has exactly so many bytes."""
+    """A request whose head has exactly this many bytes."""
     lines = [f"X-{i}: {'x' * 1000}" for i in range(size // 1100)]
     return request("/", *lines, "X: " + "x" * (size - len(request("/", *lines, "X: "))))
 
@@ -203,7 +203,7 @@ def gate(hasty):
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    """A store of our own, because we change its policy."""
+    """A separate store, because the test changes its policy."""
     with redis_server(tmp_path_factory.mktemp("store")) as path:
         yield f"unix://{path}"
 
@@ -260,12 +260,12 @@ def test_a_slow_head_is_refused(gate):
 
 
 def test_a_head_in_two_packets_after_a_quiet_time_is_answered():
-    """The time of a head counts from its own first byte, not from the last answer."""
+    """A head's time counts from its own first byte, not from the last answer."""
 
     async def talk():
         protocol, client = await served()
         await ask(client, request("/first"))
-        protocol.since -= 10 * GateProtocol.HEAD_SECONDS  # it has been quiet for so long
+        protocol.since -= 10 * GateProtocol.HEAD_SECONDS  # it has been idle this long
         head = request("/second")
         await asyncio.get_running_loop().sock_sendall(client, head[:10])
         await turns_until(lambda: protocol.open_head)
@@ -350,7 +350,7 @@ def test_the_limits_in_service_are_the_documented_ones():
 
 @dataclass
 class Load:
-    """Clients of three kinds, each of which takes an end in place of an answer for a lost request."""
+    """Three kinds of clients. Each counts an end instead of an answer as a lost request."""
 
     port: int
     answered: Counter[str] = field(default_factory=Counter)
@@ -383,19 +383,19 @@ class Load:
         return answer
 
     def keep_alive(self):
-        """Like Traefik's two idle connections: used again until told otherwise."""
+        """Like Traefik's two idle connections: reused until told otherwise."""
         with Connection(self.port) as connection:
             while not self.over.is_set() and not self.ask("keep-alive", connection).is_last:
                 time.sleep(random.uniform(0, 0.01))
 
     def fresh(self):
-        """Like Traefik above two questions at a time."""
+        """Like Traefik with more than two calls at a time."""
         with Connection(self.port) as connection:
             self.ask("fresh", connection)
         time.sleep(0.001)
 
     def late(self):
-        """Accepted, and asking only then: the one which stock workers lose."""
+        """Send a request only after being accepted: stock workers lose these."""
         with Connection(self.port) as connection:
             time.sleep(random.uniform(0, 0.1))
             self.ask("late", connection)
@@ -444,10 +444,10 @@ def test_late_requests_are_answered_with_connection_close(log):
         busy.send(request("/1?400"))
         replica.master.send_signal(signal.SIGTERM)
         time.sleep(0.2)
-        busy.send(request("/2"))  # pipelined: then the answer before it is not the last
+        busy.send(request("/2"))  # pipelined, so the answer before it is not the last
         answers = [idle.ask(), unused.ask(), busy.read(), busy.read()]
         assert [answer.is_last for answer in answers] == [True, True, False, True]
-        with pytest.raises(ConnectionRefusedError):  # and not accepted by the kernel for nobody
+        with pytest.raises(ConnectionRefusedError):  # not accepted by the kernel on behalf of no one
             Connection(replica.port)
         assert replica.master.wait(10) == 0
 
@@ -527,7 +527,7 @@ def test_waiting_connections_are_taken_without_waiting_for_more():
             each.close()
 
 
-# Faults at a reload and at a start
+# Errors on reload and at start
 
 
 @pytest.fixture
@@ -583,7 +583,7 @@ def test_a_reload_with_a_broken_setting_keeps_the_old_workers_and_says_why(log, 
 def test_workers_that_cannot_start_after_a_reload_are_not_started_without_end(log, changeable, tmp_path):
     faulty = tmp_path / "faulty"
     with running(log, workers=1, **changeable.environment, FAULTY=faulty) as replica:
-        faulty.touch()  # only a worker that listens finds it: no check does
+        faulty.touch()  # only a listening worker finds it; no check does
         replica.master.send_signal(signal.SIGHUP)
         assert replica.master.wait(60) == 1
     said = log.read_text()
@@ -681,7 +681,7 @@ _far_seats = itertools.count(200)
 
 @pytest.fixture
 def seat():
-    """A seat that nobody sat in before."""
+    """A seat that has never been used."""
     yield replica.sit(next(_far_seats))
     replica.sit(0)
 

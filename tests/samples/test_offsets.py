@@ -1,4 +1,4 @@
-"""`?offsets=`: what `start` and `end` count, in every endpoint that has them."""
+"""`?offsets=`: the unit of `start` and `end`, in every endpoint that has them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ENDPOINTS = ("ner", "tokens", "sentences", "sentences/stream")
 
 
 def spans(answer):
-    """Every part of the text that an answer points to."""
+    """Every part of the text that an answer refers to."""
     if answer.headers["content-type"].startswith("text/event-stream"):
         data = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")]
         found = [one for one in data if "start" in one]

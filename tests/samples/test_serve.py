@@ -1,4 +1,4 @@
-"""The sample as its image runs it, told to stop."""
+"""The sample model as its image runs it, when told to stop."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_model_that_drains_answers_new_connections_after_it_was_told_to_stop(t
         end = time.monotonic() + 5  # without a drain it refuses after a tenth of a second
         while time.monotonic() < end:
             assert healthy(port)
-        process.send_signal(signal.SIGTERM)  # whoever cannot wait says it again
+        process.send_signal(signal.SIGTERM)  # a second signal ends it now
         wait_until(lambda: process.poll() is not None, "its end", 30)
 
 

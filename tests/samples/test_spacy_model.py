@@ -28,7 +28,7 @@ def client():
     listening = socket.create_server(("127.0.0.1", 0))
     thread = Thread(target=server.run, args=([listening],))
     thread.start()
-    fresh = httpx.Limits(max_keepalive_connections=0)  # a server may end a connection that waits: no test is about that
+    fresh = httpx.Limits(max_keepalive_connections=0)  # a server may close an idle connection, which is not tested here
     with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=60, limits=fresh) as client:
         yield client
     server.should_exit = True
@@ -156,7 +156,7 @@ def test_a_body_without_a_length_is_cut_off_at_the_limit(client):
 
 
 def test_a_client_that_sends_a_large_body_first_still_reads_the_answer(client):
-    """As a proxy may; a connection that is closed on it is a 502 to its client."""
+    """As a proxy does; if its connection is closed, its client gets 502."""
     pieces = 4 * LARGEST_BODY // 65536
     with socket.create_connection((client.base_url.host, client.base_url.port), timeout=10) as connection:
         head = (

@@ -1,4 +1,4 @@
-"""The whole product in one gunicorn, as a small installation runs it: gate and console, two workers, real stores."""
+"""The whole product in one gunicorn, as in a small installation: gate and console, two workers, real stores."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def service(django_db_setup, django_db_blocker, redis_socket, tmp_path_factory) 
 
 
 def asked_gate(service: str, key: str) -> int:
-    """What the gate says to a key; a busy machine is asked again."""
+    """The gate's answer to a key; asked again if the machine is busy."""
     for _ in range(50):
         status = requests.get(f"{service}/auth/?model=sm", headers=dict(question(key)), timeout=20).status_code
         if status != 503:
@@ -52,7 +52,7 @@ def by_operator_token() -> requests.Session:
 
 
 def by_session(account: Account, role: str = "owner") -> requests.Session:
-    """A browser that is signed in, with what it sends beside its cookie."""
+    """A signed-in browser, with the headers it sends besides its cookie."""
     user = User.objects.create_user(f"{role} of {account.name}")
     set_role(account, user, role, actor=ACTOR)
     browser = Client()

@@ -1,4 +1,4 @@
-"""docs/api.md, run: every block of curl and of httpx against the running service, each with the answer that it shows.
+"""docs/api.md, executed: every block of curl and httpx against the running service, with the answer that it shows.
 
 With AUTHSVC_TEST_RENEW=1 the answers are written into the page instead.
 """
@@ -79,7 +79,7 @@ def test_the_page_has_every_word_of_a_problem():
 
 @pytest.fixture
 def variables(service, redis_db, transactional_db) -> Variables:
-    """The catalogue of the stacks, an account that was used a little, and what the page begins with."""
+    """The stacks' catalogue, an account with some usage, and the page's prerequisites."""
     Catalogue.objects.create(pk=1, version=time.time_ns() // 1_000_000)
     catalogue = read_catalogue_file(ROOT / "deploy" / "catalogue.toml")
     change_catalogue(lambda: apply(catalogue), actor=ACTOR)
@@ -159,14 +159,14 @@ def in_words(status: int, body: str) -> str:
     return f"{head}\n{body.replace('http://127.0.0.1:8080', 'https://models.example.com')}\n"
 
 
-# What is another in each run: ids, times, cursors, and what is left of a limit that fills up again.
+# What differs in each run: ids, times, cursors, and the rest of a limit that refills.
 CHANGING = [
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)"), "TIME"),
     (re.compile(r"(?<=cursor=)[\w-]+"), "CURSOR"),
     (re.compile(r"(?<=\"whole_in\": )\d+"), "0"),
     (re.compile(r"(?<=;t=)\d+"), "0"),
     (re.compile(r"(?<=\"left\": )(?:9|10)\b|(?<=;r=)(?:9|10)(?=;)"), "9"),  # of 10, and one comes back in a second
-    (re.compile(r"(?<=;w=)2\d{6}\b"), "2592000"),  # months are not of one length
+    (re.compile(r"(?<=;w=)2\d{6}\b"), "2592000"),  # months differ in length
     (re.compile(r"\b(?=[0-9A-Za-z]*[0-9A-Z])[0-9A-Za-z]{16}(?=_|\b)"), "ID"),
     (re.compile(r"(?<=_)(?=[0-9A-Za-z]*[0-9A-Z])[0-9A-Za-z]{16}(?:_[0-9A-Za-z]*)?"), "ID"),
     (re.compile(r"(?<=[\" ])(?=[0-9A-Za-z]*[0-9A-Z])[0-9A-Za-z]{8}(?=[\" ])"), "ACCOUNT"),

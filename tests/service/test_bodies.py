@@ -1,4 +1,4 @@
-"""Bodies as clients send them, honest ones and others: in chunks, far too long, never ending, many at once."""
+"""Bodies from honest clients and others: in chunks, far too long, endless, many at once."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_large_upload_is_accepted_from_callers_who_may_upload(service, account
     for data in (LINES, in_pieces(LINES[:300_000], LINES[300_000:])):
         answer = caller(account).post(f"{service}{UPLOAD}", data=data, headers=headers, timeout=60)
         assert (answer.status_code, answer.json().get("lines")) == (202, 900), answer.text
-        caller = by_management_key  # one person of a name
+        caller = by_management_key  # user names are unique
     answer = caller(account).post(f"{service}{UPLOAD}", files={"file": ("k.csv", LINES)}, timeout=60)
     assert (answer.status_code, answer.json().get("lines")) == (202, 900), answer.text
 
@@ -87,7 +87,7 @@ def test_an_endless_body_is_refused_before_it_is_stored(service, account, path, 
     assert len(sent) < 100
 
 
-# A client of our own: what requests does not show.
+# Our own client, for what requests does not show.
 
 
 @contextmanager
@@ -124,7 +124,7 @@ CHUNK = b"%x\r\n%b\r\n" % (len(MEGABYTE) // 2, MEGABYTE[: len(MEGABYTE) // 2])
 @pytest.mark.parametrize(
     "opening",
     [
-        (262_145, b""),  # nothing of it was sent
+        (262_145, b""),  # none of it was sent
         (19_000_000, b"half of it"),
         (None, CHUNK),
         (262_145, b"Expect: 100-continue"),
@@ -187,7 +187,7 @@ def test_a_session_needs_its_csrf_token_before_an_upload(service, account):
 
 @pytest.fixture(scope="module")
 def console(django_db_setup, redis_socket, tmp_path_factory) -> Iterator[tuple[str, int]]:
-    """A console of one process without much patience; where it listens, and that process."""
+    """A console of one process with short timeouts: its address and its process."""
     env = environment() | {
         "WEB_CONCURRENCY": "1",
         "AUTHSVC_DRAIN": "0",
@@ -224,7 +224,7 @@ def test_unfinished_posts_of_strangers_cost_no_memory(console, catalogue, path, 
             client.settimeout(5)
             try:
                 client.sendall(head(path, None if chunked else 20_000_000) + body)
-            except OSError:  # it did not want to hear all that
+            except OSError:  # it stopped listening
                 pass
             most = max(most, megabytes_of(worker))
         after = megabytes_of(worker)
@@ -283,7 +283,7 @@ def test_only_so_many_uploads_are_received_at_a_time(console, account):
         status, headers, body = told(answer_of(third))
         assert (status, headers["retry-after"], headers["connection"]) == (503, "5", "close")
         assert json.loads(body)["type"].endswith("/errors/unavailable")
-        answer_of(first)  # given up: there is room again
+        answer_of(first)  # given up, so there is room again
         answer_of(second)
     with talking(where) as fourth:
         fourth.sendall(head(UPLOAD, 1_000_000, credential, "Expect: 100-continue"))

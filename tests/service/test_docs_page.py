@@ -1,4 +1,4 @@
-"""The docs page and the admin in a real Chromium: they show, and their policy has nothing to complain of."""
+"""The docs page and the admin in a real Chromium: they render, without violating their policy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "
 
 
 def shown(url: str, profile: str) -> tuple[str, str]:
-    """The page as it is after its scripts ran, and what the console said."""
+    """The page after its scripts have run, and the browser's console output."""
     assert BROWSER
     done = subprocess.run(
         [

@@ -1,4 +1,4 @@
-"""schemathesis asks the running service everything that the schema allows, and what it does not.
+"""schemathesis sends the running service everything that the schema allows, and what it does not.
 
 AUTHSVC_TEST_FUZZ (a number) multiplies the cases: the default is for every run, 50 for a night.
 """
@@ -50,7 +50,7 @@ CALLERS: dict[str, Callable[[Account], requests.Session]] = {
 
 
 def refuses_what_the_schema_forbids(ctx, response, case):
-    """Text is taken without the blanks around it, so a length may be right where the schema counts them too."""
+    """Surrounding spaces are stripped, so a length may be valid although the schema counts them."""
     texts = [*(case.body.values() if isinstance(case.body, dict) else ()), *(case.query or {}).values()]
     if not any(isinstance(text, str) and text != text.strip() for text in texts):
         negative_data_rejection(ctx, response, case)
@@ -64,10 +64,10 @@ def described(service):
 
 @pytest.fixture
 def places(account) -> dict[str, str]:
-    """Ids that lead to something, by what stands before them in an address."""
+    """Existing ids, by the path segment before them."""
     account.external_id = "cus_1"
     account.save()
-    by_session(account, "admin")  # somebody to change and remove
+    by_session(account, "admin")  # a member to change and remove
     return {
         "accounts": account.public_id,
         "by-external-id": "cus_1",
@@ -78,7 +78,7 @@ def places(account) -> dict[str, str]:
 
 
 def found_in(path: str, places: dict[str, str]) -> dict[str, str]:
-    """Values of the path's parameters that lead somewhere."""
+    """Values of path parameters that exist."""
     steps = path.strip("/").split("/")
     return {
         step.strip("{}"): places[before]

@@ -1,4 +1,4 @@
-"""A key from its making to its end, asked at the gate after every step: by hand, and by schemathesis along the links."""
+"""A key from creation to revocation, tried at the gate after every step: by hand, and by schemathesis along the links."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def test_a_key_is_made_used_rotated_and_revoked(service, account):
 
 @dataclass
 class Life:
-    """What we know of a key: its text, those before with the times at which they end, whether it is revoked."""
+    """What we know of a key: its text, earlier texts with the times at which they expire, and whether it is revoked."""
 
     text: str = ""
     olds: dict[str, float] = field(default_factory=dict)
     is_revoked: bool = False
 
     def must_work(self) -> dict[str, bool | None]:
-        """Each text → whether the gate takes it; None while either is right."""
+        """Each text → whether the gate accepts it; None while either is correct."""
         now = time.time()
         found: dict[str, bool | None] = {self.text: not self.is_revoked}
         for old, end in self.olds.items():
@@ -74,13 +74,13 @@ def test_whatever_is_done_to_a_key_the_gate_knows_it_on_the_next_request(service
 
     class Machine(schema.include(operation_id=of_keys).as_state_machine()):  # type: ignore[misc]
         def setup(self) -> None:
-            # An account of its own for each scenario: what was done before must not change what is answered.
+            # A separate account for each scenario, so that earlier ones do not change the answers.
             owner, _ = create_account(f"scenario {time.time_ns()}", account.plan, actor=ACTOR)
             self.program = by_management_key(owner, "keys:write")
             self.lives: dict[str, Life] = {}
 
         def before_call(self, case) -> None:
-            # What the schema's examples name is nobody's here: nearly every scenario would end with its first key.
+            # The schema's examples do not exist here, so nearly every scenario would end at its first key.
             if isinstance(case.body, dict):
                 for name in ("account", "models", "limits"):
                     case.body.pop(name, None)
@@ -102,7 +102,7 @@ def test_whatever_is_done_to_a_key_the_gate_knows_it_on_the_next_request(service
             self.learn(name, response, case)
             for text, works in self.lives.get(self.id_in(response, case), Life()).must_work().items():
                 if text and works is not None:
-                    # Narrowed or over a limit it is another refusal; 401 alone says that the key is none.
+                    # If narrowed or over a limit it gets a different refusal; only 401 means that the key is invalid.
                     if ((status := asked_gate(service, text)) != 401 and not works) or (status == 401 and works):
                         faults.append(f"after {name} the gate said {status} to {text[:24]}")
                     done["asked at the gate"] += 1

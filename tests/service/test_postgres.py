@@ -1,4 +1,4 @@
-"""PostgreSQL as people run it: restarted, read-only after a failover, behind a pooler."""
+"""PostgreSQL in practice: restarted, read-only after a failover, behind a pooler."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def environment(url: str, redis: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def service(cluster, tmp_path_factory) -> Iterator[Service]:
-    """The product on that cluster, with a Redis of its own."""
+    """The product on that cluster, with its own Redis."""
     folder = tmp_path_factory.mktemp("pg")
     with redis_server(folder) as redis:
         one = Service(environment(cluster.url(), redis), folder / "gunicorn.log")
@@ -158,7 +158,7 @@ def test_the_next_request_after_a_restart_works(service, cluster):
 
 
 def test_look_ups_of_the_gate_go_on_after_a_restart(service, cluster):
-    """Their connections are kept: the first look-up after the restart finds a dead one."""
+    """Their connections persist, so the first lookup after the restart finds a dead one."""
     import redis
 
     with redis.Redis(unix_socket_path=service.env["REDIS_URL"].removeprefix("unix://").partition("?")[0]) as client:

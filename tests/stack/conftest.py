@@ -1,4 +1,4 @@
-"""The pieces of the demo on free ports: a real Traefik, gate, store and worker, and models that tell what they saw."""
+"""The pieces of the demo on free ports: a real Traefik, gate, store and worker, and models that echo what they received."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def echo_model(name: str) -> ModelServer:
 
 @dataclass(frozen=True)
 class Client:
-    """Asks through Traefik, as `key` where one is named."""
+    """Sends requests through Traefik, with `key` if given."""
 
     port: int
     keys: dict[str, str]
@@ -68,7 +68,7 @@ def client(stack):
 
 @pytest.fixture
 def client_of_403(stack, tmp_path):
-    """Another gate on the same stores, with 403 over a limit, behind another Traefik before the same models."""
+    """Another gate on the same stores, with 403 over a limit, behind another Traefik in front of the same models."""
     gate, admin, unused = free_ports(3)
     place = replace(stack.place, gateway=_first_of_two_free_ports(), gate=gate, admins=(admin, unused))
     service = DemoService(place, more={**PATIENT, "AUTHSVC_OVER_LIMIT_STATUS": "403"})
@@ -114,7 +114,7 @@ def _issue(stack, name, plan, *more):
 
 
 def _never_issued(stack, good):
-    """Keys that look right: minted by us but stored nowhere, minted by others, of a known id with another secret."""
+    """Plausible keys: minted by us but not stored, minted by others, and a known id with a different secret."""
     ours = key_strings.Pepper.of(secret_in(stack.place.root / "key_pepper"))
     theirs = key_strings.Pepper.of("another pepper, of another installation")
     unknown = key_strings.new_key_id(key_strings.new_account_id())

@@ -1,4 +1,4 @@
-"""A model that tells what reached it: `python -m tests.stack.echo NAME PORT`.
+"""A model that echoes what reached it: `python -m tests.stack.echo NAME PORT`.
 
 any method and path   200, JSON: who served it, the request line and every header as it came
 a websocket           a frame of JSON with the headers as they came, then each frame back; it speaks the first subprotocol that
@@ -18,12 +18,12 @@ from tests.stack import websocket
 
 class Echo(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # head and body leave in two pieces, and the second would wait 40 ms
+    disable_nagle_algorithm = True  # head and body are sent in two pieces, and the second would be delayed by 40 ms
     name = ""
     released = Event()
 
     def __getattr__(self, attribute):
-        """Every method, known or not, is answered."""
+        """Answer every method, known or not."""
         if attribute.startswith("do_"):
             return self.answer
         raise AttributeError(attribute)
@@ -42,7 +42,7 @@ class Echo(BaseHTTPRequestHandler):
         self.reply(json.dumps(seen | {"headers": self.headers.items()}).encode())
 
     def read_body(self):
-        """All of it: what was left would be read as the next request."""
+        """Read all of it; the rest would be parsed as the next request."""
         if "chunked" not in self.headers.get("Transfer-Encoding", ""):
             return self.rfile.read(int(self.headers.get("Content-Length") or 0))
         body = b""

@@ -1,4 +1,4 @@
-"""Connections that are kept alive, each asking again as soon as it has its answer; how they were answered goes to stdout.
+"""Keep-alive connections, each sending again as soon as it has its answer; prints how they were answered.
 
 python -m tests.stack.knock HOST PORT PATH CONNECTIONS SECONDS ENOUGH    KEY is in the environment
 

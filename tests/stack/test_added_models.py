@@ -95,7 +95,7 @@ def until(stream, line):
 
 
 def test_each_event_of_a_stream_is_sent_as_it_is_made(served, traefik, client):  # noqa: F811
-    """The second is only made once somebody has asked for it, which needs the first to have arrived."""
+    """The second is made only once it is requested, which requires the first to have arrived."""
     import socket
 
     serve, ask = served
@@ -108,11 +108,11 @@ def test_each_event_of_a_stream_is_sent_as_it_is_made(served, traefik, client): 
         until(stream, b"data: second")
 
 
-# The page's own examples, applied word for word but for names and addresses of this machine
+# The page's own examples, word for word except for this machine's names and addresses
 
 
 def examples():
-    """The file examples of docs/adding-a-model.md."""
+    """The file examples in docs/adding-a-model.md."""
     page = (CHECKOUT / "docs" / "adding-a-model.md").read_text()
     return dict(re.findall(r"^```yaml\n# file: ([^\n]*)\n(.*?)^```$", page, re.M | re.S))
 
@@ -127,7 +127,7 @@ def applied(stack, served, traefik):  # noqa: F811
             "llama": "echo",
             "https://127.0.0.1:8900": stack.place.gate_url,
             "http://echo:8000": f"http://127.0.0.1:{port}",
-            "api.localhost": "models.test",  # the host that these tests ask
+            "api.localhost": "models.test",  # the host that these tests use
         }.items():
             assert was in text or was == "llama"
             text = text.replace(was, now)

@@ -1,4 +1,4 @@
-"""The middleware `cors` of the stacks, with nothing but its file and a real Traefik: what a page may send and read."""
+"""The stacks' middleware `cors`, with only its file and a real Traefik: what a page may send and read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""More than one request, other protocols, and answers that come piece by piece."""
+"""Several requests, other protocols, and answers in pieces."""
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ def test_a_body_of_two_lengths_smuggles_nothing(client, lines):
             received += chunk
     assert received.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 501 ", b"HTTP/1.1 200 "))
     assert b"X-Served-By: echo2" not in received
-    if received.startswith(b"HTTP/1.1 200 "):  # both sides agreed on chunks: the second request was asked about, too
+    if received.startswith(
+        b"HTTP/1.1 200 "
+    ):  # both sides agreed on chunks, so the gate was asked about the second request too
         assert b"HTTP/1.1 403 " in received
 
 
@@ -131,7 +133,7 @@ def test_a_models_sentences_arrive_while_it_still_reads(client):
     with httpx.stream("POST", url, json={"text": text}, headers=headers, timeout=30) as answer:
         arrived = [time.monotonic() - began for line in answer.iter_lines() if line.startswith("event: ")]
     assert len(arrived) == 101
-    assert arrived[-1] - arrived[0] > arrived[-1] / 4  # held back, they would all come at once at the end
+    assert arrived[-1] - arrived[0] > arrived[-1] / 4  # if held back, they would all arrive at the end
 
 
 def test_the_sample_model_tells_the_client_what_is_left(client):

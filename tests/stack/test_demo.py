@@ -1,4 +1,4 @@
-"""`make demo` as a person meets it, without make."""
+"""`make demo` as a person sees it, without make."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What reaches the model, and what a client can write without being believed."""
+"""What reaches the model, and which client headers are ignored."""
 
 from __future__ import annotations
 
@@ -162,5 +162,5 @@ def test_the_pin_cannot_be_changed_by_a_query(client):
 
 
 def test_the_request_line_is_the_one_that_was_sent(client):
-    """The tests rely on it: nothing between them and Traefik tidies a request."""
+    """The tests rely on nothing between them and Traefik changing a request."""
     assert request("/a//../b%2F", "x_y: 1").startswith(b"GET /a//../b%2F HTTP/1.1\r\nHost: models.test\r\nx_y: 1\r\n")

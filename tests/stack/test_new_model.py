@@ -1,4 +1,4 @@
-"""A model that appears in a running Traefik: found, named in a plan, serving with a key."""
+"""A model that appears in a running Traefik: discovered, added to a plan, called with a key."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PATIENCE = 60
 
 @pytest.fixture
 def own(tmp_path):
-    """A stack of its own: what these tests find would be in the way of others."""
+    """A separate stack, because what these tests discover would disturb others."""
     models = (echo_model("echo"),)
     port = next(port for port in free_ports(20) if is_free(port + 1))
     place = take_place(tmp_path / "stack", port, models=len(models))
@@ -117,7 +117,7 @@ def test_a_new_model_is_found_named_in_a_plan_and_serves_with_a_key(own, watch, 
     watcher.wait_for("model newcomer: new, found at /newcomer")
     assert [status(traefik.web, key) for key in (every, some)] == [403, 403]
 
-    # Named in a plan: the next call passes, of plans of every model as well.
+    # Named in a plan: the next call passes, also for plans of every model.
     own.catalogue.write_text(
         PLANS.replace("MODELS", '"echo", "newcomer"') + "[models.newcomer]\nauto_include = false\n"
     )
@@ -142,17 +142,17 @@ def test_a_watcher_outlives_traefik_the_store_and_the_database_and_ends_at_once(
         watcher.wait_for("looking for models")
         assert without_database.process.poll() is None
     watcher.wait_for("cannot be read")
-    assert watcher.said().count("Trying again") == 1  # said once, not every second
+    assert watcher.said().count("Trying again") == 1  # logged once, not every second
 
     began = time.monotonic()
     watcher.process.send_signal(signal.SIGTERM)
     assert watcher.process.wait(20) == 0
     assert time.monotonic() - began < 10
 
-    # A Traefik that takes connections and never answers holds nobody up either.
+    # A Traefik that accepts connections but never answers does not block the end either.
     with socket.create_server(("127.0.0.1", port)):
         watcher = watch(f"http://127.0.0.1:{port}")
         watcher.wait_for("looking for models")
-        time.sleep(0.5)  # in the middle of waiting for an answer, which takes 5 s
+        time.sleep(0.5)  # while it waits for an answer, for up to 5 s
         watcher.process.send_signal(signal.SIGTERM)
         assert watcher.process.wait(4) == 0

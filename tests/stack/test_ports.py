@@ -1,4 +1,4 @@
-"""Where ForwardAuth asks the gate directly, Traefik's ports run out; by its internal entry point, as shipped, they do not.
+"""If ForwardAuth calls the gate directly, Traefik runs out of ports; through its internal entry point, as shipped, it does not.
 
 On loopback Linux takes a port again that is in TIME_WAIT, which would hide the fault. So Traefik with its model and the
 gate have a network namespace each; the clients knock from the gate's. What it says stands in docs/operations.md, "Ports".
@@ -37,7 +37,7 @@ DIRECT = f"http://{GATE}:{GATE_PORT}"
 BY_HTTP = INTERNAL.replace("https:", "http:")
 PORTS = (40_000, 40_999)
 CONNECTIONS, SECONDS = 32, 60
-ENOUGH = 20  # calls that failed with 500 show the fault
+ENOUGH = 20  # calls failed with 500 prove the fault
 NEVER = 10**9
 OFF, LINUX_DEFAULT = 0, 2  # net.ipv4.tcp_tw_reuse: never, and on loopback only
 NO_PORT = "cannot assign requested address"
@@ -45,7 +45,7 @@ NO_PORT = "cannot assign requested address"
 
 @dataclass(frozen=True)
 class Seen:
-    """What the clients were answered, and what it cost in ports."""
+    """The answers clients got, and how many ports they cost."""
 
     statuses: dict[int, int]
     seconds: float
@@ -73,7 +73,7 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """A store on a socket, which is in no network, and a key."""
+    """A store on a UNIX socket, outside any network, and a key."""
     folder = tmp_path_factory.mktemp("ports")
     place = replace(take_place(folder / "place", WEB, models=1), gate=GATE_PORT, models=(MODEL,))
     with redis_server(folder) as socket:
@@ -86,7 +86,7 @@ def installed(tmp_path_factory):
 
 @pytest.fixture
 def machines():
-    """Traefik's with 1,000 ports for the near ends of its connections, and the gate's."""
+    """Traefik's, with 1,000 ports for outgoing connections, and the gate's."""
     if not shutil.which("ip") or not shutil.which("ss"):
         pytest.skip("there is no `ip` or `ss`: install iproute2")
     with ExitStack() as machines:
@@ -100,7 +100,7 @@ def machines():
 
 @pytest.fixture
 def knock(installed, machines, tmp_path, capsys):
-    """Knock at a Traefik as shipped, which asks the gate at `gate_url`."""
+    """Knock at a Traefik as shipped, which calls the gate at `gate_url`."""
     here, there = machines
     children = Children(tmp_path, CHECKOUT)
 
@@ -122,7 +122,7 @@ def knock(installed, machines, tmp_path, capsys):
             here.time_wait_to("127.0.0.1"),
             (tmp_path / "traefik.log").read_text(encoding="utf-8"),
         )
-        with capsys.disabled():  # the figures are for docs/operations.md
+        with capsys.disabled():  # the figures go into docs/operations.md
             sys.stdout.write(f"\n{seen}\n")
         return seen
 
@@ -158,14 +158,14 @@ def shipped(folder):
 
 
 def shared():
-    """Its second way to the gate, for when no replica seems to be ready, is a name in the stack's network."""
+    """Its fallback to the gate, for when no replica seems ready, is a name in the stack's network."""
     text = (traefik.CONFIGURATION / "stack" / "shared.yml").read_text()
     assert "http://gate:8000" in text
     return text.replace("http://gate:8000", DIRECT)
 
 
 def labels_of_the_gate():
-    """What docker-compose.yml says of the gate in labels, as a file says it; the address alone is another."""
+    """The gate's labels from docker-compose.yml as a file; only the address differs."""
     compose = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())
     file: dict[str, Any] = {}
     for label, value in compose["services"]["gate"]["labels"].items():
@@ -189,7 +189,7 @@ def answers(there, key, seconds, enough, connections=CONNECTIONS):
 
 @contextmanager
 def most(count):
-    """Counts every half second; the list is what it saw."""
+    """Counts every half second into the list."""
     seen, over = [count()], threading.Event()
 
     def look():
@@ -207,7 +207,7 @@ def most(count):
 
 
 def require_all_answered(seen):
-    """No call lost for want of a port. A machine that stalls may make the gate say 503, which is another matter."""
+    """No call is lost for lack of a port. If the machine stalls, the gate may answer 503, which is a different matter."""
     assert NO_PORT not in seen.log
     assert set(seen.statuses) <= {200, 503}, str(seen)
     assert seen.failed <= seen.statuses[200] // 200, str(seen)

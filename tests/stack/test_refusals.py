@@ -1,4 +1,4 @@
-"""Every refusal of the design's table, as a client behind Traefik reads it."""
+"""Every refusal in the table of answers, as a client behind Traefik sees it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NO_SUCH_KEY = f'{BARE}, error="invalid_token", error_description="'
 
 
 def is_problem(answer, status):
-    """RFC 9457, small, not to be stored, and silent about what is inside."""
+    """RFC 9457, small, not cacheable, and without internal details."""
     body = answer.json()
     return (
         answer.status == body["status"] == status
@@ -102,7 +102,7 @@ def test_over_a_limit_the_client_learns_when_to_retry(client):
 
 
 def test_over_a_limit_the_client_gets_403_where_the_operator_says_so(client_of_403):
-    """For proxies that know only 401 and 403: the reason and the headers stay."""
+    """For proxies that know only 401 and 403; the reason and the headers stay."""
     assert [client_of_403.ask("/echo/", key="hourly").status for _ in range(4)] == [200, 200, 200, 403]
     answer = client_of_403.ask("/echo/", key="hourly")
     assert is_problem(answer, 403)

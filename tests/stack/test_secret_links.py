@@ -1,4 +1,4 @@
-"""The access log of a real Traefik with the stacks' files, after links that are secrets were used."""
+"""The access log of a real Traefik with the stacks' files, after secret links were used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONSOLE = {"Host": "console.localhost"}
 COUNT = count()
 SECRET = "a-secret_of:ours.123"
 ROUTER = {"entryPoints": ["web"], "rule": "Host(`console.localhost`)", "middlewares": ["people"], "service": "console"}
-# Nobody listens: Traefik's 502 is logged as any other answer.
+# Nothing listens there: Traefik's 502 is logged like any other answer.
 SERVED = {
     "routers": {"console": ROUTER},
     "services": {"console": {"loadBalancer": {"servers": [{"url": "http://127.0.0.1:1"}]}}},
@@ -29,7 +29,7 @@ def traefik(tmp_path_factory):
 
 @pytest.fixture(params=["there", "away"])
 def console(request, traefik):
-    """The console's service, or none: then other routers answer."""
+    """The console's service, or none, in which case other routers answer."""
     there = request.param == "there"
     traefik.serve(SERVED if there else {})
     wait_until(lambda: ("console@file" in last_line(traefik)) == there, f"the console {request.param}")
@@ -53,14 +53,14 @@ LINKS = [
 
 
 def follow(client, link):
-    """As it is written here: httpx would tidy it."""
+    """As written here; httpx would normalise it."""
     url = client.base_url.copy_with(raw_path=link.encode())
     client.get(url, headers=CONSOLE)
     client.post(url, headers=CONSOLE | {"Referer": f"http://console.localhost{link}"})
 
 
 def read_log(traefik, client, mark):
-    """With a page at its end, so that everything before it has been written."""
+    """The log up to one last page, so that everything before it has been written."""
     client.get(f"/{mark}", headers=CONSOLE)
     wait_until(lambda: mark in traefik.log.read_text(), "the page after the links in the log")
     return traefik.log.read_text()

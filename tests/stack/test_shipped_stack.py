@@ -1,4 +1,4 @@
-"""check_stack is silent on what is shipped: the demo's Traefik, and the complete example of docs/forward-auth.md."""
+"""check_stack finds nothing in what is shipped: the demo's Traefik and the complete example in docs/forward-auth.md."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def knows_a_file(port):
 
 
 def check(stack, url, *options):
-    """What check_stack says; its exit status is 1 if it found something."""
+    """check_stack's output; its exit status is 1 if it found something."""
     return stack.service.manage("check_stack", "--traefik-url", url, *options)
 
 
@@ -64,7 +64,7 @@ def test_nothing_is_found_in_the_demo(stack, start):
 
 
 def test_a_mistake_in_the_demo_would_be_found(stack, start, tmp_path):
-    """The same, with one line of the shipped file written wrong: so silence means something."""
+    """The same with one wrong line in the shipped file, so that silence means something."""
     static = traefik._static(stack.place)
     shipped = Path(static["providers"]["file"]["filename"])
     wrong = tmp_path / "models.yml"

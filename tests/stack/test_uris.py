@@ -1,4 +1,4 @@
-"""Request targets as they go out, by HTTP/1.1 and by HTTP/2: no spelling reaches a model without a key for it.
+"""Raw request targets, over HTTP/1.1 and HTTP/2: no spelling reaches a model without a key for it.
 
 A spelling that Traefik, the gate and the model understand alike is that model's, all others are nobody's. (Traefik
 takes `..` and `//` out before it routes, so the gate decides about the path that the model gets.)
@@ -34,7 +34,7 @@ def test_no_target_reaches_a_model_that_the_key_may_not_use(client, over, key):
 
 @pytest.mark.parametrize("over", [over_http1, over_http2])
 def test_a_target_is_answered_by_its_model_and_by_no_other(client, over):
-    """With a key for both, so that only the target decides. HTTP/2 refuses more: a whole address is no path there."""
+    """With a key for both, so that only the target decides. HTTP/2 refuses more, because there a whole URL is not a path."""
     answered = {target: _served_by(over, client, target, "all") or "-" for target in MODEL_OF}
     may_refuse = over is over_http2
     wrong = {
@@ -47,7 +47,7 @@ def test_a_target_is_answered_by_its_model_and_by_no_other(client, over):
 
 @pytest.mark.parametrize("escape", ["%2F", "%2f", "%5C", "%5c", "%00", "%3B", "%3b", "%25", "%3F", "%3f", "%23"])
 def test_traefik_itself_refuses_what_would_end_or_split_a_path(client, escape):
-    """Before the gate is asked, which would have said 401: two walls, tested one by one."""
+    """Before the gate, which would have answered 401: two walls, tested separately."""
     answer = client.ask(f"/echo/x{escape}y")
     assert (answer.status, "WWW-Authenticate" in answer) == (400, False)
 
@@ -58,7 +58,7 @@ def test_a_path_that_only_begins_like_a_model_has_no_router(client, path):
 
 
 def _served_by(over, client, target, key):
-    """The model that answered, having been sent a clean path of its own; nothing if none did."""
+    """The model that answered, after receiving a clean path of its own; nothing if none did."""
     answer = _answer(over, client, target, key)
     if answer is None or answer.status >= 300:
         assert answer is None or "X-Served-By" not in answer

@@ -1,4 +1,4 @@
-"""A browser's websocket, which can set no header, brings its key as a subprotocol. The model never sees it."""
+"""A browser's websocket cannot set headers, so it sends its key as a subprotocol. The model never sees it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HEADER = "Sec-WebSocket-Protocol"
 
 @pytest.fixture(scope="module")
 def configuration(tmp_path_factory):
-    """The shipped one, with the header in both lists."""
+    """The shipped configuration, with the header in both lists."""
     folder = tmp_path_factory.mktemp("websockets")
     shutil.copytree(traefik.CONFIGURATION, folder, dirs_exist_ok=True)
     models = folder / "dynamic" / "models.yml"
@@ -38,7 +38,7 @@ def configuration(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser(stack, client, configuration, tmp_path_factory):
-    """Another gate on the same stores that takes such keys, behind another Traefik before the same models."""
+    """Another gate on the same stores that accepts such keys, behind another Traefik in front of the same models."""
     gate, admin, unused = free_ports(3)
     logs = tmp_path_factory.mktemp("logs")
     place = replace(stack.place, gateway=_first_of_two_free_ports(), gate=gate, admins=(admin, unused))

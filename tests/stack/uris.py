@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# Clean as they are, or cleaned by Traefik before it routes: the gate and the model see the same clean path.
+# Clean, or cleaned by Traefik before routing: the gate and the model see the same clean path.
 ECHO = [
     "/echo",
     "/echo/",
@@ -132,7 +132,7 @@ NOBODYS = [
     "/ech%D0%BE/x",
     "/echo\u200b/x",
     "/echo%E2%80%8B/x",
-    # The case of a name counts.
+    # Names are case-sensitive.
     "/ECHO/x",
     "/Echo/x",
     "/ecHo2/x",
@@ -202,7 +202,7 @@ NOBODYS = [
     "/echo/%23",
     "/echo%3F/x",
     "/echo/%3Fx",
-    # Per cent signs.
+    # Percent signs.
     "/echo%25/x",
     "/echo/%25",
     "/echo/%",
@@ -211,14 +211,14 @@ NOBODYS = [
     "/echo/%u002f",
     "/echo/%-1",
     "/%/echo/x",
-    # Whole addresses.
+    # Whole URLs.
     "http://models.test",
     "//models.test/echo/x",
     "http://models.test@echo/x",
     "http://models.test%2Fecho/x",
     "http://models.test\\echo/x",
     "https:echo/x",
-    # What the gate itself listens to.
+    # The gate's own paths.
     "/auth/",
     "/auth/?model=echo",
     "/echo/../auth/?model=echo",

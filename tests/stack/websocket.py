@@ -1,4 +1,4 @@
-"""As much of RFC 6455 as a test needs: the handshake's digest, and short frames of text."""
+"""As much of RFC 6455 as the tests need: the handshake's digest, and short text frames."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def send(stream, text, *, masked=False):
 
 
 def receive(stream):
-    """The next frame's bytes; None when the other one has gone."""
+    """The next frame's bytes; None when the other side has gone."""
     head = stream.read(2)
     if len(head) < 2 or head[0] & 0x0F == 8:
         return None
@@ -38,7 +38,7 @@ def receive(stream):
 
 @dataclass(frozen=True)
 class Opened:
-    """What came of a handshake, and what the model had seen of it."""
+    """The result of a handshake, and what the model saw of it."""
 
     status: int
     headers: dict[str, str]
@@ -47,7 +47,7 @@ class Opened:
 
 
 def open_as_a_browser(port, target, protocols, *lines):
-    """Offer subprotocols, say something, and fail as WHATWG's WebSocket does: it takes no answer without one of them."""
+    """Offer subprotocols, send something, and fail as WHATWG's WebSocket does, which requires an answer with one of them."""
     nonce = base64.b64encode(os.urandom(16)).decode()
     head = [
         f"GET {target} HTTP/1.1",

@@ -1,4 +1,4 @@
-"""Requests as bytes, because a client library would tidy them, and the answers to them."""
+"""Requests as raw bytes, because a client library would normalise them, and their answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Answer:
         return [value for key, value in self.headers if key.lower() == name.lower()]
 
     def __getitem__(self, name):
-        """The value of a header that is there once."""
+        """The value of a header that occurs once."""
         (value,) = self.all(name)
         return value
 
@@ -37,19 +37,19 @@ class Refused(Exception):
 
 
 def request(target, *lines, method="GET", body=b""):
-    """One request; each line is a header, written as it shall go out."""
+    """One request; each line is a header, sent as written."""
     length = [f"Content-Length: {len(body)}"] if body else []
     head = [f"{method} {target} HTTP/1.1", "Host: models.test", *lines, *length, "", ""]
     return "\r\n".join(head).encode("utf-8", "surrogateescape") + body
 
 
 def ask(port, target, *lines, method="GET", body=b""):
-    """The answer to one request on a connection of its own."""
+    """The answer to one request on its own connection."""
     return exchange(port, request(target, *lines, method=method, body=body), method)[0]
 
 
 def exchange(port, sent, *methods):
-    """The answers to everything that was sent at once, one for each method."""
+    """The answers to everything sent at once, one per method."""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(sent)
         with connection.makefile("rb") as stream:
@@ -87,7 +87,7 @@ def _chunks(stream):
 
 
 def ask_h2(port, target, *headers, method="GET"):
-    """The same over HTTP/2 without TLS; the library is told to check nothing."""
+    """The same over HTTP/2 without TLS; the library's checks are disabled."""
     lax = h2.config.H2Configuration(validate_outbound_headers=False, normalize_outbound_headers=False)
     talk = h2.connection.H2Connection(lax)
     talk.initiate_connection()

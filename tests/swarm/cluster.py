@@ -1,4 +1,4 @@
-"""The stacks of deploy/swarm on a swarm of one node, deployed by the commands of docs/deploying.md."""
+"""The stacks of deploy/swarm on a swarm of one node, deployed with the commands in docs/deploying.md."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.swarm.page import ROOT
 API, CONSOLE = "api.localhost", "console.localhost"
 REPOSITORY = "authsvc-of-tests"
 OURS = ("gate", "console", "worker", "discover")  # what a new IMAGE replaces
-NOTICED = 3  # seconds in which the swarm surely begins what it was told
+NOTICED = 3  # seconds after which the swarm has surely started what it was told
 STACKS = ("site", "models", "authsvc")
 STACKS_NEED = ("deploy/swarm/stack.yml", "deploy/traefik/stack/shared.yml", "authsvc/management/commands/set_up.py")
 OF_THE_IMAGE = (
@@ -63,7 +63,7 @@ class Cluster:
         }
         self.made_the_swarm = False
         self.key = ""
-        self.keys: set[str] = set()  # all that may work
+        self.keys: set[str] = set()  # all keys that may work
 
     # From nothing to a key
 
@@ -76,7 +76,7 @@ class Cluster:
         self.run("### Secrets")
 
     def deploy_first(self, commit: str) -> None:
-        """An earlier commit with its own stack file, then the models of this one."""
+        """An earlier commit with its own stack file, then this commit's models."""
         tree = self.directory / commit
         tree.mkdir()
         archive = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=True, timeout=60)
@@ -105,22 +105,22 @@ class Cluster:
         self.run("### Images", tag, tree)
 
     def deploy(self, tag: str, tree: Path = ROOT, *, heading: str = "### Deploy", **more: str) -> None:
-        """Deploy, and wait until every service of ours runs that image, whole."""
+        """Deploy, and wait until all our services run that image completely."""
         self.run(heading, tag, tree, **more)
         time.sleep(NOTICED)
         wait_for(lambda: all(self.runs(name, tag) for name in OURS), f"running {tag}", 600)
         wait_for(lambda: not self.updating(), f"the update to {tag}", 600)
 
     def deploy_in_vain(self, tag: str, **more: str) -> None:
-        """Deploy what cannot run, and wait until every service of ours has gone back by itself."""
+        """Deploy what cannot run, and wait until all our services have rolled back."""
         self.run("### Deploy", tag, ROOT, **more)
         time.sleep(NOTICED)
         wait_for(lambda: not self.updating(), "an end of the update", 900)
 
-    # What there is
+    # State
 
     def runs(self, service: str, tag: str) -> bool:
-        """Has it all its tasks, are these of this image, and do they have what the service has by now?"""
+        """Does it have all its tasks, with this image and the service's current specification?"""
         spec = inspect("service", f"authsvc_{service}")["Spec"]
         tasks = self.tasks(service)
         running = [task for task in tasks if task["CurrentState"].startswith("Running")]
@@ -135,7 +135,7 @@ class Cluster:
         return any(state in ("updating", "rollback_started") for state in states)
 
     def update_state(self, service: str) -> str:
-        """Docker's word for how the last update goes or went."""
+        """Docker's state of the last update."""
         return inspect("service", f"authsvc_{service}").get("UpdateStatus", {}).get("State", "none")  # type: ignore[no-any-return]
 
     def tasks(self, service: str, stack: str = "authsvc") -> list[dict[str, str]]:
@@ -179,7 +179,7 @@ class Cluster:
             return self.ask(host, path, **more).status == status
         return False
 
-    # And away
+    # Removal
 
     def end(self) -> None:
         for stack in STACKS:
@@ -207,13 +207,13 @@ class Cluster:
 
 
 def _told(task: dict[str, Any]) -> list[Any]:
-    """What a task is told, of all that can change; Docker itself adds to the rest."""
+    """The changeable parts of a task's specification; Docker itself adds to the rest."""
     container = task["ContainerSpec"]
     return [container.get(part) for part in ("Image", "Args", "Env", "Secrets", "Configs")]
 
 
 def _left_the_swarm() -> bool:
-    """On a busy machine the engine gives up once and leaves when it is told again."""
+    """On a busy machine the engine gives up once and leaves on the second try."""
     with suppress(CommandFailed):
         docker("swarm", "leave", "--force")
     return state_of_swarm() == "inactive"
@@ -231,12 +231,12 @@ def earlier_commit() -> str | None:
 
 
 def can_migrate(commit: str) -> bool:
-    """Between two merges a commit may have two last migrations of one app; such a one starts nowhere."""
+    """Between two merges a commit may have two last migrations in one app; such a commit cannot start."""
     return all(len(_last_migrations(commit, app)) == 1 for app in ("accounts", "quotas"))
 
 
 def _last_migrations(commit: str, app: str) -> list[str]:
-    """Those that no other migration of the app names."""
+    """Those that no other migration of the app depends on."""
     paths = git("ls-tree", "--name-only", commit, f"{app}/migrations/").splitlines()
     texts = {Path(path).stem: git("show", f"{commit}:{path}") for path in paths if Path(path).name[0].isdigit()}
     named = {name for name in texts for text in texts.values() if f"('{app}', '{name}')" in text.replace('"', "'")}
@@ -253,7 +253,7 @@ def has(commit: str, path: str) -> bool:
 
 
 def same_traefik(tree: Path) -> bool:
-    """Does that commit's stack start Traefik and the stores just as ours does?"""
+    """Does that commit's stack start Traefik and the stores exactly as ours does?"""
     shared = Path("deploy", "traefik", "stack")
     texts = [{file.name: file.read_text() for file in (top / shared).iterdir()} for top in (tree, ROOT)]
     stacks = [yaml.safe_load((top / "deploy" / "swarm" / "stack.yml").read_text()) for top in (tree, ROOT)]
@@ -262,7 +262,7 @@ def same_traefik(tree: Path) -> bool:
 
 
 def has_ours(commit: str) -> bool:
-    """A service that the earlier stack had not could not be rolled back to it."""
+    """A service that the earlier stack lacks cannot be rolled back to it."""
     stack = git("show", f"{commit}:deploy/swarm/stack.yml")
     return all(f"\n  {service}:\n" in stack for service in OURS)
 

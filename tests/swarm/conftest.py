@@ -1,4 +1,4 @@
-"""A swarm of one node with the stacks of deploy/swarm on it: begun with the commit before this one.
+"""A one-node swarm with the stacks of deploy/swarm, starting with the previous commit.
 
 Only where it is asked for (`pytest -m swarm`, `make stack-swarm`): it needs a Docker engine, which it makes a swarm if
 it is none yet, and some minutes.
@@ -18,7 +18,7 @@ from tests.swarm.engine import docker, wait_for, why_not
 from tests.swarm.traffic import Asked, Traffic
 
 NOW = "now"
-AFTERWARDS = 3  # seconds of traffic after the deed
+AFTERWARDS = 3  # seconds of traffic after the action
 
 
 @pytest.fixture(scope="session")
@@ -35,21 +35,21 @@ def cluster(tmp_path_factory):
 
 @dataclass(frozen=True)
 class Step:
-    """What came of requests while something was done to the stacks."""
+    """The results of requests while something was done to the stacks."""
 
     traffic: Traffic
     seconds: float
 
     @property
     def failures(self) -> list[str]:
-        """None at all may fail; of answers that came too late, one in 200 tells more of the machine than of the stack."""
+        """None may fail. Up to one late answer in 200 says more about the machine than the stack."""
         too_many = [f"{self.traffic.late} too late"] if self.traffic.late > self.traffic.asked / 200 else []
         return self.traffic.failures[:20] + too_many
 
 
 @pytest.fixture(scope="session")
 def under_traffic(cluster, pytestconfig):
-    """Do something while a model and the console are asked all the time, and say on the terminal what came of it."""
+    """Do something while a model and the console get constant requests, and print the results."""
     capture = pytestconfig.pluginmanager.getplugin("capturemanager")
 
     def under_traffic(what: str, do: Callable[[], object]) -> Step:
@@ -75,7 +75,7 @@ def under_traffic(cluster, pytestconfig):
 
 @pytest.fixture(scope="session")
 def earlier(cluster):
-    """The commit before this one, with models behind it and a key that works."""
+    """The previous commit, with models behind it and a working key."""
     commit = earlier_commit()
     if commit is None:
         pytest.skip("SKIPPED: git has no earlier commit with these stacks that makes another image")
@@ -93,7 +93,7 @@ def update(cluster, earlier, under_traffic):
 
 @pytest.fixture(scope="session")
 def rollback(cluster, earlier, update, under_traffic):
-    """By hand to what was before, then forward again."""
+    """Roll back by hand, then forward again."""
     before = {}
 
     def back():
@@ -108,13 +108,13 @@ def rollback(cluster, earlier, update, under_traffic):
 
 @pytest.fixture(scope="session")
 def now(cluster, rollback):
-    """This commit, after an update and a rollback: what all else begins with."""
+    """This commit, after an update and a rollback: the start of everything else."""
     return cluster
 
 
 @pytest.fixture(scope="session")
 def broken_image(now, under_traffic):
-    """An image whose programs end at once."""
+    """An image whose programs exit at once."""
     dockerfile = f"FROM {REPOSITORY}:{NOW}\nUSER root\nRUN rm manage.py\nUSER authsvc\n"
     docker("build", "-q", "-t", f"{REPOSITORY}:broken", "-", given=dockerfile.encode())
     docker("tag", f"{REPOSITORY}:{NOW}-errors", f"{REPOSITORY}:broken-errors")
@@ -124,7 +124,7 @@ def broken_image(now, under_traffic):
 
 @pytest.fixture(scope="session")
 def wrong_redis(now, under_traffic):
-    """Gates that start and never get ready: the address of Redis is wrong."""
+    """Gates that start but never become ready, because Redis's address is wrong."""
     docker("secret", "create", "authsvc_REDIS_URL_wrong", "-", given=b"redis://nowhere.invalid:6379/0")
     step = under_traffic(
         "update to a wrong address of Redis",

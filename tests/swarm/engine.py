@@ -1,4 +1,4 @@
-"""Docker's own command, with a bound for every call."""
+"""The docker command, with a time limit on every call."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def docker(*arguments: str, seconds: float = 120, env: dict[str, str] | None = None, given: bytes = b"") -> str:
-    """What the command printed. Its failure is the test's, with what it said."""
+    """The command's output. If it fails, the test fails with its output."""
     done = subprocess.run(
         ["docker", *arguments], input=given, capture_output=True, timeout=seconds, env=env, check=False
     )
@@ -23,12 +23,12 @@ def docker(*arguments: str, seconds: float = 120, env: dict[str, str] | None = N
 
 
 class CommandFailed(AssertionError):
-    """A command of docker ended with another status than 0."""
+    """A docker command ended with a status other than 0."""
 
 
 @cache
 def why_not() -> str:
-    """Why there is no swarm to test on; empty if there is one."""
+    """Why there is no swarm to test on, or an empty string."""
     if shutil.which("docker") is None:
         return "there is no docker on this machine"
     try:
@@ -56,7 +56,7 @@ def inspect(kind: str, name: str) -> Any:
 
 
 def wait_for(is_true: Callable[[], object], what: str, seconds: float = 180) -> None:
-    """Ask twice a second until it is true; each question is a process, so not more often."""
+    """Check twice a second until it is true; each check is a process, so not more often."""
     end = time.monotonic() + seconds
     while not is_true():
         if time.monotonic() > end:
@@ -65,7 +65,7 @@ def wait_for(is_true: Callable[[], object], what: str, seconds: float = 180) -> 
 
 
 def tasks() -> str:
-    """What the swarm says of its tasks: the first thing to read when something did not happen."""
+    """The swarm's view of its tasks: the first thing to read when something did not happen."""
     form = "{{.Name}} {{.CurrentState}} {{.Error}}"
     stacks = docker("stack", "ls", "--format", "{{.Name}}").split()
     return "\n".join(docker("stack", "ps", "--no-trunc", "--format", form, stack) for stack in stacks)

@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "deploying.md"
 
-# Images are on this machine's engine and in no registry: nothing is pushed, and no digest is looked up.
+# Images are on this machine's engine and in no registry, so nothing is pushed and no digest is resolved.
 WITHOUT_A_REGISTRY = """
 set -euo pipefail
 docker() {

@@ -1,4 +1,4 @@
-"""With deploy/swarm/https.yml; the authority is away, so the certificate is Traefik's own and nothing is said of it."""
+"""With deploy/swarm/https.yml. The authority is unreachable, so the certificate is Traefik's own and is not tested."""
 
 from __future__ import annotations
 

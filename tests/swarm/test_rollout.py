@@ -1,4 +1,4 @@
-"""Through updates, good and bad ones, no request fails."""
+"""No request fails during updates, good or bad."""
 
 from __future__ import annotations
 

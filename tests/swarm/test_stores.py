@@ -19,7 +19,7 @@ def public_id(key):
 
 @pytest.fixture(scope="session")
 def restored(now, under_traffic):
-    """A backup, then changes that it does not know, then the restore of it, with the key of the traffic all the while."""
+    """A backup, then later changes, then its restore, with the traffic's key throughout."""
     kept = now.issue("kept")
     now.run("## Backup", NOW)
     lost = now.issue("lost")
@@ -67,14 +67,14 @@ def nobody_needs_the_old_pepper(cluster):
 
 @pytest.fixture(scope="session")
 def pepper(now, under_traffic):
-    """The three deployments of the page."""
+    """The page's three deployments."""
     keys = {"before": now.key}
 
     def change():
         now.deploy(NOW, heading="## Changing `KEY_PEPPER`")
         now.deploy(NOW, heading="### Using the new pepper")
         keys["after"] = now.issue("after")
-        for key in now.keys:  # as their owners would, sooner or later
+        for key in now.keys:  # as their owners would eventually
             now.ask(API, HEALTH, key=key)
         wait_for(lambda: nobody_needs_the_old_pepper(now), "no secret that needs the old pepper", 60)
         now.deploy(NOW, heading="### Forgetting the old pepper")
@@ -91,7 +91,7 @@ def test_a_change_of_the_pepper_fails_no_request_and_keeps_every_key(pepper, now
 
 @pytest.fixture
 def sentinel(now):
-    """A Redis of one's own with a Sentinel, as services that are not of our stacks."""
+    """A separate Redis with a Sentinel, as services outside our stacks."""
     common = ("--network", "authsvc_data", "--endpoint-mode", "dnsrr", "-q", "--detach=false", "--no-resolve-image")
     redis = ("redis-server", "--maxmemory-policy", "noeviction", "--save", "")
     settings = "port 26379\nprotected-mode no\nsentinel resolve-hostnames yes\nsentinel monitor main own-redis 6379 1\n"

@@ -9,7 +9,7 @@ import pytest
 from tests.swarm.cluster import API
 from tests.swarm.engine import docker, inspect
 
-# Says of each address whether it is known and whether it listens, from inside of a container that has Python only.
+# Tells of each address whether it resolves and listens, from inside a container that has only Python.
 PROBE = """
 import json, socket, sys
 def reach(host, port):
@@ -28,7 +28,7 @@ def reached(cluster, service, stack, *addresses):
 
 
 def addresses_of(cluster, service):
-    """Every address of a service's task, in every network that it is in."""
+    """Every address of a service's task, on all its networks."""
     networks = inspect("container", cluster.container(service))["NetworkSettings"]["Networks"]
     return [network["IPAddress"] for network in networks.values() if network["IPAddress"]]
 

@@ -1,4 +1,4 @@
-"""Requests at an even pace through Traefik, in the background, and what came of each."""
+"""Requests at a steady rate through Traefik, in the background, and their results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Asked:
-    """One kind of request: its Host header, its path, and its key where it has one."""
+    """One kind of request: its Host header, path, and key if any."""
 
     host: str
     path: str
@@ -29,7 +29,7 @@ class Traffic:
     each_second: float = 10
     counts: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
-    late: int = 0  # a gate was there and had no time: its 250 ms are short while a busy machine starts a dozen Pythons
+    late: int = 0  # a gate ran out of time: its 250 ms are short while a busy machine starts a dozen Pythons
     longest: float = 0
 
     def __post_init__(self) -> None:
@@ -91,7 +91,7 @@ class Traffic:
         return sum(self.counts.values())
 
     def told(self) -> str:
-        """One line for whoever wants the figures: `pytest -rP`."""
+        """One line with the figures, shown by `pytest -rP`."""
         return (
             f"{self.asked} requests, {len(self.failures)} failed, {self.late} too late, the longest took {self.longest:.2f} s\n"
             + "\n".join(self.failures[:5])

@@ -1,4 +1,4 @@
-"""A real Traefik with a configuration of the test's own, and its API on loopback."""
+"""A real Traefik with the test's own configuration, and its API on loopback."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class RealTraefik:
             return json.load(reply)
 
     def serve(self, dynamic: dict[str, Any], name: str = "models") -> None:
-        """Write a file of the file provider, and wait until Traefik goes by it."""
+        """Write a file for the file provider, and wait until Traefik applies it."""
         mark = f"mark-{next(self.marks)}"  # names may stay as they were: a middleware that nobody uses tells them apart
         whole = {**dynamic, "middlewares": {**dynamic.get("middlewares", {}), mark: {"addPrefix": {"prefix": "/mark"}}}}
         draft = self.folder / f"{name}.draft"
@@ -67,7 +67,7 @@ def traefik_binary() -> str:
 
 
 def hardened() -> dict[str, Any]:
-    """The part `http` of an entry point as the stacks have it."""
+    """The `http` section of an entry point as in the stacks."""
     names = ("Slash", "BackSlash", "NullCharacter", "Semicolon", "Percent", "QuestionMark", "Hash")
     return {
         "sanitizePath": True,
@@ -84,7 +84,7 @@ def static_of(traefik: RealTraefik) -> dict[str, Any]:
         "providers": {"file": {"directory": str(traefik.folder), "watch": True}, "providersThrottleDuration": "50ms"},
         "entryPoints": {
             "web": {
-                # Not on loopback only: that is what makes an entry point a public one.
+                # Not only on loopback, which makes it a public entry point.
                 "address": f":{traefik.web}",
                 "http": hardened(),
                 "transport": {"lifeCycle": {"graceTimeOut": "1s"}},
@@ -105,7 +105,7 @@ API_ROUTER = {"routers": {"api": {"entryPoints": ["api"], "rule": "PathPrefix(`/
 
 @contextmanager
 def traefik_in(folder: Path, change=lambda static: None):
-    """A Traefik of its own; `change` may alter the static configuration before it starts."""
+    """A separate Traefik; `change` may alter the static configuration before it starts."""
     dynamic = folder / "dynamic"
     dynamic.mkdir(parents=True)
     web, gate, api = free_ports(3)

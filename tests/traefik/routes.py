@@ -10,7 +10,7 @@ from django.core.management import call_command
 
 
 def printed(name: str, *options: str, form: str = "file") -> Any:
-    """What `model_labels` prints, read as YAML."""
+    """The output of `model_labels`, parsed as YAML."""
     out = StringIO()
     call_command(
         "model_labels", name, "--for", form, "--path", f"/{name}", *options, stdout=out

@@ -1,4 +1,4 @@
-"""The way to Traefik's API when something else answers: one sentence each, and no password for strangers."""
+"""Reading Traefik's API when something else answers: one sentence each, and no password for strangers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from traefik.api import Access, TraefikUnreadable, read_routers
 
 @contextmanager
 def answering(status, body=b"[]", **headers):
-    """A server that answers everything alike; yields its address and what it was sent."""
+    """A server with one answer to everything; yields its address and what it was sent."""
     seen = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -94,7 +94,7 @@ def test_an_endless_reply_is_refused(monkeypatch):
 
 
 def test_incomplete_rows_do_no_harm():
-    """Another version may leave things out: what is not there is empty."""
+    """Other versions may omit things: what is missing is empty."""
     with answering(200, b'[{}, {"name": "a@b", "type": "forwardauth"}, 7]') as (url, _):
         configuration = read_routers(Access(url=url))
     assert len(configuration.routers) == 2

@@ -1,4 +1,4 @@
-"""check_stack: one broken stack per mistake, each in a real Traefik, and no word about a sound one."""
+"""check_stack: one broken stack per mistake, each in a real Traefik, and no finding in a sound one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CATALOGUE = {"sm": CatalogueModel("/sm", True), "lg": CatalogueModel("/v1/large"
 
 @pytest.fixture(scope="module")
 def traefik(tmp_path_factory):
-    """One process for all that differs in routers and middlewares alone."""
+    """One process for all stacks that differ only in routers and middlewares."""
     with traefik_in(tmp_path_factory.mktemp("traefik")) as traefik:
         yield traefik
 
@@ -47,7 +47,7 @@ def server(url):
 
 
 def found(traefik, dynamic, catalogue=None):
-    """The codes of what is found, and where."""
+    """The codes of the findings, and where they are."""
     traefik.serve(deepcopy(dynamic))
     configuration = read_configuration(Access(url=traefik.url))
     return {(finding.mistake, finding.where) for finding in inspect(Stack(configuration, catalogue or CATALOGUE))}
@@ -61,7 +61,7 @@ def test_a_correct_stack_has_no_findings(traefik):
     assert found(traefik, sound(traefik)) == set()
 
 
-# Each changes one thing of the sound stack, and says where the mistake then is.
+# Each changes one thing in the sound stack and returns where the mistake is.
 
 
 def ungated(dynamic):
@@ -264,7 +264,7 @@ def gate_unrouted_by_https(dynamic):
 
 
 def gate_unrouted_by_http(dynamic):
-    """One model still asks as it was written for before."""
+    """One model still has its earlier labels."""
     asks(dynamic)["address"] = asks(dynamic)["address"].replace("https:", "http:")
     return "entry point gate"
 
@@ -349,7 +349,7 @@ def test_a_planted_mistake_is_found_and_nothing_else(traefik, mistake, planted):
     assert found(traefik, dynamic) == {(mistake, where)}
 
 
-# What one router may do on purpose, and nobody is to be told of
+# What a router may do on purpose, without a finding
 
 
 def redirected_to_https(dynamic):
@@ -364,7 +364,7 @@ def of_another_host(dynamic):
 
 
 def asked_by_http(dynamic):
-    """As models were labelled before: the gate has a router for either."""
+    """Labels with http: the gate has a router for either scheme."""
     dynamic["routers"]["gate-by-http"] = {
         key: dynamic["routers"]["gate"][key] for key in ("entryPoints", "rule", "service")
     }
@@ -373,7 +373,7 @@ def asked_by_http(dynamic):
 
 
 def asked_by_https_on_this_machine(dynamic):
-    """Of a gate, not of Traefik: its certificate may well be signed by one that this machine trusts."""
+    """A gate's certificate, unlike Traefik's, may be signed by an authority this machine trusts."""
     del asks(dynamic)["tls"]
     asks(dynamic)["address"] = "https://localhost:1/auth/?model=sm"
 
@@ -389,7 +389,7 @@ def never_reached(dynamic):
 
 
 def asked_elsewhere_as_well(dynamic):
-    """People who sign in to something else are no business of the gate's."""
+    """A ForwardAuth for another service does not concern the gate."""
     dynamic["middlewares"]["sign-in"] = {"forwardAuth": {"address": "http://127.0.0.1:7/oauth2/auth"}}
     dynamic["services"]["site"] = server("http://127.0.0.1:9")
     dynamic["routers"]["wiki"] = {
@@ -518,14 +518,14 @@ def test_models_in_one_network_are_found(traefik, provider):
         ("swarm", "http://10.0.2.5:8000", "http://10.0.3.5:8000"),
         ("docker", "http://sm:8000", "http://lg:8000"),
         ("docker", "http://[fd00::1]:8000", "http://[fd00::2]:8000"),
-        ("file", "http://192.168.1.5:8000", "http://192.168.1.6:8000"),  # machines, perhaps
+        ("file", "http://192.168.1.5:8000", "http://192.168.1.6:8000"),  # possibly machines
     ],
 )
 def test_models_that_are_or_may_be_apart_are_not(traefik, provider, sm, lg):
     assert places(with_containers(traefik, provider, sm=sm, lg=lg)) == set()
 
 
-# Entry points: these want a Traefik of their own
+# Entry points, which need a separate Traefik
 
 
 def encoded_slash(static):
@@ -593,14 +593,14 @@ def test_middlewares_of_an_entry_point_come_before_those_of_its_routers(start_tr
 
 @pytest.mark.parametrize(("change", "status"), [(lambda static: None, 400), (encoded_by_default, 502)])
 def test_an_entry_point_without_encoded_characters_allows_them(start_traefik, change, status):
-    """What the finding rests on: the API leaves the section out, and the request passes to a router's service."""
+    """The basis of the finding: the API omits the section, and the request reaches a router's service."""
     traefik = start_traefik(change)
     rest = {"entryPoints": ["web"], "rule": "PathPrefix(`/`)", "service": "rest"}
     traefik.serve({"routers": {"rest": rest}, "services": {"rest": server("http://127.0.0.1:1")}})
     assert wire.ask(traefik.web, "/sm%2Fx").status == status
 
 
-# What no router or entry point says
+# Beyond routers and entry points
 
 
 @pytest.mark.parametrize(
@@ -638,7 +638,7 @@ def test_the_version_is_compared_with_the_one_that_fixes_known_vulnerabilities(t
     traefik.serve(sound(traefik))
     configuration = replace(
         read_configuration(Access(url=traefik.url)), version=version
-    )  # of a program that we cannot change
+    )  # we cannot change the program's version
     assert [finding.mistake for finding in inspect(Stack(configuration, CATALOGUE))] == ([mistake] if mistake else [])
 
 
@@ -667,7 +667,7 @@ def test_a_gate_that_is_asked_directly_needs_no_internal_entry_point(traefik):
 
 @pytest.fixture
 def check(catalogue, traefik):
-    """Run it; its exit status and what it says. The catalogue has sm and lg."""
+    """Run it; its exit status and output. The catalogue has sm and lg."""
 
     def run(*options):
         out = StringIO()

@@ -14,7 +14,7 @@ from tests.traefik.routes import route, together
 
 @pytest.fixture
 def discover(traefik):
-    """Run the command; its changes, and on stderr its remarks."""
+    """Run the command; the changes on stdout and the remarks on stderr."""
 
     def run(*options):
         out, err = StringIO(), StringIO()
@@ -63,7 +63,7 @@ def test_the_path_of_a_model_is_that_of_its_rules(catalogue, traefik, discover):
     discover()
     assert dict(ServedModel.objects.filter(discovered_at__isnull=False).values_list("slug", "path")) == {
         "small": "/v1/small",
-        "chat": "/chat",  # the convention, and all that its router is for lies below
+        "chat": "/chat",  # the convention, if all of the router's paths lie below it
     }
 
 
@@ -121,7 +121,7 @@ def test_a_model_that_traefik_no_longer_serves_is_reported_and_stays(catalogue, 
 
 
 def test_a_router_outside_of_the_catalogues_path_is_reported(catalogue, traefik, discover):
-    traefik.serve(route("lg", "--path", "/lg"))  # the catalogue says /v1/large
+    traefik.serve(route("lg", "--path", "/lg"))  # the catalogue has /v1/large
     assert any(
         line.startswith("model lg: a router matches /lg, but the catalogue has /v1/large") for line in discover()[1]
     )

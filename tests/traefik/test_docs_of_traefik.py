@@ -26,7 +26,7 @@ def test_the_table_of_findings_is_that_of_the_code():
 
 
 def blocks():
-    """The examples of the page, each with the options that its first line says."""
+    """The page's examples, each with the options in its first line."""
     return re.findall(r"^```yaml\n# (?:labels|file): ([^\n]*)\n(.*?)^```$", text_of(PAGE), re.M | re.S)
 
 

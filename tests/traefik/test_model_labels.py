@@ -1,4 +1,4 @@
-"""model_labels: the three forms say the same, and through a real Traefik and gate they do what they say."""
+"""model_labels: the three forms are equivalent, and work through a real Traefik and gate."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OPTIONS = [
 
 
 def unflattened(labels):
-    """Labels as Traefik reads them: a dot opens a level, a comma separates, words in any case."""
+    """Labels as Traefik reads them: dots nest, commas separate, case is ignored."""
     tree: dict[str, Any] = {}
     for name, value in labels.items():
         assert name.startswith("traefik.")
@@ -39,7 +39,7 @@ def unflattened(labels):
 
 
 def typed(value, like):
-    """A label's text as the file's value is: number, flag or list."""
+    """A label's text as the file's value: a number, flag or list."""
     if isinstance(like, dict):
         assert isinstance(value, dict) and set(value) == set(like)
         return {key: typed(value[key], like[key]) for key in like}
@@ -51,7 +51,7 @@ def typed(value, like):
 @pytest.mark.parametrize("form", ["compose", "swarm"])
 @pytest.mark.parametrize("options", OPTIONS, ids=" ".join)
 def test_labels_and_the_file_have_the_same_configuration(form, options):
-    shared = ("--host", "h.test", "--before", "", "--after", "")  # whose defaults differ; what comes later counts
+    shared = ("--host", "h.test", "--before", "", "--after", "")  # their defaults differ; later options win
     file = route("llama.3", *shared, *options)
     (service,) = printed("llama.3", *shared, *options, form=form)["services"].values()
     tree = unflattened((service["deploy"] if form == "swarm" else service)["labels"])

@@ -1,4 +1,4 @@
-"""What "new" means: to plans of every model, to the gate, to the catalogue file, to the version before."""
+"""The meaning of "new": for plans of every model, the gate, the catalogue file and the previous version."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_file_may_keep_a_model_out_of_every_plan(catalogue):
     catalogue(text)
     assert plans()["pro"] == {"sm", "lg"}
     assert catalogue(text) == []
-    assert not ServedModel.objects.get(slug="llama").is_new  # nobody found it: it was written
+    assert not ServedModel.objects.get(slug="llama").is_new  # it was written, not discovered
 
 
 def test_a_plan_that_no_longer_names_it_takes_it_out_of_every_plan(catalogue):
@@ -116,7 +116,7 @@ def test_a_key_of_a_plan_of_every_model_may_have_a_limit_that_only_a_new_model_w
 
 
 def test_a_row_written_by_the_previous_version_is_in_every_plan(catalogue):
-    """It knows nothing of the new columns: the database fills them."""
+    """It does not know the new columns, so the database fills them."""
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO quotas_servedmodel (slug, path, title, cost, enabled, created_at) "

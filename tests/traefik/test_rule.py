@@ -1,4 +1,4 @@
-"""Rules of routers, asked which paths they may match. Traefik's own answers: see the test at the end."""
+"""Which paths a router's rule may match. The last test asks Traefik itself."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from traefik.rule import read_rule
         ("PathRegexp(`^/m(?:/|$)`)", "/m", True),
         ("PathRegexp(`^/m(?:/|$)`)", "/m2", False),
         ("PathRegexp(`/m`)", "/a/m/b", True),
-        ("PathRegexp(`[`)", "/n", True),  # no pattern for us: it may match anything
+        ("PathRegexp(`[`)", "/n", True),  # unreadable for us, so it may match anything
         ("PATHPREFIX(`/m/`)", "/m/x", True),
         ("Path(`/a`, `/b`)", "/b", True),
         ("Host(`a`) && Method(`GET`) && HeaderRegexp(`X`, `y.*`) && Path(`/m`)", "/m", True),
@@ -66,7 +66,7 @@ PATHS = ["/", "/m", "/m/", "/m/x", "/m/xy", "/m2", "/m-x", "/n", "/n/x", "/x"]
 
 
 def test_traefik_matches_only_what_we_say_it_may(traefik):
-    """The same paths through a real Traefik: a router that matches answers 502, for nothing listens behind it."""
+    """The same paths through a real Traefik: a router that matches answers 502, because nothing listens behind it."""
     for number, rule in enumerate(RULES):
         traefik.serve(
             {

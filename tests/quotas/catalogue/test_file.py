@@ -1,4 +1,4 @@
-"""The catalogue file: every fault is told at once with its line and what to write; what holds together is applied."""
+"""The catalogue file: all faults are reported at once, with lines and remedies; a consistent file is applied."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def file(tmp_path):
 
 @pytest.fixture
 def faults(file):
-    """What is wrong with a text: (line, words) each."""
+    """The faults in a text, each as (line, words)."""
 
     def read(text: str | bytes) -> list[tuple[int, str]]:
         path = file(text)
@@ -48,7 +48,7 @@ def faults(file):
 
 @pytest.fixture
 def apply(catalogue, file):
-    """Run the command; what it printed."""
+    """Run the command and return its output."""
 
     def run(text: str, **options) -> str:
         out = StringIO()
@@ -60,7 +60,7 @@ def apply(catalogue, file):
 
 @pytest.fixture
 def refused(apply):
-    """What the command refuses a file for, with its lines; nothing has changed then."""
+    """The faults for which the command refuses a file, with lines. Checks that nothing has changed."""
 
     def run(text: str) -> list[str]:
         before = _everything()
@@ -109,7 +109,7 @@ def limit(**fields) -> str:
         ("[models.sm]\nxyz = 2\n", 2, "the model sm has no field 'xyz'; known: title, cost, path, enabled"),
         (GOOD + 'modles = ["sm"]\n', 4, "the plan free has no field 'modles'; did you mean 'models'?"),
         (limit(brust="3"), 5, "the limit a has no field 'brust'; did you mean 'burst'?"),
-        # what is missing
+        # missing fields
         (limit(name=None), 4, 'has no name; write name = "minute"'),
         (limit(per=None), 5, 'the limit a has no per; write per = "key" or "account"'),
         (limit(amount=None), 5, "the limit a has no amount; write amount = 60"),
@@ -151,7 +151,7 @@ def limit(**fields) -> str:
         (limit(window='"day"', amount="1000000000001"), 5, "is not a whole number between 1 and 1000000000000"),
         (limit(burst="0"), 5, "burst = 0 is not a whole number between 1 and 1000000"),
         (limit(burst="1000001"), 5, "burst = 1000001 is not a whole number between 1 and 1000000"),
-        # what contradicts itself
+        # contradictions
         (limit(window='"day"', burst="3"), 5, "the limit a: a day limit is a quota and has no burst; leave it out"),
         (limit(window='"month"', burst="3"), 5, "the limit a: a month limit is a quota and has no burst; leave it out"),
         ('[models.sm]\n[plans.p]\nmodels = ["*", "sm"]\n', 3, '"*" already means every model: write models = ["*"]'),
@@ -471,7 +471,7 @@ def test_the_warning_comes_each_time_and_never_fails(apply):
         ({}, {}, True),
         ({}, {"window": "second"}, True),
         ({}, {"unit": "units"}, True),
-        ({}, {"window": "month"}, False),  # it bounds how much passes in all, not how much at once
+        ({}, {"window": "month"}, False),  # it limits the total, not the rate
         ({}, {"window": "month", "unit": "units"}, False),
         ({}, {"model": "sm"}, False),
         ({}, {"shadow": True}, False),

@@ -1,4 +1,4 @@
-"""Days are the sum of their hours: also after late hours, crashes, and with two workers at once."""
+"""Days are the sum of their hours, also after late hours, crashes, and with concurrent workers."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_workers_that_copy_hours_of_one_day_at_once_miss_none(monkeypatch):
 
     def add_up_and_linger(wanted) -> None:
         add_up(wanted)
-        sleep(0.01)  # before the commit: whoever does not wait for it adds up without these hours
+        sleep(0.01)  # before the commit: a worker that does not wait would miss these hours
 
     monkeypatch.setattr(days, "add_up", add_up_and_linger)
 

@@ -1,4 +1,4 @@
-"""Usage as it is read: sums over any interval and group, the same from days as from hours."""
+"""Reading usage: totals over any interval and group, the same from days as from hours."""
 
 from __future__ import annotations
 
