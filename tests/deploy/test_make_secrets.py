@@ -109,7 +109,7 @@ def test_a_short_password_of_your_own_is_not_hashed_fast(tmp_path):
     (tmp_path / "operator" / "DASHBOARD_PASSWORD").write_text("letmein")
     refused = make(tmp_path)
     assert refused.returncode == 1
-    assert "write dashboard.htpasswd as well, with bcrypt" in refused.stderr and "letmein" not in refused.stderr
+    assert "also provide dashboard.htpasswd, made with bcrypt" in refused.stderr and "letmein" not in refused.stderr
     (tmp_path / "traefik").mkdir()
     (tmp_path / "traefik" / "dashboard.htpasswd").write_text("ada:$2y$05$abc")
     assert make(tmp_path).returncode == 0
@@ -183,7 +183,7 @@ def test_an_unprivileged_user_can_make_them_and_is_told_of_obstacles(tmp_path):
     try:
         refused = make(mine, as_user=10001)
         assert refused.returncode == 1
-        assert refused.stderr.endswith(f"(Permission denied): let uid 10001 write in {mine}/authsvc.\n")
+        assert refused.stderr.endswith(f"(Permission denied): let uid 10001 write to {mine}/authsvc.\n")
         os.chown(mine, 10001, 10001)
         foreign = make(mine, "--redis-gid", "999", as_user=10001)
         assert foreign.stderr.endswith(

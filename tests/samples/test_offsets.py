@@ -57,7 +57,7 @@ def test_without_the_parameter_they_are_code_points(client, endpoint):  # noqa: 
 def test_an_unknown_unit_is_refused_with_the_known_ones(client, endpoint, query):  # noqa: F811
     answer = client.post(f"{M}/{endpoint}?{query}", json={"text": TEXT})
     assert is_problem(answer, 400)
-    assert answer.json()["detail"] == '"offsets" must be one of codepoints, utf16, utf8, and given once.'
+    assert answer.json()["detail"] == '"offsets" must be one of codepoints, utf16, utf8, and given only once.'
 
 
 def test_the_schema_and_the_start_page_list_the_units(client):  # noqa: F811

@@ -87,7 +87,7 @@ class Watch:
     def _stumble(self, sentence: str) -> None:
         if sentence != self._trouble:
             self._trouble = sentence
-            log.error("%s Retrying until it works.", sentence)
+            log.error("%s Trying again until it works.", sentence)
 
     def _tell(self, done: Discovery) -> None:
         for line in done.changes:
