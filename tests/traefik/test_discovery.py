@@ -150,6 +150,7 @@ def test_a_password_is_sent_if_traefik_requires_one(catalogue, traefik, tmp_path
     assert out.getvalue() == "Nothing new.\n"
 
 
+@pytest.mark.django_db(transaction=True)
 def test_without_redis_the_model_is_registered_with_status_3(catalogue, traefik, redis_away):
     traefik.serve(route("llama"))
     with redis_away(), pytest.raises(CommandError, match="Pending") as told:

@@ -1,18 +1,17 @@
-"""The meaning of "new": for plans of every model, the gate, the catalogue file and the previous version."""
+"""The meaning of "new": for plans of every model, the gate and the catalogue file."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
-from django.db import connection
 
 from accounts.facts.snapshot import read_catalogue
 from accounts.services.catalogue import change_catalogue
 from accounts.services.keys import issue_key
 from quotas.catalogue.applying import register
 from quotas.catalogue.file import BadCatalogue
-from quotas.models import Plan, ServedModel
+from quotas.models import ServedModel
 from tests.conftest import ACTOR, CATALOGUE
 from tests.gate.conftest import ask  # noqa: F401
 
@@ -113,18 +112,3 @@ def test_a_key_of_a_plan_of_every_model_may_have_a_limit_that_only_a_new_model_w
     catalogue(CATALOGUE + "\n[models.llama]\nauto_include = false\ncost = 90\n")
     small = Limit(name="d", scope="key", amount=50, window="day", unit="units")
     assert issue_key(pro_account, name="small", limits=[small], actor=ACTOR).text
-
-
-def test_a_row_written_by_the_previous_version_is_in_every_plan(catalogue):
-    """It does not know the new columns, so the database fills them."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO quotas_servedmodel (slug, path, title, cost, enabled, created_at) "
-            "VALUES ('old', '/old', '', 1, TRUE, CURRENT_TIMESTAMP)"
-        )
-        cursor.execute(
-            "INSERT INTO quotas_plan (name, title, all_models, created_at) VALUES ('all', '', TRUE, CURRENT_TIMESTAMP)"
-        )
-    assert plans()["all"] == {"*"}
-    assert ServedModel.objects.get(slug="old").auto_include
-    assert not Plan.objects.get(name="all").auto_include
