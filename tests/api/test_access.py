@@ -90,6 +90,5 @@ def test_the_table_of_throttles_is_that_of_the_code():
     }
     known = [one for one in vars(throttles).values() if isinstance(one, Throttle)]
     assert documented == {
-        one.name: (f"{one.calls} in {one.seconds} s", "goes on" if one.goes_on_without_redis else "503")
-        for one in known
+        one.name: (f"{one.calls} in {one.seconds} s", "works" if one.goes_on_without_redis else "503") for one in known
     }
