@@ -131,7 +131,7 @@ class KeyReader:
         self._body_length = len(prefix) + 1 + ID_LENGTH + 1 + SECRET_LENGTH
 
     def read(self, text: bytes, *, trust_crc: bool = False) -> PresentedKey | Incomplete | Forged:
-        """Check a string that begins with our prefix, without any I/O.
+        """Check a string, without any I/O. One without our prefix is incomplete.
 
         With `trust_crc`, a string whose check may belong to a retired pepper is not called forged, but left to the
         comparison of digests.

@@ -115,19 +115,16 @@ def read_request(asked: GateRequest) -> ForwardedRequest | Verdict:
 def read_key(headers: dict[bytes, bytes], lookup: Lookup) -> PresentedKey | ForeignKey | Verdict:
     """By the string alone, without any I/O."""
     given = keys_in(headers)
-    if not given:
-        return Verdict.NO_KEY
-    if len(given) > 1:
-        return Verdict.SEVERAL_KEYS
+    if len(given) != 1:
+        return Verdict.SEVERAL_KEYS if given else Verdict.NO_KEY
 
-    text = given[0]
-    if not text.startswith(lookup.reader.ours):
-        is_foreign = lookup.takes_imported and could_be_imported(text)
-        return ForeignKey(text) if is_foreign else Verdict.FOREIGN_KEY
-    catalogue = lookup.catalogue
-    key = lookup.reader.read(text, trust_crc=catalogue is not None and catalogue.foreign_checks)
+    text, reader, catalogue = given[0], lookup.reader, lookup.catalogue
+    key = reader.read(text, trust_crc=catalogue is not None and catalogue.foreign_checks)
     if isinstance(key, PresentedKey):
         return key
+    if not text.startswith(reader.ours):
+        is_foreign = lookup.takes_imported and could_be_imported(text)
+        return ForeignKey(text) if is_foreign else Verdict.FOREIGN_KEY
     return Verdict.FORGED_KEY if key is FORGED else Verdict.INCOMPLETE_KEY
 
 
