@@ -1,4 +1,4 @@
-"""The answer: what is ready since the last hour is the hour's, and what a limit says is all in it."""
+"""Answers: prepared parts are renewed each hour, and headers say all that a limit has to say."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def refused(grounds: Grounds, *violated: int, wait: int = 7) -> dict[bytes, byte
 
 @pytest.fixture
 def at(monkeypatch):
-    """`at(moment)`: the hour that Redis's clock is believed to say."""
+    """`at(moment)`: sets the hour that we believe Redis is in."""
 
     def at(moment: datetime) -> None:
         hour = int(moment.timestamp()) // 3600
@@ -54,7 +54,7 @@ def at(monkeypatch):
     ("violated", "is_final"),
     [((0,), False), ((1,), True), ((0, 1), True), ((1, 2), True), ((0, 1, 2), True)],
 )
-def test_a_quota_that_is_used_up_is_no_reason_to_retry_whatever_else_is_over(violated, is_final):
+def test_a_used_up_quota_tells_clients_not_to_retry_whatever_else_is_exceeded(violated, is_final):
     headers = refused(grounds_of(MINUTE, MONTH, DAY), *violated)
     assert (headers.get(b"x-should-retry") == b"false") is is_final
     assert headers[b"retry-after"] == b"7"
@@ -83,7 +83,7 @@ def test_over_a_months_end_the_headers_have_the_new_window(at):
         assert dict(rate_limit(grounds, (9, 1)))[b"ratelimit-policy"] == b'"month";q=1000;w=%d' % (length * days)
 
 
-def test_a_ready_answer_and_one_that_is_put_together_say_the_same(at):
+def test_a_prepared_answer_and_an_assembled_one_are_the_same(at):
     at(datetime(2026, 2, 1, tzinfo=UTC))
     grounds = grounds_of(MINUTE, MONTH)
     for meters in ((9, 1, 998, 5), (0, 60, 3, 4)):

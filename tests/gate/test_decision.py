@@ -1,4 +1,4 @@
-"""The decision: what it costs, what it confirms, and that a change holds on the next request."""
+"""Decisions: their cost, what they confirm, and that a change takes effect on the next request."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def database_stopped(monkeypatch):
     return stop
 
 
-def test_a_key_that_is_known_costs_no_sql_and_one_round_trip(ask, issued, costs):
+def test_a_known_key_costs_no_sql_and_one_round_trip(ask, issued, costs):
     ask(issued.text)
     with costs() as counted:
         assert ask(issued.text).status == 200
@@ -201,7 +201,7 @@ def test_a_disabled_model_and_an_edited_plan_hold_on_the_next_request(ask, issue
     assert ask(issued.text).status == 429
 
 
-def test_a_move_to_another_plan_holds_on_the_next_request_and_keeps_what_was_used(ask, issued, account):
+def test_moving_to_a_different_plan_takes_effect_on_the_next_request_and_keeps_what_was_used(ask, issued, account):
     for _ in range(3):
         ask(issued.text)
     move_account(account, Plan.objects.get(name="pro"), actor=ACTOR)
@@ -236,14 +236,14 @@ def test_a_grace_ends_by_itself(ask, issued, monkeypatch):
     assert ask(new.text).status == 200
 
 
-def test_decisions_go_on_with_the_database_stopped(ask, issued, database_stopped):
+def test_decisions_continue_while_the_database_is_down(ask, issued, database_stopped):
     database_stopped()
     assert ask(issued.text).status == 200  # cold: the facts are in Redis
     assert ask(issued.text).status == 200
 
 
 @pytest.mark.parametrize("limit", ["day", "month"])
-def test_they_go_on_over_midnight_and_a_month_s_end_with_the_database_stopped(
+def test_they_continue_past_midnight_and_the_month_s_end_while_the_database_is_down(
     ask, catalogue, pro_account, redis_db, database_stopped, limit
 ):
     catalogue(
@@ -282,7 +282,7 @@ def test_an_emptied_redis_is_filled_from_the_database_and_the_ledger(ask, issued
     assert left(ask(issued.text)) == [9, 995]
 
 
-def test_with_redis_emptied_and_the_database_stopped_nobody_can_tell(ask, issued, redis_db, database_stopped):
+def test_with_redis_emptied_and_the_database_down_the_gate_cannot_decide(ask, issued, redis_db, database_stopped):
     ask(issued.text)
     forget_redis(redis_db)
     database_stopped()
@@ -316,7 +316,7 @@ def _with_versions_of_yesterday(packed):
     return old
 
 
-def test_a_key_whose_cost_no_limit_can_hold_is_told_so(ask, pro_key, dearer):
+def test_a_call_that_costs_more_than_a_limit_can_hold_is_told_so(ask, pro_key, dearer):
     change_key(
         pro_key.key,
         limits=[_limit(name="tiny", amount=5, window="day", unit="units")],
@@ -351,7 +351,7 @@ def test_a_new_pepper_takes_over_as_keys_are_used(issued, redis_db, settings, on
 
 
 async def _once(key: str) -> int:
-    """A gate of a new process."""
+    """The gate of a new process."""
     from authsvc.gate.app import close_gate, gate
     from tests.gate.conftest import question, raw
 
@@ -400,7 +400,7 @@ def test_connections_of_look_ups_are_their_own(ask, issued):
     assert connections["default"].connection is None or not connections["default"].in_atomic_block
 
 
-def test_strings_whose_check_nobody_can_verify_cost_the_database_nothing(ask, issued, redis_db, settings, costs):
+def test_strings_whose_check_cannot_be_verified_cost_the_database_nothing(ask, issued, redis_db, settings, costs):
     """A pepper is gone: strangers can now invent strings with a right checksum, and none may reach the database."""
     from accounts.keys import Pepper, new_account_id, new_key, new_key_id
 
@@ -432,7 +432,7 @@ def test_what_changed_reaches_a_process_from_redis_and_costs_no_sql(ask, issued,
 
 
 def test_a_limit_that_comes_back_counts_what_passed_without_it(ask, catalogue, pro_account, account):
-    """Calls under another plan, or while the limit was out of the catalogue, are in usage alone: they still count."""
+    """Calls under a different plan, or while the limit was not in the catalogue, are only in usage: they still count."""
     key = issue_key(account, name="k", actor=ACTOR).text
     for _ in range(3):
         ask(key)
@@ -451,7 +451,7 @@ def test_a_limit_that_comes_back_counts_what_passed_without_it(ask, catalogue, p
 
 
 @pytest.mark.parametrize("part", ["key", "account", "catalogue"])
-def test_a_change_of_a_database_that_is_behind_redis_is_done_all_the_same(ask, issued, account, catalogue, part):
+def test_a_database_that_is_behind_redis_can_still_publish_a_change(ask, issued, account, catalogue, part):
     """A backup was restored: its versions are lower than those in Redis, and what is changed now must win."""
     for number in range(3):
         change_key(issued.key, name=f"later {number}", actor=ACTOR)

@@ -1,4 +1,4 @@
-"""`explain` says what the gate says, shows what is left, takes nothing and repeats no secret."""
+"""`explain` agrees with the gate, shows what is left, takes nothing and repeats no secret."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PLACEHOLDER = {"good": "KEY", "none": ""}
 
 
 def call_of(case: Case, texts: dict[str, str]) -> Scenario | None:
-    """The case as a call to explain; None for one that only headers can be, such as a header that is there twice."""
+    """The case as a scenario; None for a case that only headers can express, such as a repeated header."""
     target, pairs = case.make(texts)
     path, _, query = target.partition("?")
     headers = dict(pairs)
@@ -70,7 +70,7 @@ OF_OUR_OWN = {
 
 
 def contents(client) -> dict[str, Any]:
-    """All that Redis holds."""
+    """Everything in Redis."""
     strings, hashes, sets = (list(client.scan_iter(count=5000, _type=kind)) for kind in ("string", "hash", "set"))
     assert len(strings) + len(hashes) + len(sets) == client.dbsize()
     with client.pipeline(transaction=False) as pipe:  # at once: some of them live for a minute
@@ -111,7 +111,7 @@ def test_explain_agrees_with_the_gate_and_takes_nothing(name, keys, ask, redis_d
 
 
 @pytest.mark.parametrize("name", OF_OUR_OWN)
-def test_what_headers_say_otherwise(name, catalogue):
+def test_scenarios_that_no_headers_can_express(name, catalogue):
     verdict, call = OF_OUR_OWN[name]
     assert explain(call).verdict is verdict
 
@@ -122,7 +122,7 @@ def test_the_checks_are_always_the_same_in_the_order_of_the_gate(issued):
         assert [check.name for check in explain(call).checks] == order
 
 
-def test_all_that_stands_in_the_way_is_told_at_once(issued, account):
+def test_every_obstacle_is_explained_at_once(issued, account):
     revoke_key(issued.key, actor=ACTOR)
     suspend_account(account, actor=ACTOR)
     explanation = explain(Scenario(key_id=issued.key.public_id, model="lg"))
@@ -151,7 +151,7 @@ def test_an_unknown_id_and_no_key_at_all(catalogue):
     assert explain(Scenario(model="sm")).verdict is Verdict.NO_KEY
 
 
-def test_what_is_left_is_what_the_gate_told_last(ask, issued):
+def test_what_is_left_is_what_the_gate_last_answered(ask, issued):
     for number in range(3):
         answered = ask(issued.text)
         explanation = explain(Scenario(key_id=issued.key.public_id, model="sm"))
@@ -160,7 +160,7 @@ def test_what_is_left_is_what_the_gate_told_last(ask, issued):
         assert explanation.headers["ratelimit-policy"] == headers["ratelimit-policy"]
 
 
-def test_over_a_limit_it_says_which_and_for_how_long(ask, issued):
+def test_over_a_limit_it_names_the_limit_and_the_wait(ask, issued):
     for _ in range(10):
         ask(issued.text)
     explanation = explain(Scenario(key_id=issued.key.public_id, model="sm"))
@@ -175,7 +175,7 @@ def test_an_emptied_redis_is_filled_as_the_gate_would(ask, issued, redis_db):
     assert list(redis_db.scan_iter("*:g:*")) + list(redis_db.scan_iter("*:u:*")) == []
 
 
-def test_without_redis_nobody_can_tell(issued, settings, tmp_path):
+def test_without_redis_explain_cannot_decide(issued, settings, tmp_path):
     settings.REDIS_URL = f"unix://{tmp_path}/none.sock"
     assert explain(Scenario(key_id=issued.key.public_id, model="sm")).verdict is Verdict.CANNOT_DECIDE
 

@@ -144,7 +144,7 @@ def test_a_uri_may_have_8192_bytes_with_its_query(end):
     assert read(x_forwarded_uri=fits.replace(b"a", b"aa", 1)) is Verdict.URI_TOO_LONG
 
 
-def test_a_uri_that_is_too_long_is_refused_before_the_pattern_looks_at_it(monkeypatch):
+def test_a_uri_that_is_too_long_is_refused_before_it_is_matched(monkeypatch):
     monkeypatch.setattr(decision, "CLEAN_URI", None)
     assert read(x_forwarded_uri=b"/sm/" + b"%" * 8192) is Verdict.URI_TOO_LONG
 
@@ -157,7 +157,7 @@ def test_a_clean_path_stays_as_it_is_and_its_query_takes_no_part(uri, path):
 
 
 @pytest.mark.parametrize(("uri", "router"), RECORDED)
-def test_a_recorded_path_is_never_taken_for_another_model_than_its_router_s(uri, router):
+def test_a_recorded_path_never_leads_to_a_model_other_than_its_router_s(uri, router):
     request = read(x_forwarded_uri=uri.encode())
     if isinstance(request, ForwardedRequest):
         model = TWO_MODELS.model_at(request.path)
@@ -312,7 +312,7 @@ def test_a_valid_trace_names_the_request():
         b"00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
     ],
 )
-def test_another_trace_is_replaced_by_an_id_of_our_own(trace):
+def test_an_invalid_traceparent_is_replaced_with_an_id_of_our_own(trace):
     ours = request_id({b"traceparent": trace})
     assert re.fullmatch(rb"[0-9a-f]{32}", ours)
     assert ours != request_id({b"traceparent": trace})

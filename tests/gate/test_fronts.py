@@ -342,7 +342,7 @@ def check(seen: Seen, verdict: Verdict) -> None:
 SAME_WORDS = ("forged", "unknown", "wrong secret", "revoked", "expired")
 
 
-def test_unknown_wrong_revoked_and_expired_keys_are_told_the_same(keys, ask):
+def test_unknown_wrong_revoked_and_expired_keys_get_the_same_answer(keys, ask):
     bodies = {ask(keys[word.split()[0]]).body.split(b'"request_id"')[0] for word in SAME_WORDS}
     assert len(bodies) == 1
 

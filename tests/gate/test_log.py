@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def lines(monkeypatch):
-    """What is logged, as it would be written."""
+    """The log lines, as they would be written."""
     written: list[str] = []
 
     class Out:
@@ -76,7 +76,7 @@ def test_no_line_has_a_key_a_secret_or_a_query(ask, issued, lines, change):
     assert not any(issued.text[21:40] in line for line in lines)
 
 
-def test_a_query_that_is_no_pin_is_an_error_once_for_each_query_and_a_reason_each_time(ask, issued, lines, caplog):
+def test_a_query_that_is_no_pin_is_logged_as_an_error_once_and_as_a_reason_each_time(ask, issued, lines, caplog):
     for query in ("MODEL=sm", "MODEL=sm", "a=b&model=sm"):
         assert ask(issued.text, query=query).status == 403
     flush()
@@ -109,7 +109,7 @@ def test_more_than_a_hundred_a_second_are_counted_not_written(lines, monkeypatch
     assert json.loads(lines[-2]) == {"log": "decisions", "left_out": 50}
 
 
-def test_a_reader_that_is_stuck_holds_nobody_up(monkeypatch, lines):
+def test_a_stuck_log_reader_delays_nobody(monkeypatch, lines):
     seconds = iter(range(10_000))
     monkeypatch.setattr(log, "monotonic", lambda: next(seconds))
     decisions = DecisionLog()

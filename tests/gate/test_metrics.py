@@ -1,4 +1,4 @@
-"""Every decision raises the counter of its word, once, whatever is logged."""
+"""Every decision increments the counter of its word once, whatever is logged."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_by_default_refusals_alone_are_logged():
     assert configured.LOG_DECISIONS == "refused"
 
 
-def test_each_refusal_is_counted_once_by_its_own_word(ask, issued):
+def test_each_refusal_is_counted_once_under_its_own_word(ask, issued):
     assert raised(lambda: ask(issued.text, x_forwarded_uri="/v1/large", query="model=lg")) == {"model_not_allowed": 1}
     assert raised(lambda: ask(None)) == {"no_key": 1}
     assert raised(lambda: ask(issued.text, query="MODEL=sm")) == {"pin_mismatch": 1}

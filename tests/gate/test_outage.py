@@ -1,4 +1,4 @@
-"""Redis away: deny by default, or allow by setting; then what passed is counted once."""
+"""Without Redis: deny by default, or allow by setting; calls that passed are then counted once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def outage(settings, tmp_path, transactional_db):
-    """A Redis of this test's own, which it may stop and start; it keeps what it had."""
+    """A Redis of this test's own, which it may stop and start without losing data."""
 
     class Outage:
         more = ("--appendonly", "yes", "--appendfsync", "always")
@@ -59,7 +59,7 @@ def fresh_catalogue(outage, redis_db, catalogue):
     return catalogue
 
 
-def test_denying_answers_503_at_once_and_goes_on_when_redis_is_back(outage, fresh_catalogue, issued, on_a_loop):
+def test_denying_answers_503_at_once_and_recovers_when_redis_is_back(outage, fresh_catalogue, issued, on_a_loop):
     async def run() -> None:
         assert await statuses(issued.text) == [200]
         await asyncio.to_thread(outage.stop)
@@ -164,7 +164,7 @@ def _revoke(key):
         connection.close()
 
 
-def test_a_debt_whose_answer_was_lost_is_counted_once(outage, fresh_catalogue, issued, on_a_loop, monkeypatch):
+def test_a_debt_whose_acknowledgement_was_lost_is_counted_once(outage, fresh_catalogue, issued, on_a_loop, monkeypatch):
     async def run() -> None:
         assert await statuses(issued.text) == [200]
         lookup = gate().lookup
@@ -192,7 +192,7 @@ def test_a_debt_whose_answer_was_lost_is_counted_once(outage, fresh_catalogue, i
     on_a_loop(run())
 
 
-def test_a_redis_that_is_there_and_says_no_does_not_switch_the_limits_off(
+def test_a_redis_that_is_up_but_refuses_does_not_switch_the_limits_off(
     outage, fresh_catalogue, issued, on_a_loop, settings
 ):
     settings.WHEN_REDIS_IS_DOWN = "allow"

@@ -110,7 +110,7 @@ def test_an_empty_place_is_as_if_it_were_not_there(what):
     assert key.public_id == "A" * 16
 
 
-def test_another_scheme_beside_an_api_key_takes_no_part():
+def test_a_different_scheme_beside_an_api_key_is_ignored():
     assert isinstance(read((b"authorization", b"Basic dXNlcjpwYXNz"), (b"x-api-key", KEY)), PresentedKey)
 
 

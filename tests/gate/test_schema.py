@@ -23,7 +23,7 @@ NEW = ("accounts", "9999_of_this_code")
 
 @pytest.fixture
 def older(monkeypatch, transactional_db):
-    """The code has one migration more than the database. The value: somebody migrates."""
+    """The code has one migration more than the database; the value applies it."""
     ours = migrating.of_this_code()
     monkeypatch.setattr(migrating, "of_this_code", lambda: (*ours, NEW))
     migrating.require_current.cache_clear()
@@ -41,7 +41,7 @@ def test_it_serves_what_redis_knows(ask, issued, older):
     assert ask(issued.text).status == 200
 
 
-def test_it_reads_no_facts_from_the_older_schema_and_goes_on_once_somebody_has_migrated(ask, issued, redis_db, older):
+def test_it_reads_no_facts_from_an_older_schema_and_continues_once_it_is_migrated(ask, issued, redis_db, older):
     redis_db.flushdb()
     assert ask(issued.text).status == 503
     assert ask(issued.text).status == 503
@@ -64,7 +64,7 @@ def test_the_schema_is_looked_at_once_in_a_process_s_life(ask, issued, pro_key, 
     passes(ask, pro_key)
 
 
-def test_what_is_wrong_says_what_to_do(older):
+def test_an_error_says_what_to_do(older):
     with pytest.raises(migrating.SchemaBehind, match=r"older than this code: run manage\.py set_up"):
         migrating.require_current()
 

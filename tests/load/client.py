@@ -11,7 +11,7 @@ from tests.gate.conftest import question
 
 
 def packed(key: str, target: str = "/auth/?model=sm", **changes: str) -> bytes:
-    """A whole question, ready to be sent."""
+    """A complete question, ready to be sent."""
     lines = [f"GET {target} HTTP/1.1", "Host: gate", *(f"{name}: {value}" for name, value in question(key, **changes))]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
@@ -63,7 +63,7 @@ async def ask_all(port: int, requests: Iterator[bytes], connections: int = 64) -
 
 
 class Load:
-    """Requests without end in the background, until the block is left."""
+    """Keep sending requests in the background until the block ends."""
 
     def __init__(self, port: int, requests: list[bytes], connections: int = 16) -> None:
         self._port, self._requests, self._connections = port, requests, connections

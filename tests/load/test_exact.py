@@ -36,7 +36,7 @@ def used() -> dict[str, int]:
 
 
 def judged(port: int, requests: list[bytes], number: int) -> Counter[int]:
-    """Statuses of so many judgements over 64 connections.
+    """The statuses of a number of judgements over 64 connections.
 
     A machine that is too busy gets 503 within the decision's time, which may have been counted: then nothing can be
     said about exactness here, and the test is skipped.

@@ -1,4 +1,4 @@
-"""What the API says is left agrees with the gate's headers, while others call as fast as they can."""
+"""The limits in the API agree with the gate's headers, while others call as fast as they can."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def stack():
 
 @pytest.fixture
 def redis_db():
-    """The stores of these tests are their own and begin empty."""
+    """These tests have stores of their own, which start empty."""
 
 
 async def answered(link: Link, partition: str = "", seconds: float = 20) -> float:
@@ -178,7 +178,7 @@ def master(stack, tmp_path) -> int:
 
 @pytest.fixture(params=["nobody listens", "accepts and never answers", "is stopped"])
 def first_sentinel(request, stack, tmp_path, master) -> int:
-    """A port where the first sentinel of the list is in vain."""
+    """A port for the first sentinel of the list, which never answers."""
     if request.param == "nobody listens":
         return free_port()
     if request.param == "accepts and never answers":
@@ -190,7 +190,7 @@ def first_sentinel(request, stack, tmp_path, master) -> int:
     return port
 
 
-def test_a_sentinel_that_does_not_answer_holds_up_nobody(
+def test_a_sentinel_that_does_not_answer_delays_nobody(
     stack, tmp_path, settings, on_a_loop, master, first_sentinel, catalogue
 ):
     others = [sentinel_server(stack, tmp_path, master, number=number)[0] for number in range(2)]
@@ -288,7 +288,7 @@ def test_a_cluster_is_found_by_any_of_its_nodes(stack, tmp_path, settings, on_a_
         assert client_answers(url, settings) < 10
 
 
-def test_a_cluster_that_is_away_is_an_error_that_everyone_is_ready_for(settings):
+def test_a_cluster_that_is_away_raises_an_error_that_callers_handle(settings):
     with pytest.raises(redis.RedisError):
         client_answers(f"redis+cluster://127.0.0.1:{free_port()}", settings)
 

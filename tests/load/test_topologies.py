@@ -93,7 +93,7 @@ def test_accounts_spread_over_a_cluster_are_decided_counted_and_revoked(
     assert UsageHour.objects.aggregate(sum=Sum("allowed"))["sum"] == 25
 
 
-def test_a_cluster_of_one_that_is_named_as_a_plain_redis_learns_a_new_catalogue(
+def test_a_single_node_cluster_configured_as_a_plain_redis_learns_a_new_catalogue(
     stack, tmp_path, settings, redis_db_of_the_test, catalogue
 ):
     more = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))

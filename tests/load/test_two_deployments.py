@@ -96,7 +96,7 @@ def redis_url(stack, tmp_path) -> str:
     return f"redis://127.0.0.1:{port}/0"
 
 
-def test_another_deployment_is_refused_everywhere_and_harms_nobody(stack, tmp_path, redis_url):
+def test_a_second_deployment_is_refused_everywhere_and_harms_nobody(stack, tmp_path, redis_url):
     production = Deployment("production", tmp_path, redis_url)
     assert production.manage("set_up").returncode == 0
     key, gate = production.key(), production.gate(stack)
@@ -146,7 +146,7 @@ def test_a_prefix_keeps_two_deployments_on_one_database_apart(stack, tmp_path, r
     assert {name.removeprefix("staging:")[:1] for name in names} == {"{", "a"}  # hash tags, and authsvc:life
 
 
-def test_an_emptied_redis_belongs_to_who_fills_it_first(tmp_path, redis_url):
+def test_an_emptied_redis_belongs_to_the_first_deployment_that_fills_it(tmp_path, redis_url):
     production, staging = (Deployment(name, tmp_path, redis_url) for name in ("production", "staging"))
     assert production.manage("set_up").returncode == 0
     with redis.Redis.from_url(redis_url) as client:

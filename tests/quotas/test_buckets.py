@@ -95,7 +95,7 @@ def test_a_refusal_names_each_limit_that_said_no_and_waits_for_the_longest(take,
     assert refused.wait == max(3600, day_left)
 
 
-def test_a_calendar_limit_counts_to_its_amount_and_says_when_it_is_whole(take):
+def test_a_calendar_limit_counts_up_to_its_amount_and_tells_when_it_is_whole(take):
     outcomes = [take(DAY) for _ in range(7)]
     assert [outcome.granted for outcome in outcomes] == [True] * 5 + [False] * 2
     assert [outcome.meters[0] for outcome in outcomes] == [4, 3, 2, 1, 0, 0, 0]
@@ -127,7 +127,7 @@ def test_a_quota_that_leaves_the_shadow_has_all_used_that_passed_in_it(take):
     assert take(replace(shadow, shadow=False, amount=6)).meters[0] == 1
 
 
-def test_a_shadow_limit_takes_nothing_from_a_call_that_another_refuses(take, redis):
+def test_a_shadow_limit_counts_no_call_that_a_different_limit_refuses(take, redis):
     shadow = Limit(name="s", scope="key", amount=9, window="day", shadow=True)
     for _ in range(8):
         take(shadow, DAY)
@@ -135,7 +135,7 @@ def test_a_shadow_limit_takes_nothing_from_a_call_that_another_refuses(take, red
     assert usage(redis) == {"a": 5, "r": 3}
 
 
-def test_other_versions_take_nothing_and_are_told(take, redis):
+def test_with_other_versions_nothing_is_taken_and_the_versions_are_returned(take, redis):
     for versions in (Versions(2, 1, 1), Versions(1, 2, 1), Versions(1, 1, 2), Versions(0, 0, 0)):
         assert take(DAY, versions=versions) == Stale(Versions(1, 1, 1))
     assert usage(redis) == {}
@@ -163,7 +163,7 @@ def test_a_missing_counter_is_zero_only_if_its_window_was_counted_from_its_begin
     assert take(Limit(name="m", scope="key", amount=4, window="month")) == Unloaded()
 
 
-def test_a_limit_that_is_younger_than_its_window_asks_for_what_was_used(take):
+def test_a_limit_younger_than_its_window_asks_for_past_usage(take):
     young = Limit(name="day", scope="account", amount=5, window="day", since=int(time() * SECOND))
     assert take(young) == Unloaded()
 
@@ -217,7 +217,7 @@ def test_a_plan_s_change_keeps_what_was_used(take):
     assert [take(bigger).granted for _ in range(3)] == [True, True, False]
 
 
-def test_another_hour_takes_nothing_and_tells_the_time(redis):
+def test_in_a_different_hour_nothing_is_taken_and_the_time_is_returned(redis):
     charge = Charge(KEY, "sm", 1, (DAY,), Versions(1, 1, 1))
     code, now = charge.call("take", clock.hour() + 1).run(redis)
     assert code == -2
@@ -245,7 +245,7 @@ def test_a_refusal_by_the_rules_is_counted_and_takes_nothing(take, redis):
     assert redis.smembers(names.changed("AA")) == {names.usage(KEY, "sm", clock.hour())}
 
 
-def test_peek_says_what_is_left_and_takes_nothing(take, redis):
+def test_peek_tells_what_is_left_and_takes_nothing(take, redis):
     take(MINUTE, DAY)
     before = usage(redis)
     assert (
@@ -269,7 +269,7 @@ def test_usage_carries_its_birth_and_the_last_use_of_the_secret(take, redis):
     assert redis.hget(names.usage(KEY, "sm", clock.hour()), "b") == born
 
 
-def test_everything_that_is_no_account_expires(redis):
+def test_everything_except_accounts_expires(redis):
     charge = Charge(KEY, "sm", 1, (MINUTE, SECOND_LIMIT, DAY), ONES)
     charge.call("take", clock.hour()).run(redis)
     expiring = [
@@ -301,7 +301,7 @@ def test_many_threads_at_once_get_exactly_the_limit(take, redis):
     assert usage(redis) == {"a": 150, "r": 250}
 
 
-def test_a_usage_hash_that_is_none_fails_the_call_before_anything_was_taken(take, redis):
+def test_a_usage_hash_of_the_wrong_type_fails_the_call_before_anything_is_taken(take, redis):
     redis.set(names.usage(KEY, "sm", clock.hour()), "planted")
     with pytest.raises(Exception, match="WRONGTYPE"):
         take(MINUTE, DAY)

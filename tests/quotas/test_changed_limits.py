@@ -133,7 +133,7 @@ def test_a_look_after_a_change_comes_true(take, later, calls):
     assert take(narrow, mode="peek").meters == (8, 0)
 
 
-def test_a_change_is_carried_over_though_another_limit_refuses(take, later):
+def test_a_change_is_carried_over_even_if_a_different_limit_refuses(take, later):
     day = Limit(name="day", scope="account", amount=10, window="day")
     for _ in range(10):
         take(PLAN, day)

@@ -78,7 +78,7 @@ def test_a_debt_of_last_month_leaves_this_month_s_counter_alone(redis, repay, co
     assert taken(redis, "month") == "10"
 
 
-def test_a_counter_that_is_not_there_is_left_to_the_ledger(redis, repay):
+def test_a_missing_counter_is_left_to_the_ledger(redis, repay):
     assert repay(clock.hour()) == 1
     assert (taken(redis, "day"), taken(redis, "month")) == (None, None)
 

@@ -65,7 +65,7 @@ def test_a_key_is_never_let_do_more_than_its_plan(plan, own):
 
 
 @given(plans, narrowings)
-def test_a_key_is_never_let_do_more_than_its_own_limits(plan, own):
+def test_a_key_never_gets_more_than_its_own_limits(plan, own):
     found = force(plan, own)
     for limit in own:
         (same,) = [each for each in found if each.identity == limit.identity]

@@ -1,4 +1,4 @@
-"""REDIS_URL: one reader for the pipe and for redis-py, and one sentence for what it does not understand."""
+"""REDIS_URL: one parser for the pipes and redis-py, and one sentence for each error."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_sentinels_have_a_login_and_tls_of_their_own():
         "redis+cluster://h?ssl=yes",
     ],
 )
-def test_tls_is_asked_for_by_the_scheme_or_an_option(url):
+def test_tls_is_requested_by_the_scheme_or_an_option(url):
     assert read_address(url).tls == Tls()
 
 

@@ -1,4 +1,4 @@
-"""How a pipe comes to a connection, keeps a quiet one alive, and tells why it has none."""
+"""How a pipe connects, keeps a quiet connection alive, and tells why it has none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.tcp_proxy import proxy
 
 
 async def answer(pipe_: Pipe, command: bytes, seconds: float = 10) -> object:
-    """What Redis answers as soon as the pipe is there."""
+    """Redis's answer, once the pipe is connected."""
     async with asyncio.timeout(seconds):
         while True:
             try:
@@ -140,7 +140,7 @@ def test_a_network_that_takes_250_ms_to_begin_is_waited_for(on_a_loop, redis_soc
         on_a_loop(run(port))
 
 
-def test_connecting_has_a_bound_that_is_a_setting(on_a_loop, settings, tmp_path):
+def test_the_time_to_connect_is_a_setting(on_a_loop, settings, tmp_path):
     settings.REDIS_CONNECT_SECONDS = 0.1
 
     async def run(port: int) -> None:
@@ -198,7 +198,7 @@ def test_of_a_name_with_several_addresses_all_are_tried(on_a_loop, addresses, fi
     on_a_loop(run())
 
 
-def test_who_comes_second_is_closed(on_a_loop):
+def test_the_slower_connection_is_closed(on_a_loop):
     class Ended:
         closed = 0
 

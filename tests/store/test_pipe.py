@@ -1,4 +1,4 @@
-"""The connection that all decisions share: order, errors in their place, bounds, and an end for good."""
+"""The connection that all decisions share: order, errors in their place, bounds, and closing for good."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_packed_command_is_unpacked():
     assert reader.gets() == [b"SET", b"a", b"\r\n\x00", b"7"]
 
 
-def test_of_1000_commands_each_gets_the_answer_of_its_own_key(link, on_a_loop, redis_db):
+def test_each_of_1000_commands_gets_its_own_answer(link, on_a_loop, redis_db):
     """Every tenth fails on a key of a wrong type; the script is flushed in between."""
     for number in range(0, 1000, 10):
         redis_db.rpush(f"key-{number}", "planted")
@@ -80,7 +80,7 @@ def test_what_waits_goes_in_one_write(link, on_a_loop, monkeypatch):
     assert writes == [100]
 
 
-def test_no_more_are_in_flight_or_wait_than_the_bounds_say(link, on_a_loop, monkeypatch):
+def test_commands_in_flight_and_waiting_are_bounded(link, on_a_loop, monkeypatch):
     on_a_loop(link.ask("", command("PING")))
     most = 0
     send = pipe._Connection.send
@@ -247,9 +247,7 @@ def test_replies_may_come_in_pieces(on_a_loop):
     on_a_loop(run())
 
 
-def test_while_redis_is_away_nobody_waits_and_it_is_noticed_when_it_is_back(
-    on_a_loop, redis_db, settings, tmp_path, caplog
-):
+def test_nobody_waits_while_redis_is_away_and_its_return_is_noticed(on_a_loop, redis_db, settings, tmp_path, caplog):
     async def run() -> None:
         loop = asyncio.get_running_loop()
         link = Link(f"unix://{tmp_path}/redis.sock")

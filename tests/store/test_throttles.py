@@ -16,7 +16,7 @@ KEY = names.throttle("looks", "ada")
 
 @pytest.fixture
 def later(redis_db):
-    """Let time pass, by moving when it is empty again; without seconds of its own that the test takes."""
+    """Let time pass by moving the moment at which the throttle is empty; the test's own duration does not count."""
 
     def later(seconds: float) -> None:
         redis_db.set(KEY, int(redis_db.get(KEY)) - int(seconds * MICROSECONDS))
@@ -32,7 +32,7 @@ def test_so_many_calls_pass_at_once_and_then_one_by_one(later):
     assert LOOKS.wait("ada") > 0
 
 
-def test_somebody_else_is_throttled_apart(redis_db):
+def test_others_are_throttled_separately(redis_db):
     for _ in range(4):
         LOOKS.wait("ada")
     assert LOOKS.wait("bob") == 0

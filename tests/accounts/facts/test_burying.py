@@ -144,7 +144,7 @@ def test_everything_published_again_is_as_small(used, account, redis_db):
     assert {name[0] for name in fields_of(redis_db, used.key)} == set("vflnws")
 
 
-def test_an_account_that_is_open_again_is_published_in_full(used, ask, redis_db, words):  # noqa: F811
+def test_a_reopened_account_is_published_in_full(used, ask, redis_db, words):  # noqa: F811
     account = Account.objects.get()
     revoked = issue_key(account, name="revoked", actor=ACTOR)
     revoke_key(revoked.key, actor=ACTOR)

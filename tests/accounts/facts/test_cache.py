@@ -32,14 +32,14 @@ def test_what_was_used_last_stays():
     assert list(cache.entries) == ["c", "a", "d"] and cache.bytes == 90
 
 
-def test_one_that_is_kept_again_counts_once():
+def test_an_entry_kept_twice_counts_once():
     cache: Cache[str, str] = Cache(100)
     for size in (30, 50, 20):
         cache.keep("a", "x", size)
     assert cache.bytes == 20
 
 
-def test_one_that_grows_pushes_others_out_and_one_that_is_gone_grows_nothing():
+def test_a_growing_entry_evicts_others_and_an_evicted_one_grows_nothing():
     cache: Cache[str, list[int]] = Cache(100)
     old, new = [1], [2]
     cache.keep("a", old, 40)
@@ -53,7 +53,7 @@ def test_one_that_grows_pushes_others_out_and_one_that_is_gone_grows_nothing():
     assert cache.bytes == 70
 
 
-def test_one_that_is_larger_than_all_is_kept_alone():
+def test_an_entry_larger_than_the_cache_is_kept_alone():
     cache: Cache[str, str] = Cache(100)
     cache.keep("a", "a", 10)
     cache.keep("b", "b", 1000)

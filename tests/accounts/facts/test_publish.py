@@ -181,7 +181,7 @@ def test_a_change_in_an_outer_transaction_is_published_at_its_end(key, redis_db)
     assert stored(redis_db, key)[0] == 2
 
 
-def test_a_change_that_is_rolled_back_publishes_nothing(key, redis_db):
+def test_a_rolled_back_change_publishes_nothing(key, redis_db):
     with pytest.raises(RuntimeError), transaction.atomic():
         publication = revoke_key(key, actor=ACTOR)
         raise RuntimeError
