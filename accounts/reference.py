@@ -37,7 +37,7 @@ def unknown(reference: str) -> str:
     found = namesakes(reference)
     if not found:
         return told
-    return f"{told} Names are not unique, so they can't be used. Accounts with this name: {in_words(found)}."
+    return f"{told} A name can't be used because it may not be unique. Accounts with this name: {in_words(found)}."
 
 
 def namesakes(name: str) -> list[str]:

@@ -41,7 +41,7 @@ def call_by(account: Account, external_id: str | None) -> None:
         return
     _refuse_if_erased(account)
     if Account.objects.filter(public_id=external_id).exclude(pk=account.pk).exists():
-        text = f"{external_id} is the id of an account. Use that id directly, or choose a different external id."
+        text = f"An account already has the id {external_id}. Use that id directly, or choose a different external id."
         raise ValidationError({"external_id": text})
     account.external_id = external_id
 

@@ -66,7 +66,7 @@ def issue_key(
     with change() as publication:
         lock(account)
         if account.closed_at:
-            raise Refused(f"The account {account} is closed: it gets no new keys.")
+            raise Refused(f"The account {account} is closed and can't get new keys.")
         public_id = account.public_id + key_id if key_id else keys.new_key_id(account.public_id)
         if ApiKey.objects.filter(public_id=public_id).exists():
             raise Refused(f"The key {public_id} has already been issued; its secret was shown then.")
@@ -183,7 +183,7 @@ def import_key(account: Account, *, name: str, digest_of_text: bytes, start: str
     with change() as publication:
         lock(account)
         if account.closed_at:
-            raise Refused(f"The account {account} is closed: it gets no new keys.")
+            raise Refused(f"The account {account} is closed and can't get new keys.")
         caps.require_room_for_a_key(account)
         key = ApiKey(
             account=account,

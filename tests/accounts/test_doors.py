@@ -95,7 +95,7 @@ def test_an_erased_account_gets_no_external_id(account, door: Door):
 
 @BOTH
 def test_no_external_id_is_another_accounts_public_id(account, pro_account, door: Door):
-    assert f"{pro_account.public_id} is the id of an account" in door(account, external_id=pro_account.public_id)
+    assert f"An account already has the id {pro_account.public_id}" in door(account, external_id=pro_account.public_id)
 
 
 @BOTH

@@ -48,7 +48,7 @@ def test_the_operators_next_key_and_plan_do_not_go_to_the_impostor(impostor):
 def test_a_name_is_refused_with_the_ids_of_its_accounts(impostor):
     second, _ = create_account("bigcorp", impostor.plan, actor=ACTOR)
     words = (
-        "No account has the id or external id 'bigcorp'. Names are not unique, so they can't be used. "
+        "No account has the id or external id 'bigcorp'. A name can't be used because it may not be unique. "
         f"Accounts with this name: {impostor.public_id}, {second.public_id}."
     )
     assert str(refused("move_account", "--account", "bigcorp", "--plan", "pro")) == words

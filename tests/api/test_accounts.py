@@ -155,7 +155,7 @@ def test_no_name_of_a_tenant_stands_in_the_way_of_the_operator(billing, account,
 
 def test_no_external_id_is_the_id_of_another_account(billing, account):
     told = put(billing, f"{API}/accounts/by-external-id/{account.public_id}", name="B", plan="pro")
-    assert told.status_code == 400 and "is the id of an account" in faults(told)["external_id"]
+    assert told.status_code == 400 and "An account already has the id" in faults(told)["external_id"]
     id = put(billing).json()["id"]
     for external_id, status in ((account.public_id, 400), (id, 200)):  # its own id means nobody else
         url = f"{API}/accounts/{id}/"

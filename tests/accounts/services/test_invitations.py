@@ -73,7 +73,7 @@ def test_the_only_link_in_a_mail_is_ours_and_the_subject_has_nothing_from_tenant
 
 def test_an_account_has_at_most_ten_open_invitations(account):
     rows = [invited(account, number) for number in range(MOST_OPEN)]
-    with pytest.raises(Refused, match="has 10 open invitations: withdraw one"):
+    with pytest.raises(Refused, match=r"has 10 open invitations\. Withdraw one"):
         invited(account, "x")
     assert len(mail.outbox) == MOST_OPEN == Invitation.objects.count()
     withdraw(rows[0], actor=ACTOR)
