@@ -59,8 +59,8 @@ lint: setup ## Check style and format
 types: setup ## Check types
 	$(BIN)/mypy
 
-schema: setup ## Write docs/openapi.yaml from the code
-	DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
+schema: setup ## Write docs/openapi.yaml and the table in docs/access.md from the code
+	DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python -m api.openapi docs
 
 docs: .venv-docs/installed.txt ## Build the docs as a site in site/, offline and strictly
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict

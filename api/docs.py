@@ -1,4 +1,4 @@
-"""The schema, and a page to read it in and to try calls from."""
+"""The OpenAPI document, and a page to read it and try calls."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ _making = Lock()
 @require_safe
 @condition(etag_func=lambda request: f'"{settings.VERSION}-{_form(request)}"')
 def schema(request: HttpRequest) -> HttpResponse:
-    """The OpenAPI document, for everybody: it has no secret. JSON, or YAML if `?format=` or `Accept` says so."""
+    """The OpenAPI document, which is public: JSON, or YAML if `?format=` or `Accept` asks for it."""
     form = _form(request)
     return HttpResponse(document(form), content_type=_RENDERERS[form][1])
 
 
 @require_safe
-@ensure_csrf_cookie  # who is signed in may try changes
+@ensure_csrf_cookie  # people who are signed in can try changes
 def docs(request: HttpRequest) -> HttpResponse:
-    """Swagger UI from files of our own."""
+    """Swagger UI, served from our own files."""
     return render(request, "api/docs.html")
 
 
 def document(form: str) -> bytes:
-    """Made once for each process: strangers may ask for it as often as they like."""
-    with _making:  # drf-spectacular counts its warnings in one place
+    """The rendered document. Made once per process, since anybody may ask for it as often as they like."""
+    with _making:  # drf-spectacular keeps its warnings in a global
         return _document(form)
 
 

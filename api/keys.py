@@ -6,11 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
-from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -27,154 +25,42 @@ from accounts.services.keys import (
     revoke_key,
     rotate_key,
 )
-from api.base.access import Action, Caller, allowed_to, find, find_account, role_in, seen_by
-from api.base.fields import AnySerializer, MadeBy, MadeWith, Metadata, Moment, Strict, Text, TextList, Whole, YesOrNo
+from api.base.access import Action, Caller
+from api.base.addresses import EXAMPLE_ACCOUNT, EXAMPLE_KEY
+from api.base.fields import Input, MadeBy, MadeWith, Metadata, Moment, Output, Text, TextList, Whole, YesOrNo
 from api.base.idempotency import Made, once
-from api.base.paging import PageQuery, Pages, order_of
-from api.base.resource import View, answer, body_of, count_new_secret, count_write, query_of
+from api.base.operations import Operation, at
+from api.base.paging import PageQuery
+from api.base.resource import View, answer, count_new_secret, count_write
 from quotas import limits, rules
 from quotas.limits import EVERY_MODEL, Limit
 
-
-class KeyPages(Pages):
-    orders = {"created": "id", "name": "name"}
-
-
-class Keys(View):
-    pagination_class = KeyPages
-
-    def get(self, request: Request) -> Response:
-        """The keys of all accounts that you may see, newest first."""
-        query = query_of(request, KeyQuery)
-        if account := query.get("account"):
-            rows = keys_shown().filter(account=find_account(self.caller, Action.READ_KEYS, account))
-        else:
-            rows = allowed_to(self.caller, Action.READ_KEYS, keys_shown(), "account__")
-        return self.page(_filtered(rows, query), KeyOut, order_of(query))
-
-    def post(self, request: Request) -> Response:
-        """Issue a key. Its text is in this answer and can never be read again."""
-        caller = self.caller
-        caller.require(Action.ISSUE_KEY)
-        wanted = body_of(request, KeyIn)
-        account = account_to_act_for(caller, Action.ISSUE_KEY, wanted.pop("account", None))
-
-        def make(secret: str | None) -> Made:
-            count_new_secret(caller, account)
-            _refuse_foreign(caller, account, wanted)
-            return _made(201, issue_key(account, actor=caller.actor, secret=secret, **wanted))
-
-        return once(request, caller, settings.KEY_PREFIX, make)
-
-
-class Key(View):
-    def get(self, request: Request, id: str) -> Response:
-        """One key."""
-        return Response(KeyOut(find(self.caller, Action.READ_KEYS, keys_shown(), "account__", public_id=id)).data)
-
-    def patch(self, request: Request, id: str) -> Response:
-        """Change what is sent and leave the rest. `limits` is the whole list."""
-        key = key_to_change(self.caller, id)
-        changes = body_of(request, KeyChange, partial=True)
-        count_write(self.caller, key.account)
-        _refuse_foreign(self.caller, key.account, changes, key)
-        publication = change_key(key, actor=self.caller.actor, **changes)
-        return answer(publication, 200, shown(key))
-
-    def delete(self, request: Request, id: str) -> Response:
-        """Revoke a key: after 204 its next request is refused."""
-        key = key_to_change(self.caller, id)
-        count_write(self.caller, key.account)
-        return answer(revoke_key(key, actor=self.caller.actor), 204, {"id": key.public_id})
-
-
-class Rotate(View):
-    def post(self, request: Request, id: str) -> Response:
-        """Give a key a new secret; the old one works until the grace is over, those before it end now."""
-        caller = self.caller
-        key = key_to_change(caller, id)
-        grace = timedelta(seconds=body_of(request, RotateIn)["grace_seconds"])
-
-        def make(secret: str | None) -> Made:
-            count_new_secret(caller, key.account)
-            return _made(200, rotate_key(key, grace=grace, actor=caller.actor, secret=secret))
-
-        return once(request, caller, settings.KEY_PREFIX, make)
-
-
-class EndRotation(View):
-    def post(self, request: Request, id: str) -> Response:
-        """End the grace of old secrets now: their next request is refused."""
-        key = key_to_change(self.caller, id)
-        count_write(self.caller, key.account)
-        publication = end_rotation(key, actor=self.caller.actor)
-        return answer(publication, 200, shown(key))
-
-
-def keys_shown() -> QuerySet[ApiKey]:
-    """Keys with all that KeyOut shows, in a number of queries that does not grow with theirs."""
-    return ApiKey.objects.select_related("account", "created_by").prefetch_related("secrets", "limits__model")
-
-
-def shown(key: ApiKey) -> dict[str, Any]:
-    return dict(KeyOut(keys_shown().get(pk=key.pk)).data)
-
-
-def _made(status: int, issued: Issued) -> Made:
-    id = issued.key.public_id
-    return Made(status, shown(issued.key), id[: len(id) // 2], issued.publication, id, issued.text)
-
-
-def key_to_change(caller: Caller, id: str) -> ApiKey:
-    rows = ApiKey.objects.select_related("account__plan")
-    return find(caller, Action.CHANGE_KEY, rows, "account__", public_id=id)
-
-
-def _refuse_foreign(caller: Caller, account: Account, wanted: dict[str, Any], key: ApiKey | None = None) -> None:
-    """An operator may narrow a key to a model that the plan does not have yet; others do not know of it."""
-    if not caller.is_operator:
-        models, limits = wanted.get("models"), wanted.get("limits") or ()
-        refuse_foreign(account.plan, models=models, limits=limits, key=key)
-
-
-def account_to_act_for(caller: Caller, action: Action, public_id: str | None) -> Account:
-    """The account that is named, or the caller's only one."""
-    if public_id is not None:
-        return find_account(caller, action, public_id)
-    mine = seen_by(caller, Account.objects.select_related("plan")).order_by("pk")
-    first: list[Account] = list(mine[:2])
-    if len(first) != 1 or caller.is_operator:
-        ids = ", ".join(mine.values_list("public_id", flat=True)[:20]) or "none"
-        words = "Say which account." if caller.is_operator else f"Say which account; yours are: {ids}."
-        raise ValidationError({"account": words})
-    if not caller.may(action, role_in(first[0])):
-        raise PermissionDenied
-    return first[0]
-
-
-def _filtered(rows: QuerySet[ApiKey], query: dict[str, Any]) -> QuerySet[ApiKey]:
-    if "name" in query:
-        rows = rows.filter(name__icontains=query["name"])
-    if "revoked" in query:
-        rows = rows.filter(revoked_at__isnull=not query["revoked"])
-    if "expires_before" in query:
-        rows = rows.filter(expires_at__lt=query["expires_before"])
-    if "active" in query:
-        assert isinstance(rows, KeyQuerySet)
-        rows = rows.active() if query["active"] else rows.inactive()
-    return rows
+_LIMIT = {"name": "burst", "amount": 20, "window": "minute", "unit": "requests", "model": "*", "burst": 5}
+_NARROWED = {
+    "name": "laptop",
+    "models": ["en_core_web_sm"],
+    "networks": ["203.0.113.0/24"],
+    "methods": ["POST"],
+    "limits": [_LIMIT],
+    "expires_at": "2031-01-31T12:00:00Z",
+    "metadata": {"team": "nlp"},
+}
 
 
 class KeyQuery(PageQuery):
-    account = Text(required=False, help_text="Only this account's.")
-    name = Text(required=False, max_length=200, help_text="Only those whose name contains this.")
-    revoked = YesOrNo(required=False, help_text="Only those that are revoked, or only the others.")
-    active = YesOrNo(required=False, help_text="Only those neither revoked nor expired, or only the others.")
-    expires_before = Moment(required=False, help_text="Only those that expire before this time.")
+    orders = {"created": "id", "name": "name"}
+
+    account = Text(required=False, help_text="Only keys of this account.")
+    name = Text(required=False, max_length=200, help_text="Only keys whose name contains this.")
+    revoked = YesOrNo(required=False, help_text="Only keys that are revoked, or only those that are not.")
+    active = YesOrNo(
+        required=False, help_text="Only keys that are neither revoked nor expired, or only those that are either."
+    )
+    expires_before = Moment(required=False, help_text="Only keys that expire before this time.")
     order = serializers.ChoiceField(choices=("-created", "created", "name", "-name"), default="-created")
 
 
-class LimitIn(Strict):
+class LimitIn(Input):
     name = Text(max_length=63)
     amount = Whole(min_value=1)
     window = serializers.ChoiceField(choices=limits.WINDOWS)
@@ -190,8 +76,10 @@ class LimitIn(Strict):
         return limit
 
 
-class KeyChange(Strict):
-    """What may be changed of a key: what is left out stays."""
+class KeyChange(Input):
+    """Changes to a key. Fields that are left out stay unchanged."""
+
+    example = {"name": "laptop of Ada", "methods": ["GET", "POST"]}
 
     name = Text(max_length=200)
     models = serializers.ListField(child=Text(), allow_null=True, default=None, max_length=MOST_MODELS)
@@ -203,19 +91,25 @@ class KeyChange(Strict):
 
 
 class KeyIn(KeyChange):
-    """What a key is asked for with."""
+    """A key to issue."""
 
-    account = Text(required=False, help_text="May be left out by who has only one.")
+    example = _NARROWED
+
+    account = Text(required=False, help_text="May be left out if you have only one.")
 
 
-class RotateIn(Strict):
+class RotateIn(Input):
+    example = {"grace_seconds": 3600}
+
     grace_seconds = Whole(
-        min_value=0, max_value=int(LONGEST_GRACE.total_seconds()), default=86400,
-        help_text="How long the old secret still works.",
-    )  # fmt: skip
+        min_value=0,
+        max_value=int(LONGEST_GRACE.total_seconds()),
+        default=86400,
+        help_text="How long the old secret keeps working.",
+    )
 
 
-class LimitOut(AnySerializer):
+class LimitOut(Output):
     name = serializers.CharField()
     amount = serializers.IntegerField()
     window = serializers.CharField()
@@ -227,23 +121,35 @@ class LimitOut(AnySerializer):
         return row.model.slug if row.model else EVERY_MODEL
 
 
-class KeyOut(AnySerializer):
-    """A key as its people see it. Reads what was fetched with it and asks for nothing more."""
+class KeyOut(Output):
+    """A key without its secrets. Shows what `keys_shown` fetches, without queries of its own."""
+
+    example = {
+        "id": EXAMPLE_KEY,
+        "account": EXAMPLE_ACCOUNT,
+        "start": f"ask_{EXAMPLE_KEY}",
+        **_NARROWED,
+        "revoked_at": None,
+        "created_by": "ada",
+        "made_with": None,
+        "created_at": "2030-11-23T06:20:00Z",
+        "last_used_at": None,
+    }
 
     id = serializers.CharField(source="public_id")
     account = serializers.CharField(source="account.public_id")
     name = serializers.CharField()
-    start = serializers.SerializerMethodField(help_text="What its text begins with, for people to recognise it by.")
-    models = TextList(source="narrowed_to", allow_null=True, help_text="Narrowed to these; null: those of the plan.")
-    networks = TextList(help_text="Narrowed to clients from these; empty: from everywhere.")
-    methods = TextList(help_text="Narrowed to these methods; empty: all.")
-    limits = LimitOut(many=True, source="limits.all", help_text="Its own, beside those of the plan.")
+    start = serializers.SerializerMethodField(help_text="The beginning of its text, for people to recognise it by.")
+    models = TextList(source="narrowed_to", allow_null=True, help_text="Narrowed to these. Null: the plan's models.")
+    networks = TextList(help_text="Narrowed to clients in these networks. Empty: anywhere.")
+    methods = TextList(help_text="Narrowed to these methods. Empty: all methods.")
+    limits = LimitOut(many=True, source="limits.all", help_text="Its own, in addition to those of the plan.")
     expires_at = Moment(allow_null=True)
     revoked_at = Moment(allow_null=True)
     created_by = MadeBy()
     made_with = MadeWith()
     created_at = Moment()
-    last_used_at = serializers.SerializerMethodField(help_text="To within some seconds.")
+    last_used_at = serializers.SerializerMethodField(help_text="Accurate to within a few seconds.")
     metadata = Metadata()
 
     def get_start(self, key: ApiKey) -> str:
@@ -253,3 +159,171 @@ class KeyOut(AnySerializer):
     def get_last_used_at(self, key: ApiKey) -> Any:
         used = [secret.last_used_at for secret in key.secrets.all() if secret.last_used_at]
         return Moment().to_representation(max(used)) if used else None
+
+
+class IssuedKey(KeyOut):
+    """A key with its text, which only this answer contains."""
+
+    example = {**KeyOut.example, "key": f"ask_{EXAMPLE_KEY}_…"}
+
+    key = serializers.CharField(help_text="The key's text. Store it now: no other answer contains it.")
+
+
+_FOLLOWED_BY = dict.fromkeys(("get_key", "change_key", "rotate_key", "end_rotation", "revoke_key"), "id")
+
+
+@at("keys/", name="keys")
+class KeyList(View):
+    @Operation(id="list_keys", tag="keys", who=(Action.READ_KEYS,), query=KeyQuery, answer=KeyOut, is_list=True)
+    def get(self, request: Request) -> Response:
+        """List the keys of all accounts that you can see, newest first."""
+        query = self.read_query()
+        if account := query.get("account"):
+            rows = keys_shown().filter(account=self.find_account(account))
+        else:
+            rows = self.allowed(keys_shown(), "account__")
+        return self.page(_filtered(rows, query), query["order"])
+
+    @Operation(
+        id="issue_key",
+        tag="keys",
+        who=(Action.ISSUE_KEY,),
+        body=KeyIn,
+        status=201,
+        answer=IssuedKey,
+        once=True,
+        may_be_pending=True,
+        may_conflict=True,
+        links=_FOLLOWED_BY,
+    )
+    def post(self, request: Request) -> Response:
+        """Issue a key. Its text is in this answer only and can never be read again."""
+        caller = self.caller
+        self.require()
+        wanted = self.read_body()
+        account = self.find_own_account(wanted.pop("account", None))
+
+        def make(secret: str | None) -> Made:
+            count_new_secret(caller, account)
+            _refuse_foreign(caller, account, wanted)
+            return _made(201, issue_key(account, actor=caller.actor, secret=secret, **wanted))
+
+        return once(request, caller, settings.KEY_PREFIX, make)
+
+
+@at("keys/<public_id:id>/", name="key")
+class OneKey(View):
+    @Operation(id="get_key", tag="keys", who=(Action.READ_KEYS,), answer=KeyOut)
+    def get(self, request: Request, id: str) -> Response:
+        """Get a key."""
+        return self.show(self.find(keys_shown(), "account__", public_id=id))
+
+    @Operation(
+        id="change_key",
+        tag="keys",
+        who=(Action.CHANGE_KEY,),
+        body=KeyChange,
+        answer=KeyOut,
+        may_be_pending=True,
+        may_conflict=True,
+    )
+    def patch(self, request: Request, id: str) -> Response:
+        """Change a key. Fields that are left out stay unchanged. `limits` replaces the whole list."""
+        key = find_key(self, id)
+        changes = self.read_body()
+        count_write(self.caller, key.account)
+        _refuse_foreign(self.caller, key.account, changes, key)
+        publication = change_key(key, actor=self.caller.actor, **changes)
+        return answer(publication, 200, shown(key))
+
+    @Operation(
+        id="revoke_key", tag="keys", who=(Action.CHANGE_KEY,), status=204, may_be_pending=True, may_conflict=True
+    )
+    def delete(self, request: Request, id: str) -> Response:
+        """Revoke a key. After a 204 its next request is refused."""
+        key = find_key(self, id)
+        count_write(self.caller, key.account)
+        return answer(revoke_key(key, actor=self.caller.actor), 204, {"id": key.public_id})
+
+
+@at("keys/<public_id:id>/rotate/", name="key-rotate")
+class Rotate(View):
+    @Operation(
+        id="rotate_key",
+        tag="keys",
+        who=(Action.CHANGE_KEY,),
+        body=RotateIn,
+        answer=IssuedKey,
+        once=True,
+        may_be_pending=True,
+        may_conflict=True,
+        links=_FOLLOWED_BY,
+    )
+    def post(self, request: Request, id: str) -> Response:
+        """Give a key a new secret. The old secret works until the grace is over; any older ones end now."""
+        caller = self.caller
+        key = find_key(self, id)
+        grace = timedelta(seconds=self.read_body()["grace_seconds"])
+
+        def make(secret: str | None) -> Made:
+            count_new_secret(caller, key.account)
+            return _made(200, rotate_key(key, grace=grace, actor=caller.actor, secret=secret))
+
+        return once(request, caller, settings.KEY_PREFIX, make)
+
+
+@at("keys/<public_id:id>/end-rotation/", name="key-end-rotation")
+class EndRotation(View):
+    @Operation(
+        id="end_rotation",
+        tag="keys",
+        who=(Action.CHANGE_KEY,),
+        answer=KeyOut,
+        may_be_pending=True,
+        may_conflict=True,
+    )
+    def post(self, request: Request, id: str) -> Response:
+        """End the grace of old secrets now. Their next request is refused."""
+        key = find_key(self, id)
+        count_write(self.caller, key.account)
+        publication = end_rotation(key, actor=self.caller.actor)
+        return answer(publication, 200, shown(key))
+
+
+def keys_shown() -> QuerySet[ApiKey]:
+    """Keys with everything that KeyOut shows, in a fixed number of queries."""
+    return ApiKey.objects.select_related("account", "created_by").prefetch_related("secrets", "limits__model")
+
+
+def shown(key: ApiKey) -> dict[str, Any]:
+    return dict(KeyOut(keys_shown().get(pk=key.pk)).data)
+
+
+def find_key(view: View, id: str) -> ApiKey:
+    """The key, if the caller may do with it what they ask for."""
+    return view.find(ApiKey.objects.select_related("account__plan"), "account__", public_id=id)
+
+
+def _made(status: int, issued: Issued) -> Made:
+    id = issued.key.public_id
+    return Made(status, shown(issued.key), id[: len(id) // 2], issued.publication, id, issued.text)
+
+
+def _refuse_foreign(caller: Caller, account: Account, wanted: dict[str, Any], key: ApiKey | None = None) -> None:
+    """An operator may narrow a key to a model that the plan does not include yet. Others must not learn of it."""
+    if not caller.is_operator:
+        models, limits = wanted.get("models"), wanted.get("limits") or ()
+        refuse_foreign(account.plan, models=models, limits=limits, key=key)
+
+
+def _filtered(rows: QuerySet[ApiKey], query: dict[str, Any]) -> QuerySet[ApiKey]:
+    if "name" in query:
+        rows = rows.filter(name__icontains=query["name"])
+    if "revoked" in query:
+        rows = rows.filter(revoked_at__isnull=not query["revoked"])
+    if "expires_before" in query:
+        rows = rows.filter(expires_at__lt=query["expires_before"])
+    if "active" in query:
+        assert isinstance(rows, KeyQuerySet)
+        rows = rows.active() if query["active"] else rows.inactive()
+    return rows

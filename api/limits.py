@@ -1,4 +1,4 @@
-"""Limits: what applies to a key and a model now, with what is left."""
+"""Limits: those that apply to a key and a model now, with what is left of them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from rest_framework.response import Response
 
 from accounts.models import ApiKey
 from accounts.plan_models import models_of_key
-from api.base.access import Action, Caller, find
-from api.base.fields import AnySerializer, Strict, Text
-from api.base.resource import View, counted_for, query_of, take_from
+from api.base.access import Action, Caller
+from api.base.addresses import EXAMPLE_ACCOUNT, EXAMPLE_KEY
+from api.base.fields import Input, Output, Text
+from api.base.operations import Operation, at
+from api.base.resource import View, counted_for, take_from
 from authsvc.gate.answer import rate_limit
 from authsvc.gate.explain import Unanswered, limit_in_words, look_at_limits, states_of
 from quotas.models import ServedModel
@@ -20,16 +22,69 @@ from store.throttles import LOOKS
 
 class CannotTell(APIException):
     status_code = 503
-    default_detail = "Redis or the database cannot be reached, so nobody can tell what is left. Try this again."
+    default_detail = "Redis or the database cannot be reached, so what is left is unknown. Try again."
     wait = 1
 
 
+class LimitsQuery(Input):
+    key = Text(max_length=16, help_text="The key's id.")
+    model = Text(max_length=63, help_text="The model's slug.")
+
+
+class LimitLeft(Output):
+    example = {
+        "name": "minute",
+        "per": "key",
+        "model": "*",
+        "unit": "requests",
+        "window": "minute",
+        "amount": 60,
+        "burst": 10,
+        "left": 9,
+        "whole_in": 1,
+    }
+
+    name = serializers.CharField(help_text="The policy's name in `RateLimit`.")
+    per = serializers.CharField(help_text="`key` or `account`.")
+    model = serializers.CharField(help_text="A model, or `*` for all models together.")
+    unit = serializers.CharField()
+    window = serializers.CharField()
+    amount = serializers.IntegerField()
+    burst = serializers.IntegerField(allow_null=True)
+    left = serializers.IntegerField(help_text="Of the burst, or of the amount of a day or month.")
+    whole_in = serializers.IntegerField(help_text="Seconds until all of it is available again.")
+
+
+class LimitsOut(Output):
+    example = {
+        "key": EXAMPLE_KEY,
+        "account": EXAMPLE_ACCOUNT,
+        "plan": "free",
+        "model": "en_core_web_sm",
+        "cost": 1,
+        "limits": [LimitLeft.example],
+        "headers": {"ratelimit": '"minute";r=9;t=1', "ratelimit-policy": '"minute";q=60;w=60'},
+    }
+
+    key = serializers.CharField()
+    account = serializers.CharField()
+    plan = serializers.CharField()
+    model = serializers.CharField()
+    cost = serializers.IntegerField(help_text="Units that one call costs.")
+    limits = LimitLeft(many=True)
+    headers = serializers.DictField(
+        child=serializers.CharField(), help_text="`ratelimit` and `ratelimit-policy` as the gate would send them."
+    )
+
+
+@at("limits/", name="limits")
 class Limits(View):
+    @Operation(id="read_limits", tag="usage", who=(Action.READ_USAGE,), query=LimitsQuery, answer=LimitsOut)
     def get(self, request: Request) -> Response:
-        """The gate's own numbers; nothing is taken. Limits in shadow are not shown, as in the gate's headers."""
-        query = query_of(request, LimitsQuery)
-        keys = ApiKey.objects.select_related("account__plan")
-        key = find(self.caller, Action.READ_USAGE, keys, "account__", public_id=query["key"])
+        """Read what is left of the limits of a key and a model. These are the gate's own numbers, and reading takes
+        nothing. Shadow limits are not shown, as in the gate's headers."""
+        query = self.read_query()
+        key = self.find(ApiKey.objects.select_related("account__plan"), "account__", public_id=query["key"])
         take_from(LOOKS, counted_for(self.caller, key.account))
         known = models_shown(self.caller, key)
         try:
@@ -37,10 +92,10 @@ class Limits(View):
         except Unanswered as error:
             raise CannotTell from error
         if look is None:
-            there_are = ", ".join(sorted(known)[:100]) or "none"
-            raise ValidationError({"model": f"There is no such model; there are: {there_are}."})
+            words = ", ".join(sorted(known)[:100]) or "none"
+            raise ValidationError({"model": f"Unknown model. Known models: {words}."})
         facts, terms, usage = look
-        return Response(
+        return self.show(
             {
                 "key": key.public_id,
                 "account": facts.account.public_id,
@@ -54,36 +109,7 @@ class Limits(View):
 
 
 def models_shown(caller: Caller, key: ApiKey) -> set[str]:
-    """Whose limits the caller may see: those that the key can call. An operator sees those of every model."""
+    """The models whose limits the caller may see: those that the key can call; for an operator, all of them."""
     if caller.is_operator:
         return set(ServedModel.objects.filter(enabled=True).values_list("slug", flat=True))
     return models_of_key(key)
-
-
-class LimitsQuery(Strict):
-    key = Text(max_length=16, help_text="The key's id.")
-    model = Text(max_length=63, help_text="The model's slug.")
-
-
-class LimitLeft(AnySerializer):
-    name = serializers.CharField(help_text="The policy's name in `RateLimit`.")
-    per = serializers.CharField(help_text="`key` or `account`.")
-    model = serializers.CharField(help_text="A model, or `*` for all together.")
-    unit = serializers.CharField()
-    window = serializers.CharField()
-    amount = serializers.IntegerField()
-    burst = serializers.IntegerField(allow_null=True)
-    left = serializers.IntegerField(help_text="Of the burst, or of a day's or month's amount.")
-    whole_in = serializers.IntegerField(help_text="Seconds until it is whole again.")
-
-
-class LimitsOut(AnySerializer):
-    key = serializers.CharField()
-    account = serializers.CharField()
-    plan = serializers.CharField()
-    model = serializers.CharField()
-    cost = serializers.IntegerField(help_text="Units that one call takes.")
-    limits = LimitLeft(many=True)
-    headers = serializers.DictField(
-        child=serializers.CharField(), help_text="`ratelimit` and `ratelimit-policy` as the gate would send them."
-    )

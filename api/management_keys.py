@@ -1,4 +1,4 @@
-"""Management keys: what an account's own programs ask this API with."""
+"""Management keys: the credentials that an account's own programs use for this API."""
 
 from __future__ import annotations
 
@@ -18,80 +18,29 @@ from accounts.services.credentials import (
     prefix_of,
     revoke_credential,
 )
-from api.base.access import Action, allowed_to, find, find_account
-from api.base.fields import AnySerializer, MadeBy, MadeWith, Moment, Strict, Text, YesOrNo
+from api.base.access import Action
+from api.base.addresses import EXAMPLE_ACCOUNT
+from api.base.fields import Input, MadeBy, MadeWith, Moment, Output, Text, YesOrNo
 from api.base.idempotency import Made, once
-from api.base.paging import PageQuery, Pages, order_of
-from api.base.resource import View, body_of, count_new_secret, count_write, query_of
-from api.keys import account_to_act_for
+from api.base.operations import Operation, at
+from api.base.paging import PageQuery
+from api.base.resource import View, count_new_secret, count_write
 
-
-class ManagementKeyPages(Pages):
-    orders = {"created": "id", "name": "name"}
-
-
-class ManagementKeys(View):
-    pagination_class = ManagementKeyPages
-
-    def get(self, request: Request) -> Response:
-        """The management keys of your accounts, newest first."""
-        query = query_of(request, ManagementKeyQuery)
-        if account := query.get("account"):
-            rows = _rows().filter(account=find_account(self.caller, Action.READ_MANAGEMENT_KEYS, account))
-        else:
-            rows = allowed_to(self.caller, Action.READ_MANAGEMENT_KEYS, _rows(), "account__")
-        if "revoked" in query:
-            rows = rows.filter(revoked_at__isnull=not query["revoked"])
-        return self.page(rows, ManagementKeyOut, order_of(query))
-
-    def post(self, request: Request) -> Response:
-        """Make a management key, with no more scopes than you have. Its text is in this answer and can never be read
-        again. One that a program makes expires with the program's credential at the latest."""
-        caller = self.caller
-        caller.require(Action.WRITE_MANAGEMENT_KEYS)
-        wanted = body_of(request, ManagementKeyIn)
-        account = account_to_act_for(caller, Action.WRITE_MANAGEMENT_KEYS, wanted.pop("account", None))
-        check_scopes(caller.actor, account, wanted["scopes"])  # also before an answer is given again
-
-        def make(secret: str | None) -> Made:
-            count_new_secret(caller, account)
-            row, text = make_management_key(account, actor=caller.actor, secret=secret, **wanted)
-            return Made(201, _shown(row), account.public_id, subject=row.public_id, text=text)
-
-        return once(request, caller, prefix_of(MANAGEMENT), make)
-
-
-class OneManagementKey(View):
-    def get(self, request: Request, id: str) -> Response:
-        """One management key."""
-        row = find(self.caller, Action.READ_MANAGEMENT_KEYS, _rows(), "account__", public_id=id)
-        return Response(ManagementKeyOut(row).data)
-
-    def delete(self, request: Request, id: str) -> Response:
-        """Revoke a management key that may do no more than you: its next request is refused."""
-        row = find(self.caller, Action.WRITE_MANAGEMENT_KEYS, _rows(), "account__", public_id=id)
-        check_scopes(self.caller.actor, row.account, row.scopes, verb="revoke")
-        count_write(self.caller, row.account)
-        revoke_credential(row, actor=self.caller.actor)
-        return Response(status=204)
-
-
-def _rows() -> QuerySet[ManagementKey]:
-    return ManagementKey.objects.select_related("account", "created_by")
-
-
-def _shown(row: ManagementKey) -> dict[str, Any]:
-    return dict(ManagementKeyOut(row).data)
+_ID = "T5c6tKxK8sFQbN2w"
 
 
 class ManagementKeyQuery(PageQuery):
-    account = Text(required=False, help_text="Only this account's.")
-    revoked = YesOrNo(required=False, help_text="Only those that are revoked, or only the others.")
+    orders = {"created": "id", "name": "name"}
+
+    account = Text(required=False, help_text="Only management keys of this account.")
+    revoked = YesOrNo(required=False, help_text="Only those that are revoked, or only those that are not.")
     order = serializers.ChoiceField(choices=("-created", "created", "name", "-name"), default="-created")
 
 
-class ManagementKeyIn(Strict):
-    account = Text(required=False, help_text="May be left out by who has only one.")
+class ManagementKeyIn(Input):
+    example = {"name": "deploy job", "scopes": ["keys:read", "keys:write"]}
+
+    account = Text(required=False, help_text="May be left out if you have only one.")
     name = Text(max_length=200)
     scopes = serializers.ListField(
         child=serializers.ChoiceField(choices=MANAGEMENT_SCOPES), min_length=1, max_length=len(MANAGEMENT_SCOPES)
@@ -99,7 +48,21 @@ class ManagementKeyIn(Strict):
     expires_at = Moment(allow_null=True, default=None)
 
 
-class ManagementKeyOut(AnySerializer):
+class ManagementKeyOut(Output):
+    example = {
+        "id": _ID,
+        "account": EXAMPLE_ACCOUNT,
+        "name": "deploy job",
+        "scopes": ["keys:read", "keys:write"],
+        "start": f"ask_mgmt_{_ID}",
+        "created_by": "ada",
+        "made_with": None,
+        "created_at": "2030-11-23T06:20:00Z",
+        "expires_at": None,
+        "revoked_at": None,
+        "last_used_at": "2030-11-23T06:25:00Z",
+    }
+
     id = serializers.CharField(source="public_id")
     account = serializers.CharField(source="account.public_id")
     name = serializers.CharField()
@@ -114,4 +77,86 @@ class ManagementKeyOut(AnySerializer):
 
 
 class ManagementKeyMade(ManagementKeyOut):
-    key = serializers.CharField(help_text="The whole text: in this answer and never again.")
+    example = {**ManagementKeyOut.example, "key": f"ask_mgmt_{_ID}_…"}
+
+    key = serializers.CharField(help_text="The whole text. No other answer contains it.")
+
+
+@at("management-keys/", name="management-keys")
+class ManagementKeys(View):
+    @Operation(
+        id="list_management_keys",
+        tag="management keys",
+        who=(Action.READ_MANAGEMENT_KEYS,),
+        query=ManagementKeyQuery,
+        answer=ManagementKeyOut,
+        is_list=True,
+    )
+    def get(self, request: Request) -> Response:
+        """List the management keys of your accounts, newest first."""
+        query = self.read_query()
+        if account := query.get("account"):
+            rows = management_keys_shown().filter(account=self.find_account(account))
+        else:
+            rows = self.allowed(management_keys_shown(), "account__")
+        if "revoked" in query:
+            rows = rows.filter(revoked_at__isnull=not query["revoked"])
+        return self.page(rows, query["order"])
+
+    @Operation(
+        id="make_management_key",
+        tag="management keys",
+        who=(Action.WRITE_MANAGEMENT_KEYS,),
+        body=ManagementKeyIn,
+        status=201,
+        answer=ManagementKeyMade,
+        once=True,
+        may_conflict=True,
+        links={"get_management_key": "id", "revoke_management_key": "id"},
+    )
+    def post(self, request: Request) -> Response:
+        """Create a management key, with no more scopes than you have. Its text is in this answer only and can never be
+        read again. One created by a program expires no later than the program's own credential."""
+        caller = self.caller
+        self.require()
+        wanted = self.read_body()
+        account = self.find_own_account(wanted.pop("account", None))
+        check_scopes(caller.actor, account, wanted["scopes"])  # also before an answer is repeated
+
+        def make(secret: str | None) -> Made:
+            count_new_secret(caller, account)
+            row, text = make_management_key(account, actor=caller.actor, secret=secret, **wanted)
+            return Made(201, _shown(row), account.public_id, subject=row.public_id, text=text)
+
+        return once(request, caller, prefix_of(MANAGEMENT), make)
+
+
+@at("management-keys/<public_id:id>/", name="management-key")
+class OneManagementKey(View):
+    @Operation(
+        id="get_management_key",
+        tag="management keys",
+        who=(Action.READ_MANAGEMENT_KEYS,),
+        answer=ManagementKeyOut,
+    )
+    def get(self, request: Request, id: str) -> Response:
+        """Get a management key."""
+        return self.show(self.find(management_keys_shown(), "account__", public_id=id))
+
+    @Operation(id="revoke_management_key", tag="management keys", who=(Action.WRITE_MANAGEMENT_KEYS,), status=204)
+    def delete(self, request: Request, id: str) -> Response:
+        """Revoke a management key that has no more scopes than you have. Its next request is refused."""
+        row = self.find(management_keys_shown(), "account__", public_id=id)
+        check_scopes(self.caller.actor, row.account, row.scopes, verb="revoke")
+        count_write(self.caller, row.account)
+        revoke_credential(row, actor=self.caller.actor)
+        return Response(status=204)
+
+
+def management_keys_shown() -> QuerySet[ManagementKey]:
+    """Management keys with everything that ManagementKeyOut shows."""
+    return ManagementKey.objects.select_related("account", "created_by")
+
+
+def _shown(row: ManagementKey) -> dict[str, Any]:
+    return dict(ManagementKeyOut(row).data)

@@ -195,13 +195,13 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.CursorPagination",
     "PAGE_SIZE": 100,
-    "DEFAULT_SCHEMA_CLASS": "api.base.schema.Schema",
+    "DEFAULT_SCHEMA_CLASS": "api.openapi.auto_schema.OperationSchema",
 }
 
 SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "COMPONENT_SPLIT_REQUEST": True,  # requests and responses have different schemas
-    "POSTPROCESSING_HOOKS": ["api.base.schema.complete"],
+    "POSTPROCESSING_HOOKS": ["api.openapi.document.complete"],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "ENABLE_DJANGO_DEPLOY_CHECK": False,  # a test checks the schema

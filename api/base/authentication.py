@@ -1,4 +1,4 @@
-"""The credential of a request → `Caller`: a management key or an operator's token (RFC 6750, 2.1), else a session."""
+"""Authentication: a management key or an operator token (RFC 6750, 2.1), otherwise a session → `Caller`."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ REALM = 'Bearer realm="authsvc"'
 
 
 class NotValid(AuthenticationFailed):
-    """The credential is none, or none any more; which of them is nobody's business."""
+    """The credential is unknown, expired or revoked. A client is not told which."""
 
     default_detail = "This credential is not valid."
     challenge = f'{REALM}, error="invalid_token"'  # RFC 6750, 3.1
 
 
 class Bearer(BaseAuthentication):
-    """`Authorization: Bearer` with a management key or an operator's token. Never a key for models."""
+    """`Authorization: Bearer` with a management key or an operator token, never with a key for models."""
 
-    def authenticate(self, request: Request) -> tuple[Nobody, Caller] | None:
+    def authenticate(self, request: Request) -> tuple[Program, Caller] | None:
         scheme, _, text = str(request.META.get("HTTP_AUTHORIZATION") or "").partition(" ")
         if scheme.lower() != "bearer":
             return None
@@ -38,15 +38,15 @@ class Bearer(BaseAuthentication):
                 raise Throttled(wait)
             raise NotValid
         if isinstance(credential, ManagementKey):
-            return Nobody(), _by_management_key(credential, address)
-        return Nobody(), _by_operator_token(credential, address)
+            return Program(), _by_management_key(credential, address)
+        return Program(), _by_operator_token(credential, address)
 
     def authenticate_header(self, request: Request) -> str:
         return REALM
 
 
 class Session(SessionAuthentication):
-    """Django's session, with CSRF."""
+    """Django's session, with its CSRF check."""
 
     def authenticate(self, request: Request) -> tuple[User, Caller] | None:
         found = super().authenticate(request)
@@ -57,8 +57,8 @@ class Session(SessionAuthentication):
         return user, Caller("session", str(user.pk), Actor.person(request._request), operator_scopes(user), user)
 
 
-class Nobody:
-    """What DRF is told instead of a user where a program asks."""
+class Program:
+    """Takes the place of DRF's user when a program asks."""
 
     is_authenticated = True
     is_anonymous = False

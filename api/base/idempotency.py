@@ -1,7 +1,7 @@
-"""`Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a lost answer never costs a key.
+"""`Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): losing an answer never loses a secret.
 
-What is kept of an answer has no secret in it. The secret was derived from the pepper, the Idempotency-Key that only
-the client has, and a nonce; whoever sends the same key again has it derived again (docs/decisions/0012).
+The stored answer contains no secret. A secret is derived from the pepper, a nonce and the Idempotency-Key, which only
+the client has, and derived again when the client repeats the request with it (docs/decisions/0012).
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class IdempotencyConflict(APIException):
 
 
 class KeyReused(APIException):
-    """This Idempotency-Key came with a different request before."""
+    """The Idempotency-Key was used for a different request before."""
 
     status_code = HTTPStatus.UNPROCESSABLE_ENTITY
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What a request made: how to answer, and for a secret the public id and the text that it is shown in."""
+    """What a request created: the answer, and for a secret its public id and its text."""
 
     status: int
     body: dict[str, Any]
@@ -62,13 +62,13 @@ class Made:
 
 
 class _Taken(Exception):
-    """Another request with this Idempotency-Key was first."""
+    """A concurrent request with this Idempotency-Key was first."""
 
 
 def once(request: Request, caller: Caller, prefix: str, make: Callable[[str | None], Made]) -> Response:
-    """Make it, or if this Idempotency-Key made it before, answer as then. `prefix` is that of the secret's kind.
+    """Call `make`, or repeat the answer if it was called with this Idempotency-Key before.
 
-    The record and what is made are one transaction: either both are there or neither is.
+    `prefix` is that of the secret's kind. The stored answer and what is created are committed together or not at all.
     """
     text = idempotency_key(request)
     if text is None:
@@ -80,7 +80,7 @@ def once(request: Request, caller: Caller, prefix: str, make: Callable[[str | No
             return _first(request, caller, text, prefix, make)
         except _Taken:
             kept = _kept(caller, text)
-    if kept is None:  # the other one was first and has failed
+    if kept is None:  # the other request was first but failed
         return _first(request, caller, text, prefix, make)
     return _again(kept, request, caller, text, prefix)
 
@@ -109,9 +109,14 @@ def _first(request: Request, caller: Caller, text: str, prefix: str, make: Calla
     try:
         with transaction.atomic():
             row = KeptAnswer(
-                caller=caller.reference, key=_digest(pepper, "key", text), pepper=pepper.id, nonce=nonce,
-                fingerprint=_fingerprint(pepper, request), status=0, body={},
-            )  # fmt: skip
+                caller=caller.reference,
+                key=_digest(pepper, "key", text),
+                pepper=pepper.id,
+                nonce=nonce,
+                fingerprint=_fingerprint(pepper, request),
+                status=0,
+                body={},
+            )
             _claim(row)
             made = make(secret)
             row.account, row.subject = made.account, made.subject
@@ -127,7 +132,7 @@ def _first(request: Request, caller: Caller, text: str, prefix: str, make: Calla
 
 
 def _claim(row: KeptAnswer) -> None:
-    """Insert the row, waiting for somebody who is just making the same, but not for ever."""
+    """Insert the row. Waits a bounded time for a concurrent request with the same Idempotency-Key."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(f"SET LOCAL lock_timeout = '{LONGEST_WAIT}'")
@@ -142,14 +147,16 @@ def _claim(row: KeptAnswer) -> None:
 def _again(kept: KeptAnswer, request: Request, caller: Caller, text: str, prefix: str) -> Response:
     pepper = next(pepper for pepper in peppers() if pepper.id == kept.pepper)
     if kept.fingerprint != _fingerprint(pepper, request):
-        raise KeyReused("This Idempotency-Key came with another request before: take a new one for each.")
+        raise KeyReused(
+            "This Idempotency-Key was used for a different request. Use a new one for each distinct request."
+        )
     body = dict(kept.body)
     if kept.digest:
         secret = keys.derived_secret(pepper, caller.reference, text, kept.nonce)
         new = keys.new_key(kept.subject, prefix, pepper, secret)
         if new.digest != kept.digest:
             raise IdempotencyConflict(
-                f"{kept.subject} was made, but settings have changed and its secret cannot be shown again."
+                f"{kept.subject} was created, but settings have changed since and its secret cannot be shown again."
             )
         body["key"] = new.text
     is_pending = OutboxRow.objects.filter(part=OutboxRow.Part.KEY, subject=kept.subject).exists()
@@ -164,7 +171,7 @@ def _answer(status: int, body: dict[str, Any], *, is_pending: bool) -> Response:
 
 def _still_working() -> IdempotencyConflict:
     conflict = IdempotencyConflict(
-        "The first request with this Idempotency-Key is still being worked on: try again in a moment."
+        "The first request with this Idempotency-Key is still being processed. Try again in a moment."
     )
     conflict.wait = 1
     return conflict

@@ -1,4 +1,4 @@
-"""Errors of the REST API as application/problem+json (RFC 9457), each naming the field that is wrong."""
+"""Errors of the REST API as application/problem+json (RFC 9457), naming each field that is wrong."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ RETRY_SECONDS = 5
 LONGEST_DETAIL = 500
 
 
-# Every word that the `type` of a problem here ends in, with its status and what a client's developer can do about it.
+# Every word that a problem's `type` can end in, with its status and what a client's developer can do about it.
 WORDS: dict[str, tuple[HTTPStatus, str]] = {
-    "invalid": (HTTPStatus.BAD_REQUEST, "Each entry of `errors` names a field and says what is wrong with it."),
+    "invalid": (HTTPStatus.BAD_REQUEST, "Each entry of `errors` names a field and what is wrong with it."),
     "unreadable": (HTTPStatus.BAD_REQUEST, "Send one JSON object in UTF-8, as application/json."),
     "not_authenticated": (
         HTTPStatus.UNAUTHORIZED,
         "Sign in, or send Authorization: Bearer with a management key. A key for models is not valid here.",
     ),
     "forbidden": (HTTPStatus.FORBIDDEN, "Your role, or the scopes of the credential, do not include this."),
-    "not_found": (HTTPStatus.NOT_FOUND, "There is no such thing, or it belongs to somebody else."),
+    "not_found": (HTTPStatus.NOT_FOUND, "It does not exist, or it belongs to another account."),
     "bad_method": (HTTPStatus.METHOD_NOT_ALLOWED, "Use one of the methods in Allow."),
     "not_acceptable": (HTTPStatus.NOT_ACCEPTABLE, "Accept application/json."),
-    "conflict": (HTTPStatus.CONFLICT, "As things stand this makes no sense; the detail says what to do instead."),
+    "conflict": (HTTPStatus.CONFLICT, "The current state does not allow this. The detail says what to do instead."),
     "too_slow": (HTTPStatus.REQUEST_TIMEOUT, "Send the body without pauses, over a new connection."),
     "too_large": (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Send a smaller body."),
     "unsupported": (
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-        "Send the body as application/json; a file of keys as text/csv.",
+        "Send the body as application/json, or a file of keys as text/csv.",
     ),
-    "key_reused": (HTTPStatus.UNPROCESSABLE_ENTITY, "Take a new Idempotency-Key for each request that is another."),
+    "key_reused": (HTTPStatus.UNPROCESSABLE_ENTITY, "Use a new Idempotency-Key for each distinct request."),
     "too_many": (HTTPStatus.TOO_MANY_REQUESTS, "Wait for the seconds in Retry-After."),
-    "internal": (HTTPStatus.INTERNAL_SERVER_ERROR, "It is our fault; the service's log knows more."),
+    "internal": (HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error. See the service log for details."),
     "unavailable": (HTTPStatus.SERVICE_UNAVAILABLE, "Try again after the seconds in Retry-After."),
 }
 _WORD_OF = {status: word for word, (status, _) in WORDS.items() if word not in ("invalid",)}
 
 
-# RFC 9110 gave these other names, and Python follows from 3.13 on: a client must not see which one runs.
+# RFC 9110 renamed these, and Python follows from 3.13 on. The title must not depend on Python's version.
 _RENAMED = {413: "Content Too Large", 422: "Unprocessable Content"}
 
 
@@ -63,7 +63,7 @@ def title_of(status: HTTPStatus) -> str:
 
 
 def problem_of(error: Exception, context: dict[str, Any]) -> Response:
-    """DRF's exception handler: every error that a view of the API can end with."""
+    """DRF's exception handler, for every error that a view of the API can raise."""
     set_rollback()
     match error:
         case rest.ValidationError():
@@ -71,25 +71,25 @@ def problem_of(error: Exception, context: dict[str, Any]) -> Response:
         case django.ValidationError():
             return _answer("invalid", "The request is not valid.", _model_faults(error))
         case ThrottleUnavailable():
-            return _away("This is counted in Redis, which cannot be reached now: try it again in a moment.")
+            return _away("This is counted in Redis, which cannot be reached. Try again in a moment.")
         case Beyond():
             return _answer("forbidden", str(error), headers=_challenge(error))
         case Refused():
             return _answer("conflict", str(error))
-        case IntegrityError():  # what is looked for before it is written was written by somebody else meanwhile
-            log.warning("two changes at the same moment: %s", type(error).__name__, exc_info=error)
-            return _answer("conflict", "Somebody changed the same at this moment: read it, and try again.")
+        case IntegrityError():  # a row that was looked for before writing has been written concurrently
+            log.warning("concurrent changes: %s", type(error).__name__, exc_info=error)
+            return _answer("conflict", "This was modified concurrently. Reload and try again.")
         case Http404():
-            return _answer("not_found", "There is no such thing.")
+            return _answer("not_found", "There is no such object.")
         case django.PermissionDenied():
             return _answer("forbidden", "You may not do this.")
         case DatabaseError() | InterfaceError() if is_database_away(error):
             log.error("the database cannot be reached: %s", type(error).__name__)
-            return _away("The database cannot be reached. Keys go on working; try this again in a moment.")
+            return _away("The database cannot be reached. Keys keep working; try again in a moment.")
         case rest.APIException():
             return _of_rest(error)
-    log.error("an error of ours", exc_info=error)
-    return _answer("internal", "Something is broken on our side.")
+    log.error("unhandled error in the API", exc_info=error)
+    return _answer("internal", "Internal error. See the service log for details.")
 
 
 def _challenge(error: Beyond) -> dict[str, str]:
@@ -135,7 +135,7 @@ def document(word: str, detail: str) -> dict[str, Any]:
 
 
 def _faults(detail: Any, where: str = "") -> Iterator[dict[str, str]]:
-    """DRF's nested errors as a flat list; `limits[0].amount` is the way to a field."""
+    """DRF's nested errors as a flat list of fields such as `limits[0].amount`."""
     if isinstance(detail, dict):
         for name, inner in detail.items():
             step = "" if name == "non_field_errors" else f"[{name}]" if isinstance(name, int) else f".{name}"
@@ -148,7 +148,7 @@ def _faults(detail: Any, where: str = "") -> Iterator[dict[str, str]]:
 
 
 def _clean(text: object) -> str:
-    """What clients sent may come back in an error: no longer than it helps, and only what UTF-8 can say."""
+    """An error may quote what a client sent: bound its length, and replace what UTF-8 cannot encode."""
     return str(text)[:LONGEST_DETAIL].encode("utf-8", "replace").decode()
 
 

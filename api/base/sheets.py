@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from asgiref.sync import sync_to_async
-from django.core.handlers.asgi import ASGIRequest
 from django.http import StreamingHttpResponse
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 
+from api.base.streaming import download
+
 ROWS_AT_ONCE = 500
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # the last four: Excel reads them, too
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # Excel reads the full-width forms too
 
 
 class Csv(BaseRenderer):
-    """What `Accept: text/csv` and `?format=csv` choose. Rows are streamed by the view; problems are JSON as ever."""
+    """Chosen by `Accept: text/csv` and `?format=csv`. Views stream the rows themselves; errors are still JSON."""
 
     media_type = "text/csv"
     format = "csv"
@@ -30,19 +30,8 @@ class Csv(BaseRenderer):
 def streamed(
     request: Request, name: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]
 ) -> StreamingHttpResponse:
-    """All rows as a file of this name, a piece at a time."""
-    pieces = _pieces(columns, iter(rows))
-    is_asgi = isinstance(request._request, ASGIRequest)
-    response = StreamingHttpResponse(_one_by_one(pieces) if is_asgi else pieces, content_type="text/csv; charset=utf-8")
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response
-
-
-async def _one_by_one(pieces: Iterator[str]) -> AsyncIterator[str]:
-    """An iterator that blocks, for a server that must not: Django would read it whole before it sends anything."""
-    take = sync_to_async(lambda: next(pieces, None))
-    while (piece := await take()) is not None:
-        yield piece
+    """All rows as a file of this name."""
+    return download(request, name, _pieces(columns, iter(rows)), "text/csv; charset=utf-8")
 
 
 def _pieces(columns: Sequence[str], rows: Iterator[Mapping[str, Any]]) -> Iterator[str]:
@@ -57,7 +46,7 @@ def _pieces(columns: Sequence[str], rows: Iterator[Mapping[str, Any]]) -> Iterat
 
 
 class _Lines:
-    """What a csv.writer writes to, until it is sent."""
+    """Collects what a csv.writer writes until it is sent."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
@@ -73,6 +62,6 @@ class _Lines:
 
 
 def as_cell(value: Any) -> str:
-    """A cell that no spreadsheet takes for a formula: text that begins like one gets an apostrophe before it."""
+    """A cell that no spreadsheet evaluates: text that looks like a formula gets a leading apostrophe."""
     text = "" if value is None else str(value)
     return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text

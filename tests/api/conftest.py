@@ -1,4 +1,4 @@
-"""Every test of the API is a test of its schema too."""
+"""Every test of the API also tests its schema."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tests.api.conformance import compared
 
 
 @pytest.fixture(autouse=True)
-def _imports_are_switched_on(settings):
+def _imports_are_enabled(settings):
     settings.IMPORTED_KEYS = True
 
 
 @pytest.fixture(autouse=True)
-def _as_the_schema_says(monkeypatch):
+def _answers_match_the_schema(monkeypatch):
     with compared(monkeypatch):
         yield
 

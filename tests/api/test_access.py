@@ -1,4 +1,4 @@
-"""The page that says who may do what, compared with the code."""
+"""docs/access.md, compared with the code."""
 
 from __future__ import annotations
 
@@ -15,37 +15,24 @@ from accounts.authority import (
     scopes_to_give,
     with_implied,
 )
-from api.base.access import ANY, EVERY_ROLE, Action
+from api.openapi.__main__ import with_table
+from api.openapi.who import ROLES, access_table
+from api.urls import OPERATIONS
 from store import throttles
 from store.throttles import Throttle
 from tests.test_docs import code_in, rows_of, text_of
 
-ROLES = ("owner", "admin", "member", "viewer")
 
-
-def roles(action: Action) -> str:
-    if action.roles == EVERY_ROLE:
-        return "everybody"
-    named = [role for role in ROLES if role in action.roles]
-    return ", ".join([*named, *(f"{role}: their own" for role in ROLES if role in action.own)])
-
-
-def scope(word: str) -> str:
-    return "any" if word == ANY else f"`{word}`" if word else ""
-
-
-def test_the_table_of_actions_is_that_of_the_code():
-    documented = rows_of(text_of("docs/access.md"), "## The table")
-    assert documented == [
-        [action.words, roles(action), scope(action.management), scope(action.operator)] for action in Action
-    ]
+def test_the_table_of_actions_is_the_generated_one():
+    page = text_of("docs/access.md")
+    assert page == with_table(page, access_table(OPERATIONS.values())), "run: make schema"
 
 
 def operator(*scopes: str) -> Authority:
     return Authority("person", with_implied(scopes))
 
 
-def test_the_table_of_scopes_that_are_given_is_what_the_code_gives():
+def test_the_table_of_scopes_that_can_be_given_matches_the_code():
     documented = rows_of(text_of("docs/access.md"), "### Scopes")
     assert [code_in(scope)[0] for scope, _, _ in documented] == list(MANAGEMENT_SCOPES)
     for cell, who, needed in documented:
@@ -57,7 +44,7 @@ def test_the_table_of_scopes_that_are_given_is_what_the_code_gives():
             assert given not in scopes_to_give(operator(*{*OPERATOR_SCOPES} - {missing}))
 
 
-def test_the_table_of_roles_that_are_given_is_what_the_code_gives():
+def test_the_table_of_roles_that_can_be_given_matches_the_code():
     documented = dict(rows_of(text_of("docs/access.md"), "### Roles"))
     assert documented == {
         **{role: Authority("person", role=role).highest_role or "" for role in ROLES},
@@ -72,18 +59,18 @@ def test_the_table_of_roles_that_are_given_is_what_the_code_gives():
 
 
 @pytest.mark.parametrize("lacking", OPERATOR_SCOPES)
-def test_without_the_scope_for_it_staff_give_no_role_above_member(lacking):
+def test_staff_without_every_scope_cannot_give_a_role_above_member(lacking):
     highest = operator(*{*OPERATOR_SCOPES} - {lacking}).highest_role
     assert highest == {"accounts:write": None, "plans:assign": "owner"}.get(lacking, "member")
 
 
-def test_each_role_may_what_the_one_below_may():
-    """What "above" and "below" of roles mean rests on this."""
+def test_each_role_may_do_everything_that_the_role_below_may():
+    """The meaning of "above" and "below" for roles relies on this."""
     for lower, higher in pairwise(RANKS):
         assert actions_of_role(lower) <= actions_of_role(higher)
 
 
-def test_the_table_of_throttles_is_that_of_the_code():
+def test_the_table_of_throttles_matches_the_code():
     documented = {
         code_in(what)[0]: (often, without)
         for what, often, _, without in rows_of(text_of("docs/access.md"), "## Throttles")

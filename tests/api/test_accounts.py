@@ -110,14 +110,14 @@ def test_what_is_the_same_changes_nothing_that_is_written_down(billing):
         ({"name": ""}, "name", "blank"),
         ({"name": "x" * 201}, "name", "200"),
         ({"status": "gone"}, "status", "choice"),
-        ({"nam": "x"}, "nam", "no such field"),
+        ({"nam": "x"}, "nam", "Unknown field"),
         ({"overrides": {"xx": {"amount": 1}}}, "overrides", "has no limit xx"),
         ({"overrides": {"minute": {"amount": 0}}}, "overrides.minute.amount", "greater"),
         ({"overrides": {"minute": {"amount": 10**7}}}, "overrides", "1000000"),
         ({"overrides": {"month": {"amount": 5, "burst": 5}}}, "overrides", "burst"),
         ({"overrides": [1]}, "overrides", "dictionary"),
         ({"overrides": {"minute": 5}}, "overrides.minute", "dictionary"),
-        ({"overrides": {f"l{n}": {"amount": 1} for n in range(101)}}, "overrides", "more than 100"),
+        ({"overrides": {f"l{n}": {"amount": 1} for n in range(101)}}, "overrides", "At most 100"),
     ],
 )
 def test_what_makes_no_sense_is_refused_and_the_field_is_named(billing, body, field, words):
@@ -313,7 +313,7 @@ def test_an_export_has_all_there_is_and_no_secret(lived_in, account, issued):
     body = json.loads(response.getvalue())
     assert {member["username"] for member in body["members"]} == {"vera", "olga"}
     assert [key["id"] for key in body["keys"]] == [issued.key.public_id] and body["account"]["name"] == "acme"
-    assert [(row["allowed"], row["hour"]) for row in body["usage"]] == [(7, "2026-01-01T10:00:00Z")]
+    assert [(row["allowed"], row["start"]) for row in body["usage"]] == [(7, "2026-01-01T10:00:00Z")]
     assert body["invitations"][0]["email"] == "guest@example.org" and len(body["audit"]) >= 4
     assert issued.text[-44:] not in json.dumps(body) and response["Cache-Control"] == "no-store"
 

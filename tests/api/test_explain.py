@@ -50,7 +50,7 @@ def test_limits_of_others_are_not_found_and_models_that_are_not_there_are_told(o
         assert of_acme.get(f"{LIMITS}?key={key}&model=sm").status_code == 404
     response = of_acme.get(f"{LIMITS}?key={issued.key.public_id}&model=xl")
     assert response.status_code == 400
-    assert response.json()["errors"] == [{"field": "model", "detail": "There is no such model; there are: sm."}]
+    assert response.json()["errors"] == [{"field": "model", "detail": "Unknown model. Known models: sm."}]
     assert of_acme.get(LIMITS).status_code == 400
 
 

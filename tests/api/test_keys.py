@@ -97,8 +97,8 @@ def test_the_audit_log_says_who_issued_and_from_where(owner):
         ({"name": 5}, "name", "valid string"),
         ({"name": "a\x00b"}, "name", "Null characters"),
         ({"name": "\ud800"}, "name", "Surrogate"),
-        ({"name": "k", "expire_at": "2099-01-01T00:00:00Z"}, "expire_at", "no such field"),
-        ({"name": "k", "\ud800": 1}, "?", "no such field"),
+        ({"name": "k", "expire_at": "2099-01-01T00:00:00Z"}, "expire_at", "Unknown field"),
+        ({"name": "k", "\ud800": 1}, "?", "Unknown field"),
         ({"name": "k", "expires_at": "2001-01-01T00:00:00Z"}, "expires_at", "passed"),
         ({"name": "k", "expires_at": "2099-01-01T00:00:00"}, "expires_at", "offset"),
         ({"name": "k", "expires_at": "tomorrow"}, "expires_at", "wrong format"),
@@ -132,7 +132,7 @@ def test_the_audit_log_says_who_issued_and_from_where(owner):
         (
             {"name": "k", "limits": [{"name": "l", "amount": 1, "window": "day", "x": 2}]},
             "limits[0].x",
-            "no such field",
+            "Unknown field",
         ),
         (
             {"name": "k", "limits": [{"name": "l", "amount": 1, "window": "day", "model": "xx"}]},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_limits_are_told_of_models_that_the_key_can_call_and_of_no_other(account
         answers = [
             errors(client.get("/api/v1/limits/", {"key": key.public_id, "model": slug})) for slug in ("lg", "xl")
         ]
-        assert answers == [[{"field": "model", "detail": "There is no such model; there are: sm."}]] * 2
+        assert answers == [[{"field": "model", "detail": "Unknown model. Known models: sm."}]] * 2
         assert client.get("/api/v1/limits/", {"key": key.public_id, "model": "sm"}).status_code == 200
 
 
@@ -93,7 +94,7 @@ def test_an_operator_sees_the_limits_of_every_model(issued):
     body = client.get("/api/v1/limits/", {"key": issued.key.public_id, "model": "lg"}).json()
     assert (body["model"], body["cost"]) == ("lg", 5)
     (fault,) = errors(client.get("/api/v1/limits/", {"key": issued.key.public_id, "model": "xl"}))
-    assert fault["detail"] == "There is no such model; there are: lg, sm."
+    assert fault["detail"] == "Unknown model. Known models: lg, sm."
 
 
 LARGE_LIMIT = '{ name = "large", per = "key", amount = 7, window = "day", model = "lg" },'
@@ -147,3 +148,35 @@ def test_a_plan_names_a_disabled_model_to_operators_alone(owner, catalogue):
     assert owner.get("/api/v1/plans/").json()["results"][0]["models"] == []
     free, _ = operator("usage:read").get("/api/v1/plans/").json()["results"]
     assert free["models"] == ["sm"]
+
+
+ROLES_AND_SCOPES = ("viewer", "member", "admin", "owner", "keys:read", "keys:write", "usage:read", "members:write")
+
+READ = [
+    "me/",
+    "accounts/",
+    "accounts/{id}/",
+    "accounts/{id}/export/",
+    "models/",
+    "models/?account={id}",
+    "plans/",
+    "plans/?account={id}",
+    "keys/",
+    "keys/{key}/",
+    "usage/?group_by=model",
+    "limits/?key={key}&model=sm",
+    "limits/?key={key}&model=lg",
+]
+
+
+@pytest.mark.parametrize("who", ROLES_AND_SCOPES)
+def test_no_call_shows_a_customer_a_model_outside_of_the_plan(account, issued, pro_key, catalogue, who):
+    catalogue(CATALOGUE.replace("cost = 5", 'title = "hidden giant"'))
+    client = program_of(account, who) if ":" in who else member_of(account, who)
+    key, id = issued.key.public_id, account.public_id
+    for path in READ:
+        response = client.get(f"/api/v1/{path.format(key=key, id=id)}")
+        text = (response.getvalue() if response.streaming else response.content).decode()
+        assert not re.search(r"\b(lg|large|hidden)\b", text), path
+    explained = send(client, "/api/v1/explain/", key=key, path="/v1/large/x").content.decode()
+    assert not re.search(r"\b(lg|large|hidden)\b", explained)

@@ -1,4 +1,4 @@
-"""The OpenAPI document: complete, true, and the same as the file in docs/."""
+"""The OpenAPI document: complete, true, and equal to the file in docs/."""
 
 from __future__ import annotations
 
@@ -13,27 +13,29 @@ from django.core.management import call_command
 from django.test import Client
 from django.urls import URLResolver, get_resolver
 
-from api.base import examples
-from api.base.operations import OPERATIONS, Operation
-from api.base.resource import Nothing
-from api.base.schema import security_of
+from api.base.operations import VERBS, Operation, PendingChange, operation_of
+from api.base.resource import UnknownAddress
 from api.docs import document
+from api.openapi.auto_schema import OperationSchema
+from api.openapi.who import security_of
+from api.urls import OPERATIONS
 from tests.api.callers import member_of
 from tests.api.conformance import Json, described, faults_of
 
 ROOT = Path(__file__).parents[2]
-METHODS = ("get", "post", "put", "patch", "delete")
 CALLS: list[tuple[Any, Operation]] = list(OPERATIONS.items())
 NAMED = {one.id: (method, one) for method, one in CALLS}
+BODIES = {one.body for _, one in CALLS if one.body}
+ANSWERS = {one.answer for _, one in CALLS if one.answer} | {PendingChange}
 
 
-def routes() -> set[object]:
+def routed() -> set[object]:
     """Every method of every view below /api/v1/."""
     (api,) = [
         one for one in get_resolver().url_patterns if isinstance(one, URLResolver) and str(one.pattern) == "api/v1/"
     ]
-    views = {getattr(one.callback, "cls", None) for one in api.url_patterns} - {None, Nothing}
-    return {getattr(view, name) for view in views for name in METHODS if hasattr(view, name)}
+    views = {getattr(one.callback, "cls", None) for one in api.url_patterns} - {None, UnknownAddress}
+    return {getattr(view, verb) for view in views for verb in VERBS if hasattr(view, verb)}
 
 
 def operations() -> dict[str, Json]:
@@ -50,9 +52,18 @@ def resolved(response: Json) -> Json:
 # Complete
 
 
-def test_every_route_is_in_the_table_and_nothing_else_is():
-    assert routes() == set(OPERATIONS)
-    assert set(operations()) == {one.id for one in OPERATIONS.values()}
+def test_every_routed_method_is_an_operation_and_nothing_else_is():
+    assert routed() == set(OPERATIONS)
+    assert len(NAMED) == len(OPERATIONS), "two operations have one id"
+    assert set(operations()) == set(NAMED)
+
+
+def test_every_module_with_a_view_is_served():
+    """A new file has to be named in api/urls.py."""
+    with_views = {
+        file.stem for file in (ROOT / "api").glob("*.py") if "@at(" in file.read_text() and file.stem != "urls"
+    }
+    assert with_views == {method.__module__.rpartition(".")[2] for method in OPERATIONS}
 
 
 def test_the_schema_is_valid_openapi_without_a_warning(tmp_path):
@@ -60,25 +71,25 @@ def test_the_schema_is_valid_openapi_without_a_warning(tmp_path):
     assert yaml.safe_load((tmp_path / "made.yaml").read_text())["openapi"] == "3.1.0"
 
 
-def test_the_file_in_docs_is_the_schema_as_it_is_now():
+def test_the_file_in_docs_is_the_current_schema():
     kept = (ROOT / "docs" / "openapi.yaml").read_bytes()
     assert kept == document("yaml"), "run: make schema"
 
 
 @pytest.mark.parametrize("name", sorted(NAMED))
-def test_an_operation_says_all_that_a_client_needs(name):
+def test_an_operation_documents_everything_that_a_client_needs(name):
     one = operations()[name]
-    assert (one["summary"] and "signed in" in one["description"]) or "operator" in one["description"]
+    assert one["summary"] and ("signed in" in one["description"] or "operator" in one["description"])
     assert one["tags"] and one["security"] and {"401", "406", "429", "503"} <= set(one["responses"])
     for place in one.get("parameters", ()):
         assert "$ref" in place or place.get("example") or place.get("description"), place["name"]
     for content in one.get("requestBody", {}).get("content", {}).values():
         assert content["example"] is not None
     for status, response in one["responses"].items():
-        said = resolved(response)
-        assert said["description"]
-        assert ("content" in said) is (status != "204"), f"{name} {status} has no body"
-        for media_type, content in said.get("content", {}).items():
+        declared = resolved(response)
+        assert declared["description"]
+        assert ("content" in declared) is (status != "204"), f"{name} {status} has no body"
+        for media_type, content in declared.get("content", {}).items():
             assert content["schema"] and content["example"], f"{name} {status} {media_type}"
             if status >= "400":
                 assert media_type == "application/problem+json"
@@ -93,40 +104,33 @@ def test_every_link_leads_to_an_operation_and_a_parameter_of_it():
                 assert set(link["parameters"]) <= {place.get("name") for place in target["parameters"]}
 
 
-# True: what is said against what is done. tests/api/conformance.py does the same for every answer of a test.
+# True: the description against the code. tests/api/conformance.py compares every answer of a test with the document.
 
 
 @pytest.mark.parametrize("name", sorted(NAMED))
-def test_what_a_method_calls_is_what_the_table_says(name):
+def test_a_method_does_what_its_operation_describes(name):
     method, one = NAMED[name]
     called = set(inspect.unwrap(method).__code__.co_names) | set(inspect.unwrap(method).__code__.co_freevars)
     assert ("once" in called) is one.once
-    assert bool({"page", "_page"} & called) is one.is_list
-    for reader, form in (("query_of", one.query), ("body_of", one.body)):
-        if reader in called:
-            assert form is not None and form.__name__ in called, f"{name} reads another form than {form}"
-    assert not (one.query and "query_of" not in called), f"{name} reads no query"
+    assert bool({"page", "page_of"} & called) is one.is_list
+    assert ("read_query" in called) is bool(one.query)
+    assert ("read_body" in called) is bool(one.body)
 
 
-@pytest.mark.parametrize("form", list(examples.BODIES), ids=lambda form: form.__name__)
-def test_an_example_of_a_body_is_taken_and_is_as_its_schema_says(form):
+@pytest.mark.parametrize("form", sorted(BODIES, key=str), ids=lambda form: form.__name__)
+def test_an_example_of_a_body_is_valid_and_matches_its_schema(form):
     is_partial = any(one.body is form and (one.is_partial or method.__name__ == "patch") for method, one in CALLS)
-    checked = form(data=examples.BODIES[form], partial=is_partial)
+    checked = form(data=form.example, partial=is_partial)
     assert checked.is_valid(), checked.errors
-    assert not faults_of(examples.BODIES[form], {"$ref": f"#/components/schemas/{form.__name__}"})
+    assert not faults_of(form.example, {"$ref": f"#/components/schemas/{form.__name__}"})
 
 
-@pytest.mark.parametrize("form", list(examples.ANSWERS), ids=lambda form: form.__name__)
-def test_an_example_of_an_answer_is_as_its_schema_says(form):
+@pytest.mark.parametrize("form", sorted(ANSWERS, key=str), ids=lambda form: form.__name__)
+def test_an_example_of_an_answer_is_complete_and_matches_its_schema(form):
     schema = {"$ref": f"#/components/schemas/{form.__name__.removesuffix('Out')}"}
-    assert not faults_of(examples.ANSWERS[form], schema)
-    assert set(examples.ANSWERS[form]) == set(form().fields), "an example leaves something out"
-
-
-def test_every_example_is_of_something_that_is_used():
-    used = {one.body for one in OPERATIONS.values()} | {one.answer for one in OPERATIONS.values()}
-    unused = {*examples.BODIES, *examples.ANSWERS} - used
-    assert {form.__name__ for form in unused} <= {"PendingChange"}
+    if form is not PendingChange:  # is always shown with its `state`
+        assert not faults_of(form.example, schema)
+    assert set(form.example) == set(form().fields), "an example leaves something out"
 
 
 @pytest.mark.parametrize("name", sorted(NAMED))
@@ -145,6 +149,27 @@ def test_the_schemes_and_scopes_are_those_of_the_access_table(name):
     assert operations()[name]["security"] == security_of(one, is_change="csrf" in schemes)
 
 
+def test_a_method_without_an_operation_is_reported(monkeypatch):
+    reported: list[str] = []
+    monkeypatch.setattr("api.openapi.auto_schema.error", reported.append)
+    monkeypatch.setattr("api.openapi.auto_schema.operation_of", lambda view, verb: None)
+    schema = OperationSchema()
+    schema.view = object()  # type: ignore[assignment]
+    assert schema.get_operation("/x/", "^x/$", "", "GET", None) is None  # type: ignore[arg-type]
+    assert reported == ["GET /x/ has no @Operation"]
+
+
+def test_an_inherited_method_keeps_its_operation_and_an_inherited_address_is_not_served_twice():
+    from api.base.operations import route_of
+    from api.keys import KeyList
+
+    class Heir(KeyList):
+        pass
+
+    assert operation_of(Heir, "HEAD") is operation_of(KeyList, "get") is KeyList.get.operation  # type: ignore[attr-defined]
+    assert route_of(Heir) is None
+
+
 # Served
 
 
@@ -157,7 +182,7 @@ def test_anybody_may_read_the_schema_in_json_and_in_yaml():
     assert again.status_code == 304
 
 
-def test_the_docs_page_and_all_other_pages_run_no_script_but_our_files():
+def test_the_docs_page_and_all_other_pages_run_only_scripts_from_our_files():
     for path in ("/api/v1/docs/", "/login/", "/admin/login/", "/errors/no_key"):
         response = Client().get(path)
         policy = dict(part.strip().split(" ", 1) for part in response["Content-Security-Policy"].split(";"))
@@ -166,7 +191,7 @@ def test_the_docs_page_and_all_other_pages_run_no_script_but_our_files():
         assert "unsafe" not in response["Content-Security-Policy"], path
 
 
-def test_an_export_is_as_the_schema_says(account, issued):
+def test_an_export_matches_the_schema(account, issued):
     response: Any = member_of(account, "owner").get(f"/api/v1/accounts/{account.public_id}/export/")
     made = json.loads(b"".join(response.streaming_content))
     assert made["keys"] and made["members"] and made["audit"]

@@ -25,8 +25,8 @@ from accounts.services.accounts import create_account
 from accounts.services.catalogue import change_catalogue
 from accounts.services.credentials import MANAGEMENT_SCOPES, OPERATOR_SCOPES, make_management_key, make_operator_token
 from accounts.services.keys import issue_key
-from api.base.operations import OPERATIONS
 from api.base.problems import WORDS
+from api.urls import OPERATIONS
 from quotas.catalogue.applying import apply
 from quotas.catalogue.file import read_catalogue_file
 from quotas.models import Catalogue, Plan

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from api.base.operations import OPERATIONS
+from api.urls import OPERATIONS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -27,7 +27,7 @@ from schemathesis.specs.openapi.checks import (
 from accounts.models import Account
 from accounts.services.invitations import invite
 from accounts.services.keys import issue_key
-from api.base.operations import OPERATIONS
+from api.urls import OPERATIONS
 from tests.conftest import ACTOR
 from tests.service.conftest import by_management_key, by_operator_token, by_session
 

@@ -16,7 +16,7 @@ from schemathesis.core.failures import FailureGroup
 from schemathesis.core.transport import Response
 
 from accounts.services.accounts import create_account
-from api.base.operations import OPERATIONS
+from api.urls import OPERATIONS
 from tests.conftest import ACTOR
 from tests.service.conftest import asked_gate, by_management_key
 from tests.service.test_fuzz import CHECKS

@@ -1,4 +1,4 @@
-// Swagger UI, from files of this server alone. In a file of its own, since the page's policy runs no inline script.
+// Swagger UI, from our own files only. This is a file of its own because the page's policy forbids inline scripts.
 "use strict";
 
 function csrfToken() {
@@ -14,11 +14,11 @@ SwaggerUIBundle({
   deepLinking: true,
   displayRequestDuration: true,
   filter: true,
-  persistAuthorization: false, // a token that was pasted here is forgotten with the page
-  queryConfigEnabled: false, // no `?url=` of a stranger's schema
-  validatorUrl: null, // no outside host is asked about the schema
+  persistAuthorization: false, // a pasted token is forgotten with the page
+  queryConfigEnabled: false, // no foreign schema by `?url=`
+  validatorUrl: null, // do not send the schema to a third party
   requestInterceptor: (request) => {
-    // Who is signed in may try changes: Django wants the token of its cookie beside the session.
+    // For changes by people who are signed in, Django expects its cookie's token in a header.
     if (!["GET", "HEAD"].includes(request.method || "GET")) request.headers["X-CSRFToken"] = csrfToken();
     return request;
   },
