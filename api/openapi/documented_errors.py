@@ -139,7 +139,7 @@ ERRORS = {
     ),
     "Conflict": DocumentedError(
         word="conflict",
-        detail=f"The key {EXAMPLE_KEY} is revoked: issue a new one.",
+        detail=f"The key {EXAMPLE_KEY} is revoked. Issue a new one.",
         when="Its state does not allow this, or the same request is still being processed (`Retry-After`).",
         headers={"Retry-After": False},
     ),

@@ -1,4 +1,4 @@
-"""Everybody who may ask the API, each as a client: people by role, management keys by scope, operators by scope."""
+"""Every kind of caller as a client: people by role, management keys and operators by scope."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def signed_in(user: User) -> Client:
 
 
 def member_of(account: Account, role: str, name: str | None = None) -> Client:
-    """A browser that is signed in as somebody with this role."""
+    """A browser that is signed in as a new member with this role."""
     user = User.objects.create_user(name or role, email=f"{name or role}@example.org")
     set_role(account, user, role, actor=ACTOR)
     return signed_in(user)
@@ -53,13 +53,13 @@ def post(client, url, once=None, **body):
 
 
 def fill(redis_db, throttle: Throttle, who: str) -> None:
-    """Take all that somebody may take from a throttle, and far more, or a slow test would find room again."""
+    """Use up a throttle and far more than that, so that a slow test does not find room in it again."""
     seconds, _ = redis_db.time()
     redis_db.set(names.throttle(throttle.name, who), (seconds + 2 * throttle.seconds) * 1_000_000)
 
 
 def everybody(account: Account, other: Account) -> dict[str, Client]:
-    """One of each kind, by name; all but those of `other` have to do with `account` or with none."""
+    """One of each kind, by name. Those named for another account belong to `other`, the rest to `account` or to none."""
     staff = User.objects.create_user("clerk", is_staff=True)
     keys_clerk = User.objects.create_user("keys clerk", is_staff=True)
     keys_clerk.user_permissions.add(Permission.objects.get(codename="change_apikey"))

@@ -1,4 +1,4 @@
-"""Accounts: seen and renamed by their people, made and set by a billing system, exported and closed."""
+"""Accounts: read and renamed by their people, provisioned by a billing system, exported and closed."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_first_put_makes_the_account_and_the_next_sets_it(billing):
     ]
 
 
-def test_a_new_account_has_the_default_plan_and_its_id_for_a_name(billing):
+def test_a_new_account_gets_the_default_plan_and_its_external_id_as_name(billing):
     body = put(billing).json()
     assert (body["name"], body["plan"], body["status"]) == ("cus_1", "free", "active")
 
@@ -95,7 +95,7 @@ def test_the_overrides_are_the_whole_map(billing):
     assert put(billing, overrides={}).json()["overrides"] == {} and facts_of(first["id"])["overrides"] == {}
 
 
-def test_what_is_the_same_changes_nothing_that_is_written_down(billing):
+def test_repeating_a_put_writes_nothing(billing):
     put(billing, name="A", plan="pro", overrides={"second": {"amount": 5}}, status="active")
     before = AuditEvent.objects.count()
     put(billing, name="A", plan="pro", overrides={"second": {"amount": 5}}, status="active")
@@ -120,7 +120,7 @@ def test_what_is_the_same_changes_nothing_that_is_written_down(billing):
         ({"overrides": {f"l{n}": {"amount": 1} for n in range(101)}}, "overrides", "At most 100"),
     ],
 )
-def test_what_makes_no_sense_is_refused_and_the_field_is_named(billing, body, field, words):
+def test_invalid_input_is_refused_and_the_field_is_named(billing, body, field, words):
     response = put(billing, **body)
     found = faults(response)
     assert response.status_code == 400 and words in found.get(field, ""), found
@@ -128,10 +128,10 @@ def test_what_makes_no_sense_is_refused_and_the_field_is_named(billing, body, fi
 
 
 @pytest.mark.parametrize("external_id", ["%20", "a%2Fb", "%00", "x" * 201, "é"])
-def test_an_external_id_has_plain_characters(billing, external_id):
+def test_an_external_id_has_only_plain_characters(billing, external_id):
     response = put(billing, f"{API}/accounts/by-external-id/{external_id}")
     assert response.status_code in (400, 404) and not Account.objects.exists()
-    unreadable = external_id == "%00"  # refused before anybody looks for it
+    unreadable = external_id == "%00"  # refused before any look-up
     assert billing.get(f"{API}/accounts/by-external-id/{external_id}").status_code == (400 if unreadable else 404)
 
 
@@ -142,7 +142,7 @@ def test_two_accounts_may_have_one_name(billing, account):
 
 
 @pytest.mark.parametrize("name", ["cus_1", "closed {id}", "{other}"])
-def test_no_name_of_a_tenant_stands_in_the_way_of_the_operator(billing, account, pro_account, name):
+def test_a_tenants_name_never_gets_in_the_operators_way(billing, account, pro_account, name):
     name = name.format(id=pro_account.public_id, other=pro_account.public_id)
     owner = member_of(account, "owner")
     renamed = owner.patch(f"{API}/accounts/{account.public_id}/", {"name": name}, content_type="application/json")
@@ -157,7 +157,7 @@ def test_no_external_id_is_the_id_of_another_account(billing, account):
     told = put(billing, f"{API}/accounts/by-external-id/{account.public_id}", name="B", plan="pro")
     assert told.status_code == 400 and "An account already has the id" in faults(told)["external_id"]
     id = put(billing).json()["id"]
-    for external_id, status in ((account.public_id, 400), (id, 200)):  # its own id means nobody else
+    for external_id, status in ((account.public_id, 400), (id, 200)):  # its own id is unambiguous
         url = f"{API}/accounts/{id}/"
         told = billing.patch(url, {"external_id": external_id}, content_type="application/json")
         assert told.status_code == status
@@ -188,7 +188,7 @@ def test_many_puts_at_once_make_one_account(billing):
     assert sum(answer.status_code == 201 for answer in answers) <= 1
 
 
-def test_an_account_of_the_operators_is_adopted_by_its_own_id(billing, account):
+def test_an_existing_account_can_be_given_an_external_id(billing, account):
     response = billing.patch(
         f"{API}/accounts/{account.public_id}/", {"external_id": "cus_1"}, content_type="application/json"
     )
@@ -239,12 +239,12 @@ def test_accounts_are_filtered_and_ordered(billing, account, pro_account):
         {"status": "x"},
     ],
 )
-def test_a_query_that_makes_no_sense_is_refused_and_named(billing, query):
+def test_an_invalid_query_is_refused_and_the_parameter_is_named(billing, query):
     response = billing.get(f"{API}/accounts/", query)
     assert response.status_code == 400 and list(faults(response)) == list(query)
 
 
-def test_pages_by_name_go_forth_and_back_without_gaps(billing, catalogue):
+def test_pages_by_name_go_forwards_and_back_without_gaps(billing, catalogue):
     free = Plan.objects.get(name="free")
     made = sorted(create_account(f"a{number % 3}-{number}", free, actor=ACTOR)[0].name for number in range(7))
     url, seen, pages = f"{API}/accounts/?order=name&page_size=3", [], []
@@ -259,7 +259,7 @@ def test_pages_by_name_go_forth_and_back_without_gaps(billing, catalogue):
     assert first["results"] == pages[0]["results"] and first["previous"] is None and first["next"]
 
 
-def test_rows_of_one_name_are_each_shown_once(account):
+def test_rows_with_the_same_name_are_each_shown_once(account):
     made = {issue_key(account, name="same", actor=ACTOR).key.public_id for _ in range(5)}
     client, url, seen = program_of(account, "keys:read"), f"{API}/keys/?order=-name&page_size=2", []
     while url:
@@ -284,7 +284,7 @@ def test_an_owner_renames_the_account(account):
 
 @pytest.fixture
 def lived_in(account, issued):
-    """An account with one of everything that an export has."""
+    """An account with one of everything that an export contains."""
     member_of(account, "viewer", "vera")
     invite(account, email="guest@example.org", role="member", actor=ACTOR)
     UsageHour.objects.create(
@@ -308,7 +308,7 @@ def lived_in(account, issued):
     return member_of(account, "owner", "olga")
 
 
-def test_an_export_has_all_there_is_and_no_secret(lived_in, account, issued):
+def test_an_export_has_everything_but_secrets(lived_in, account, issued):
     response = lived_in.get(f"{API}/accounts/{account.public_id}/export/")
     body = json.loads(response.getvalue())
     assert {member["username"] for member in body["members"]} == {"vera", "olga"}
@@ -337,14 +337,14 @@ def test_a_closed_accounts_keys_are_refused_at_once_and_its_names_are_gone(lived
     assert lived_in.get(f"{API}/accounts/{account.public_id}/").status_code == 404
 
 
-def test_closing_wants_the_id_to_be_written(lived_in, account):
+def test_closing_requires_the_id_as_confirmation(lived_in, account):
     for body in ({}, {"confirm": "yes"}, {"confirm": "0" * 8}):
         response = lived_in.post(f"{API}/accounts/{account.public_id}/close/", body, content_type="application/json")
         assert response.status_code == 400 and "confirm" in faults(response)
     assert Account.objects.get(pk=account.pk).closed_at is None
 
 
-def test_an_operator_closes_again_what_is_closed(lived_in, account, billing):
+def test_an_operator_can_close_a_closed_account_again(lived_in, account, billing):
     for _ in range(2):
         response = billing.post(
             f"{API}/accounts/{account.public_id}/close/",
@@ -355,10 +355,10 @@ def test_an_operator_closes_again_what_is_closed(lived_in, account, billing):
     assert AuditEvent.objects.filter(act="account.close").count() == 1
 
 
-# What it costs.
+# Costs.
 
 
-def test_lists_take_the_same_queries_for_more_rows(billing, account):
+def test_lists_take_the_same_number_of_queries_for_more_rows(billing, account):
     lists = {
         "accounts/": 3,
         "keys/": 5,
@@ -382,7 +382,7 @@ def test_lists_take_the_same_queries_for_more_rows(billing, account):
             program_of(account, "keys:read")
             invite(account, email=f"guest{name}@example.org", role="member", actor=ACTOR)
             create_account(f"more {name}", Plan.objects.get(name="pro"), actor=ACTOR)
-        billing.get(f"{API}/me/")  # notes its use
+        billing.get(f"{API}/me/")  # records its use
         found = {}
         for url in lists:
             with CaptureQueriesContext(connection) as counted:
@@ -391,7 +391,7 @@ def test_lists_take_the_same_queries_for_more_rows(billing, account):
         assert found == lists, number
 
 
-def test_a_late_webhook_brings_no_name_back_into_an_erased_account(billing):
+def test_a_late_webhook_does_not_restore_the_name_of_an_erased_account(billing):
     account = Account.objects.get(public_id=put(billing, name="Jane Doe Ltd").json()["id"])
     close_and_erase(account, actor=ACTOR)
     told = put(billing, name="Jane Doe Ltd", status="closed")
@@ -400,8 +400,10 @@ def test_a_late_webhook_brings_no_name_back_into_an_erased_account(billing):
     assert named.status_code == 409 and Account.objects.get().name == f"closed {account.public_id}"
 
 
-def test_who_loses_a_race_for_an_external_id_is_told_to_try_again(billing, monkeypatch, account):
+def test_the_loser_of_a_race_for_an_external_id_is_told_to_try_again(billing, monkeypatch, account):
     id = put(billing).json()["id"]
-    monkeypatch.setattr(Account, "full_clean", lambda *args, **kwargs: None)  # as if it was taken right after this
+    monkeypatch.setattr(
+        Account, "full_clean", lambda *args, **kwargs: None
+    )  # as if the id was taken right after validation
     answer = billing.patch(f"{API}/accounts/{id}/", {"external_id": "acme"}, content_type="application/json")
     assert answer.status_code == 409 and answer["Content-Type"] == "application/problem+json"

@@ -42,7 +42,7 @@ def faults(response):
     return {error["field"]: error["detail"] for error in response.json().get("errors", ())}
 
 
-def test_a_change_holds_at_the_gate_on_the_next_request_and_leaves_the_rest(program, url, issued):
+def test_a_change_takes_effect_on_the_next_request_and_leaves_other_fields(program, url, issued):
     before = program.get(url).json()
     assert ask_gate(issued.text) == 200
     after = patch(program, url, methods=["POST"]).json()
@@ -50,7 +50,7 @@ def test_a_change_holds_at_the_gate_on_the_next_request_and_leaves_the_rest(prog
     assert after == {**before, "methods": ["POST"]} == program.get(url).json()
 
 
-def test_limits_are_the_whole_list(program, url, issued):
+def test_limits_replace_the_whole_list(program, url, issued):
     two = [Limit(name=window, scope="key", amount=9, window=window) for window in ("day", "month")]
     change_key(issued.key, limits=two, actor=ACTOR)
     left = patch(program, url, limits=[{"name": "day", "amount": 5, "window": "day"}]).json()["limits"]
@@ -76,7 +76,7 @@ def test_a_narrowed_key_is_widened_to_the_plan_with_null(program, url):
         ({"revoked_at": None}, "revoked_at"),
     ],
 )
-def test_a_change_that_makes_no_sense_is_refused_and_named(program, url, body, field):
+def test_an_invalid_change_is_refused_and_the_field_is_named(program, url, body, field):
     response = patch(program, url, **body)
     assert response.status_code == 400 and field in faults(response)
 
@@ -103,12 +103,12 @@ def test_a_rotation_without_a_body_has_a_grace_of_a_day(program, url, issued):
 
 
 @pytest.mark.parametrize("grace", [-1, 7 * 86400 + 1, 1.5, "60", None])
-def test_a_grace_is_0_to_7_days_in_whole_seconds(program, url, issued, grace):
+def test_a_grace_is_a_whole_number_of_seconds_up_to_7_days(program, url, issued, grace):
     response = post(program, f"{url}rotate/", grace_seconds=grace)
     assert response.status_code == 400 and "grace_seconds" in faults(response) and issued.key.secrets.count() == 1
 
 
-def test_a_revoked_key_is_not_rotated(program, url, issued):
+def test_a_revoked_key_cannot_be_rotated(program, url, issued):
     revoke_key(issued.key, actor=ACTOR)
     assert post(program, f"{url}rotate/").status_code == 409
 
@@ -145,19 +145,19 @@ def test_keys_are_filtered_and_ordered(program, account, pro_key):
 
 
 @pytest.mark.parametrize("query", [{"revoked": "1"}, {"expires_before": "soon"}, {"order": "start"}, {"nam": "x"}])
-def test_a_filter_that_makes_no_sense_is_named(program, query):
+def test_an_invalid_filter_is_refused_and_named(program, query):
     response = program.get(KEYS, query)
     assert response.status_code == 400 and list(faults(response)) == list(query)
 
 
-def test_the_worker_forgets_kept_answers_of_yesterday(program):
+def test_the_worker_deletes_kept_answers_after_a_day(program):
     post(program, KEYS, "once", name="k")
     models_base(KeptAnswer).update(created_at=timezone.now() - timedelta(days=2))
     Worker().turn()
     assert not KeptAnswer.objects.exists()
 
 
-def test_under_asgi_an_export_comes_in_pieces_that_are_one_document(account, on_a_loop):
+def test_under_asgi_the_pieces_of_an_export_form_one_document(account, on_a_loop):
     for number in range(450):  # several pieces
         models_base(ApiKey).create(account=account, public_id=f"{account.public_id}{number:08}", name="k")
     cookies = member_of(account, "owner").cookies

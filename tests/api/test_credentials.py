@@ -1,4 +1,4 @@
-"""Management keys and operator tokens: what they are, and what refuses them."""
+"""Management keys and operator tokens: where they are valid, and when they are refused."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_credential_is_shown_once_and_only_its_digest_is_stored(account, kind)
 
 
 @BOTH
-def test_a_credential_opens_the_api_until_it_is_revoked(account, issued, kind):
+def test_a_credential_is_valid_until_it_is_revoked(account, issued, kind):
     row, text = make(kind, account)
     assert [key["id"] for key in bearer(text).get(KEYS).json()["results"]] == [issued.key.public_id]
     revoke_credential(row, actor=ACTOR)
@@ -51,7 +51,7 @@ def test_a_credential_opens_the_api_until_it_is_revoked(account, issued, kind):
 
 
 @BOTH
-def test_a_credential_ends_with_its_time(account, kind):
+def test_a_credential_is_refused_after_it_expires(account, kind):
     row, text = make(kind, account, expires_at=timezone.now() + timedelta(1))
     assert bearer(text).get(KEYS).status_code == 200
     models_base(type(row)).update(expires_at=timezone.now())
@@ -65,7 +65,7 @@ def test_a_management_key_ends_with_its_account(account):
 
 
 @BOTH
-def test_no_part_of_the_string_may_differ(account, kind):
+def test_changing_any_part_of_the_string_invalidates_it(account, kind):
     _, text = make(kind, account)
     now = timezone.now()
     for place in range(len(text)):
@@ -75,7 +75,7 @@ def test_no_part_of_the_string_may_differ(account, kind):
     assert find_credential(text, now) is not None
 
 
-def test_who_guesses_is_told_to_wait_and_nobody_else(account, slow_guesses):
+def test_only_the_address_that_guesses_is_throttled(account, slow_guesses):
     _, text = make("management", account)
     answers = [bearer("x").get(KEYS).status_code for _ in range(slow_guesses + 1)]
     told = bearer("x").get(KEYS)
@@ -89,12 +89,12 @@ def guesses(address: str) -> int:
 
 @pytest.fixture
 def slow_guesses(monkeypatch) -> int:
-    """Guesses without an end of a minute, in which a busy machine makes no sixty: how many there are."""
+    """A throttle for guesses that a slow machine can use up: how many guesses it allows."""
     monkeypatch.setattr("api.base.authentication.GUESSES", replace(GUESSES, calls=5, seconds=36_000))
     return 5
 
 
-def test_who_guesses_from_every_address_of_a_64_is_one_guesser(account, slow_guesses):
+def test_all_addresses_of_a_64_share_one_throttle_for_guesses(account, slow_guesses):
     answers = [guesses(f"2001:db8:0:1::{number:x}") for number in range(slow_guesses + 1)]
     assert answers == [401] * slow_guesses + [429]
     assert guesses("2001:db8:0:1:ffff::1") == 429
@@ -114,25 +114,25 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("address", NETWORKS)
-def test_an_address_counts_as_the_network_that_one_customer_has(address):
+def test_an_address_counts_as_the_network_of_one_customer(address):
     assert network_of(address) == NETWORKS[address]
 
 
 @pytest.mark.parametrize("text", ["", "x", "ask_mgmt_", "é", "ask_mgmt_" + "0" * 16 + "_" + "0" * 44])
-def test_a_string_of_no_credential_costs_no_query(account, text, django_assert_num_queries):
+def test_a_string_that_cannot_be_a_credential_costs_no_query(account, text, django_assert_num_queries):
     with django_assert_num_queries(0):
         assert bearer(text).get(KEYS).status_code == 401
 
 
 @BOTH
 @pytest.mark.parametrize("imported", [False, True])
-def test_the_gate_refuses_a_credential_without_asking_anybody(account, settings, kind, imported, monkeypatch):
+def test_the_gate_refuses_a_credential_without_asking_any_store(account, settings, kind, imported, monkeypatch):
     settings.IMPORTED_KEYS = imported
     _, text = make(kind, account)
     for question in ("find_imported", "find", "load", "learn_catalogue"):
         monkeypatch.setattr(f"accounts.facts.lookup.Lookup.{question}", lambda *args: 1 / 0)
     monkeypatch.setattr("store.link.Link.send", lambda *args: 1 / 0)
-    assert ask_gate(text).status_code == 401  # and not 503, for the gate cannot decide what it cannot ask
+    assert ask_gate(text).status_code == 401  # not 503: no store was asked
 
 
 def test_a_key_for_models_is_not_valid_here(account, issued, django_assert_num_queries):
@@ -145,7 +145,7 @@ def test_a_credential_outlives_a_change_of_the_pepper(account, settings, kind):
     _, text = make(kind, account)
     settings.KEY_PEPPER_OLD, settings.KEY_PEPPER = settings.KEY_PEPPER, "another-pepper-" + "y" * 40
     assert bearer(text).get(KEYS).status_code == 200
-    settings.KEY_PEPPER_OLD = ""  # its digest is under the new one since that call
+    settings.KEY_PEPPER_OLD = ""  # that call stored its digest under the new pepper
     assert bearer(text).get(KEYS).status_code == 200
 
 
@@ -156,10 +156,12 @@ def test_a_credential_whose_pepper_is_gone_is_refused(account, settings):
 
 
 @BOTH
-def test_asking_costs_one_query_and_one_more_a_minute_that_notes_the_use(account, kind, django_assert_num_queries):
+def test_authenticating_costs_one_query_and_once_a_minute_another_to_record_the_use(
+    account, kind, django_assert_num_queries
+):
     row, text = make(kind, account)
     url = f"{KEYS}{'0' * 16}/"
-    with django_assert_num_queries(3):  # credential, note of its use, key
+    with django_assert_num_queries(3):  # credential, record of its use, key
         bearer(text).get(url)
     with django_assert_num_queries(2):
         bearer(text).get(url)
@@ -167,14 +169,14 @@ def test_asking_costs_one_query_and_one_more_a_minute_that_notes_the_use(account
     assert row.last_used_at is not None
 
 
-def test_a_scope_that_is_missing_is_named(account):
+def test_a_missing_scope_is_named(account):
     _, text = make("management", account, scopes=["usage:read"])
     response = bearer(text).get(KEYS)
     assert response.status_code == 403
     assert response["WWW-Authenticate"] == 'Bearer realm="authsvc", error="insufficient_scope", scope="keys:read"'
 
 
-def test_a_management_key_sees_its_own_account_alone(account, issued, pro_account, pro_key):
+def test_a_management_key_sees_only_its_own_account(account, issued, pro_account, pro_key):
     _, text = make("management", account)
     ids = [key["id"] for key in bearer(text).get(KEYS).json()["results"]]
     assert ids == [issued.key.public_id]

@@ -1,4 +1,4 @@
-"""Limits and explain in the API: the gate's own numbers and words, for those whose key it is."""
+"""Limits and explain: the gate's own numbers and verdicts, for the people whose key it is."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_asking_for_limits_takes_nothing(of_acme, issued, redis_db):
     assert counted() == before
 
 
-def test_limits_of_others_are_not_found_and_models_that_are_not_there_are_told(of_acme, issued, pro_key):
+def test_limits_of_other_accounts_are_404_and_an_unknown_model_gets_a_list_of_known_ones(of_acme, issued, pro_key):
     for key in (pro_key.key.public_id, "0" * 16):
         assert of_acme.get(f"{LIMITS}?key={key}&model=sm").status_code == 404
     response = of_acme.get(f"{LIMITS}?key={issued.key.public_id}&model=xl")
@@ -60,7 +60,7 @@ def test_without_redis_limits_are_503(of_acme, issued, settings, tmp_path):
     assert (response.status_code, response["Retry-After"]) == (503, "1")
 
 
-def test_an_owner_has_a_decision_explained(owner, issued, redis_db):
+def test_an_owner_can_have_a_decision_explained(owner, issued, redis_db):
     body = post(owner, key=issued.key.public_id, model="lg").json()
     assert (body["verdict"], body["status"], body["key"]) == ("model_not_allowed", 403, issued.key.public_id)
     outcomes = {check["check"]: check["outcome"] for check in body["checks"]}
@@ -69,7 +69,7 @@ def test_an_owner_has_a_decision_explained(owner, issued, redis_db):
     assert {limit["name"]: limit["left"] for limit in body["limits"]} == {"minute": 10, "month": 1000}
 
 
-def test_a_string_is_explained_and_never_repeated_nor_logged(owner, issued, caplog, capfd):
+def test_a_string_is_explained_but_neither_repeated_nor_logged(owner, issued, caplog, capfd):
     caplog.set_level(logging.DEBUG)
     secret = issued.text[22:]
     for text in (issued.text, issued.text[:-3], issued.text + "," + issued.text):
@@ -81,7 +81,7 @@ def test_a_string_is_explained_and_never_repeated_nor_logged(owner, issued, capl
     assert secret[:20] not in caplog.text + "".join(capfd.readouterr())
 
 
-def test_somebody_elses_key_is_as_unknown_as_one_that_does_not_exist(owner, operator_program, issued, pro_key):
+def test_another_accounts_key_is_404_like_one_that_does_not_exist(owner, operator_program, issued, pro_key):
     from accounts.keys import new_key
 
     unknown = new_key("Z" * 16, "ask", peppers()[0]).text
@@ -103,11 +103,11 @@ def test_only_owners_and_operators_may_have_decisions_explained(owner, of_acme, 
 @pytest.mark.parametrize(
     "body", [{}, {"model": "sm"}, {"key": "0" * 16}, {"string": "x"}, {"string": "x", "model": "sm", "x": 1}]
 )
-def test_a_question_that_lacks_something_is_told_so(owner, catalogue, body):
+def test_an_incomplete_request_is_refused(owner, catalogue, body):
     assert post(owner, **body).status_code == 400
 
 
-def test_what_it_costs_does_not_depend_on_whose_key_it_is(owner, pro_key, django_assert_num_queries):
+def test_the_number_of_queries_does_not_reveal_whose_key_it_is(owner, pro_key, django_assert_num_queries):
     post(owner, key="Z" * 16, model="sm")
     for key in (pro_key.key.public_id, "Z" * 16):
         with django_assert_num_queries(3):  # session, person, key

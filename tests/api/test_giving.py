@@ -1,4 +1,4 @@
-"""Nobody gives more than they have: scopes, roles, and how long what was made lives."""
+"""Nobody gives more than they have: scopes, roles, and lifetimes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def make(client, account, *scopes, once=None, **more):
         (("keys:write", "accounts:write"), "usage:read", "usage:read"),
     ],
 )
-def test_a_token_makes_no_key_with_a_scope_beyond_its_own_and_is_told_which(account, held, missing, scope):
+def test_a_token_cannot_create_a_key_with_more_scopes_than_its_own_and_is_told_which(account, held, missing, scope):
     answer = make(operator(*held), account, "keys:read", scope)
     assert answer.status_code == 403 and f'scope="{missing}"' in answer["WWW-Authenticate"]
     assert missing in answer.json()["detail"] and not ManagementKey.objects.exists()
@@ -56,19 +56,19 @@ def test_a_token_makes_no_key_with_a_scope_beyond_its_own_and_is_told_which(acco
         (("keys:write", "accounts:write", "usage:read"), ["keys:read", "keys:write", "usage:read", "members:write"]),
     ],
 )
-def test_a_token_makes_a_key_with_the_scopes_that_it_has(account, held, scopes):
+def test_a_token_can_create_a_key_with_its_own_scopes(account, held, scopes):
     answer = make(operator(*held), account, *scopes)
     assert answer.status_code == 201 and answer.json()["scopes"] == scopes
 
 
-def test_staff_make_no_key_with_a_scope_beyond_their_permissions(account):
+def test_staff_cannot_create_a_key_with_scopes_beyond_their_permissions(account):
     clerk = signed_in(staff("change_apikey"))
     refused = make(clerk, account, "members:write")
     assert refused.status_code == 403 and "accounts:write" in refused.json()["detail"]
     assert make(clerk, account, "keys:write").status_code == 201
 
 
-def test_what_staff_lack_may_come_from_their_role_in_the_account(account):
+def test_staff_may_also_give_what_their_role_in_the_account_allows(account):
     clerk = staff("change_apikey")
     Membership.objects.create(account=account, user=clerk, role="admin")
     assert make(signed_in(clerk), account, "members:write", "usage:read").status_code == 201
@@ -78,7 +78,7 @@ def test_staff_have_the_scopes_that_theirs_include(db):
     assert signed_in(staff("change_apikey")).get("/api/v1/me/").json()["scopes"] == ["keys:read", "keys:write"]
 
 
-def test_an_answer_is_not_repeated_to_who_may_not_make_the_key_any_more(account):
+def test_an_answer_is_not_repeated_to_somebody_who_may_no_longer_create_the_key(account):
     clerk = staff("change_apikey", "change_account")
     first = make(signed_in(clerk), account, "members:write", once="one")
     clerk.user_permissions.remove(Permission.objects.get(codename="change_account"))
@@ -86,8 +86,8 @@ def test_an_answer_is_not_repeated_to_who_may_not_make_the_key_any_more(account)
     assert (first.status_code, again.status_code) == (201, 403) and "key" not in again.json()
 
 
-def test_the_role_is_asked_again_when_the_key_is_made(account):
-    """Who was an admin when the request began, and is none when it is done."""
+def test_the_role_is_checked_again_when_the_key_is_created(account):
+    """An admin loses the role while the request is being processed."""
     member_of(account, "admin", "adam")
     adam = User.objects.get(username="adam")
     Membership.objects.filter(user=adam).delete()
@@ -96,7 +96,7 @@ def test_the_role_is_asked_again_when_the_key_is_made(account):
 
 
 @pytest.mark.parametrize("who", ["staff", "token", "superuser who may not sign in"])
-def test_only_a_superuser_makes_an_operator_token(account, who):
+def test_only_a_superuser_can_create_an_operator_token(account, who):
     if who == "token":
         row = make_operator_token(name="o", scopes=["keys:write"], actor=ACTOR)[0]
         actor = Actor("operator token", credential=row)
@@ -120,7 +120,7 @@ def expiring(account, days: float):
     return row, bearer(text)
 
 
-def test_what_a_credential_makes_expires_with_it_at_the_latest(account):
+def test_what_a_credential_creates_expires_no_later_than_it(account):
     token, client = expiring(account, 2)
     assert make(client, account, "keys:read").status_code == 201
     assert ManagementKey.objects.get().expires_at == token.expires_at
@@ -128,17 +128,17 @@ def test_what_a_credential_makes_expires_with_it_at_the_latest(account):
     assert make(client, account, "keys:read", expires_at=sooner).status_code == 201
 
 
-def test_a_later_expiry_than_the_makers_is_refused_in_words(account):
+def test_an_expiry_later_than_the_creators_is_refused_with_a_reason(account):
     _, client = expiring(account, 2)
     answer = make(client, account, "keys:read", expires_at=(timezone.now() + timedelta(days=3)).isoformat())
     (error,) = answer.json()["errors"]
     assert answer.status_code == 400 and error["field"] == "expires_at" and "no later than" in error["detail"]
 
 
-# Who made it.
+# Who created it.
 
 
-def test_a_key_says_who_made_it_and_with_what(account):
+def test_a_key_shows_who_created_it_and_with_what(account):
     adam = member_of(account, "admin", "adam")
     token, text = make_operator_token(name="o", scopes=["keys:write"], actor=ACTOR)
     by_adam, by_token = make(adam, account, "keys:write").json(), make(bearer(text), account, "keys:read").json()
@@ -150,11 +150,11 @@ def test_a_key_says_who_made_it_and_with_what(account):
     assert {row["id"]: row["created_by"] for row in shown} == {by_adam["id"]: "adam", by_token["id"]: None}
 
 
-# Roles: tests/api/test_roles.py has who may give which by the API.
+# Roles: tests/api/test_roles.py tests who may give which.
 
 
 @pytest.mark.parametrize("role", ["admin", "owner"])
-def test_a_machine_neither_invites_to_nor_sends_again_what_it_may_not_give(account, role):
+def test_a_program_can_neither_invite_to_nor_resend_a_role_that_it_may_not_give(account, role):
     place = f"/api/v1/accounts/{account.public_id}/invitations/"
     row = invite(account, email="boss@example.org", role=role, actor=ACTOR)
     for machine in (program_of(account, "members:write"), operator("accounts:write")):
@@ -164,14 +164,14 @@ def test_a_machine_neither_invites_to_nor_sends_again_what_it_may_not_give(accou
     assert Invitation.objects.count() == len(mail.outbox) == 1
 
 
-def test_a_member_and_a_viewer_may_be_invited_by_a_machine(account):
+def test_a_program_can_invite_members_and_viewers(account):
     place = f"/api/v1/accounts/{account.public_id}/invitations/"
     for role in ("member", "viewer"):
         answer = post(program_of(account, "members:write"), place, email=f"{role}@example.org", role=role)
         assert answer.status_code == 201, answer.json()
 
 
-def test_staff_with_all_that_an_owner_may_do_make_one_and_others_make_members(account):
+def test_staff_who_may_do_everything_an_owner_may_can_make_owners_and_others_members(account):
     place = f"/api/v1/accounts/{account.public_id}/members/"
     User.objects.create_user("nina")
     few = signed_in(staff("change_account"))
@@ -184,14 +184,14 @@ def test_staff_with_all_that_an_owner_may_do_make_one_and_others_make_members(ac
     assert post(all_, place, username="nina", role="owner").status_code == 201
 
 
-def test_staff_do_not_make_themselves_owners(account):
+def test_staff_cannot_make_themselves_owners(account):
     clerk = signed_in(staff("change_account"))
     place = f"/api/v1/accounts/{account.public_id}/members/"
     assert post(clerk, place, username="clerk", role="owner").status_code == 403
     assert not Membership.objects.exists()
 
 
-def test_who_sends_an_invitation_again_stands_for_it(account):
+def test_resending_an_invitation_makes_one_responsible_for_it(account):
     member_of(account, "admin", "adam")
     olga = member_of(account, "owner", "olga")
     row = invite(account, email="x@example.org", role="member", actor=ACTOR)

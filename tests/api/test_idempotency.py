@@ -1,4 +1,4 @@
-"""A lost answer never costs a key."""
+"""Losing an answer never loses a key."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def post(client, once, url=KEYS, **body):
     return client.post(url, json.dumps(body), content_type="application/json", headers=headers)
 
 
-def test_the_same_key_and_body_get_the_same_answer_and_one_key(program):
+def test_repeating_a_request_gets_the_same_answer_and_issues_one_key(program):
     first = post(program, "a-1", name="k")
     again = post(program, "a-1", name="k")
     assert first.status_code == again.status_code == 201
@@ -39,26 +39,26 @@ def test_the_same_key_and_body_get_the_same_answer_and_one_key(program):
     assert ApiKey.objects.count() == 1
 
 
-def test_the_key_that_a_repeated_answer_shows_works_at_the_gate(program):
+def test_the_key_in_a_repeated_answer_works_at_the_gate(program):
     post(program, "a-1", name="k")
     text = post(program, "a-1", name="k").json()["key"]
     ask = {"X-Forwarded-Uri": "/sm/", "X-Forwarded-Method": "GET", "X-Forwarded-For": "192.0.2.1"}
     assert Client().get("/auth/", headers={**ask, "Authorization": f"Bearer {text}"}).status_code == 200
 
 
-def test_the_quotes_of_a_structured_field_are_no_part_of_the_key(program):
+def test_the_quotes_of_a_structured_field_are_not_part_of_the_key(program):
     assert post(program, '"a-1"', name="k").json() == post(program, "a-1", name="k").json()
 
 
-def test_another_body_or_another_address_with_the_same_key_is_refused(program, issued):
+def test_a_different_body_or_address_with_the_same_key_is_refused(program, issued):
     post(program, "a-1", name="k")
     assert post(program, "a-1", name="other").status_code == 422
     assert post(program, "a-1", url=f"{KEYS}{issued.key.public_id}/rotate/").status_code == 422
     assert ApiKey.objects.count() == 2
 
 
-def test_the_same_body_at_another_address_is_another_request(program, issued, account):
-    """Else rotating one key would be answered with the secret of the other."""
+def test_the_same_body_at_a_different_address_is_a_different_request(program, issued, account):
+    """Otherwise rotating one key could be answered with the other key's secret."""
     other = issue_key(account, name="other", actor=ACTOR).key
     first = post(program, "r-1", url=f"{KEYS}{issued.key.public_id}/rotate/", grace_seconds=60)
     second = post(program, "r-1", url=f"{KEYS}{other.public_id}/rotate/", grace_seconds=60)
@@ -79,7 +79,7 @@ def test_rotating_twice_with_one_key_rotates_once(program, issued):
     assert issued.key.secrets.count() == 2
 
 
-def test_what_is_kept_holds_no_secret(program):
+def test_a_kept_answer_contains_no_secret(program):
     text = post(program, "a-secret-of-the-client", name="k").json()["key"]
     kept = json.dumps(list(KeptAnswer.objects.values()), default=str)
     assert text[-44:-12] not in kept and "a-secret-of-the-client" not in kept
@@ -92,32 +92,32 @@ def test_a_refused_request_is_not_kept(program):
 
 
 @pytest.mark.parametrize("bad", ["", "a,b", "x" * 256, "é", '"a', "a b"])
-def test_a_header_that_is_no_key_is_refused_and_named(program, bad):
+def test_an_invalid_header_is_refused_and_named(program, bad):
     response = post(program, None) if not bad else post(program, bad, name="k")
     expected = "Idempotency-Key" if bad else "name"
     assert response.status_code == 400 and response.json()["errors"][0]["field"] == expected
 
 
-def test_a_key_whose_pepper_is_old_is_answered_and_one_whose_pepper_is_gone_is_made_anew(program, settings):
+def test_an_answer_under_an_old_pepper_is_repeated_and_one_under_a_retired_pepper_is_made_again(program, settings):
     text = post(program, "a-1", name="k").json()["key"]
     settings.KEY_PEPPER_OLD, settings.KEY_PEPPER = settings.KEY_PEPPER, "another-pepper-" + "y" * 40
     assert post(program, "a-1", name="k").json()["key"] == text
     assert ApiKey.objects.count() == 1
 
 
-def test_with_another_prefix_a_wrong_secret_is_never_shown(program, settings):
+def test_after_a_change_of_prefix_a_wrong_secret_is_never_shown(program, settings):
     post(program, "a-1", name="k")
     settings.KEY_PREFIX = "new"
     text = settings.KEY_PREFIX
     assert post(program, "a-1", name="k").status_code in (401, 409) and text == "new"
 
 
-def test_a_repeated_answer_says_whether_the_gate_knows_the_key_now(program, redis_away):
+def test_a_repeated_answer_shows_whether_the_gate_knows_the_key_now(program, redis_away):
     with redis_away():
         first = post(program, "a-1", name="k")
         assert (first.status_code, first.json()["state"]) == (202, "pending")
         assert post(program, "a-1", name="k").status_code == 202
-    OutboxRow.objects.all().delete()  # as the worker does when it has published it
+    OutboxRow.objects.all().delete()  # as the worker does after publishing it
     again = post(program, "a-1", name="k")
     assert again.status_code == 201 and again.json()["key"] == first.json()["key"] and "state" not in again.json()
 
@@ -129,7 +129,7 @@ def test_answers_are_kept_for_a_day(program):
     assert sweep_kept_answers() == 1 and not KeptAnswer.objects.exists()
 
 
-def test_what_fails_halfway_leaves_nothing(program, monkeypatch):
+def test_a_failure_halfway_leaves_nothing_behind(program, monkeypatch):
     monkeypatch.setattr("api.keys.shown", lambda key: 1 / 0)
     assert post(program, "a-1", name="k").status_code == 500
     assert not KeptAnswer.objects.exists() and not ApiKey.objects.exists()
@@ -137,7 +137,7 @@ def test_what_fails_halfway_leaves_nothing(program, monkeypatch):
     assert post(program, "a-1", name="k").status_code == 201
 
 
-def test_many_at_once_with_one_key_make_one(program):
+def test_concurrent_requests_with_one_key_issue_one(program):
     def ask(_):
         try:
             return post(program, "a-1", name="k")
@@ -146,13 +146,13 @@ def test_many_at_once_with_one_key_make_one(program):
 
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(ask, range(40)))
-    assert {answer.status_code for answer in answers} <= {201, 202, 409}  # 202: the first is just being published
+    assert {answer.status_code for answer in answers} <= {201, 202, 409}  # 202: the first is still being published
     assert len({answer.json()["key"] for answer in answers if answer.status_code != 409}) == 1
     assert ApiKey.objects.count() == 1
 
 
 @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite lets one write at a time, whatever it writes")
-def test_who_waits_too_long_for_the_first_is_told_to_try_again(program, monkeypatch):
+def test_a_request_that_waits_too_long_for_the_first_is_told_to_try_again(program, monkeypatch):
     monkeypatch.setattr("api.base.idempotency.LONGEST_WAIT", "100ms")
     begun, may_end = Event(), Event()
 

@@ -1,4 +1,4 @@
-"""Imports in the API: uploads in both forms, progress, the report, and what an upload may be."""
+"""Imports: uploads in both forms, progress, the report, and the bounds of an upload."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ def test_a_dry_run_imports_nothing(program):
     assert not ApiKey.objects.exists()
 
 
-def test_a_form_may_carry_the_file_too(program):
+def test_the_file_may_also_come_in_a_form(program):
     response = program.post(IMPORTS, {"file": SimpleUploadedFile("keys.csv", FILE.encode(), "text/csv")})
     assert (response.status_code, response.json()["lines"]) == (202, 3)
 
 
-def test_the_report_is_there_as_csv(program):
+def test_the_report_is_available_as_csv(program):
     where = upload(program)["Location"]
     turn()
     response = program.get(f"{where}report/?outcome=all&format=csv")
@@ -103,7 +103,7 @@ def test_a_customer_cannot_import_into_another_account(program, pro_account):
 
 
 @pytest.mark.parametrize("who", ["program", "operator"])
-def test_where_imports_are_switched_off_an_upload_is_refused_before_it_is_read(account, settings, who, monkeypatch):
+def test_an_upload_is_refused_before_it_is_read_where_imports_are_disabled(account, settings, who, monkeypatch):
     settings.IMPORTED_KEYS = False
     monkeypatch.setattr("api.imports.receive", lambda *args, **more: 1 / 0)
     monkeypatch.setattr("api.imports.CsvUpload.parse", lambda *args, **more: 1 / 0)
@@ -113,7 +113,7 @@ def test_where_imports_are_switched_off_an_upload_is_refused_before_it_is_read(a
     assert not ImportJob.objects.exists()
 
 
-def test_an_import_of_before_says_when_gates_refuse_imported_keys(program, settings):
+def test_an_earlier_import_warns_when_gates_refuse_imported_keys(program, settings):
     where = upload(program)["Location"]
     settings.IMPORTED_KEYS = False
     assert "AUTHSVC_IMPORTED_KEYS=1" in program.get(where).json()["warning"]
@@ -134,7 +134,7 @@ def test_lines_beyond_the_keys_an_account_may_have_are_reported_and_imported_by_
     assert (done["imported"], done["already_there"], done["refused"]) == (2, 3, 0)
 
 
-def test_a_dry_run_says_the_same_of_lines_beyond_the_cap_over_many_batches(program, account, monkeypatch):
+def test_a_dry_run_over_many_batches_reports_lines_beyond_the_cap_too(program, account, monkeypatch):
     monkeypatch.setattr("accounts.imports.jobs.BATCH", 2)
     cap_keys(account, 3, actor=ACTOR)
     text = "name,key\n" + "".join(f"k{number},{key_number(number)}\n" for number in range(7))
@@ -154,7 +154,7 @@ def test_an_upload_has_at_most_twice_the_lines_of_the_keys_an_account_may_have(p
     assert upload(operator("keys:write"), text, f"?account={account.public_id}").status_code == 202
 
 
-def test_an_import_is_in_the_audit_log_by_the_name_of_who_uploaded_it(account):
+def test_the_audit_log_names_the_person_who_uploaded_an_import(account):
     from accounts.models import AuditEvent
 
     upload(member_of(account, "owner"))
@@ -170,7 +170,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("text", WRONG)
-def test_a_file_that_cannot_be_read_is_refused_at_once(program, text):
+def test_an_unreadable_file_is_refused_at_once(program, text):
     response = upload(program, text)
     assert response.status_code == 400
     (error,) = response.json()["errors"]
@@ -178,7 +178,7 @@ def test_a_file_that_cannot_be_read_is_refused_at_once(program, text):
     assert not ImportJob.objects.exists()
 
 
-def test_uploads_are_text_csv_or_a_form_of_a_bounded_size(program, monkeypatch):
+def test_uploads_are_csv_or_a_form_of_bounded_size(program, monkeypatch):
 
     assert program.post(IMPORTS, {"name": "a"}, content_type="application/json").status_code == 415
     assert program.post(IMPORTS, {"file": "no file"}).status_code == 400
@@ -199,7 +199,7 @@ def test_no_key_is_logged_or_answered(program, caplog, capfd):
     assert "sk-other-" not in said
 
 
-def test_uploads_without_end_are_slowed_down(program, account, redis_db):
+def test_too_many_uploads_are_throttled(program, account, redis_db):
     fill(redis_db, IMPORTS_A_DAY, account.public_id)
     answer = upload(program)
     assert (answer.status_code, ImportJob.objects.exists()) == (429, False)
@@ -207,7 +207,7 @@ def test_uploads_without_end_are_slowed_down(program, account, redis_db):
 
 
 @pytest.mark.parametrize("cell", ["\0", "a\0b", "\x7f"])
-def test_a_line_with_what_no_database_keeps_is_refused_and_the_others_are_taken(program, cell):
+def test_a_line_that_no_database_can_store_is_refused_and_the_others_are_imported(program, cell):
     text = (
         f"account,name,key,models\n{cell},one,{key_number(1)},\n,two,{key_number(2)},{cell}\n,three,{key_number(3)},\n"
     )
@@ -215,11 +215,11 @@ def test_a_line_with_what_no_database_keeps_is_refused_and_the_others_are_taken(
     assert (job["lines"], job["refused"]) == (3, 2)
 
 
-# What another account has is nobody's business: or stolen keys could be tested here, by the million and unseen.
+# Otherwise stolen keys could be tested here unseen, by the million.
 
 
 def work() -> None:
-    """All that waits, however busy the machine is."""
+    """Process everything that waits, however busy the machine is."""
     jobs.work_on_imports(60)
 
 
@@ -232,14 +232,14 @@ def lines_of(program, where: str) -> dict[int, tuple[str, str]]:
 
 @pytest.fixture
 def stolen(pro_account) -> list[str]:
-    """Keys that another account imported."""
+    """Keys that belong to another account."""
     texts = [key_number(number) for number in range(100, 105)]
     upload(program_of(pro_account, "keys:write"), "".join(["name,key\n", *(f"k,{text}\n" for text in texts)]))
     work()
     return texts
 
 
-def test_a_dry_run_tells_a_tenant_nothing_of_other_accounts_keys(program, stolen):
+def test_a_dry_run_reveals_nothing_about_other_accounts_keys(program, stolen):
     where = upload(program, f"name,key\na,{stolen[0]}\nb,{key_number(1)}\n", "?dry_run=true")["Location"]
     work()
     assert lines_of(program, where) == {2: ("imported", ""), 3: ("imported", "")}
@@ -247,7 +247,7 @@ def test_a_dry_run_tells_a_tenant_nothing_of_other_accounts_keys(program, stolen
     assert (done["imported"], done["refused"]) == (2, 0)
 
 
-def test_a_dry_run_still_tells_what_the_account_itself_has(program, stolen):
+def test_a_dry_run_still_reports_the_accounts_own_keys(program, stolen):
     where = upload(program)["Location"]
     work()
     where = upload(program, query="?dry_run=true")["Location"]
@@ -262,7 +262,7 @@ def test_an_import_refuses_another_accounts_key_without_saying_why(program, stol
     assert "account" not in str(lines_of(program, where))
 
 
-def test_an_operator_is_told_all_also_by_a_dry_run(account, stolen):
+def test_an_operator_is_told_everything_even_by_a_dry_run(account, stolen):
     staff = operator("keys:write")
     for query in ("dry_run=true", "dry_run=false"):
         where = upload(staff, f"name,key\na,{stolen[0]}\n", f"?account={account.public_id}&{query}")["Location"]
@@ -271,8 +271,8 @@ def test_an_operator_is_told_all_also_by_a_dry_run(account, stolen):
 
 
 @pytest.mark.parametrize("uploads", [1, 4])
-def test_only_so_many_foreign_keys_are_told_of_in_a_day(program, stolen, monkeypatch, uploads):
-    """In one file or in several, and also where each line goes by itself because one of them fails."""
+def test_the_number_of_foreign_keys_reported_per_day_is_bounded(program, stolen, monkeypatch, uploads):
+    """In one file or in several, and even if a failure makes each line go by itself."""
     monkeypatch.setattr(jobs, "MOST_FOREIGN", 3)
     rows = [f"k,{text}\n" for text in [*stolen, key_number(7)]]
     parts = [rows] if uploads == 1 else [[row] for row in rows]
@@ -284,7 +284,7 @@ def test_only_so_many_foreign_keys_are_told_of_in_a_day(program, stolen, monkeyp
     assert not ApiKey.objects.filter(name="k", account__name="acme").exists()
 
 
-def test_a_line_that_fails_gives_no_more_of_them(program, stolen, monkeypatch):
+def test_a_failing_line_does_not_raise_the_bound(program, stolen, monkeypatch):
     def fail(line, *rest):
         raise ZeroDivisionError
 
@@ -300,7 +300,7 @@ def test_a_line_that_fails_gives_no_more_of_them(program, stolen, monkeypatch):
     ]
 
 
-def test_the_bound_is_for_a_day(program, stolen, monkeypatch):
+def test_the_bound_is_per_day(program, stolen, monkeypatch):
     monkeypatch.setattr(jobs, "MOST_FOREIGN", 1)
     upload(program, f"name,key\na,{stolen[0]}\n")
     work()
@@ -331,7 +331,7 @@ def test_each_import_ends_in_the_audit_log_with_its_counts(account, stolen, dry_
     assert len(told) == (0 if dry_run else 1)
 
 
-def test_a_line_names_models_of_the_plan_or_none(program, account):
+def test_a_line_may_only_name_models_of_the_plan(program, account):
     text = f"name,key,models\na,{key_number(1)},lg\nb,{key_number(2)},xl\nc,{key_number(3)},sm\n"
     where = upload(program, text)["Location"]
     work()

@@ -32,7 +32,7 @@ def facts_of(key_id):
 
 
 def faults(response, status=400):
-    """The fields of a problem with what is wrong."""
+    """The fields of a problem document with their errors."""
     assert response.status_code == status, response.content
     assert response["Content-Type"] == "application/problem+json"
     body = response.json()
@@ -76,11 +76,11 @@ def test_everything_that_was_asked_for_is_in_the_answer_and_at_the_gate(owner, a
     assert facts["limits"][0]["burst"] == 2 and facts["expires"] == 4102441200
 
 
-def test_times_of_other_zones_are_answered_in_utc(owner):
+def test_times_in_other_zones_are_answered_in_utc(owner):
     assert post(owner, name="k", expires_at="2099-01-01T01:00:00+02:00").json()["expires_at"] == "2098-12-31T23:00:00Z"
 
 
-def test_the_audit_log_says_who_issued_and_from_where(owner):
+def test_the_audit_log_records_who_issued_a_key_and_from_where(owner):
     body = post(owner, name="mine").json()
     event = AuditEvent.objects.first()
     assert event is not None
@@ -147,7 +147,7 @@ def test_the_audit_log_says_who_issued_and_from_where(owner):
         ),
     ],
 )
-def test_what_makes_no_sense_is_refused_and_the_field_is_named(owner, body, field, words):
+def test_invalid_input_is_refused_and_the_field_is_named(owner, body, field, words):
     found = faults(post(owner, **body))
     assert field in found and words in found[field], found
     assert not ApiKey.objects.exists()
@@ -176,13 +176,13 @@ def test_a_limit_without_room_for_one_call_is_refused(pro_account):
         (b'{"name": ' + b"1" * 5000 + b"}", 400),
     ],
 )
-def test_bodies_that_are_no_object_of_json_are_refused(owner, raw, status):
+def test_bodies_that_are_not_a_json_object_are_refused(owner, raw, status):
     response = owner.post(KEYS, raw, content_type=JSON)
     assert response.status_code == status, response.content
     assert b"Traceback" not in response.content
 
 
-def test_another_media_type_method_or_address_is_refused_in_the_same_manner(owner):
+def test_a_wrong_media_type_method_or_address_is_refused_as_a_problem_document(owner):
     faults(owner.post(KEYS, {"name": "k"}), 415)
     faults(owner.put(KEYS, "{}", content_type=JSON), 405)
     faults(owner.get(KEYS, headers={"Accept": "text/html"}), 406)
@@ -191,20 +191,20 @@ def test_another_media_type_method_or_address_is_refused_in_the_same_manner(owne
     faults(owner.get("/api/v1/keys/%00000000000000000/"), 400)
 
 
-def test_an_account_is_named_unless_there_is_only_one(owner, account, pro_account):
+def test_an_account_must_be_named_unless_there_is_only_one(owner, account, pro_account):
     set_role(pro_account, User.objects.get(username="olga"), "member", actor=ACTOR)
     found = faults(post(owner, name="k"))
     assert account.public_id in found["account"] and pro_account.public_id in found["account"]
     assert post(owner, name="k", account=pro_account.public_id).json()["account"] == pro_account.public_id
 
 
-def test_a_closed_account_gets_no_key(owner, account):
+def test_a_closed_account_cannot_be_issued_a_key(owner, account):
     account.closed_at = timezone.now()
     account.save()
     faults(post(owner, name="k"), 409)
 
 
-# Who may.
+# Permissions.
 
 
 @pytest.mark.parametrize(("role", "status"), [("owner", 201), ("admin", 201), ("member", 201), ("viewer", 403)])
@@ -215,13 +215,13 @@ def test_who_may_issue(account, role, status):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("role", "status"), [("owner", 204), ("admin", 204), ("member", 403), ("viewer", 403)])
-def test_who_may_revoke_a_key_that_others_made(account, issued, role, status):
+def test_who_may_revoke_a_key_that_somebody_else_created(account, issued, role, status):
     response = member_of(account, role).delete(f"{KEYS}{issued.key.public_id}/")
     assert response.status_code == status
     assert facts_of(issued.key.public_id)["revoked"] is (status == 204)
 
 
-def test_members_revoke_keys_that_they_made(account):
+def test_members_may_revoke_keys_that_they_created(account):
     client = member_of(account, "member")
     assert client.delete(f"{KEYS}{post(client, name='k').json()['id']}/").status_code == 204
 
@@ -297,7 +297,7 @@ def test_every_role_sees_the_keys(account, issued, role):
     assert [key["id"] for key in keys] == [issued.key.public_id]
 
 
-def test_pages_follow_each_other_newest_first_without_gaps(owner, account):
+def test_pages_are_newest_first_without_gaps(owner, account):
     made = [issue_key(account, name=f"k{number}", actor=ACTOR).key.public_id for number in range(5)]
     seen, url = [], f"{KEYS}?page_size=2"
     while url:
@@ -312,7 +312,7 @@ def test_a_cursor_that_we_did_not_make_is_refused_and_named(owner, issued, curso
     assert "cursor" in faults(owner.get(KEYS, {"cursor": cursor}))
 
 
-def test_the_list_takes_the_same_queries_for_more_keys(owner, account, issued, django_assert_num_queries):
+def test_the_list_takes_the_same_number_of_queries_for_more_keys(owner, account, issued, django_assert_num_queries):
     change_key(issued.key, limits=[Limit(name="day", scope="key", amount=9, window="day", model="sm")], actor=ACTOR)
     with django_assert_num_queries(6):  # session, user, keys, secrets, limits, models
         owner.get(KEYS)
@@ -332,7 +332,7 @@ def test_a_key_of_a_suspended_account_is_still_listed(owner, account, issued):
     assert len(owner.get(KEYS).json()["results"]) == 1
 
 
-# When something is down.
+# Outages.
 
 
 @pytest.mark.django_db(transaction=True)
@@ -355,7 +355,7 @@ def _gone(*args):
     raise OperationalError("connection to server at 10.1.2.3 failed")
 
 
-def test_without_the_database_the_answer_says_so_and_nothing_else(owner, issued):
+def test_without_the_database_the_answer_is_503_and_reveals_nothing_else(owner, issued):
     with connection.execute_wrapper(_gone):
         responses = [owner.get(KEYS), post(owner, name="k"), owner.delete(f"{KEYS}{issued.key.public_id}/")]
     for response in responses:
@@ -363,7 +363,7 @@ def test_without_the_database_the_answer_says_so_and_nothing_else(owner, issued)
         assert response["Retry-After"] and b"10.1.2.3" not in response.content
 
 
-def test_an_error_of_ours_tells_nothing(owner, monkeypatch):
+def test_an_internal_error_reveals_nothing(owner, monkeypatch):
     monkeypatch.setattr("api.keys.issue_key", lambda *args, **kwargs: 1 / 0)
     response = post(owner, name="k")
     faults(response, 500)

@@ -1,4 +1,4 @@
-"""What somebody leaves behind who is removed, or may do less: named, revoked, or kept."""
+"""What people leave behind when they are removed or get a lower role: listed, revoked, or kept."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def url_of(place, name, query=""):
 
 
 def key_of(client, account, *scopes):
-    """A management key that this person made, and a client with it."""
+    """A management key created by this person, and a client with it."""
     made = post(client, "/api/v1/management-keys/", account=account.public_id, name="ci", scopes=list(scopes or ALL))
     return made.json()["id"], bearer(made.json()["key"])
 
@@ -34,7 +34,7 @@ def works(program):
     return program.get("/api/v1/me/").status_code == 200
 
 
-def test_a_removed_admin_does_not_come_back_by_a_management_key(account, place, owner, adam):
+def test_a_removed_admin_cannot_return_with_a_management_key(account, place, owner, adam):
     id, program = key_of(adam, account)
     removed = owner.delete(url_of(place, "adam"))
     assert removed.status_code == 200
@@ -43,27 +43,27 @@ def test_a_removed_admin_does_not_come_back_by_a_management_key(account, place, 
     assert post(program, f"{place}/invitations/", email="adam@example.org").status_code == 401
 
 
-def test_a_removed_admin_does_not_come_back_by_an_invitation_of_their_own(account, place, owner, adam):
+def test_a_removed_admin_cannot_return_by_their_own_invitation(account, place, owner, adam):
     post(adam, f"{place}/invitations/", email="other@example.org", role="admin")
     removed = owner.delete(url_of(place, "adam")).json()
     assert [row["email"] for row in removed["invitations"]] == ["other@example.org"]
     assert Invitation.objects.get().withdrawn_at is not None
 
 
-def test_nor_by_one_that_a_management_key_of_theirs_sent(account, place, owner, adam):
+def test_nor_by_an_invitation_that_their_management_key_sent(account, place, owner, adam):
     _, program = key_of(adam, account)
     post(program, f"{place}/invitations/", email="other@example.org", role="member")
     owner.delete(url_of(place, "adam"))
     assert Invitation.objects.get().withdrawn_at is not None
 
 
-def test_management_keys_are_kept_where_that_is_said_by_somebody_who_makes_them(account, place, owner, adam):
+def test_somebody_who_may_create_management_keys_can_choose_to_keep_them(account, place, owner, adam):
     id, program = key_of(adam, account)
     removed = owner.delete(url_of(place, "adam", "?management_keys=keep")).json()
     assert removed["management_keys"] == [{"id": id, "name": "ci", "revoked": False}] and works(program)
 
 
-def test_who_leaves_does_not_keep_them(account, place, owner, adam):
+def test_people_who_leave_cannot_keep_their_management_keys(account, place, owner, adam):
     _, program = key_of(adam, account)
     url = url_of(place, "adam", "?management_keys=keep")
     assert adam.delete(url).status_code == 403
@@ -71,14 +71,14 @@ def test_who_leaves_does_not_keep_them(account, place, owner, adam):
     assert adam.delete(url_of(place, "adam")).status_code == 200 and not works(program)
 
 
-def test_who_makes_no_management_keys_keeps_none(account, place, owner, adam):
+def test_somebody_who_may_not_create_management_keys_cannot_keep_them(account, place, owner, adam):
     _, program = key_of(adam, account)
     for caller in (operator("accounts:write"), program_of(account, "members:write")):
         assert caller.delete(url_of(place, "adam", "?management_keys=keep")).status_code == 403
     assert works(program) and Membership.objects.filter(user__username="adam").exists()
 
 
-def test_keys_for_models_are_named_and_go_on_working(account, place, owner, adam):
+def test_keys_for_models_are_listed_and_keep_working(account, place, owner, adam):
     _, program = key_of(adam, account)
     mine = post(adam, "/api/v1/keys/", name="mine").json()["id"]
     programs = post(program, "/api/v1/keys/", name="of the program").json()["id"]
@@ -91,7 +91,7 @@ def test_keys_for_models_are_named_and_go_on_working(account, place, owner, adam
     assert not ApiKey.objects.exclude(revoked_at=None).exists()
 
 
-def test_keys_for_models_are_revoked_where_that_is_said(account, place, owner, adam):
+def test_keys_for_models_are_revoked_on_request(account, place, owner, adam):
     mine = post(adam, "/api/v1/keys/", name="mine").json()["id"]
     other = issue_key(account, name="of somebody else", actor=ACTOR).key
     removed = owner.delete(url_of(place, "adam", "?keys=revoke"))
@@ -108,14 +108,14 @@ def test_a_removal_is_pending_until_the_gate_knows_of_the_revoked_keys(account, 
     assert answer.status_code == 202 and answer.json()["state"] == "pending"
 
 
-def test_who_may_revoke_no_keys_does_not_do_it_by_a_removal(account, place, adam):
+def test_a_removal_cannot_revoke_keys_that_the_caller_may_not_revoke(account, place, adam):
     post(adam, "/api/v1/keys/", name="mine")
     url = url_of(place, "adam", "?keys=revoke")
     assert operator("accounts:write").delete(url).status_code == 403
     assert operator("accounts:write", "keys:write").delete(url).status_code == 200
 
 
-def test_who_had_made_nothing_is_removed_without_a_word(account, place, owner, adam):
+def test_removing_somebody_who_created_nothing_answers_204(account, place, owner, adam):
     assert owner.delete(url_of(place, "adam")).status_code == 204
 
 
@@ -145,7 +145,7 @@ def test_an_owner_who_becomes_an_admin_keeps_keys_and_loses_invitations_of_owner
     assert works(program) and [row["email"] for row in changed["invitations"]] == ["owner@example.org"]
 
 
-def test_a_lower_role_keeps_them_where_that_is_said(account, place, owner, adam):
+def test_a_lower_role_keeps_them_on_request(account, place, owner, adam):
     _, program = key_of(adam, account)
     answer = owner.patch(url_of(place, "adam", "?management_keys=keep"), {"role": "viewer"}, content_type=JSON)
     assert answer.json()["management_keys"][0]["revoked"] is False and works(program)
@@ -157,8 +157,8 @@ def test_adding_a_member_again_with_a_lower_role_ends_them_too(account, place, o
     assert answer.status_code == 201 and not works(program)
 
 
-def test_a_person_stands_behind_what_was_made_with_a_token_of_theirs(account, place):
-    """Made by a superuser's token: the superuser leaves, and what the token had made is found."""
+def test_a_person_is_responsible_for_what_their_token_created(account, place):
+    """A superuser leaves, and what their token created is found."""
     root = User.objects.create_superuser("root")
     token, text = make_operator_token(name="o", scopes=["keys:write"], actor=Actor("root", user=root))
     member_of(account, "owner", "olga")
@@ -168,7 +168,7 @@ def test_a_person_stands_behind_what_was_made_with_a_token_of_theirs(account, pl
     removed = signed_in(User.objects.get(username="olga")).delete(url_of(place, "root")).json()
     assert [row["revoked"] for row in removed["management_keys"]] == [True] and not works(program)
     token.refresh_from_db()
-    assert token.revoked_at is None  # it is not of this account
+    assert token.revoked_at is None  # it belongs to no account
 
 
 def test_what_ends_is_in_the_audit_log(account, place, owner, adam):
@@ -180,7 +180,7 @@ def test_what_ends_is_in_the_audit_log(account, place, owner, adam):
 
 
 @pytest.mark.parametrize("query", ["?management_keys=some", "?keys=all", "?kees=revoke"])
-def test_a_wish_that_makes_no_sense_is_refused(account, place, owner, adam, query):
+def test_an_invalid_choice_is_refused(account, place, owner, adam, query):
     assert owner.delete(url_of(place, "adam", query)).status_code == 400
     assert Membership.objects.filter(user__username="adam").exists()
 

@@ -1,4 +1,4 @@
-"""What lists cost with ten keys and with ten thousand."""
+"""The cost of lists with ten keys and with ten thousand."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LISTS = (
 
 
 def add_keys(account, number):
-    """Keys as the database would have them: publishing so many is no part of this."""
+    """Keys as rows of the database; publishing so many is not part of this."""
     made = models_base(ApiKey).bulk_create(
         [ApiKey(public_id=keys.new_key_id(account.public_id), account=account, name=f"key {n}") for n in range(number)]
     )
@@ -34,7 +34,7 @@ def add_keys(account, number):
     )
 
 
-def test_no_list_takes_more_queries_for_ten_thousand_keys_than_for_ten(account):
+def test_lists_take_no_more_queries_for_ten_thousand_keys_than_for_ten(account):
     asking = {
         "owner": member_of(account, "owner"),
         "program": program_of(account, "keys:read"),
@@ -44,7 +44,7 @@ def test_no_list_takes_more_queries_for_ten_thousand_keys_than_for_ten(account):
     def counts():
         found = {}
         for who, client in asking.items():
-            client.get("/api/v1/me/")  # notes the credential's use
+            client.get("/api/v1/me/")  # records the credential's use
             for url in LISTS:
                 with CaptureQueriesContext(connection) as counted:
                     status = client.get(f"/api/v1/{url}").status_code
@@ -58,7 +58,7 @@ def test_no_list_takes_more_queries_for_ten_thousand_keys_than_for_ten(account):
     assert {queries for _, queries in with_ten.values()} <= set(range(1, 8))
 
 
-def test_the_last_of_ten_thousand_keys_is_reached_page_by_page(account):
+def test_paging_reaches_the_last_of_ten_thousand_keys(account):
     add_keys(account, 10_000)
     client, url, seen = program_of(account, "keys:read"), "/api/v1/keys/?page_size=500&order=name", []
     while url:

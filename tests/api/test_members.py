@@ -64,7 +64,7 @@ def test_two_owners_do_not_go_at_the_same_moment(account):
         assert sorted(threads.map(leave, owners)) == [204, 409]
 
 
-def test_a_role_is_changed_and_written_down(owner, account, place):
+def test_a_changed_role_is_recorded_in_the_audit_log(owner, account, place):
     member_of(account, "viewer", "vera")
     response = owner.patch(f"{place}/members/{id_of('vera')}/", {"role": "admin"}, content_type=JSON)
     assert response.json()["role"] == "admin"
@@ -78,7 +78,7 @@ def test_a_role_is_changed_and_written_down(owner, account, place):
 
 
 @pytest.mark.parametrize("who", ["owner", "operator"])
-def test_the_last_owner_neither_goes_nor_becomes_less(owner, account, place, who):
+def test_the_last_owner_can_neither_leave_nor_get_a_lower_role(owner, account, place, who):
     client, url = owner if who == "owner" else operator("accounts:write"), f"{place}/members/{id_of('olga')}/"
     assert client.delete(url).status_code == 409
     assert client.patch(url, {"role": "admin"}, content_type=JSON).status_code == 409
@@ -93,7 +93,7 @@ def test_everybody_may_leave(owner, account, place, role):
     assert client.get(f"{place}/").status_code == 404
 
 
-def test_an_admin_makes_nobody_an_owner(owner, account, place):
+def test_an_admin_cannot_make_anybody_an_owner(owner, account, place):
     admin = member_of(account, "admin", "adam")
     for url, send in (
         (f"{place}/members/{id_of('adam')}/", admin.patch),
@@ -104,7 +104,7 @@ def test_an_admin_makes_nobody_an_owner(owner, account, place):
     assert response.status_code == 403 and not mail.outbox
 
 
-def test_an_operator_adds_somebody_who_has_a_user(account, place):
+def test_an_operator_can_add_somebody_who_has_a_user(account, place):
     User.objects.create_user("nina")
     client = operator("accounts:write")
     made = client.post(f"{place}/members/", {"username": "nina", "role": "member"}, content_type=JSON)
@@ -136,12 +136,14 @@ def test_somebody_who_is_signed_in_joins_with_one_button(owner, place, account):
     nina = signed_in(User.objects.create_user("nina"))
     path = path_in_the_mail()
     page = nina.get(path)
-    assert not Membership.objects.filter(user__username="nina").exists()  # a scanner that opens links accepts nothing
+    assert not Membership.objects.filter(
+        user__username="nina"
+    ).exists()  # opening the link, as a scanner does, accepts nothing
     assert nina.post(path, posted(page)).status_code == 200
     assert Membership.objects.get(user__username="nina").role == "member"
 
 
-def test_a_link_is_good_once(owner, place, account):
+def test_a_link_works_once(owner, place, account):
     invite(account, email="nina@example.org", role="member", actor=ACTOR)
     path = path_in_the_mail()
     assert signed_in(User.objects.create_user("nina")).post(path).status_code == 200
@@ -149,7 +151,7 @@ def test_a_link_is_good_once(owner, place, account):
     assert Membership.objects.count() == 2
 
 
-def test_who_is_a_member_already_keeps_the_role(owner, account):
+def test_an_existing_member_keeps_their_role(owner, account):
     invite(account, email="other@example.org", role="viewer", actor=ACTOR)
     assert owner.post(path_in_the_mail()).status_code == 200
     assert Membership.objects.get(user__username="olga").role == "owner"
@@ -162,7 +164,7 @@ def test_a_password_that_is_too_simple_is_refused(owner, account):
     assert complaints(page) and not User.objects.filter(username="n").exists()
 
 
-def test_sending_again_ends_the_link_of_before(owner, place, account):
+def test_resending_invalidates_the_previous_link(owner, place, account):
     row = invite(account, email="new@example.org", role="member", actor=ACTOR)
     old = path_in_the_mail()
     response = owner.post(f"{place}/invitations/{row.public_id}/resend/")
@@ -186,7 +188,7 @@ def test_a_link_ends(owner, place, account, how):
         assert answer.status_code == 410 and "acme" not in answer.content.decode()
 
 
-def test_who_is_invited_already_is_not_invited_twice(owner, place, account):
+def test_nobody_is_invited_twice(owner, place, account):
     body = {"email": "new@example.org"}
     assert owner.post(f"{place}/invitations/", body, content_type=JSON).status_code == 201
     again = owner.post(f"{place}/invitations/", {"email": "NEW@example.org"}, content_type=JSON)
@@ -201,12 +203,12 @@ def test_who_is_invited_already_is_not_invited_twice(owner, place, account):
     "body",
     [{}, {"email": "x"}, {"email": 5}, {"email": "a@b.c\nBcc: x@y.z"}, {"email": "a@example.org", "role": "king"}],
 )
-def test_an_invitation_that_makes_no_sense_is_refused(owner, place, body):
+def test_an_invalid_invitation_is_refused(owner, place, body):
     response = owner.post(f"{place}/invitations/", body, content_type=JSON)
     assert response.status_code == 400 and response.json()["errors"][0]["field"] in ("email", "role")
 
 
-def test_a_mail_that_cannot_be_sent_is_said_and_can_be_sent_later(owner, place, settings, caplog):
+def test_a_mail_that_cannot_be_sent_is_reported_and_can_be_sent_later(owner, place, settings, caplog):
     settings.EMAIL_BACKEND = "runtime.mail.NoMail"
     response = owner.post(f"{place}/invitations/", {"email": "new@example.org"}, content_type=JSON)
     row = response.json()
@@ -215,7 +217,7 @@ def test_a_mail_that_cannot_be_sent_is_said_and_can_be_sent_later(owner, place, 
     assert owner.post(f"{place}/invitations/{row['id']}/resend/").json()["sent_at"]
 
 
-def test_a_name_of_an_account_makes_no_second_header(account):
+def test_an_accounts_name_cannot_add_a_header_to_the_mail(account):
     account.name = "a\nBcc: x@example.org"
     account.save()
     invite(account, email="new@example.org", role="member", actor=ACTOR)
@@ -223,7 +225,7 @@ def test_a_name_of_an_account_makes_no_second_header(account):
     assert '    Account:     "a Bcc: x[@]example[.]org", ' in mail.outbox[0].body
 
 
-def test_mails_are_counted_and_without_redis_none_goes_out(account, place, redis_away):
+def test_mails_are_throttled_and_none_is_sent_without_redis(account, place, redis_away):
     client = program_of(account, "members:write")
     with redis_away():
         response = client.post(f"{place}/invitations/", {"email": "a@example.org"}, content_type=JSON)
@@ -241,7 +243,7 @@ def test_the_link_is_in_no_answer_of_the_api(owner, place, account):
         assert token.rsplit(":", 1)[1] not in owner.get(f"{place}/{path}").content.decode()
 
 
-def test_an_admin_and_a_program_touch_no_invitation_of_an_owner(place, account, owner):
+def test_neither_an_admin_nor_a_program_can_change_an_owners_invitation(place, account, owner):
     owner.post(f"{place}/invitations/", {"email": "heir@example.org", "role": "owner"}, content_type=JSON)
     row = Invitation.objects.get()
     for caller in (member_of(account, "admin"), program_of(account, "members:write")):
@@ -250,16 +252,16 @@ def test_an_admin_and_a_program_touch_no_invitation_of_an_owner(place, account, 
     assert owner.post(f"{place}/invitations/{row.public_id}/resend/").status_code == 200
 
 
-def test_adding_the_last_owner_again_with_less_is_a_conflict(place, owner):
+def test_adding_the_last_owner_again_with_a_lower_role_is_a_conflict(place, owner):
     clerk = operator("accounts:write")
     answer = clerk.post(f"{place}/members/", {"username": "olga", "role": "viewer"}, content_type=JSON)
     assert answer.status_code == 409
     assert Membership.objects.get(user__username="olga").role == "owner"
 
 
-def test_an_invitation_that_a_closing_erased_in_between_is_refused(account, place):
+def test_an_invitation_erased_by_a_concurrent_closing_is_refused(account, place):
     row = invite(account, email="late@example.org", role="member", actor=ACTOR)
-    Invitation.objects.filter(pk=row.pk).delete()  # what the closing does, after the link was looked at
+    Invitation.objects.filter(pk=row.pk).delete()  # as closing does, after the link was read
     user = User.objects.create_user("late")
     with pytest.raises(Refused):
         accept(row, user, actor=ACTOR)

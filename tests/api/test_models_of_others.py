@@ -1,4 +1,4 @@
-"""Models outside of a plan: a tenant learns nothing of them, an operator all."""
+"""Models outside of a plan: customers learn nothing about them, operators everything."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS)
 def test_a_key_is_refused_a_model_outside_of_the_plan_as_one_that_does_not_exist(owner, issued, way):
     body_with, field = WAYS[way]
-    for slug in ("lg", "xl"):  # lg is pro's, xl is nobody's
+    for slug in ("lg", "xl"):  # lg belongs to the plan pro, xl does not exist
         expected = [{"field": field, "detail": f"Unknown model {slug}; the plan free has sm."}]
         assert errors(send(owner, KEYS, name="k", **body_with(slug))) == expected
         assert errors(send(owner, f"{KEYS}{issued.key.public_id}/", "patch", **body_with(slug))) == expected
     assert ApiKey.objects.count() == 1
 
 
-def test_a_program_is_refused_it_too_and_an_operator_is_not(account):
+def test_a_program_is_refused_too_but_an_operator_is_not(account):
     assert errors(send(program_of(account, "keys:write"), KEYS, name="k", models=["lg"]))
     made = send(operator("keys:write"), KEYS, name="k", account=account.public_id, models=["lg"])
     assert (made.status_code, made.json()["models"]) == (201, ["lg"])
@@ -77,7 +77,7 @@ def test_a_key_keeps_the_models_that_it_had_when_its_plan_had_them(pro_account, 
     assert errors(send(owner, where, "patch", models=["xl"]))
 
 
-def test_limits_are_told_of_models_that_the_key_can_call_and_of_no_other(account, pro_account):
+def test_limits_are_shown_only_for_models_that_the_key_can_call(account, pro_account):
     narrowed = issue_key(pro_account, name="k", models=["sm"], actor=ACTOR).key
     of_free, of_pro = program_of(account, "usage:read"), program_of(pro_account, "usage:read")
     free = issue_key(account, name="k", actor=ACTOR).key
@@ -108,7 +108,7 @@ def with_a_limit_for_lg(catalogue, account):
 
 
 @pytest.mark.parametrize("asked", [{"model": "lg"}, {"path": "/v1/large/x"}])
-def test_explain_tells_neither_cost_nor_limits_of_a_model_that_the_key_may_not_use(
+def test_explain_hides_cost_and_limits_of_a_model_that_the_key_may_not_use(
     owner, issued, with_a_limit_for_lg, dearer, asked
 ):
     dearer("lg", 2000)
@@ -124,7 +124,7 @@ def test_explain_tells_neither_cost_nor_limits_of_a_model_that_the_key_may_not_u
     assert whole["model"] == "lg"
 
 
-def test_explain_is_whole_for_a_model_that_the_key_may_use(owner, issued):
+def test_explain_is_complete_for_a_model_that_the_key_may_use(owner, issued):
     body = send(owner, "/api/v1/explain/", key=issued.key.public_id, path="/sm/x").json()
     assert (body["verdict"], body["model"]) == ("allowed", "sm")
     assert {check["check"]: check["outcome"] for check in body["checks"]}["over_limit"] == "passed"
@@ -143,7 +143,7 @@ def test_a_plan_shows_a_limit_for_a_model_of_its_own(owner, catalogue, pro_accou
     assert [limit["name"] for limit in plan["limits"]] == ["large", "second"]
 
 
-def test_a_plan_names_a_disabled_model_to_operators_alone(owner, catalogue):
+def test_a_plan_shows_a_disabled_model_only_to_operators(owner, catalogue):
     catalogue(CATALOGUE.replace('title = "small"', "enabled = false"))
     assert owner.get("/api/v1/plans/").json()["results"][0]["models"] == []
     free, _ = operator("usage:read").get("/api/v1/plans/").json()["results"]

@@ -1,4 +1,4 @@
-"""`me`, models, plans and the audit log: what each may read, and the filters."""
+"""`me`, models, plans and the audit log: who may read what, and the filters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def results(client, path, **query):
     return response.json()["results"]
 
 
-def test_me_says_who_i_am(account):
+def test_me_shows_the_caller(account):
     of_account = {"id": account.public_id, "name": "acme"}
     assert member_of(account, "admin", "adam").get("/api/v1/me/").json() == {
         "kind": "session",
@@ -33,7 +33,7 @@ def test_me_says_who_i_am(account):
     assert operator("usage:read").get("/api/v1/me/").json()["is_operator"] is True
 
 
-def test_a_customer_sees_the_models_and_the_plan_of_its_own(account, pro_account):
+def test_a_customer_sees_its_own_plan_and_models(account, pro_account):
     of_free, of_pro = program_of(account, "keys:read"), program_of(pro_account, "keys:read")
     assert results(of_free, "models") == [
         {"id": "sm", "title": "small", "url": "http://127.0.0.1:8080/sm", "cost": 1, "enabled": True}
@@ -54,7 +54,7 @@ def test_a_customer_sees_the_models_and_the_plan_of_its_own(account, pro_account
     assert [plan["id"] for plan in results(operator("usage:read"), "plans")] == ["free", "pro"]
 
 
-def test_a_disabled_model_and_a_limit_in_shadow_are_the_operators_alone(catalogue, account):
+def test_only_operators_see_disabled_models_and_shadow_limits(catalogue, account):
     catalogue(CATALOGUE.replace('unit = "units" },\n    ]', 'unit = "units", shadow = true },\n    ]', 1))
     model = ServedModel.objects.get(slug="sm")
     model.enabled = False
@@ -78,7 +78,7 @@ def test_the_audit_log_is_filtered(account):
     assert [event["act"] for event in results(owner, "audit", order="created")] == acts[::-1]
 
 
-def test_what_has_no_account_is_the_operators_to_read(account):
+def test_only_operators_read_events_without_an_account(account):
     AuditEvent.objects.create(actor="x", act="user.create", subject="mia")
     assert "user.create" in [event["act"] for event in results(operator("accounts:write"), "audit")]
     assert "user.create" not in [event["act"] for event in results(member_of(account, "owner"), "audit")]
@@ -87,12 +87,12 @@ def test_what_has_no_account_is_the_operators_to_read(account):
 @pytest.mark.parametrize(
     "query", [{"since": "yesterday"}, {"since": "2026-01-01T00:00:00"}, {"act": "x" * 41}, {"order": "act"}]
 )
-def test_a_filter_that_makes_no_sense_is_named(account, query):
+def test_an_invalid_filter_is_refused_and_named(account, query):
     response = member_of(account, "owner").get("/api/v1/audit/", query)
     assert response.status_code == 400 and response.json()["errors"][0]["field"] == next(iter(query))
 
 
-def test_a_closed_account_is_still_readable_for_its_people(account):
+def test_people_can_still_read_a_closed_account(account):
     owner = member_of(account, "owner")
     close_account(account, actor=ACTOR)
     assert results(owner, "accounts")[0]["status"] == "closed"

@@ -1,4 +1,4 @@
-"""What belongs to others is as unknown as what does not exist: in words, and in what it costs."""
+"""Other accounts' objects are answered like missing ones: with the same words, at the same cost."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def places(account, issued, pro_account):
 
 @pytest.mark.parametrize("who", ["owner", "program"])
 @pytest.mark.parametrize("row", OBJECTS, ids=lambda row: row.name)
-def test_somebody_elses_is_like_a_missing_one(places, pro_account, monkeypatch, who, row):
+def test_another_accounts_object_is_answered_like_a_missing_one(places, pro_account, monkeypatch, who, row):
     client = (
         member_of(pro_account, "owner", "stranger")
         if who == "owner"
         else program_of(pro_account, "keys:read", "keys:write", "usage:read", "members:write")
     )
-    client.get("/api/v1/me/")  # notes the credential's use
+    client.get("/api/v1/me/")  # records the credential's use
     commands: list[int] = []
     connection_class = clients.sync_client().connection_pool.connection_class
     send = connection_class.send_packed_command

@@ -1,4 +1,4 @@
-"""What is counted is counted per account, whichever of its people or programs asks; an operator's per token."""
+"""Throttles count per account, whichever of its people or programs asks; for an operator per token."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def member(account) -> Membership:
 
 @pytest.fixture
 def writes(account, issued, member):
-    """Every change but those that make a secret: how an owner asks for it."""
+    """Every change that creates no secret, as an owner makes it."""
     key, of = f"{V1}keys/{issued.key.public_id}/", f"{V1}accounts/{account.public_id}/"
     return {
         "change_key": lambda client: client.patch(key, {"name": "x"}, content_type=JSON),
@@ -64,13 +64,13 @@ def test_a_change_beyond_the_accounts_throttle_is_refused_and_changes_nothing(ac
 
 
 def test_every_change_is_counted_somewhere():
-    """A new one that is not would be found here. Some count in a method or function of their own."""
+    """Finds a new change that is not. Some count in a function of their own."""
     counting = ("count_write(", "count_new_secret(", "take_from(", "count_mail(", "admit(")
     changes = [view for view in OPERATIONS if view.__name__.upper() not in SAFE]
     assert [view.__qualname__ for view in changes if not any(one in inspect.getsource(view) for one in counting)] == []
 
 
-def test_who_may_not_change_uses_up_nobodys_throttle(account, issued, redis_db):
+def test_a_refused_change_does_not_count(account, issued, redis_db):
     viewer = member_of(account, "viewer")
     for _ in range(3):
         answer = viewer.patch(f"{V1}keys/{issued.key.public_id}/", {"name": "x"}, content_type=JSON)
@@ -79,12 +79,14 @@ def test_who_may_not_change_uses_up_nobodys_throttle(account, issued, redis_db):
 
 
 @pytest.mark.parametrize("throttle", [ISSUES, DAYS_ISSUES])
-def test_another_management_key_of_the_account_gets_no_more_secrets(account, issued, redis_db, throttle):
+def test_a_second_management_key_does_not_raise_the_accounts_throttle(account, issued, redis_db, throttle):
     first, second = program_of(account, "keys:write"), program_of(account, "keys:write")
     assert post(first, f"{V1}keys/", name="k").status_code == 201
 
     def is_refused(client, url, **body):
-        fill(redis_db, throttle, account.public_id)  # each time: on a slow machine a call's worth may have drained
+        fill(
+            redis_db, throttle, account.public_id
+        )  # each time: on a slow machine a call's worth may have drained since
         return post(client, url, **body).status_code == 429
 
     for client in (first, second, member_of(account, "owner")):
@@ -94,7 +96,7 @@ def test_another_management_key_of_the_account_gets_no_more_secrets(account, iss
     assert ApiKey.objects.count() == 2
 
 
-def test_other_accounts_and_operators_are_not_held_up(account, pro_account, issued, redis_db):
+def test_other_accounts_and_operators_are_not_throttled(account, pro_account, issued, redis_db):
     for throttle in (ISSUES, DAYS_ISSUES, WRITES):
         fill(redis_db, throttle, account.public_id)
     assert post(program_of(pro_account, "keys:write"), f"{V1}keys/", name="k").status_code == 201

@@ -1,4 +1,4 @@
-"""Usage in the API: who sees what, pages, CSV, and what a page costs."""
+"""Usage: who sees what, pages, CSV, and the cost of a page."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def use(key: str, at: datetime, allowed: int, model: str = "sm") -> None:
 
 @pytest.fixture
 def used(issued, pro_key) -> tuple[str, str]:
-    """Ids of two keys of two accounts that were used."""
+    """Ids of used keys of two accounts."""
     mine, theirs = issued.key.public_id, pro_key.key.public_id
     for number in range(30):
         use(mine, NOON + number * HOUR, 1)
@@ -49,7 +49,7 @@ def rows(client: Client, query: str) -> Any:
     return response.json()["results"]
 
 
-def test_usage_is_added_up_by_day_of_this_month_if_nothing_else_is_asked(of_acme, issued):
+def test_by_default_usage_is_by_day_of_this_month(of_acme, issued):
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     use(issued.key.public_id, now, 7)
     use(issued.key.public_id, now - 40 * 24 * HOUR, 9)
@@ -111,7 +111,7 @@ def test_an_account_sees_its_own_usage_and_an_operator_everybodys(of_acme, opera
     assert [row["allowed"] for row in rows(operator_program, f"{SPAN}&interval=total&account={theirs[:8]}")] == [100]
 
 
-def test_an_operator_writes_invoices_by_its_own_ids(operator_program, used, account):
+def test_an_operator_can_write_invoices_by_external_id(operator_program, used, account):
     models_base(Account).filter(pk=account.pk).update(external_id="cus_42")
     invoices = {
         row["external_id"]: row["units"] for row in rows(operator_program, f"{SPAN}&interval=total&group_by=account")
@@ -157,7 +157,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("query", WRONG)
-def test_a_question_that_cannot_be_answered_is_told_which_part_is_wrong(of_acme, query):
+def test_an_invalid_query_names_the_wrong_parameter(of_acme, query):
     response = of_acme.get(f"{USAGE}?{query}")
     assert response.status_code == 400
     assert response["Content-Type"] == "application/problem+json"
@@ -172,7 +172,7 @@ def as_rows(response) -> Any:
 
 
 @pytest.mark.parametrize("how", ["accept", "format"])
-def test_csv_has_every_row_at_once(of_acme, used, how):
+def test_csv_has_every_row_in_one_file(of_acme, used, how):
     url = f"{USAGE}?{SPAN}&interval=hour&group_by=key,model&page_size=2"
     response = of_acme.get(url, headers={"Accept": "text/csv"}) if how == "accept" else of_acme.get(f"{url}&format=csv")
     found = as_rows(response)
@@ -194,13 +194,13 @@ def test_csv_is_streamed_by_a_server_of_asgi_too(account, used):
     assert len(asyncio.run(ask()).splitlines()) == 31
 
 
-def test_a_fault_is_a_problem_also_for_who_wants_csv(of_acme):
+def test_an_error_is_a_problem_document_even_if_csv_was_requested(of_acme):
     response = of_acme.get(f"{USAGE}?interval=week", headers={"Accept": "text/csv"})
     assert (response.status_code, response["Content-Type"]) == (400, "application/problem+json")
     assert response.json()["errors"]
 
 
-def test_no_cell_is_a_formula(operator_program, used, account):
+def test_no_cell_is_evaluated_as_a_formula(operator_program, used, account):
     models_base(Account).filter(pk=account.pk).update(external_id="+1-555|cmd")
     found = as_rows(operator_program.get(f"{USAGE}?{SPAN}&interval=total&group_by=account&format=csv"))
     assert {row["external_id"] for row in found} == {"'+1-555|cmd", ""}
@@ -215,7 +215,9 @@ def test_no_cell_is_a_formula(operator_program, used, account):
     ]
 
 
-def test_a_page_costs_the_same_however_many_rows_it_has(operator_program, used, django_assert_num_queries):
+def test_a_page_takes_the_same_number_of_queries_however_many_rows_it_has(
+    operator_program, used, django_assert_num_queries
+):
     url = f"{USAGE}?{SPAN}&interval=hour&group_by=account,key,model"
     operator_program.get(url)
     for size in (1, 500):

@@ -1,4 +1,4 @@
-"""docs/usage.md, compared with the forms."""
+"""docs/usage.md, compared with the serializers."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ PAGE = "docs/usage.md"
 
 
 @pytest.mark.parametrize(("heading", "form"), [("## Usage", UsageQuery), ("## Explain", ExplainIn)])
-def test_the_table_has_every_field_of_the_form_and_no_other(heading, form):
+def test_the_table_has_exactly_the_fields_of_the_form(heading, form):
     documented = {name for row in rows_of(text_of(PAGE), heading) for name in code_in(row[0])}
     assert documented == set(form().fields)
 
 
-def test_limits_are_asked_for_as_the_page_says():
+def test_the_page_describes_how_to_ask_for_limits():
     assert f"GET /api/v1/limits/?{'=ID&'.join(LimitsQuery().fields)}=SLUG" in text_of(PAGE)
 
 
-def test_the_indexes_that_the_page_names_are_there():
+def test_the_indexes_on_the_page_exist():
     indexes = {
         index.name for model in (UsageDay, UsageHour) for index in (*model._meta.indexes, *model._meta.constraints)
     }

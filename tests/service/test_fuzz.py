@@ -1,6 +1,6 @@
 """schemathesis sends the running service everything that the schema allows, and what it does not.
 
-AUTHSVC_TEST_FUZZ (a number) multiplies the cases: the default is for every run, 50 for a night.
+AUTHSVC_TEST_FUZZ (a number) multiplies the cases: the default suits every run, 50 a night.
 """
 
 from __future__ import annotations
@@ -88,9 +88,7 @@ def found_in(path: str, places: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", sorted(one.id for one in OPERATIONS.values()))
-def test_no_answer_is_an_error_of_ours_or_one_that_the_schema_does_not_know(
-    service, described, account: Account, places, name
-):
+def test_every_answer_is_declared_and_none_is_an_internal_error(service, described, account: Account, places, name):
     operation, real = described[name], found_in(described[name].path, places)
     takes_something = operation.body or operation.query or operation.path_parameters
     for caller, of in CALLERS.items():
