@@ -255,7 +255,8 @@ def test_every_dependency_has_its_reason():
 
 def drawing(page: str, kind: str) -> str:
     """The first Mermaid diagram of this kind on a page."""
-    return next(block for block in re.findall(r"^```mermaid\n(.*?)^```$", text_of(page), re.M | re.S) if kind in block)
+    found: list[str] = re.findall(r"^```mermaid\n(.*?)^```$", text_of(page), re.M | re.S)
+    return next(block for block in found if kind in block)
 
 
 def imports_of_rooms() -> set[tuple[str, str]]:
@@ -302,7 +303,7 @@ def test_the_drawing_of_the_tables_is_that_of_the_models():
             if field.name in {"created_by", "users"}:
                 continue
             ours = "many"
-            theirs = "many" if field.many_to_many else "none or one" if field.null else "one"
+            theirs = "many" if field.many_to_many else "none or one" if getattr(field, "null", False) else "one"
             related |= {(model.__name__, ours, theirs, other.__name__), (other.__name__, theirs, ours, model.__name__)}
     assert found == related
 
