@@ -55,7 +55,7 @@ def test_an_upload_becomes_a_job_that_the_worker_does_and_reports(program, accou
     assert (done["state"], done["imported"], done["refused"], done["already_there"]) == ("done", 2, 1, 0)
     assert done["finished_at"]
     report = program.get(f"{response['Location']}report/").json()["results"]
-    assert report == [{"line": 3, "outcome": "refused", "key": "", "why": "A key has 16 to 512 characters."}]
+    assert report == [{"line": 3, "outcome": "refused", "key": "", "why": "The key must have 16 to 512 characters."}]
     assert ask(key_number(1)).status == ask(key_number(3)).status == 200
     assert [one["id"] for one in program.get(IMPORTS).json()["results"]] == [job["id"]]
 
@@ -98,7 +98,7 @@ def test_a_customer_cannot_import_into_another_account(program, pro_account):
     where = upload(program, f"account,name,key\n{pro_account.public_id},a,{key_number(1)}\n")["Location"]
     turn()
     (line,) = program.get(f"{where}report/").json()["results"]
-    assert "another account" in line["why"]
+    assert "a different account" in line["why"]
     assert upload(program, query=f"?account={pro_account.public_id}").status_code == 404
 
 
