@@ -19,14 +19,14 @@ demo: setup ## Run everything on this machine: gate, console, Traefik, store, tw
 CERTAIN := not slow and not timed
 
 test: setup ## Run the tests that pass on any machine, on all cores (5 minutes on two)
-	$(BIN)/pytest -n auto --dist loadgroup -m "$(CERTAIN)"
+	$(BIN)/pytest -n auto --dist loadfile -m "$(CERTAIN)"
 
 # Timed tests, and those that start many processes, have the machine to themselves.
 test-all: test ## Run the slow and the timed tests too, and those with a database on PostgreSQL (AUTHSVC_TEST_POSTGRES_URL)
 	$(BIN)/pytest -m "not ($(CERTAIN))"
 	@if [ -n "$$AUTHSVC_TEST_POSTGRES_URL" ]; then \
 	  export AUTHSVC_TEST_DATABASE_URL="$$AUTHSVC_TEST_POSTGRES_URL"; set -ex; \
-	  $(BIN)/pytest -n auto --dist loadgroup -m "$(CERTAIN)" $(ON_POSTGRES); \
+	  $(BIN)/pytest -n auto --dist loadfile -m "$(CERTAIN)" $(ON_POSTGRES); \
 	  $(BIN)/pytest -m "not ($(CERTAIN))" $(ON_POSTGRES); \
 	else \
 	  echo "PostgreSQL: SKIPPED. Set AUTHSVC_TEST_POSTGRES_URL=postgres://USER@HOST/postgres to run the tests there too."; \

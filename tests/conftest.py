@@ -61,27 +61,15 @@ ON_AN_ENGINE = ("compose", "swarm")  # only if `-m` names them: they build image
 
 
 def pytest_collection_modifyitems(config, items):
-    kept: list[pytest.Item] = []
-    left_out: list[pytest.Item] = []
+    kept, left_out = [], []
     for item in items:
         folder = item.path.relative_to(ROOT / "tests").parts[0]
         if folder in ON_AN_ENGINE:
             item.add_marker(folder)
-        elif group := _group_of(item, folder):
-            item.add_marker(pytest.mark.xdist_group(group))
         is_wanted = folder not in ON_AN_ENGINE or folder in config.option.markexpr
         (kept if is_wanted else left_out).append(item)
     config.hook.pytest_deselected(items=left_out)
     items[:] = kept
-
-
-def _group_of(item: pytest.Function, folder: str) -> str | None:
-    """Tests that share a server run in one process, so that the server starts once."""
-    fixtures = item._fixtureinfo.name2fixturedefs
-    if folder == "stack" and "stack" in fixtures:
-        return "stack"
-    shares = any(definitions[-1].scope == "module" for definitions in fixtures.values())
-    return item.path.name if shares else None
 
 
 @pytest.fixture(scope="session")
