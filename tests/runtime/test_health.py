@@ -120,7 +120,7 @@ def test_a_full_redis_is_reported_and_so_is_its_recovery(gate, server, caplog):
 
 
 def nearly_full(client: redis.Redis) -> None:
-    client.set("much", b"x" * 20 * MEGABYTE)  # so that a connection's buffers do not matter
+    client.setrange("much", 20 * MEGABYTE, "x")  # allocated by Redis: a long command's buffer would be freed later
     used = client.info("memory")["used_memory"]
     client.config_set("maxmemory", int(used / 0.9))
 

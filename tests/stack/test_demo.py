@@ -123,7 +123,7 @@ def test_manage_knows_where_everything_is(demo):
 def test_a_second_demo_in_the_same_folder_or_on_the_same_port_says_so(demo, tmp_path):
     status, said = a_try(demo.folder, demo.port + 10)
     assert (status, said.count("\n")) == (1, 2)
-    assert "already runs" in said
+    assert "already running" in said
     for port in (demo.port, demo.port + 1, demo.port - 1):
         status, said = a_try(tmp_path / str(port), port)
         assert (status, said.count("\n")) == (1, 2)
