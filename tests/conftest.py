@@ -61,7 +61,8 @@ ON_AN_ENGINE = ("compose", "swarm")  # only if `-m` names them: they build image
 
 
 def pytest_collection_modifyitems(config, items):
-    kept, left_out = [], []
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
     for item in items:
         folder = item.path.relative_to(ROOT / "tests").parts[0]
         if folder in ON_AN_ENGINE:
