@@ -167,6 +167,7 @@ class OneAccount(View):
         tag="accounts",
         who=(Action.RENAME_ACCOUNT, Action.ASSIGN_PLAN, Action.PROVISION_ACCOUNT),
         body=AccountChange,
+        is_partial=True,
         answer=AccountOut,
         may_be_pending=True,
         may_conflict=True,

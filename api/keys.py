@@ -223,6 +223,7 @@ class OneKey(View):
         tag="keys",
         who=(Action.CHANGE_KEY,),
         body=KeyChange,
+        is_partial=True,
         answer=KeyOut,
         may_be_pending=True,
         may_conflict=True,

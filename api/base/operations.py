@@ -35,7 +35,7 @@ class Operation:
     query: SerializerClass | None = None
     body: SerializerClass | None = None
     uploads: Mapping[str, dict[str, Any]] | None = None  # instead of `body`: media type → schema and example
-    is_partial: bool = False  # fields that the body leaves out stay unchanged, as with every PATCH
+    is_partial: bool = False  # fields that the body leaves out stay unchanged
     status: int = 200
     answer: SerializerClass | None = None  # None: an answer without a body
     is_list: bool = False  # a page of answers

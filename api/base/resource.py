@@ -109,8 +109,7 @@ class View(APIView):
     def read_body(self) -> dict[str, Any]:
         """The validated body. Of a partial change only the fields that were sent."""
         assert self.operation.body is not None
-        is_partial = self.operation.is_partial or self.request.method == "PATCH"
-        form = self.operation.body(data=self.request.data, partial=is_partial)
+        form = self.operation.body(data=self.request.data, partial=self.operation.is_partial)
         form.is_valid(raise_exception=True)
         return dict(form.validated_data)
 

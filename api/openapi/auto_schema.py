@@ -76,7 +76,7 @@ class OperationSchema(AutoSchema):
     def _body(self, one: Operation) -> Json:
         content = dict(one.uploads or {})
         if one.body:
-            serializer = one.body(partial=self.method == "PATCH" or one.is_partial)
+            serializer = one.body(partial=one.is_partial)
             schema = self.resolve_serializer(serializer, "request").ref
             content[JSON] = {"schema": schema, "example": _example(one.body)}
         return {"requestBody": {"required": True, "content": content}} if content else {}

@@ -268,3 +268,12 @@ def test_an_invitation_erased_by_a_concurrent_closing_is_refused(account, place)
     with pytest.raises(Refused):
         withdraw(row, actor=ACTOR)
     assert not Membership.objects.filter(user=user).exists()
+
+
+def test_a_change_of_role_needs_the_role(account, owner, place):
+    id = owner.get(f"{place}/members/").json()["results"][0]["id"]
+    answer = owner.patch(f"{place}/members/{id}/", {}, content_type="application/json")
+    assert (answer.status_code, answer.json()["errors"]) == (
+        400,
+        [{"field": "role", "detail": "This field is required."}],
+    )

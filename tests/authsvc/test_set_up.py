@@ -203,7 +203,7 @@ def test_a_store_that_stays_unavailable_is_named_with_a_remedy(environment, vari
     done = run("set_up", "--wait", "0.3", env={**environment, variable: value})
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].endswith(f"{sentence} Waited for 0.3 s.")
-    assert "set_up: " in done.stderr and "Waiting for 0 s more." in done.stderr
+    assert "set_up: " in done.stderr and "Waiting for up to 0 s more." in done.stderr
     assert "Traceback" not in done.stderr and "hunter2" not in done.stderr
 
 

@@ -126,7 +126,7 @@ def test_a_read_only_database_is_503_and_one_sentence(service, cluster, read_onl
     assert service.asked() == 200
     done = service.manage("issue_key", "--account", "new", "--plan", "free", "--name", "x")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "The database is read-only: it is a replica, or became one" in done.stderr
+    assert "The database is read-only: it is a replica, or has become one" in done.stderr
     cluster.read_only(False)
     wait_until(lambda: service.sign_in().status_code == 302, "the database written again")
     assert "Traceback" not in service.log.read_text()
