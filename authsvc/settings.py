@@ -8,6 +8,7 @@ from pathlib import Path
 import dj_database_url
 
 from authsvc import __version__
+from console import branding
 from runtime import env, faults, hosts, mail
 from runtime.env import BadSetting, host_of
 
@@ -56,6 +57,10 @@ WEBSOCKET_KEYS = env.flag("AUTHSVC_WEBSOCKET_KEYS", default=False)  # keys in Se
 IMPORTED_KEYS = env.flag("AUTHSVC_IMPORTED_KEYS", default=False)
 CACHE_BYTES = env.count("AUTHSVC_CACHE_MB", 64, least=1, most=1_000_000) * 1024 * 1024  # per process, for facts
 TRUSTED_PROXIES = env.networks("AUTHSVC_TRUSTED_PROXIES", "")  # the console trusts their X-Forwarded-For and -Proto
+BRAND_NAME = branding.name(env.text("AUTHSVC_BRAND_NAME", "authsvc"))
+BRAND_COLOUR = branding.colour(env.text("AUTHSVC_BRAND_COLOUR", "#3451d1"))
+BRAND_LOGO = branding.logo(env.text("AUTHSVC_BRAND_LOGO", ""), BASE_DIR)
+SUPPORT = branding.support(env.text("AUTHSVC_SUPPORT", ""))
 AUDIT_KEEP_DAYS = env.count("AUTHSVC_AUDIT_KEEP", 0, least=0, most=36_500)  # 0: forever
 CATALOGUE = BASE_DIR / env.text("AUTHSVC_CATALOGUE", "deploy/catalogue.toml")  # applied by set_up
 MANAGE = env.text("AUTHSVC_MANAGE", "manage.py")  # how to call manage.py here, for hints that people copy
@@ -91,6 +96,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",  # Swagger UI's static files
     "csp",
+    "django_htmx",
 ]
 
 MIDDLEWARE = [
@@ -107,6 +113,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
 ]
 
 TEMPLATES = [
@@ -119,6 +126,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "console.frame.brand",
             ],
         },
     },
@@ -155,7 +163,7 @@ AUTH_PASSWORD_VALIDATORS = [
 USE_TZ = True
 TIME_ZONE = "UTC"
 LOGIN_URL = "login"
-LOGIN_REDIRECT_URL = "home"
+LOGIN_REDIRECT_URL = "console"
 LOGOUT_REDIRECT_URL = "login"
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"  # made by collectstatic when the image is built

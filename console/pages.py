@@ -1,4 +1,4 @@
-"""The public pages that problem documents link to, and where people land after signing in."""
+"""The public pages that problem documents link to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from authsvc.gate.verdict import Verdict
@@ -33,13 +33,6 @@ ADVICE = {
     "the limits, and violated-policies in the body names those that were exceeded.",
     "cannot_decide": "Try again after the number of seconds in Retry-After. The key is not at fault.",
 }
-
-
-@require_safe
-def home(request: HttpRequest) -> HttpResponse:
-    """Operators and strangers go to the admin, which asks strangers to sign in; other people to the API's docs."""
-    is_elsewhere = request.user.is_authenticated and not request.user.is_staff
-    return redirect("docs" if is_elsewhere else "admin:index")
 
 
 @require_safe

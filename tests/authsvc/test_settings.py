@@ -65,6 +65,10 @@ TAKEN: dict[str, set[str]] = {
     "AUTHSVC_IMPORTED_KEYS": set(),
     "AUTHSVC_WEBSOCKET_KEYS": set(),
     "AUTHSVC_CACHE_MB": set(),
+    "AUTHSVC_BRAND_NAME": set(BAD) - NEVER - {"a number without end", "beyond ASCII"},  # those are longer than 40
+    "AUTHSVC_BRAND_COLOUR": set(),
+    "AUTHSVC_BRAND_LOGO": set(),
+    "AUTHSVC_SUPPORT": set(),
     "AUTHSVC_AUDIT_KEEP": set(),
     "AUTHSVC_TRUSTED_PROXIES": {"a separator"},
     "AUTHSVC_CATALOGUE": set(BAD) - NEVER,  # set_up reports errors in the file

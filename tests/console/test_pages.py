@@ -40,7 +40,7 @@ def test_a_member_signs_in_and_reaches_the_api():
     assert client.get("/api/v1/keys/").status_code == 401
     assert "csrfmiddlewaretoken" in client.get("/login/").content.decode()
     signed_in = client.post("/login/", {"username": "mia", "password": "a long password"})
-    assert (signed_in.status_code, signed_in["Location"]) == (302, "/")
+    assert (signed_in.status_code, signed_in["Location"]) == (302, "/console/")
     assert client.get("/api/v1/keys/").status_code == 200
 
 
@@ -50,18 +50,17 @@ def test_signing_in_never_redirects_to_another_host():
     signed_in = Client().post(
         "/login/", {"username": "mia", "password": "a long password", "next": "https://evil.example/"}
     )
-    assert signed_in["Location"] == "/"
+    assert signed_in["Location"] == "/console/"
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(("is_staff", "page"), [(True, "/admin/"), (False, "/api/v1/docs/")])
-def test_after_signing_in_staff_land_in_the_admin_and_others_at_the_docs(is_staff, page):
+@pytest.mark.parametrize("path", ["/", "/console/"])
+def test_an_operator_without_an_account_lands_in_the_admin(path):
     client = Client()
-    client.force_login(User.objects.create_user("mia", is_staff=is_staff))
-    assert client.get("/")["Location"] == page
-    assert client.get(page).status_code == 200
+    client.force_login(User.objects.create_user("mia", is_staff=True))
+    assert client.get(path, follow=True).redirect_chain[-1][0] == "/admin/"
 
 
 @pytest.mark.django_db
-def test_a_stranger_at_the_root_is_redirected_to_the_admin():
-    assert Client().get("/")["Location"] == "/admin/"
+def test_a_stranger_at_the_root_is_led_to_the_sign_in():
+    assert Client().get("/", follow=True).redirect_chain[-1][0] == "/login/?next=/console/"

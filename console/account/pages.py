@@ -1,0 +1,63 @@
+"""The account itself: its name and plan, what other plans would give, and all of its data as a file."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts import caps
+from accounts.authority import Action
+from accounts.refused import Refused
+from accounts.services.accounts import rename_account
+from accounts.services.closing import export
+from console.catalogue import limits_of
+from console.frame import TooMany, count_write, forbidden, page, show
+from console.limits import sentence
+from console.seat import Seat
+from console.streaming import streamed
+from store.throttles import EXPORTS
+
+
+@page(Action.READ_ACCOUNT)
+@require_safe
+def account(request: HttpRequest, seat: Seat) -> HttpResponse:
+    plan = seat.account.plan
+    context = {
+        "models": plan.included().filter(enabled=True).count(),
+        "most_keys": caps.most_keys_of(seat.account),
+        "limits": [sentence(limit) for limit in limits_of(seat.account)],
+        "may_rename": seat.may(Action.RENAME_ACCOUNT) and not seat.account.closed_at,
+        "may_export": seat.may(Action.EXPORT_ACCOUNT),
+    }
+    return show(request, seat, "account/account", context)
+
+
+@page(Action.READ_ACCOUNT)
+@require_POST
+def rename(request: HttpRequest, seat: Seat) -> HttpResponse:
+    if not seat.may(Action.RENAME_ACCOUNT):
+        return forbidden(request, seat)
+    count_write(seat.account)
+    try:
+        rename_account(seat.account, request.POST.get("name", ""), actor=seat.actor)
+    except Refused as error:
+        messages.error(request, str(error))
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
+    else:
+        messages.success(request, f"The account is called “{seat.account.name}” now.")
+    return redirect("console_account", seat.account.public_id)
+
+
+@page(Action.READ_ACCOUNT)
+@require_POST
+def export_all(request: HttpRequest, seat: Seat) -> HttpResponseBase:
+    """Everything that is kept of the account, as JSON."""
+    if not seat.may(Action.EXPORT_ACCOUNT):
+        return forbidden(request, seat)
+    if wait := EXPORTS.wait(seat.account.public_id):
+        raise TooMany(wait)
+    return streamed(request, f"{seat.account.public_id}.json", "application/json", iter(export(seat.account)))

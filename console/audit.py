@@ -1,0 +1,92 @@
+"""The audit log of an account: who did what, newest first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
+
+from accounts.authority import Action
+from accounts.models import Account, ApiKey, AuditEvent
+from console.frame import page, show
+from console.seat import Seat
+
+ON_A_PAGE = 50
+KINDS = {"key.": "Keys", "account.": "Account and people", "invitation.": "Invitations"}
+
+ACTS = {
+    "account.create": "Made the account",
+    "account.close": "Closed the account",
+    "account.reopen": "Reopened the account",
+    "account.suspend": "Suspended the account",
+    "account.resume": "Resumed the account",
+    "account.rename": "Renamed the account",
+    "account.move": "Changed the plan",
+    "account.change": "Changed the account",
+    "account.override": "Changed a limit of the account",
+    "account.cap_keys": "Changed how many keys there may be",
+    "account.external_id": "Changed the account’s external id",
+    "account.member": "Changed who belongs to the account",
+    "invitation.accept": "Accepted an invitation",
+    "invitation.create": "Invited somebody",
+    "invitation.resend": "Sent an invitation again",
+    "invitation.withdraw": "Withdrew an invitation",
+    "key.issue": "Made a key",
+    "key.import": "Imported a key",
+    "key.change": "Changed a key",
+    "key.rotate": "Rotated a key",
+    "key.end_rotation": "Ended an old secret",
+    "key.revoke": "Revoked a key",
+    "management_key.create": "Made a management key",
+    "management_key.revoke": "Revoked a management key",
+}
+
+
+@page(Action.READ_AUDIT)
+@require_safe
+def audit(request: HttpRequest, seat: Seat) -> HttpResponse:
+    """One page. The log only grows, so a page begins below an event and costs the same however far back it is."""
+    kind = request.GET.get("kind", "")
+    kind = kind if kind in KINDS else ""
+    rows: QuerySet[AuditEvent] = AuditEvent.objects.filter(account=seat.account.public_id)
+    if kind:
+        rows = rows.filter(act__startswith=kind)
+    before = request.GET.get("before", "")
+    if before.isascii() and before.isdigit() and len(before) < 19:
+        rows = rows.filter(pk__lt=int(before))
+    found = list(rows.order_by("-id")[: ON_A_PAGE + 1])
+    events = found[:ON_A_PAGE]
+    names = _names(seat.account, events)
+    context = {
+        "events": [
+            {"row": row, "words": words_of(row), "changes": _changes(row), "key": names.get(row.subject)}
+            for row in events
+        ],
+        "kind": kind,
+        "kinds": [("", "Everything"), *KINDS.items()],
+        "next": events[-1].pk if len(found) > ON_A_PAGE else None,
+        "is_first": not before,
+    }
+    return show(request, seat, "audit/audit", context)
+
+
+def words_of(event: AuditEvent) -> str:
+    """key.end_rotation → Ended a rotation; an act that has no words yet: import.end → Import: end"""
+    kind, _, act = event.act.partition(".")
+    return ACTS.get(event.act) or f"{kind.replace('_', ' ').capitalize()}: {act.replace('_', ' ').replace('.', ' ')}"
+
+
+def _names(account: Account, events: list[AuditEvent]) -> dict[str, str]:
+    """What the keys among the subjects are called today."""
+    ids = {event.subject for event in events if event.act.startswith("key.")}
+    return dict(ApiKey.objects.filter(account=account, public_id__in=ids).values_list("public_id", "name"))
+
+
+def _changes(event: AuditEvent) -> list[dict[str, Any]]:
+    before = event.before if isinstance(event.before, dict) else {}
+    after = event.after if isinstance(event.after, dict) else {}
+    names = list(dict.fromkeys([*before, *after]))
+    values = [{"name": name, "before": before.get(name), "after": after.get(name)} for name in names]
+    return [one for one in values if one["before"] not in (None, [], {}, "") or one["after"] not in (None, [], {}, "")]

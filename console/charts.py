@@ -1,0 +1,157 @@
+"""Bar charts as SVG: computed here, drawn by a template, readable as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from console.templatetags.console import number
+from quotas.usage.days import day_start
+from quotas.usage.reading import HOUR, UsageRow, month_start
+
+MOST_SERIES = 4  # beyond that the rest is one series, "Others"
+OTHERS = "Others"
+REFUSED = "Refused"
+
+_WIDTH, _HEIGHT = 1000.0, 100.0
+_GAP = 0.28  # of a bar's place
+_LABELS = 4
+
+
+class Box(NamedTuple):
+    """One coloured part of a bar, in the units of the chart's viewBox. Text: no language writes these its own way."""
+
+    tone: str
+    x: str
+    y: str
+    width: str
+    height: str
+
+
+class Bar(NamedTuple):
+    title: str
+    left: str
+    width: str
+    boxes: list[Box]
+    label: str
+    values: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A chart with its legend, its scale from the top down, and its bars from left to right."""
+
+    bars: list[Bar]
+    series: list[tuple[str, str]]  # the class that colours it, and its name
+    scale: list[float]
+    labels: list[str]
+    words: str
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(any(bar.values) for bar in self.bars)
+
+
+def steps(start: datetime, end: datetime, interval: str) -> list[datetime]:
+    """The beginnings of the intervals from start to before end."""
+    moments, moment = [], _FLOORS[interval](start)
+    while moment < end:
+        moments.append(moment)
+        moment = _NEXT[interval](moment)
+    return moments
+
+
+def floor(moment: datetime, interval: str) -> datetime:
+    return _FLOORS[interval](moment)
+
+
+_FLOORS: dict[str, Callable[[datetime], datetime]] = {
+    "hour": lambda moment: moment.replace(minute=0, second=0, microsecond=0),
+    "day": day_start,
+    "month": month_start,
+}
+_NEXT: dict[str, Callable[[datetime], datetime]] = {
+    "hour": lambda moment: moment + HOUR,
+    "day": lambda moment: moment + timedelta(days=1),
+    "month": lambda moment: month_start(moment + timedelta(days=32)),
+}
+_LABEL = {"hour": "%-d %b %H:%M", "day": "%-d %b", "month": "%b %Y"}
+
+
+def chart_of(
+    rows: Iterable[UsageRow],
+    moments: Sequence[datetime],
+    interval: str,
+    *,
+    series_of: Callable[[UsageRow], str],
+    words: str,
+) -> Chart:
+    """Allowed calls stacked by series, with the refused ones on top."""
+    rows = list(rows)
+    totals: dict[str, int] = {}
+    for row in rows:
+        totals[series_of(row)] = totals.get(series_of(row), 0) + row.allowed
+    ranked = sorted((name for name in totals if totals[name]), key=lambda name: (-totals[name], name))
+    named = ranked if len(ranked) <= MOST_SERIES else ranked[:MOST_SERIES]
+    names = [*named, *([OTHERS] if len(ranked) > len(named) else [])]
+    has_refused = any(row.refused for row in rows)
+    place = {moment: index for index, moment in enumerate(moments)}
+    values = [[0] * (len(names) + has_refused) for _ in moments]
+    for row in rows:
+        index = place.get(floor(row.start, interval))
+        if index is None:
+            continue
+        if row.allowed:
+            name = series_of(row)
+            values[index][named.index(name) if name in named else len(named)] += row.allowed
+        if row.refused:
+            values[index][-1] += row.refused
+    tones = [f"s{place + 1}" for place in range(len(names))] + (["sr-refused"] if has_refused else [])
+    legend = list(zip(tones, [*names, *([REFUSED] if has_refused else [])], strict=True))
+    labels = [moment.strftime(_LABEL[interval]) for moment in moments]
+    top = nice_top(max((sum(one) for one in values), default=0))
+    return Chart(_bars(values, labels, legend, top), legend, [top, top / 2, 0], _few(labels), words)
+
+
+def _bars(values: list[list[int]], labels: list[str], legend: list[tuple[str, str]], top: float) -> list[Bar]:
+    width = _WIDTH / max(len(values), 1)
+    bars = []
+    for index, parts in enumerate(values):
+        left, base = index * width, _HEIGHT
+        boxes = []
+        for (tone, _), value in zip(legend, parts, strict=True):
+            if value:
+                height = max(value / top * _HEIGHT, 0.6)  # one call is still seen
+                base -= height
+                boxes.append(_box(tone, left + width * _GAP / 2, base, width * (1 - _GAP), height))
+        told = [f"{name}: {number(value)}" for (_, name), value in zip(legend, parts, strict=True) if value]
+        title = "\n".join([labels[index], *(told or ["No calls"])])
+        bars.append(Bar(title, _written(left), _written(width), boxes, labels[index], parts))
+    return bars
+
+
+def _box(tone: str, *numbers: float) -> Box:
+    return Box(tone, *map(_written, numbers))
+
+
+def _written(length: float) -> str:
+    return f"{length:.2f}".rstrip("0").rstrip(".")
+
+
+def _few(labels: list[str]) -> list[str]:
+    """The first label, the last, and some between."""
+    if len(labels) <= _LABELS:
+        return labels
+    return [labels[round(place * (len(labels) - 1) / (_LABELS - 1))] for place in range(_LABELS)]
+
+
+def nice_top(most: int) -> float:
+    """The end of a scale: 1, 2, 4, 5 or 10 times a power of ten, and even so that its half is whole."""
+    size = 1
+    while True:
+        for step in (2, 4, 6, 8, 10):
+            if most <= step * size:
+                return float(step * size)
+        size *= 10

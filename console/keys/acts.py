@@ -1,0 +1,91 @@
+"""What the buttons on a key's page do. Each takes a POST and leads back to the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import wraps
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
+from django.views.decorators.http import require_POST
+
+from accounts.authority import Action
+from accounts.models import ApiKey
+from accounts.refused import Refused
+from accounts.services.keys import change_key, end_rotation, revoke_key, rotate_key
+from console.frame import count_new_secret, count_write, forbidden, page
+from console.keys.finding import find_key
+from console.keys.issuing import show_secret, tell
+from console.seat import Seat
+
+GRACES = {"0": "End it now", "3600": "1 hour", "86400": "1 day", "259200": "3 days", "604800": "7 days"}
+USUAL_GRACE = "86400"
+
+Act = Callable[[HttpRequest, Seat, ApiKey], HttpResponse | None]
+
+
+def _act(act: Act) -> Callable[..., HttpResponseBase]:
+    """An act on a key, for people who may change it; what the service refuses becomes a notice."""
+
+    @page(Action.READ_KEYS)
+    @require_POST
+    @wraps(act)
+    def answer(request: HttpRequest, seat: Seat, key_id: str) -> HttpResponse:
+        key = find_key(seat, key_id)
+        if not seat.may_change(key):
+            return forbidden(request, seat)
+        try:
+            response = act(request, seat, key)
+        except Refused as error:
+            messages.error(request, str(error))
+        except ValidationError as error:
+            messages.error(request, " ".join(error.messages))
+        else:
+            if response is not None:
+                return response
+        return redirect("console_key", seat.account.public_id, key.public_id)
+
+    return answer
+
+
+@_act
+def rename(request: HttpRequest, seat: Seat, key: ApiKey) -> None:
+    count_write(seat.account)
+    publication = change_key(key, name=request.POST.get("name", ""), actor=seat.actor)
+    tell(request, f"The key is called “{key.name}” now.", is_pending=publication.is_pending)
+
+
+@_act
+def rotate(request: HttpRequest, seat: Seat, key: ApiKey) -> HttpResponse:
+    """A new secret, shown once; the old one works until its grace is over."""
+    grace, version = request.POST.get("grace", ""), request.POST.get("version", "")
+    if grace not in GRACES or not (version.isascii() and version.isdigit() and len(version) < 19):
+        raise Refused("This form is not complete: reload the page and try again.")
+    count_new_secret(seat.account)
+    issued = rotate_key(key, grace=timedelta(seconds=int(grace)), actor=seat.actor, version=int(version))
+    return show_secret(request, seat, issued, is_new=False)
+
+
+@_act
+def end(request: HttpRequest, seat: Seat, key: ApiKey) -> None:
+    count_write(seat.account)
+    publication = end_rotation(key, actor=seat.actor)
+    tell(request, "The old secret has ended: its next request is refused.", is_pending=publication.is_pending)
+
+
+@_act
+def revoke(request: HttpRequest, seat: Seat, key: ApiKey) -> None:
+    """For whoever typed the key's name."""
+    if request.POST.get("name", "").strip() != key.name:
+        raise Refused(f"Nothing was revoked: type the name of the key, “{key.name}”, to revoke it.")
+    count_write(seat.account)
+    publication = revoke_key(key, actor=seat.actor)
+    tell(request, f"“{key.name}” is revoked: its next request is refused.", is_pending=publication.is_pending)
+
+
+def grace_choices() -> list[dict[str, Any]]:
+    return [{"value": value, "title": title, "is_usual": value == USUAL_GRACE} for value, title in GRACES.items()]

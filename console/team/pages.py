@@ -1,0 +1,119 @@
+"""The people of an account, who is invited, and the page for changing or removing one of them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from django.conf import settings
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from accounts.authority import RANKS, TO_CHANGE, Action, is_lower
+from accounts.models import Account, Invitation, Membership
+from accounts.services.invitations import MOST_OPEN
+from accounts.services.outgrown import credentials_behind, keys_made_by
+from console.frame import forbidden, page, show
+from console.seat import Seat
+
+ON_A_PAGE = 50
+MOST_NAMED = 20
+ROLES = {
+    "owner": "Everything, and may close the account and name other owners",
+    "admin": "All keys, people below owner, the audit log",
+    "member": "Makes keys, and changes those they made",
+    "viewer": "Sees keys, usage and people; changes nothing",
+}
+
+
+class Invited(NamedTuple):
+    row: Invitation
+    words: str
+    tone: str
+
+
+@page(Action.READ_MEMBERS)
+@require_safe
+def team(request: HttpRequest, seat: Seat) -> HttpResponse:
+    rows = seat.account.memberships.select_related("user").order_by("id")
+    members = Paginator(rows, ON_A_PAGE).get_page(request.GET.get("page"))
+    context = {
+        "page": members,
+        "members": [(one, may_touch(seat, one.role) or one.user_id == seat.user.pk) for one in members],
+        "invitations": _invitations(seat.account, timezone.now()),
+        "roles": ROLES.items(),
+        **to_invite(seat),
+    }
+    return show(request, seat, "team/team", context)
+
+
+@page(Action.READ_MEMBERS)
+@require_safe
+def member(request: HttpRequest, seat: Seat, member_id: str) -> HttpResponse:
+    """Changing a role, or removing somebody, with what they made."""
+    row = find_member(seat, member_id)
+    is_self = row.user_id == seat.user.pk
+    if not is_self and not may_touch(seat, row.role):
+        return forbidden(request, seat)
+    made = list(keys_made_by(row.user, credentials_behind(row.user), seat.account)[: MOST_NAMED + 1])
+    context = {
+        "member": row,
+        "is_self": is_self,
+        "may_change": may_touch(seat, row.role),
+        "roles": [(role, ROLES[role]) for role in roles_to_give(seat)],
+        "made": made[:MOST_NAMED],
+        "made_more": len(made) > MOST_NAMED,
+        "may_revoke": is_self or seat.may(Action.CHANGE_KEY),
+    }
+    return show(request, seat, "team/member", context)
+
+
+def find_member(seat: Seat, public_id: str) -> Membership:
+    row = seat.account.memberships.select_related("user").filter(public_id=public_id).first()
+    if row is None:
+        raise Http404
+    return row
+
+
+def find_invitation(seat: Seat, public_id: str) -> Invitation:
+    row = seat.account.invitations.filter(public_id=public_id).first()
+    if row is None:
+        raise Http404
+    row.account = seat.account
+    return row
+
+
+def may_touch(seat: Seat, role: str) -> bool:
+    """Whether the person may change or remove somebody with this role."""
+    return seat.may(TO_CHANGE[role])
+
+
+def roles_to_give(seat: Seat) -> list[str]:
+    """The highest first."""
+    highest = seat.authority.highest_role
+    return [role for role in reversed(RANKS) if highest is not None and not is_lower(highest, role)]
+
+
+def to_invite(seat: Seat) -> dict[str, object]:
+    """What the form for invitations needs."""
+    roles = roles_to_give(seat) if not seat.account.closed_at else []
+    return {
+        "may_invite": bool(roles),
+        "invitable": [(role, ROLES[role]) for role in roles],
+        "has_mail": bool(settings.EMAIL_HOST) or not settings.EMAIL_BACKEND.endswith(".smtp.EmailBackend"),
+        "most_open": MOST_OPEN,
+    }
+
+
+def _invitations(account: Account, now: datetime) -> list[Invited]:
+    """Those that somebody may still act on: open ones, and those that ran out."""
+    rows = account.invitations.filter(accepted_at=None, withdrawn_at=None).order_by("-id")[:ON_A_PAGE]
+    return [Invited(row, *_state_of(row, now)) for row in rows]
+
+
+def _state_of(row: Invitation, now: datetime) -> tuple[str, str]:
+    if not row.is_open(now):
+        return "Expired", ""
+    return ("Invited", "accent") if row.sent_at else ("Mail not sent", "bad")

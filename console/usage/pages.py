@@ -1,0 +1,125 @@
+"""The usage page: a chart, a table behind it, and the same as CSV."""
+
+from __future__ import annotations
+
+import csv as csv_module
+import io
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.views.decorators.http import require_safe
+
+from accounts.authority import Action
+from accounts.models import Account, ApiKey
+from console.charts import Chart, chart_of, steps
+from console.frame import page, show
+from console.seat import Seat
+from console.streaming import streamed
+from console.usage.asked import GROUPED, INTERVALS, RANGES, Asked, read
+from console.usage.refusals import NO_MODEL
+from quotas.usage.reading import UsageRow, read_all, read_usage
+
+MOST_ROWS = 20_000  # of one page: beyond that the CSV has them all
+MOST_IN_TABLE = 100
+MOST_CHOICES = 200
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # the last four: Excel reads them, too
+COUNTS = ("allowed", "refused", "units")
+
+
+class Sum(NamedTuple):
+    """A line of the table: one model or key over the whole range."""
+
+    id: str
+    name: str
+    allowed: int
+    refused: int
+    units: int
+
+
+@page(Action.READ_USAGE)
+@require_safe
+def usage(request: HttpRequest, seat: Seat) -> HttpResponse:
+    asked = read(request.GET)
+    rows = read_usage(asked.selection(seat.account), most=MOST_ROWS + 1)
+    is_cut, rows = len(rows) > MOST_ROWS, rows[:MOST_ROWS]
+    names = _names(seat.account, rows) if asked.group == "key" else {}
+    sums = _sums(rows, asked, names)
+    context = {
+        "asked": asked,
+        "chart": _chart(rows, asked, names),
+        "sums": sums[:MOST_IN_TABLE],
+        "left_out": max(len(sums) - MOST_IN_TABLE, 0),
+        "is_cut": is_cut,
+        "totals": {count: sum(getattr(row, count) for row in rows) for count in COUNTS},
+        "ranges": RANGES,
+        "intervals": INTERVALS.items(),
+        "groups": GROUPED.items(),
+        "key_choices": ApiKey.objects.filter(account=seat.account).values_list("public_id", "name")[:MOST_CHOICES],
+        "model_choices": seat.account.plan.included().values_list("slug", flat=True),
+        "first": {"hour": "Hour", "day": "Day", "month": "Month"}[asked.interval],
+    }
+    return show(request, seat, "usage/usage", context)
+
+
+@page(Action.READ_USAGE)
+@require_safe
+def csv(request: HttpRequest, seat: Seat) -> StreamingHttpResponse:
+    """Every row of what the page shows, as a file."""
+    asked = read(request.GET)
+    lines = _lines(seat.account, asked)
+    return streamed(request, f"usage-{asked.start:%Y-%m-%d}.csv", "text/csv; charset=utf-8", lines)
+
+
+def _lines(account: Account, asked: Asked) -> Iterator[str]:
+    names = dict(ApiKey.objects.filter(account=account).values_list("public_id", "name").iterator())
+    head = ["start", "end", asked.group, *(["name"] if asked.group == "key" else []), *COUNTS]
+    yield _line(head)
+    for row in read_all(asked.selection(account)):
+        group = getattr(row, asked.group) or ""
+        name = [_harmless(names.get(group, ""))] if asked.group == "key" else []
+        yield _line([f"{row.start:%FT%TZ}", f"{row.end:%FT%TZ}", group, *name, row.allowed, row.refused, row.units])
+
+
+def _line(cells: list[Any]) -> str:
+    text = io.StringIO()
+    csv_module.writer(text).writerow(cells)
+    return text.getvalue()
+
+
+def _harmless(text: str) -> str:
+    """Text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _names(account: Account, rows: list[UsageRow]) -> dict[str, str]:
+    ids = {row.key for row in rows if row.key}
+    return dict(ApiKey.objects.filter(account=account, public_id__in=ids).values_list("public_id", "name"))
+
+
+def _sums(rows: list[UsageRow], asked: Asked, names: dict[str, str]) -> list[Sum]:
+    found: dict[str, list[int]] = {}
+    for row in rows:
+        counts = found.setdefault(getattr(row, asked.group) or "", [0, 0, 0])
+        for place, count in enumerate(COUNTS):
+            counts[place] += getattr(row, count)
+    sums = [Sum(id, _title(id, names), *counts) for id, counts in found.items()]
+    return sorted(sums, key=lambda one: (-one.allowed, -one.refused, one.name))
+
+
+def _title(id: str, names: dict[str, str]) -> str:
+    return "No such model" if id == NO_MODEL else names.get(id, id)
+
+
+def _chart(rows: list[UsageRow], asked: Asked, names: dict[str, str]) -> Chart:
+    words = f"Calls {INTERVALS[asked.interval].lower()}, {asked.start:%-d %b %Y} to {asked.last_day:%-d %b %Y}"
+    moments = steps(asked.start, asked.end, asked.interval)
+    # Two keys may have one name: they are two series all the same.
+    twice = {name for name in names.values() if list(names.values()).count(name) > 1}
+
+    def series(row: UsageRow) -> str:
+        id = getattr(row, asked.group) or ""
+        title = _title(id, names)
+        return f"{title} ({id})" if title in twice else title
+
+    return chart_of(rows, moments, asked.interval, series_of=series, words=words)
