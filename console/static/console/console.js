@@ -100,4 +100,4 @@ function tips(root) {
 
 function enhance(root) { tips(root); showCopyButtons(root); localTimes(root); guardNames(root); }
 enhance(document);
-document.addEventListener("htmx:afterSwap", (event) => enhance(event.detail.target));
+document.addEventListener("htmx:afterSwap", (event) => enhance(event.detail.target ?? document));
