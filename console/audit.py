@@ -17,7 +17,7 @@ ON_A_PAGE = 50
 KINDS = {"key.": "Keys", "account.": "Account and people", "invitation.": "Invitations"}
 
 ACTS = {
-    "account.create": "Made the account",
+    "account.create": "Created the account",
     "account.close": "Closed the account",
     "account.reopen": "Reopened the account",
     "account.suspend": "Suspended the account",
@@ -26,20 +26,20 @@ ACTS = {
     "account.move": "Changed the plan",
     "account.change": "Changed the account",
     "account.override": "Changed a limit of the account",
-    "account.cap_keys": "Changed how many keys there may be",
+    "account.cap_keys": "Changed the most keys",
     "account.external_id": "Changed the account’s external id",
     "account.member": "Changed who belongs to the account",
     "invitation.accept": "Accepted an invitation",
-    "invitation.create": "Invited somebody",
-    "invitation.resend": "Sent an invitation again",
+    "invitation.create": "Sent an invitation",
+    "invitation.resend": "Resent an invitation",
     "invitation.withdraw": "Withdrew an invitation",
-    "key.issue": "Made a key",
+    "key.issue": "Created a key",
     "key.import": "Imported a key",
     "key.change": "Changed a key",
     "key.rotate": "Rotated a key",
     "key.end_rotation": "Ended an old secret",
     "key.revoke": "Revoked a key",
-    "management_key.create": "Made a management key",
+    "management_key.create": "Created a management key",
     "management_key.revoke": "Revoked a management key",
 }
 

@@ -52,9 +52,9 @@ def sentence(limit: Limit, *, for_key: bool = False) -> str:
     if limit.model != EVERY_MODEL:
         words += f", to {limit.model}"
     if not for_key:
-        words += ", for the whole account" if limit.scope == "account" else ", for each key"
+        words += ", shared by all keys" if limit.scope == "account" else ", for each key"
     elif limit.scope == "account":
-        words += ", with all keys of the account"
+        words += ", shared by all keys"
     return words
 
 

@@ -48,7 +48,7 @@ def rename(request: HttpRequest, seat: Seat) -> HttpResponse:
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
     else:
-        messages.success(request, f"The account is called “{seat.account.name}” now.")
+        messages.success(request, f"The account is now called “{seat.account.name}”.")
     return redirect("console_account", seat.account.public_id)
 
 

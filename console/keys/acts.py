@@ -22,7 +22,7 @@ from console.keys.finding import find_key
 from console.keys.issuing import show_secret, tell
 from console.seat import Seat
 
-GRACES = {"0": "End it now", "3600": "1 hour", "86400": "1 day", "259200": "3 days", "604800": "7 days"}
+GRACES = {"0": "Not at all: end it now", "3600": "1 hour", "86400": "1 day", "259200": "3 days", "604800": "7 days"}
 USUAL_GRACE = "86400"
 
 Act = Callable[[HttpRequest, Seat, ApiKey], HttpResponse | None]
@@ -56,7 +56,7 @@ def _act(act: Act) -> Callable[..., HttpResponseBase]:
 def rename(request: HttpRequest, seat: Seat, key: ApiKey) -> None:
     count_write(seat.account)
     publication = change_key(key, name=request.POST.get("name", ""), actor=seat.actor)
-    tell(request, f"The key is called “{key.name}” now.", is_pending=publication.is_pending)
+    tell(request, f"The key is now called “{key.name}”.", is_pending=publication.is_pending)
 
 
 @_act
@@ -64,7 +64,7 @@ def rotate(request: HttpRequest, seat: Seat, key: ApiKey) -> HttpResponse:
     """A new secret, shown once; the old one works until its grace is over."""
     grace, version = request.POST.get("grace", ""), request.POST.get("version", "")
     if grace not in GRACES or not (version.isascii() and version.isdigit() and len(version) < 19):
-        raise Refused("This form is not complete: reload the page and try again.")
+        raise Refused("This form is incomplete. Reload the page and try again.")
     count_new_secret(seat.account)
     issued = rotate_key(key, grace=timedelta(seconds=int(grace)), actor=seat.actor, version=int(version))
     return show_secret(request, seat, issued, is_new=False)

@@ -30,7 +30,7 @@ class KeyForm(forms.Form):
     """Fields are named as the service's arguments, so that its refusals find their places."""
 
     name = forms.CharField(max_length=200)
-    which = forms.ChoiceField(choices=[(ALL, "All models of the plan"), (SOME, "Only some")], initial=ALL)
+    which = forms.ChoiceField(choices=[(ALL, "All models of the plan"), (SOME, "Only some models")], initial=ALL)
     models = forms.MultipleChoiceField(required=False)
     expiry = forms.ChoiceField(initial=NEVER)
     expires_on = forms.DateField(required=False)
@@ -46,7 +46,7 @@ class KeyForm(forms.Form):
         # A model that has left the plan may stay with a key that has it already.
         self.beyond = [slug for slug in (key.narrowed_to or () if key else ()) if slug not in known]
         self._choices("models", [(slug, slug) for slug in (*known, *self.beyond)])
-        keep = [(KEEP, "As it is")] if key else []
+        keep = [(KEEP, "Unchanged")] if key else []
         self._choices("expiry", [*keep, (NEVER, "Never"), *PRESETS.items(), (ON_A_DATE, "On a date")])
         for row in range(LIMIT_ROWS):
             self.fields[f"amount_{row}"] = forms.IntegerField(required=False, min_value=1, max_value=MOST_AMOUNT)
@@ -76,14 +76,14 @@ class KeyForm(forms.Form):
                     self.add_error(f"amount_{row}", text)
         windows = [(limit.window, limit.unit) for limit in self._limits()]
         if len(set(windows)) < len(windows):
-            self.add_error(None, "Two of the limits count the same over the same time: keep the narrower one.")
+            self.add_error(None, "Two of the limits count the same thing over the same time. Keep the lower one.")
         return cleaned
 
     def _check_date(self, day: Any) -> None:
         if day is None:
             self.add_error("expires_on", "Choose the last day on which the key works.")
         elif _end_of(day) <= timezone.now():
-            self.add_error("expires_on", "This day is over.")
+            self.add_error("expires_on", "This day is in the past.")
 
     def _limits(self) -> list[Limit]:
         return [limit for row in range(LIMIT_ROWS) if (limit := self._limit(row))]
@@ -165,7 +165,7 @@ def read_metadata(text: str) -> dict[str, Any]:
     for line in filter(str.strip, text.splitlines()):
         name, colon, value = line.partition(":")
         if not colon or not name.strip():
-            raise ValidationError(f"Write “name: value” on each line; this one is “{line.strip()[:60]}”.")
+            raise ValidationError(f"Write “name: value” on each line. This one is “{line.strip()[:60]}”.")
         values[name.strip()] = value.strip()
     return values
 

@@ -112,7 +112,7 @@ def change(request: HttpRequest, seat: Seat, key_id: str) -> HttpResponse:
 def tell(request: HttpRequest, words: str, *, is_pending: bool) -> None:
     """A notice for the next page. A change that the gate does not know yet is called one."""
     if is_pending:
-        messages.warning(request, f"{words} It is saved, and takes effect as soon as the gate can be reached.")
+        messages.warning(request, f"{words} It is saved, and will take effect as soon as the gate can be reached.")
     else:
         messages.success(request, words)
 

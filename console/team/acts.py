@@ -40,7 +40,7 @@ def _act(act: Callable[..., str]) -> Callable[..., HttpResponseBase]:
         except ValidationError as error:
             messages.error(request, " ".join(error.messages))
         except ThrottleUnavailable:
-            messages.error(request, "No mail can be sent at the moment. Try again in a moment.")
+            messages.error(request, "No email can be sent at the moment. Try again in a moment.")
         return redirect("console_team", seat.account.public_id)
 
     return answer
@@ -75,8 +75,8 @@ def send_again(request: HttpRequest, seat: Seat, invitation_id: str) -> str:
 
 def _sent(sent_at: object, email: str) -> str:
     if sent_at is None:
-        raise Refused(f"{email} is invited, but the mail could not be sent: send it again later.")
-    return f"{email} has a mail with a link that works for a week."
+        raise Refused(f"{email} is invited, but the email could not be sent. Send it again later.")
+    return f"{email} was sent a link that works for a week."
 
 
 @_act
@@ -85,7 +85,7 @@ def take_back(request: HttpRequest, seat: Seat, invitation_id: str) -> str:
     check_role(seat.actor, seat.account, row.role, None)
     count_write(seat.account)
     withdraw(row, actor=seat.actor)
-    return f"The invitation of {row.email} is withdrawn: its link no longer works."
+    return f"The invitation of {row.email} was withdrawn. Its link no longer works."
 
 
 @_act
@@ -97,9 +97,9 @@ def give_role(request: HttpRequest, seat: Seat, member_id: str) -> str:
     count_write(seat.account)
     left = change_member(row, role, actor=seat.actor).left
     ended = (
-        f" Management keys that they could not make any more were revoked: {len(left.revoked)}." if left.revoked else ""
+        f" Management keys that the new role does not allow were revoked: {len(left.revoked)}." if left.revoked else ""
     )
-    return f"{row.user.get_username()} is {_a(role)} {role} now.{ended}"
+    return f"{row.user.get_username()} is now {_a(role)} {role}.{ended}"
 
 
 @page(Action.READ_MEMBERS)

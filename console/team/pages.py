@@ -21,10 +21,10 @@ from console.seat import Seat
 ON_A_PAGE = 50
 MOST_NAMED = 20
 ROLES = {
-    "owner": "Everything, and may close the account and name other owners",
-    "admin": "All keys, people below owner, the audit log",
-    "member": "Makes keys, and changes those they made",
-    "viewer": "Sees keys, usage and people; changes nothing",
+    "owner": "Everything, including other owners and closing the account",
+    "admin": "All keys, the audit log, and people other than owners",
+    "member": "Creates keys, and changes the ones they created",
+    "viewer": "Sees keys, usage and people, and changes nothing",
 }
 
 
@@ -116,4 +116,4 @@ def _invitations(account: Account, now: datetime) -> list[Invited]:
 def _state_of(row: Invitation, now: datetime) -> tuple[str, str]:
     if not row.is_open(now):
         return "Expired", ""
-    return ("Invited", "accent") if row.sent_at else ("Mail not sent", "bad")
+    return ("Invited", "accent") if row.sent_at else ("Email not sent", "bad")

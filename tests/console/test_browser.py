@@ -17,7 +17,7 @@ from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.core.management import call_command
 from django.db import transaction
 from django.utils import timezone
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, expect, sync_playwright
 
 from accounts.facts.publish import models_base
 from accounts.models import Account, ApiKey, KeySecret, User
@@ -42,6 +42,7 @@ RENEWS = os.environ.get("AUTHSVC_TEST_RENEW") == "1"  # then the screenshots of 
 SCREENSHOTS = ROOT / "docs" / "screenshots"
 PASSWORD = "correct horse battery"
 DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
+expect.set_options(timeout=60_000)
 SECRET = re.compile(r"ask_[0-9A-Za-z]{16}_[0-9A-Za-z]{44}")
 
 pytestmark = [
@@ -168,10 +169,10 @@ def test_a_key_from_its_making_to_its_end(console, acme, open_page, javascript, 
     expect(page.get_by_role("heading", name="Welcome to Acme Research")).to_be_visible()
     page.get_by_role("link", name="New key").click()
     page.get_by_label("Name").fill("laptop")
-    page.get_by_text("Only some").click()
+    page.get_by_text("Only some models").click()
     page.get_by_label("English, small").check()
     page.get_by_text("90 days").click()
-    page.get_by_role("button", name="Make the key").click()
+    page.get_by_role("button", name="Create key").click()
     secret = page.locator("#secret").inner_text()
     assert SECRET.fullmatch(secret) and page.url.endswith("/keys/new/")
     assert f"Bearer {secret}" in page.locator("#call1").inner_text()
@@ -216,9 +217,14 @@ def test_leaving_the_secret_without_a_copy_is_asked_about(acme, open_page):
     sign_in(page)
     page.get_by_role("link", name="New key").click()
     page.get_by_label("Name").fill("laptop")
-    page.get_by_role("button", name="Make the key").click()
-    asked = []
-    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    page.get_by_role("button", name="Create key").click()
+    asked: list[str] = []
+
+    def leave(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.accept()
+
+    page.on("dialog", leave)
     page.locator("h1").click()
     page.get_by_role("navigation", name="Main").get_by_role("link", name="Keys").click()
     page.wait_for_url("**/keys/")
@@ -231,7 +237,7 @@ def test_the_table_follows_what_is_typed(acme, open_page):
     page, complaints = open_page()
     sign_in(page)
     page.goto(f"/console/{acme.public_id}/keys/")
-    page.get_by_label("Search keys").press_sequentially("batch")
+    page.get_by_label("Search keys").fill("batch")
     expect(page.locator("tbody tr")).to_have_count(2)
     page.wait_for_url("**q=batch**")
     page.get_by_role("link", name="Name").click()
@@ -271,7 +277,7 @@ def test_the_menu_of_a_phone_opens_and_closes_by_keyboard(acme, open_page):
 
 
 @pytest.fixture
-def busy(acme) -> Account:
+def busy(acme: Account) -> Account:
     """A month of believable usage, and keys in every state."""
     ada = User.objects.get(username="ada")
     actor, now = Actor("ada", "203.0.113.7", ada), timezone.now()
@@ -369,7 +375,7 @@ def test_screenshots_of_the_docs(busy, open_page):
     sign_in(page)
     page.goto(addresses(busy)["new-key"])
     page.get_by_label("Name").fill("search-prod")
-    page.get_by_role("button", name="Make the key").click()
+    page.get_by_role("button", name="Create key").click()
     page.locator("#secret").evaluate("one => one.textContent = one.textContent.slice(0, 20) + '…'.padEnd(1)")
     page.locator("#call1").evaluate("one => one.textContent = one.textContent.replace(/(ask_.{16})\\w+/, '$1…')")
     page.screenshot(path=SCREENSHOTS / "secret.png")

@@ -168,7 +168,7 @@ def test_the_secret_is_seen_once(account, owner, caplog):
     assert not [one for one in Session.objects.all() if secret in str(one.get_decoded())]
     assert secret not in caplog.text and secret not in str(list(AuditEvent.objects.values()))
     again = owner.post(page_of(account, "new/"), filled_in())
-    assert again.status_code == 409 and "was made already" in again.content.decode()
+    assert again.status_code == 409 and "was already created" in again.content.decode()
     assert not SECRET.search(again.content.decode()) and ApiKey.objects.count() == 1
 
 
@@ -195,7 +195,7 @@ def test_a_key_that_calls_no_model_has_no_call_to_show(account, owner):
         ({"which": "some"}, "Choose at least one model."),
         ({"which": "some", "models": ["lg"]}, "lg is not one of the available choices"),
         ({"expiry": "date"}, "Choose the last day"),
-        ({"expiry": "date", "expires_on": "2020-01-01"}, "This day is over."),
+        ({"expiry": "date", "expires_on": "2020-01-01"}, "This day is in the past."),
         ({"networks": "nonsense"}, "nonsense"),
         ({"methods": ["BREW"]}, "BREW is not one of the available choices"),
         ({"metadata": "no colon"}, "name: value"),
@@ -242,7 +242,7 @@ def test_a_key_is_described_in_plain_words(account, owner, issued):
     for words in ("Calls every model of the plan free: 1 model today", "From any network", "Until it is revoked"):
         assert words in html
     assert "60 calls a minute, bursts of 10" in html and "10 left" in html
-    assert "1,000 units a month, for the whole account" in html and "1,000 left" in html
+    assert "1,000 units a month, shared by all keys" in html and "1,000 left" in html
 
 
 def test_a_model_outside_of_the_plan_is_pointed_out(account, owner, issued):
@@ -297,13 +297,13 @@ def test_the_page_says_when_an_old_secret_looks_safe_to_end(account, owner, issu
 def test_an_incomplete_form_rotates_nothing(account, owner, issued, sent, ask):
     path = page_of(account, f"{issued.key.public_id}/")
     owner.post(f"{path}rotate/", sent)
-    assert "not complete" in told(owner, path) and KeySecret.objects.count() == 1
+    assert "incomplete" in told(owner, path) and KeySecret.objects.count() == 1
 
 
 def test_renaming_changes_the_name_alone(account, owner, issued):
     path = page_of(account, f"{issued.key.public_id}/")
     owner.post(f"{path}rename/", {"name": "second"})
-    assert "The key is called “second” now." in told(owner, path)
+    assert "The key is now called “second”." in told(owner, path)
     owner.post(f"{path}rename/", {"name": "\x07"})
     assert ApiKey.objects.get().name == "second"
 

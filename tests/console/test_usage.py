@@ -30,7 +30,7 @@ def overview(account) -> str:
 def test_a_new_account_sees_three_steps_to_a_first_call(account, owner, settings):
     settings.GATEWAY_URL = "https://models.example.com"
     html = owner.get(overview(account)).content.decode()
-    assert html.count("<li") >= 3 and "curl https://models.example.com/sm/" in html and "Make a key" in html
+    assert html.count("<li") >= 3 and "curl https://models.example.com/sm/" in html and "Create a key" in html
 
 
 def test_the_first_step_is_done_once_there_is_a_key(account, owner, issued):
@@ -43,7 +43,7 @@ def test_the_overview_adds_up_what_was_used(account, owner, issued, used):
     used(issued.key, calls=5, at=now - timedelta(days=1))
     html = owner.get(overview(account)).content.decode()
     assert "<dd>1,200</dd>" in html and "5 yesterday" in html and "<dd>3</dd>" in html
-    assert "1,000 units a month, for the whole account" in html and "of 1,000 · renews" in html
+    assert "1,000 units a month, shared by all keys" in html and "of 1,000 · renews" in html
 
 
 def test_the_overview_names_keys_that_expire_soon(account, owner, used):
