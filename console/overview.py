@@ -40,7 +40,7 @@ def overview(request: HttpRequest, seat: Seat) -> HttpResponse:
     keys = ApiKey.objects.filter(account=seat.account)
     has_keys = keys.exists()
     limits = meters_of_account(seat.account)
-    month = _sums(_month(seat, now))
+    month = _sums(_month(seat, rows, now))
     if not any(row.allowed or row.refused for row in rows):
         return show(request, seat, "overview/first_steps", _first_steps(seat, has_keys=has_keys))
     today = floor(now, "day")
@@ -73,7 +73,10 @@ def _days(seat: Seat, now: datetime) -> list[UsageRow]:
     return read_usage(selection, most=_MOST_ROWS)
 
 
-def _month(seat: Seat, now: datetime) -> list[UsageRow]:
+def _month(seat: Seat, days: list[UsageRow], now: datetime) -> list[UsageRow]:
+    """This month's usage: of the days that were read already, except on the 31st."""
+    if month_start(now) >= _first_day(now):
+        return [row for row in days if row.start >= month_start(now)]
     selection = UsageSelection(
         start=month_start(now), end=floor(now, "hour") + HOUR, accounts=(seat.account.public_id,)
     )

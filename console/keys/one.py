@@ -98,9 +98,8 @@ def _usage(key: ApiKey, now: datetime) -> tuple[Any, int, int]:
     end = floor(now, "hour") + HOUR
     start = floor(now, "day") - timedelta(days=CHART_DAYS - 1)
     selection = UsageSelection(
-        start=start, end=end, interval="day", groups=("model",), accounts=(key.account.public_id,),
-        keys=(key.public_id,),
-    )  # fmt: skip
+        start=start, end=end, interval="day", groups=("model",), keys=(key.public_id,)
+    )  # by the key alone: with the account too the database would go by that
     rows = read_usage(selection, most=_MOST_ROWS)
     calls, refused = sum(row.allowed for row in rows), sum(row.refused for row in rows)
     words = f"Calls a day, the last {CHART_DAYS} days: {calls} allowed, {refused} refused"

@@ -49,9 +49,11 @@ class Asked:
     model: str
 
     def selection(self, account: Account) -> UsageSelection:
+        # A key's id begins with its account's. Naming the account too would keep the database from going by the key.
+        is_of_key = self.key.startswith(account.public_id)
         return UsageSelection(
             start=self.start, end=self.end, interval=self.interval, groups=(self.group,),
-            accounts=(account.public_id,), keys=(self.key,) if self.key else (),
+            accounts=None if is_of_key else (account.public_id,), keys=(self.key,) if self.key else (),
             models=(self.model,) if self.model else (),
         )  # fmt: skip
 
