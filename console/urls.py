@@ -39,7 +39,6 @@ _of_an_account: list[URLPattern | URLResolver] = [
     path("team/<str:member_id>/remove/", team_acts.remove, name="console_remove"),
     path("account/", account.account, name="console_account"),
     path("account/rename/", account.rename, name="console_account_rename"),
-    path("account/export/", account.export_all, name="console_account_export"),
     path("audit/", audit, name="console_audit"),
 ]
 

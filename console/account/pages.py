@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST, require_safe
 
@@ -12,13 +12,10 @@ from accounts import caps
 from accounts.authority import Action
 from accounts.refused import Refused
 from accounts.services.accounts import rename_account
-from accounts.services.closing import export
 from console.catalogue import limits_of
-from console.frame import TooMany, count_write, forbidden, page, show
+from console.frame import count_write, forbidden, page, show
 from console.limits import sentence
 from console.seat import Seat
-from console.streaming import streamed
-from store.throttles import EXPORTS
 
 
 @page(Action.READ_ACCOUNT)
@@ -50,14 +47,3 @@ def rename(request: HttpRequest, seat: Seat) -> HttpResponse:
     else:
         messages.success(request, f"The account is now called “{seat.account.name}”.")
     return redirect("console_account", seat.account.public_id)
-
-
-@page(Action.READ_ACCOUNT)
-@require_POST
-def export_all(request: HttpRequest, seat: Seat) -> HttpResponseBase:
-    """Everything that is kept of the account, as JSON."""
-    if not seat.may(Action.EXPORT_ACCOUNT):
-        return forbidden(request, seat)
-    if wait := EXPORTS.wait(seat.account.public_id):
-        raise TooMany(wait)
-    return streamed(request, f"{seat.account.public_id}.json", "application/json", iter(export(seat.account)))

@@ -43,7 +43,6 @@ WRITERS: dict[str, set[str]] = {
     "console_key_end_rotation": {"owner", "admin"},
     "console_key_revoke": {"owner", "admin"},
     "console_account_rename": {"owner", "admin"},
-    "console_account_export": {"owner"},
 }
 # These lead back with a notice, whoever sends them; what they do is tested with the team.
 OF_THE_TEAM = {"console_invite", "console_resend", "console_withdraw", "console_role", "console_remove"}

@@ -216,7 +216,7 @@ def test_what_is_wrong_is_said_and_nothing_is_made(account, owner, changes, said
 def test_a_closed_account_gets_no_key(account, owner):
     close_account(account, actor=ACTOR)
     answer = owner.post(page_of(account, "new/"), filled_in())
-    assert answer.status_code == 409 and "it gets no new keys" in answer.content.decode()
+    assert answer.status_code == 409 and "is closed" in answer.content.decode() and not ApiKey.objects.exists()
 
 
 def test_too_many_new_keys_wait(account, owner, monkeypatch):

@@ -131,11 +131,14 @@ def test_the_account_is_renamed(account, owner):
     assert Account.objects.get(pk=account.pk).name == "Acme & Sons"
 
 
-def test_the_export_has_everything_but_secrets(account, owner, issued):
-    answer = owner.post(f"/console/{account.public_id}/account/export/")
+def test_owners_are_led_to_the_export_without_secrets(account, owner, issued):
+    page = f"/console/{account.public_id}/account/"
+    (link,) = re.findall(r'href="([^"]+/export/)"', owner.get(page).content.decode())
+    answer = owner.get(link)
     found = json.loads(answer.getvalue())
     assert found["account"]["id"] == account.public_id and [key["name"] for key in found["keys"]] == ["first"]
     assert issued.text not in answer.getvalue().decode() and "attachment" in answer["Content-Disposition"]
+    assert "/export/" not in person("grace", account, "admin").get(page).content.decode()
 
 
 # Audit log
