@@ -33,9 +33,12 @@ ALLOWED_HOSTS = hosts.host_names("ALLOWED_HOSTS", "*" if DEBUG else "localhost,1
 GATEWAY_URL = hosts.web_address("GATEWAY_URL", "http://127.0.0.1:8080", rest="path")
 CONSOLE_URL = hosts.web_address("CONSOLE_URL", "http://127.0.0.1:8081")  # an origin, which browsers compare
 
-# Mail, for invitations.
-_MAIL = mail.server_at(env.text("EMAIL_URL", "console://" if DEBUG else ""))
-EMAIL_BACKEND, EMAIL_HOST, EMAIL_PORT = _MAIL.backend, _MAIL.host, _MAIL.port
+# How mail is sent: invitations, confirmations, resets.
+_EMAIL_URL = env.text("EMAIL_URL", "console://" if DEBUG else "")
+_MAIL = mail.server_at(_EMAIL_URL)
+MAILBOX = env.flag("AUTHSVC_MAILBOX", default=False) and not _EMAIL_URL  # a page in place of a mail server
+EMAIL_BACKEND = "runtime.mailbox.Mailbox" if MAILBOX else _MAIL.backend
+EMAIL_HOST, EMAIL_PORT = _MAIL.host, _MAIL.port
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _MAIL.user, _MAIL.password
 EMAIL_USE_TLS, EMAIL_USE_SSL = _MAIL.starts_tls, _MAIL.is_tls
 EMAIL_TIMEOUT = mail.SECONDS
@@ -61,6 +64,16 @@ BRAND_NAME = branding.name(env.text("AUTHSVC_BRAND_NAME", "authsvc"))
 BRAND_COLOUR = branding.colour(env.text("AUTHSVC_BRAND_COLOUR", "#3451d1"))
 BRAND_LOGO = branding.logo(env.text("AUTHSVC_BRAND_LOGO", ""), BASE_DIR)
 SUPPORT = branding.support(env.text("AUTHSVC_SUPPORT", ""))
+SIGN_UP = env.choice("AUTHSVC_SIGN_UP", "invitation", "open", "off")  # who may make a user of their own
+STAFF_SECOND_FACTOR = env.flag("AUTHSVC_STAFF_SECOND_FACTOR", default=False)  # before the admin opens
+SESSION_IDLE_SECONDS = env.count("AUTHSVC_SESSION_IDLE", 0, least=0, most=525_600) * 60  # minutes; 0: no limit
+OIDC_ISSUER = hosts.optional_address("AUTHSVC_OIDC_ISSUER", "")
+OIDC_CLIENT_ID = env.text("AUTHSVC_OIDC_CLIENT_ID", "")
+OIDC_CLIENT_SECRET = env.text("AUTHSVC_OIDC_CLIENT_SECRET", "")
+OIDC_NAME = env.text("AUTHSVC_OIDC_NAME", "single sign-on")  # on the button
+OIDC_DOMAINS = hosts.host_names("AUTHSVC_OIDC_DOMAINS", "")  # of e-mail addresses; none: any
+OIDC_ROLE = env.choice("AUTHSVC_OIDC_ROLE", "owner", "admin", "member", "viewer", "none")  # on first sign-in
+OIDC_ACCOUNT = env.text("AUTHSVC_OIDC_ACCOUNT", "")  # whose admins, members or viewers they become
 AUDIT_KEEP_DAYS = env.count("AUTHSVC_AUDIT_KEEP", 0, least=0, most=36_500)  # 0: forever
 CATALOGUE = BASE_DIR / env.text("AUTHSVC_CATALOGUE", "deploy/catalogue.toml")  # applied by set_up
 MANAGE = env.text("AUTHSVC_MANAGE", "manage.py")  # how to call manage.py here, for hints that people copy
@@ -68,6 +81,13 @@ DRAIN_SECONDS = env.number("AUTHSVC_DRAIN", 5, most=300)  # checked here; used b
 
 if not set(SERVES) <= {"gate", "console"} or not SERVES:
     raise BadSetting(f"AUTHSVC_SERVES={','.join(SERVES)!r} is not gate, console or gate,console.")
+
+if {"*"} & set(OIDC_DOMAINS) or any(domain.startswith(".") for domain in OIDC_DOMAINS):
+    raise BadSetting("AUTHSVC_OIDC_DOMAINS names no domain as in an address: write example.org, or leave it out.")
+if OIDC_ISSUER and not (OIDC_CLIENT_ID and OIDC_CLIENT_SECRET):
+    raise BadSetting("AUTHSVC_OIDC_ISSUER is set: set AUTHSVC_OIDC_CLIENT_ID and AUTHSVC_OIDC_CLIENT_SECRET, too.")
+if OIDC_ROLE in ("admin", "member", "viewer") and not OIDC_ACCOUNT:
+    raise BadSetting(f"AUTHSVC_OIDC_ROLE={OIDC_ROLE} needs AUTHSVC_OIDC_ACCOUNT, the external id of an account.")
 
 if not {"*", host_of(CONSOLE_URL)} & set(ALLOWED_HOSTS):
     ALLOWED_HOSTS.append(host_of(CONSOLE_URL))  # the links we print must work
@@ -92,11 +112,17 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django.contrib.humanize",  # pages of allauth use it
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",  # Swagger UI's static files
     "csp",
     "django_htmx",
+    "allauth",
+    "allauth.account",
+    "allauth.socialaccount",
+    "allauth.mfa",
+    "allauth.usersessions",
 ]
 
 MIDDLEWARE = [
@@ -114,6 +140,8 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "console.signing.middleware.Door",
 ]
 
 TEMPLATES = [
@@ -127,6 +155,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "console.frame.brand",
+                "console.signing.context.signing",
             ],
         },
     },
@@ -155,10 +184,62 @@ elif DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
 else:
     raise BadSetting("DATABASE_URL names an unsupported database: write sqlite:////PATH or postgres://…")
 
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+# How people sign in. Every password passes the one backend, which counts it first: docs/decisions/0033.
+AUTHENTICATION_BACKENDS = ["console.signing.backend.Passwords"]
+PASSWORD_HASHERS = [
+    "console.signing.hashing.InTurn",
+    *(f"django.contrib.auth.hashers.{name}" for name in ("PBKDF2SHA1PasswordHasher", "ScryptPasswordHasher")),
 ]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}", "OPTIONS": options}
+    for name, options in (
+        ("UserAttributeSimilarityValidator", {}),
+        ("MinimumLengthValidator", {"min_length": 12}),
+        ("CommonPasswordValidator", {}),
+        ("NumericPasswordValidator", {}),
+    )
+]
+ACCOUNT_ADAPTER = "console.signing.adapters.AccountAdapter"
+ACCOUNT_FORMS = {
+    "login": "console.signing.forms.SignInForm",
+    "signup": "console.signing.forms.SignUpForm",
+    "change_password": "console.signing.forms.ChangePasswordForm",
+    "reset_password": "console.signing.forms.ResetPasswordForm",
+}
+ACCOUNT_RATE_LIMITS = MFA_RATE_LIMITS = False  # they count in one process's memory; ours count in Redis
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_LOGIN_METHODS = {"username", "email"}  # console.signing.backend knows a user by either
+ACCOUNT_EMAIL_VERIFICATION = "mandatory"  # console.signing.stages says for whom
+ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True  # in the browser that signed up, and in no other
+ACCOUNT_CHANGE_EMAIL = True
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+MFA_ADAPTER = "console.signing.adapters.SecondFactorAdapter"
+MFA_FORMS = {
+    "authenticate": "console.signing.forms.SecondFactorForm",
+    "reauthenticate": "console.signing.forms.SecondFactorAgainForm",
+}
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_TOTP_ISSUER = host_of(CONSOLE_URL)
+MFA_TOTP_TOLERANCE = 1  # a phone's clock is half a minute off now and then
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # operators may have no address at all
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = CONSOLE_URL.startswith("http://")  # browsers allow it on localhost alone
+SOCIALACCOUNT_ADAPTER = "console.signing.oidc.People"
+SOCIALACCOUNT_EMAIL_VERIFICATION = "none"  # console.signing.oidc takes confirmed addresses alone
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True  # the provider is trusted
+SOCIALACCOUNT_LOGIN_ON_GET = True
+SOCIALACCOUNT_PROVIDERS: dict[str, dict[str, list[dict[str, object]]]] = {"openid_connect": {"APPS": []}}
+if OIDC_ISSUER:
+    SOCIALACCOUNT_PROVIDERS["openid_connect"]["APPS"] = [
+        {
+            "provider_id": "sso",
+            "name": OIDC_NAME,
+            "client_id": OIDC_CLIENT_ID,
+            "secret": OIDC_CLIENT_SECRET,
+            "settings": {"server_url": OIDC_ISSUER},
+        }
+    ]
 
 USE_TZ = True
 TIME_ZONE = "UTC"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from allauth.account.decorators import secure_admin_login
+from allauth.account.views import login, logout
 from django.contrib import admin
-from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
 from django.views.generic import RedirectView
 
@@ -12,24 +13,27 @@ from api.base.problems import WORDS
 from authsvc.gate.view import auth
 from console import first_operator, pages
 from console.invitation import invitation
+from console.signing.limits import count_form
+from console.signing.mailbox import mailbox
 
 handler500 = "authsvc.refusals.broken"
 
 urlpatterns = [
     path("auth/", auth),  # GateFirst answers it sooner; this is for `reverse` and the reader
     path("", RedirectView.as_view(pattern_name="console")),
-    path("admin/password_change/", admin.site.admin_view(own_password)),  # before Django's own, to write an audit event
+    path("admin/password_change/", admin.site.admin_view(count_form(own_password))),  # to count and to audit it
+    path("admin/login/", secure_admin_login(admin.site.login)),  # before Django's own: everybody uses /login/
     path("admin/", admin.site.urls),
-    path(
-        "login/",
-        LoginView.as_view(template_name="console/door/sign_in.html", redirect_authenticated_user=True),
-        name="login",
-    ),
-    path("logout/", LogoutView.as_view(), name="logout"),
+    path("login/", login, name="account_login"),  # allauth asks for it by this name, we by the next
+    path("login/", login, name="login"),
+    path("logout/", logout, name="account_logout"),
+    path("logout/", logout, name="logout"),
+    path("accounts/", include("console.signing.urls")),
+    path("mailbox/", mailbox, name="mailbox"),
     path("console/", include("console.urls")),
-    path("first-operator/", first_operator.create, name="first_operator_form"),
+    path("first-operator/", count_form(first_operator.create), name="first_operator_form"),
     path("first-operator/<str:token>/", first_operator.enter, name="first_operator"),
-    path("invitations/<str:token>/", invitation, name="invitation"),
+    path("invitations/<str:token>/", count_form(invitation), name="invitation"),
     path("errors/<slug:code>", pages.error, {"words_of_api": WORDS}, name="error"),
     path("api/v1/", include("api.urls")),
 ]

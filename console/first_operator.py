@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.contrib.auth import authenticate, login
 from django.contrib.auth.forms import UserCreationForm, UsernameField
 from django.core.signing import BadSignature, TimestampSigner
 from django.db import Error as DatabaseError
@@ -25,6 +24,7 @@ from accounts.models import User
 from accounts.refused import Refused
 from accounts.services.acts import Actor
 from accounts.services.roles import create_first_operator
+from console.signing.newcomers import let_in
 
 if TYPE_CHECKING:
     _UserCreationForm = UserCreationForm[User]
@@ -121,11 +121,9 @@ def create(request: HttpRequest) -> HttpResponse:
 def _create(request: HttpRequest, cleaned: dict[str, Any]) -> None:
     username, password = cleaned["username"], cleaned["password1"]
     address = Actor.address_of(request)
-    create_first_operator(username=username, email=cleaned["email"], password=password, address=address)
+    user = create_first_operator(username=username, email=cleaned["email"], password=password, address=address)
     del request.session[_TOKEN]
-    user = authenticate(request, username=username, password=password)
-    if user is not None:
-        login(request, user)
+    let_in(request, user)
 
 
 def _gone(request: HttpRequest) -> HttpResponse:

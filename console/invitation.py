@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.contrib.auth import login
+from django.conf import settings
 from django.contrib.auth.forms import BaseUserCreationForm
+from django.contrib.auth.views import redirect_to_login
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -17,6 +18,7 @@ from accounts.models import Invitation, User
 from accounts.refused import Refused
 from accounts.services.acts import Actor
 from accounts.services.invitations import accept, behind
+from console.signing.newcomers import keep_address, let_in
 
 if TYPE_CHECKING:  # generic only in the stubs
     _CreationForm = BaseUserCreationForm[User]
@@ -42,6 +44,8 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
         if request.method == "POST":
             if request.user.is_authenticated:
                 return _join(request, found)
+            if settings.SIGN_UP == "off":
+                return redirect_to_login(request.get_full_path())
             form = NewUser(request.POST)
             if form.is_valid():
                 return _make_user_and_join(request, found, form)
@@ -50,6 +54,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
     except Refused:  # the same link was used concurrently
         return _page(request, "invitation_gone", status=410)
     context = {"invitation": found, "form": form, "sign_in": request.get_full_path()}
+    context["may_be_new"] = settings.SIGN_UP != "off"
     return _page(request, "invitation", context)
 
 
@@ -66,8 +71,9 @@ def _make_user_and_join(request: HttpRequest, found: Invitation, form: NewUser) 
         user: User = form.save(commit=False)
         user.email = found.email
         user.save()
+        keep_address(user, found.email)
         accept(found, user, actor=Actor(user.get_username(), str(request.META.get("REMOTE_ADDR") or "")[:45], user))
-    login(request, user)
+    let_in(request, user)
     return _page(request, "invitation_accepted", {"invitation": found})
 
 

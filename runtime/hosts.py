@@ -64,6 +64,11 @@ def web_address(name: str, default: str, *, rest: Rest = "nothing") -> str:
     return origin + (after if beyond[1] else beyond[0])
 
 
+def optional_address(name: str, default: str) -> str:
+    """A web address with a path perhaps, or nothing. BadSetting."""
+    return web_address(name, default, rest="path") if env.text(name, default) else ""
+
+
 def _origin(parts: SplitResult) -> str:
     """Raises ValueError."""
     scheme, port = parts.scheme.lower(), parts.port

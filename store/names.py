@@ -13,6 +13,7 @@ CATALOGUE_PARTITION = "authsvc"  # the catalogue, one value for all, has a slot 
 CATALOGUE = f"{PREFIX}{{{CATALOGUE_PARTITION}}}:catalogue"
 DEPLOYMENT = f"{PREFIX}{{{CATALOGUE_PARTITION}}}:deployment"  # which deployment the data belongs to
 LIFE = f"{PREFIX}authsvc:life"  # set once everything is published; missing after Redis lost its data
+MAILBOX = f"{PREFIX}authsvc:mailbox"  # the mails of a service without a mail server
 EVERY_USAGE = f"{PREFIX}{{*}}:u:*"  # a pattern for SCAN
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 
 MICROSECONDS = 1_000_000
 IPV6_PREFIX = 64  # the least that a provider's customer has, who may use any address in it
-_TAKE = Script.in_file(Path(__file__).parent / "lua" / "throttle.lua")
+_LUA = Path(__file__).parent / "lua"
+_TAKE, _REFUND = Script.in_file(_LUA / "throttle.lua"), Script.in_file(_LUA / "refund.lua")
 
 
 class ThrottleUnavailable(Exception):
@@ -36,16 +37,28 @@ class Throttle:
 
     def wait(self, who: str) -> int:
         """Count one call by `who`: 0 if it may be made, else the seconds to wait. Raises ThrottleUnavailable."""
-        cost = self.seconds * MICROSECONDS // self.calls
         key = names.throttle(self.name, who)
         try:
-            waiting = _TAKE.call([key], [cost, self.seconds * MICROSECONDS]).run(clients.sync_client())
+            waiting = _TAKE.call([key], [self._cost, self.seconds * MICROSECONDS]).run(clients.sync_client())
         except RedisError as error:
             if not self.goes_on_without_redis:
                 raise ThrottleUnavailable from error
             log.warning("the throttle %s is not counted: redis cannot be reached (%s)", self.name, type(error).__name__)
             return 0
         return ceil(int(waiting) / MICROSECONDS)
+
+    def give_back(self, who: str) -> None:
+        """Take back one call that was counted: it was none of those that the throttle is for."""
+        try:
+            _REFUND.call([names.throttle(self.name, who)], [self._cost]).run(clients.sync_client())
+        except RedisError as error:  # it drains by itself
+            log.warning(
+                "the throttle %s got nothing back: redis cannot be reached (%s)", self.name, type(error).__name__
+            )
+
+    @property
+    def _cost(self) -> int:
+        return self.seconds * MICROSECONDS // self.calls
 
 
 def network_of(address: str) -> str:
@@ -79,6 +92,15 @@ INVITATIONS = Throttle(name="invitations", calls=25, seconds=86_400, goes_on_wit
 MAILS_TO = Throttle(
     name="mails_to", calls=4, seconds=86_400, goes_on_without_redis=False
 )  # per mailbox, of all accounts
+
+# Signing in. Nothing of it goes on uncounted: while Redis is away nobody signs in, and who is signed in stays so.
+SIGN_INS_FROM = Throttle(name="sign_ins_from", calls=20, seconds=300, goes_on_without_redis=False)  # per network
+SIGN_INS_OF = Throttle(name="sign_ins_of", calls=10, seconds=300, goes_on_without_redis=False)  # per user
+SECOND_FACTORS_OF = Throttle(name="second_factors_of", calls=5, seconds=300, goes_on_without_redis=False)  # per user
+CODES_USED = Throttle(name="codes_used", calls=1, seconds=120, goes_on_without_redis=False)  # per user and code
+FORMS_FROM = Throttle(name="forms_from", calls=20, seconds=3600, goes_on_without_redis=False)  # sign-up, reset: network
+RESETS_TO = Throttle(name="resets_to", calls=4, seconds=3600, goes_on_without_redis=False)  # per mailbox
+REFUSALS_TOLD = Throttle(name="refusals_told", calls=1, seconds=60, goes_on_without_redis=True)  # in the audit log
 
 
 def mailbox(email: str) -> str:

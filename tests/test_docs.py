@@ -53,7 +53,8 @@ def variables() -> dict[str, str]:
     for file in ("authsvc/settings.py", "deploy/gunicorn.conf.py"):
         for node in ast.walk(ast.parse(text_of(file))):
             if isinstance(node, ast.Call) and re.fullmatch(
-                r"env\.\w+|hosts\.(web_address|host_names)|listening\.addresses", ast.unparse(node.func)
+                r"env\.\w+|hosts\.(web_address|optional_address|host_names)|listening\.addresses",
+                ast.unparse(node.func),
             ):
                 name = ast.literal_eval(node.args[0])
                 default = default_of(ast.unparse(node.func), node)
@@ -207,6 +208,7 @@ def key_names() -> set[str]:
         names.CATALOGUE,
         names.LIFE,
         names.DEPLOYMENT,
+        names.MAILBOX,
         names.catalogue_version("P"),
         names.account("ACCOUNT"),
         names.usage("KEY", "MODEL", 0).removesuffix("0") + "HOUR",
@@ -225,7 +227,7 @@ def key_names() -> set[str]:
 def test_no_name_of_a_redis_key_is_left_out():
     others = {"partition", "field", "read_usage", "is_usage", "counter"}
     makers = {name for name, one in vars(names).items() if isinstance(one, FunctionType)} - others
-    assert len(key_names()) == len(makers) + len({names.CATALOGUE, names.LIFE, names.DEPLOYMENT})
+    assert len(key_names()) == len(makers) + len({names.CATALOGUE, names.LIFE, names.DEPLOYMENT, names.MAILBOX})
 
 
 def test_the_names_of_redis_keys_are_those_of_the_code():

@@ -92,5 +92,6 @@ def _variables(place: DemoPlace) -> dict[str, str]:
         "GATEWAY_URL": place.gateway_url,
         "CONSOLE_URL": place.console_url,
         "AUTHSVC_MANAGE": shlex.quote(str(place.root / MANAGE)),
+        "AUTHSVC_MAILBOX": "1",
         "AUTHSVC_DRAIN": "0",  # there are no replicas to balance over: stop at once
     }

@@ -69,6 +69,17 @@ TAKEN: dict[str, set[str]] = {
     "AUTHSVC_BRAND_COLOUR": set(),
     "AUTHSVC_BRAND_LOGO": set(),
     "AUTHSVC_SUPPORT": set(),
+    "AUTHSVC_SIGN_UP": set(),
+    "AUTHSVC_STAFF_SECOND_FACTOR": set(),
+    "AUTHSVC_SESSION_IDLE": set(),
+    "AUTHSVC_OIDC_ISSUER": set(),
+    "AUTHSVC_OIDC_CLIENT_ID": set(BAD) - NEVER,  # the provider says what it makes of it
+    "AUTHSVC_OIDC_CLIENT_SECRET": set(BAD) - NEVER,
+    "AUTHSVC_OIDC_NAME": set(BAD) - NEVER,
+    "AUTHSVC_OIDC_DOMAINS": {"no number", "infinite", "a separator"},
+    "AUTHSVC_OIDC_ROLE": set(),
+    "AUTHSVC_OIDC_ACCOUNT": set(BAD) - NEVER,
+    "AUTHSVC_MAILBOX": set(),
     "AUTHSVC_AUDIT_KEEP": set(),
     "AUTHSVC_TRUSTED_PROXIES": {"a separator"},
     "AUTHSVC_CATALOGUE": set(BAD) - NEVER,  # set_up reports errors in the file

@@ -1,4 +1,4 @@
-"""People of an account, each in a browser of their own."""
+"""People of an account, each in a browser of their own; pages count in Redis who tries to sign in."""
 
 from __future__ import annotations
 
@@ -57,11 +57,22 @@ def used():
         hour = (at or timezone.now() - ago).replace(minute=0, second=0, microsecond=0)
         birth = int(hour.timestamp()) + models_base(UsageHour).count()
         models_base(UsageHour).create(
-            account=key.account.public_id, key=key.public_id, model=model, hour=hour, birth=birth, allowed=calls,
-            refused=refused, units=calls,
-        )  # fmt: skip
+            account=key.account.public_id,
+            key=key.public_id,
+            model=model,
+            hour=hour,
+            birth=birth,
+            allowed=calls,
+            refused=refused,
+            units=calls,
+        )
         with transaction.atomic():
             lock_usage()
             add_up([(key.public_id, model, day_start(hour))])
 
     return used
+
+
+@pytest.fixture(autouse=True)
+def _nobody_has_tried_yet(redis_db):
+    """An empty Redis for each test."""

@@ -122,7 +122,7 @@ def test_anything_but_a_host_name_is_reported(say, word):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("written", ["HTTPS://Bücher.Example:443/", "https://xn--BCHER-kva.example."])
-def test_a_form_is_taken_from_the_address_however_it_was_written(say, settings, written):
+def test_a_form_is_taken_from_the_address_however_it_was_written(say, settings, written, redis_db):
     say(written)
     console = web_address("X", "")
     settings.CSRF_TRUSTED_ORIGINS = [console]

@@ -1,0 +1,64 @@
+"""What somebody has after they came in for the first time."""
+
+from __future__ import annotations
+
+import logging
+
+from allauth.account.models import EmailAddress
+from allauth.usersessions.models import UserSession
+from django.conf import settings
+from django.contrib.auth import login
+from django.http import HttpRequest
+
+from accounts.models import Account, Membership, User
+from accounts.refused import Refused
+from accounts.services.accounts import create_account
+from accounts.services.acts import Actor
+from accounts.services.roles import set_role
+from quotas.models import Catalogue
+
+log = logging.getLogger(__name__)
+
+OWN_ACCOUNT = "owner"
+
+
+def let_in(request: HttpRequest, user: User) -> None:
+    """Sign in somebody who has just made their user by a link, and list the session among theirs."""
+    login(request, user)
+    UserSession.objects.create_from_request(request)
+
+
+def keep_address(user: User, email: str) -> None:
+    """The address that a link was sent to by mail is theirs, unless somebody else has confirmed it before."""
+    email = email.lower()
+    if not EmailAddress.objects.filter(email=email, verified=True).exists():
+        EmailAddress.objects.update_or_create(user=user, email=email, defaults={"verified": True, "primary": True})
+
+
+def give_account(request: HttpRequest, user: User) -> Account | None:
+    """An account of their own on the default plan. None where there is no such plan, or they belong somewhere."""
+    if Membership.objects.filter(user=user).exists():
+        return None
+    catalogue = Catalogue.objects.select_related("default_plan").filter(pk=1).first()
+    if catalogue is None or catalogue.default_plan is None:
+        log.error("%s signed up and got no account: the catalogue has no default_plan", user.get_username())
+        return None
+    name = (user.email or user.get_username()).partition("@")[0]
+    actor = Actor(user.get_username(), Actor.address_of(request), user)
+    return create_account(name, catalogue.default_plan, actor=actor, owner=user)[0]
+
+
+def place(request: HttpRequest, user: User) -> None:
+    """Put somebody who came by the identity provider for the first time where the operator wants such people."""
+    if settings.OIDC_ROLE == OWN_ACCOUNT:
+        give_account(request, user)
+    elif settings.OIDC_ROLE != "none":
+        account = Account.objects.filter(external_id=settings.OIDC_ACCOUNT).first()
+        if account is None or account.closed_at:
+            log.error("there is no open account %r for people of the identity provider", settings.OIDC_ACCOUNT)
+            return
+        actor = Actor("identity provider", Actor.address_of(request))
+        try:
+            set_role(account, user, settings.OIDC_ROLE, actor=actor)
+        except Refused as error:
+            log.error("%s came in and joined no account: %s", user.get_username(), error)
