@@ -225,7 +225,7 @@ MFA_TOTP_TOLERANCE = 1  # a phone's clock is half a minute off now and then
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_ALLOW_UNVERIFIED_EMAIL = True  # operators may have no address at all
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = CONSOLE_URL.startswith("http://")  # browsers allow it on localhost alone
-SOCIALACCOUNT_ADAPTER = "console.signing.oidc.People"
+SOCIALACCOUNT_ADAPTER = "console.signing.oidc.ProviderAdapter"
 SOCIALACCOUNT_EMAIL_VERIFICATION = "none"  # console.signing.oidc takes confirmed addresses alone
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True  # the provider is trusted
 SOCIALACCOUNT_LOGIN_ON_GET = True

@@ -31,7 +31,7 @@ _memory = memoryview(mmap.mmap(-1, _HEAD_BYTES + SEATS * _SEAT_BYTES))  # untouc
 _replica = _memory[:_HEAD_BYTES].cast("Q")
 
 
-class Seat:
+class WorkerSeat:
     """A row of numbers owned by one living worker. The next worker in this seat continues from the counts it finds."""
 
     def __init__(self, index: int) -> None:
@@ -73,15 +73,15 @@ class Seat:
             self.numbers[_HAS_SERVED] = _replica[_SERVED_ONCE] = 1
 
 
-_seat: Seat
+_seat: WorkerSeat
 _numbers: memoryview
 _places: dict[str, int]
 
 
-def sit(index: int) -> Seat:
+def sit(index: int) -> WorkerSeat:
     """Take a seat for this process: from now on `count` counts there."""
     global _seat, _numbers, _places
-    _seat = Seat(index)
+    _seat = WorkerSeat(index)
     _numbers, _places = _seat.numbers, _seat.places()
     if OTHER not in _places:
         _places[OTHER] = _seat.add_word(OTHER)
@@ -125,7 +125,7 @@ def workers_serving() -> int:
 
 def ever_served(index: int) -> bool:
     """Has the worker in this seat ever accepted connections?"""
-    return bool(Seat(index).numbers[_HAS_SERVED])
+    return bool(WorkerSeat(index).numbers[_HAS_SERVED])
 
 
 def anybody_served() -> bool:
@@ -135,7 +135,7 @@ def anybody_served() -> bool:
 
 def is_of_this_generation(index: int) -> bool:
     """Was the worker in this seat started since the last reload?"""
-    return bool(Seat(index).numbers[_BORN_IN] == _replica[_GENERATION])
+    return bool(WorkerSeat(index).numbers[_BORN_IN] == _replica[_GENERATION])
 
 
 def is_draining() -> bool:
@@ -143,21 +143,21 @@ def is_draining() -> bool:
     return bool(_replica[_DRAINING])
 
 
-def was_replaced(seat: Seat) -> bool:
+def was_replaced(seat: WorkerSeat) -> bool:
     """Has a reload begun since the worker in this seat was started?"""
     return bool(_replica[_GENERATION] > seat.numbers[_BORN_IN])
 
 
-def successor_serves(seat: Seat) -> bool:
+def successor_serves(seat: WorkerSeat) -> bool:
     """Does a worker of a later generation already accept connections?"""
     return any(s.numbers[_SERVES] and s.numbers[_BORN_IN] > seat.numbers[_BORN_IN] for s in _used_seats())
 
 
-def _used_seats() -> list[Seat]:
+def _used_seats() -> list[WorkerSeat]:
     """Seats are assigned from the first on, so the first one never used ends the list."""
     used = []
     for index in range(SEATS):
-        seat = Seat(index)
+        seat = WorkerSeat(index)
         if not seat.numbers[_STARTS] and not seat.numbers[_USED]:
             break
         used.append(seat)
@@ -201,9 +201,9 @@ def give_seat(master: Any, worker: Any) -> None:
     """Hook `pre_fork`: a new worker gets the first seat that no living worker has."""
     taken = {living.seat for living in master.WORKERS.values()}
     worker.seat = next(index for index in range(SEATS) if index not in taken)
-    Seat(worker.seat).begins(_replica[_GENERATION])
+    WorkerSeat(worker.seat).begins(_replica[_GENERATION])
 
 
 def free_seat(master: Any, worker: Any) -> None:
     """Hook `child_exit`: a dead worker no longer serves, however it died."""
-    Seat(worker.seat).serves(False)
+    WorkerSeat(worker.seat).serves(False)

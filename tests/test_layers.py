@@ -103,3 +103,13 @@ def test_no_folder_is_most_of_the_house():
 
 def test_no_file_is_a_scroll():
     assert [module_of(file) for file in product() if lines_of(file) > LONGEST_FILE] == []
+
+
+def test_each_class_has_a_name_of_its_own():
+    """A word is one thing. Django finds a command and a migration by the name of its class."""
+    homes: dict[str, list[str]] = {}
+    for file in product():
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and node.name != "Command":
+                homes.setdefault(node.name, []).append(module_of(file))
+    assert not {name: modules for name, modules in homes.items() if len(modules) > 1}

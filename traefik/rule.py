@@ -77,7 +77,7 @@ _TESTS: dict[str, Callable[[str, str], bool]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class RouterRule:
     """`root` is None for a rule that we cannot parse, which may match anything."""
 
     text: str
@@ -98,15 +98,15 @@ class Rule:
 
 
 @cache
-def read_rule(text: str) -> Rule:
+def read_rule(text: str) -> RouterRule:
     try:
         tokens = _tokens(text)
         root, rest = _either(tokens, 0)
         if rest != len(tokens):
             raise UnreadableRule(text)
     except (UnreadableRule, IndexError):
-        return Rule(text, None)
-    return Rule(text, root)
+        return RouterRule(text, None)
+    return RouterRule(text, root)
 
 
 Token = tuple[str, str]  # kind (operator, name, word) and text

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from traefik.api import Configuration, EntryPoint, Middleware, Router
 from traefik.auth_address import PATH, AuthAddress, is_loopback, origin_of
 from traefik.discovery import find_models, forward_auths
-from traefik.rule import Rule, read_rule
+from traefik.rule import RouterRule, read_rule
 
 # Middlewares that change the path seen by the gate and the model.
 REWRITES = ("stripprefix", "stripprefixregex", "replacepath", "replacepathregex", "addprefix")
@@ -78,7 +78,7 @@ class Stack:
         asked = self.asked(router)
         return chain[: chain.index(asked[0][0])] if asked else chain
 
-    def rule(self, router: Router) -> Rule:
+    def rule(self, router: Router) -> RouterRule:
         """The router's own rule. Its parents' rules, if any, only narrow it."""
         return read_rule(router.rule)
 
@@ -98,7 +98,7 @@ class Stack:
             self._models_at[router.name] = self._find_model(self.rule(router))
         return self._models_at[router.name]
 
-    def _find_model(self, rule: Rule) -> str:
+    def _find_model(self, rule: RouterRule) -> str:
         if rule.root is None or rule.may_match(f"/{ANY}") or rule.may_match(f"/{ANY}/{ANY}"):
             return ""  # it matches everything
         named = [f"{prefix}/" for prefix in rule.prefixes()]

@@ -72,7 +72,7 @@ class KeyStateFilter(admin.SimpleListFilter):
         return queryset
 
 
-class KeyForm(RowForm):
+class KeyFields(RowForm):
     """The attributes of a key that can be changed."""
 
     models = forms.MultipleChoiceField(
@@ -105,7 +105,7 @@ class KeyForm(RowForm):
         return cleaned
 
 
-class IssueForm(KeyForm):
+class IssueForm(KeyFields):
     """A new key. `once` contains the end of its id, so that submitting the form twice issues one key."""
 
     for_account = forms.ModelChoiceField(Account.objects.all(), label="Account")
@@ -183,7 +183,7 @@ class SecretInline(AnyInline):
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(ActsAdmin):
-    form = KeyForm
+    form = KeyFields
     list_display = ("name", "public_id", "account", "state", "models", "expires_at", "last_used", "created_at")
     list_filter = (KeyStateFilter, "account__plan")
     list_select_related = ("account",)

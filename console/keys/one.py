@@ -29,7 +29,7 @@ SAFE_AFTER = timedelta(hours=24)  # an old secret that nobody used for so long i
 _MOST_ROWS = 5000
 
 
-class Line(NamedTuple):
+class PlainLine(NamedTuple):
     """One thing that the key may or may not do. `needs_care` marks what keeps it from working."""
 
     icon: str
@@ -62,31 +62,33 @@ def key(request: HttpRequest, seat: Seat, key_id: str) -> HttpResponse:
     return show(request, seat, "keys/one", context)
 
 
-def plainly(key: ApiKey, of_plan: set[str], now: datetime) -> list[Line]:
+def plainly(key: ApiKey, of_plan: set[str], now: datetime) -> list[PlainLine]:
     """What the key may do, as one would tell a colleague."""
     lines = [_models_line(key, of_plan)]
-    lines.append(Line("globe", f"From {_listed(key.networks)} only" if key.networks else "From any network"))
-    lines.append(Line("code", f"With {_listed(key.methods)} only" if key.methods else "With every HTTP method"))
+    lines.append(PlainLine("globe", f"From {_listed(key.networks)} only" if key.networks else "From any network"))
+    lines.append(PlainLine("code", f"With {_listed(key.methods)} only" if key.methods else "With every HTTP method"))
     if key.expires_at is None:
-        lines.append(Line("clock", "Until it is revoked"))
+        lines.append(PlainLine("clock", "Until it is revoked"))
     elif key.expires_at > now:
-        lines.append(Line("clock", f"Until {day_of(key.expires_at)}, {relative(key.expires_at, now)}"))
+        lines.append(PlainLine("clock", f"Until {day_of(key.expires_at)}, {relative(key.expires_at, now)}"))
     else:
-        lines.append(Line("clock", f"Expired on {day_of(key.expires_at)}", needs_care=True))
-    return lines + [Line("gauge", f"At most {sentence(limit, for_key=True)}") for limit in own_limits(key)]
+        lines.append(PlainLine("clock", f"Expired on {day_of(key.expires_at)}", needs_care=True))
+    return lines + [PlainLine("gauge", f"At most {sentence(limit, for_key=True)}") for limit in own_limits(key)]
 
 
-def _models_line(key: ApiKey, of_plan: set[str]) -> Line:
+def _models_line(key: ApiKey, of_plan: set[str]) -> PlainLine:
     plan = key.account.plan
     name = plan.title or plan.name
     if key.narrowed_to is None:
         count = len(of_plan)
-        return Line("cube", f"Calls every model of the plan {name}: {count} model{'' if count == 1 else 's'} today")
+        return PlainLine(
+            "cube", f"Calls every model of the plan {name}: {count} model{'' if count == 1 else 's'} today"
+        )
     missing = [slug for slug in key.narrowed_to if slug not in of_plan]
     words = f"Calls {_listed(key.narrowed_to)}"
     if missing:
-        return Line("cube", f"{words}. The plan {name} does not include {_listed(missing)}", needs_care=True)
-    return Line("cube", words)
+        return PlainLine("cube", f"{words}. The plan {name} does not include {_listed(missing)}", needs_care=True)
+    return PlainLine("cube", words)
 
 
 def _listed(words: list[str]) -> str:

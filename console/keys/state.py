@@ -15,22 +15,22 @@ EXPIRES_SOON = timedelta(days=14)
 UNUSED = timedelta(days=90)
 
 
-class State(NamedTuple):
+class KeyState(NamedTuple):
     """A badge: its words, and the class that colours it."""
 
     words: str
     tone: str
 
 
-ACTIVE = State("Active", "good")
-EXPIRING = State("Expires soon", "warn")
-ROTATING = State("Rotating", "accent")
-UNUSED_FOR_LONG = State("Unused", "warn")
-EXPIRED = State("Expired", "")
-REVOKED = State("Revoked", "bad")
+ACTIVE = KeyState("Active", "good")
+EXPIRING = KeyState("Expires soon", "warn")
+ROTATING = KeyState("Rotating", "accent")
+UNUSED_FOR_LONG = KeyState("Unused", "warn")
+EXPIRED = KeyState("Expired", "")
+REVOKED = KeyState("Revoked", "bad")
 
 
-def state_of(key: ApiKey, now: datetime) -> State:
+def state_of(key: ApiKey, now: datetime) -> KeyState:
     """What to know of the key first. Its secrets were fetched with it."""
     if key.revoked_at:
         return REVOKED

@@ -120,7 +120,7 @@ class IdentityProvider(OpenIDConnectProvider):
         return super().redirect(request, "login", next_url, data, **kwargs)  # type: ignore[no-any-return]
 
 
-class People(DefaultSocialAccountAdapter):
+class ProviderAdapter(DefaultSocialAccountAdapter):
     """Who may come in by the identity provider."""
 
     def list_apps(self, request: HttpRequest, provider: str | None = None, client_id: str | None = None) -> Any:

@@ -18,7 +18,7 @@ _ADVICE_NO_MODEL = "No model has this path: check the model’s name in the addr
 _ADVICE = "Over a limit, or not allowed for the key: its page shows which limits are used up."
 
 
-class Refusal(NamedTuple):
+class RefusedCalls(NamedTuple):
     """Refused calls of one key to one model. Without a name the key is gone from this account."""
 
     key_id: str
@@ -28,7 +28,7 @@ class Refusal(NamedTuple):
     advice: str
 
 
-def refusals(account: Account, now: datetime) -> list[Refusal]:
+def refusals(account: Account, now: datetime) -> list[RefusedCalls]:
     """Those of the last hours, the most frequent first."""
     end = floor(now, "hour") + HOUR
     selection = UsageSelection(
@@ -39,7 +39,7 @@ def refusals(account: Account, now: datetime) -> list[Refusal]:
     ids = [row.key or "" for row in found[:MOST]]
     names = dict(ApiKey.objects.filter(account=account, public_id__in=ids).values_list("public_id", "name"))
     return [
-        Refusal(
+        RefusedCalls(
             row.key or "", names.get(row.key or "", ""), "" if row.model == NO_MODEL else row.model or "", row.refused,
             _ADVICE_NO_MODEL if row.model == NO_MODEL else _ADVICE,
         )
