@@ -112,10 +112,14 @@ def meter(state: LimitState, now: datetime) -> Meter:
     share = min(max(1 - state.left / room, 0), 1)
     tone = "bad" if state.left <= 0 else "warn" if share >= ALMOST else ""
     return Meter(
-        sentence(limit, for_key=limit.scope == "key"), f"{number(max(state.left, 0))} left",
-        math.floor(share * 100) if share < 1 else 100, tone, _renews(state, now), limit,
+        sentence(limit, for_key=limit.scope == "key"),
+        f"{number(max(state.left, 0))} left",
+        math.floor(share * 100) if share < 1 else 100,
+        tone,
+        _renews(state, now),
+        limit,
         max(room - state.left, 0),
-    )  # fmt: skip
+    )
 
 
 def _renews(state: LimitState, now: datetime) -> str:
@@ -140,7 +144,8 @@ def in_words(seconds: int) -> str:
 def by_window(meters: Iterable[Meter], window: str) -> Meter | None:
     """The account's own limit of all models over this window, in units before calls."""
     found = [
-        one for one in meters
+        one
+        for one in meters
         if one.limit.window == window and one.limit.model == EVERY_MODEL and one.limit.scope == "account"
-    ]  # fmt: skip
+    ]
     return min(found, key=lambda one: one.limit.unit != "units", default=None)

@@ -57,7 +57,7 @@ def overview(request: HttpRequest, seat: Seat) -> HttpResponse:
         "chart": chart_of(
             rows, steps(_first_day(now), now, "day"), "day", series_of=lambda row: row.model or "", words=words
         ),
-    }  # fmt: skip
+    }
     return show(request, seat, "overview/overview", context)
 
 
@@ -67,9 +67,12 @@ def _first_day(now: datetime) -> datetime:
 
 def _days(seat: Seat, now: datetime) -> list[UsageRow]:
     selection = UsageSelection(
-        start=_first_day(now), end=floor(now, "hour") + HOUR, interval="day", groups=("model",),
+        start=_first_day(now),
+        end=floor(now, "hour") + HOUR,
+        interval="day",
+        groups=("model",),
         accounts=(seat.account.public_id,),
-    )  # fmt: skip
+    )
     return read_usage(selection, most=_MOST_ROWS)
 
 

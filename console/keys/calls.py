@@ -47,10 +47,18 @@ def _python(method: str, url: str, key: str) -> str:
     lines = [f'    "{url}",', f'    headers={{"Authorization": "Bearer {key}"}},']
     if method not in _WITHOUT_BODY:
         lines.append(f"    json={json.dumps(EXAMPLE)},")
-    return "\n".join([
-        "import requests", "", f"answer = requests.{method.lower()}(", *lines, "    timeout=30,", ")",
-        "answer.raise_for_status()", "print(answer.text)",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            "import requests",
+            "",
+            f"answer = requests.{method.lower()}(",
+            *lines,
+            "    timeout=30,",
+            ")",
+            "answer.raise_for_status()",
+            "print(answer.text)",
+        ]
+    )
 
 
 def _javascript(method: str, url: str, key: str) -> str:
@@ -59,7 +67,12 @@ def _javascript(method: str, url: str, key: str) -> str:
     if method not in _WITHOUT_BODY:
         headers.append('"Content-Type": "application/json"')
         lines.append(f"  body: JSON.stringify({json.dumps(EXAMPLE)}),")
-    return "\n".join([
-        f'const answer = await fetch("{url}", {{', f"  headers: {{ {', '.join(headers)} }},", *lines, "});",
-        "console.log(answer.status, await answer.text());",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            f'const answer = await fetch("{url}", {{',
+            f"  headers: {{ {', '.join(headers)} }},",
+            *lines,
+            "});",
+            "console.log(answer.status, await answer.text());",
+        ]
+    )

@@ -94,9 +94,12 @@ class KeyForm(forms.Form):
             return None
         unit, window = self.cleaned_data.get(f"unit_{row}") or UNITS[0], self.cleaned_data.get(f"window_{row}")
         return Limit(
-            name=_name_of_limit(unit, window or "minute"), scope="key", amount=amount, window=window or "minute",
+            name=_name_of_limit(unit, window or "minute"),
+            scope="key",
+            amount=amount,
+            window=window or "minute",
             unit=unit,
-        )  # fmt: skip
+        )
 
     def expires_at(self) -> datetime | None:
         chosen = self.cleaned_data["expiry"]

@@ -52,10 +52,14 @@ class Asked:
         # A key's id begins with its account's. Naming the account too would keep the database from going by the key.
         is_of_key = self.key.startswith(account.public_id)
         return UsageSelection(
-            start=self.start, end=self.end, interval=self.interval, groups=(self.group,),
-            accounts=None if is_of_key else (account.public_id,), keys=(self.key,) if self.key else (),
+            start=self.start,
+            end=self.end,
+            interval=self.interval,
+            groups=(self.group,),
+            accounts=None if is_of_key else (account.public_id,),
+            keys=(self.key,) if self.key else (),
             models=(self.model,) if self.model else (),
-        )  # fmt: skip
+        )
 
     @property
     def last_day(self) -> date:
@@ -81,9 +85,14 @@ def read(query: QueryDict) -> Asked:
     start = max(start, end - timedelta(days=MOST_DAYS["month"]))
     group = query.get("by", "")
     return Asked(
-        name, start, end, interval, group if group in GROUPED else "model",
-        _plain(query.get("key")), _plain(query.get("model")),
-    )  # fmt: skip
+        name,
+        start,
+        end,
+        interval,
+        group if group in GROUPED else "model",
+        _plain(query.get("key")),
+        _plain(query.get("model")),
+    )
 
 
 def _start(chosen: Range, now: datetime) -> datetime:

@@ -40,8 +40,11 @@ def refusals(account: Account, now: datetime) -> list[RefusedCalls]:
     names = dict(ApiKey.objects.filter(account=account, public_id__in=ids).values_list("public_id", "name"))
     return [
         RefusedCalls(
-            row.key or "", names.get(row.key or "", ""), "" if row.model == NO_MODEL else row.model or "", row.refused,
+            row.key or "",
+            names.get(row.key or "", ""),
+            "" if row.model == NO_MODEL else row.model or "",
+            row.refused,
             _ADVICE_NO_MODEL if row.model == NO_MODEL else _ADVICE,
         )
         for row in found[:MOST]
-    ]  # fmt: skip
+    ]

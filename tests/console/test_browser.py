@@ -109,9 +109,12 @@ def open_page(chromium, console):
 
     def open_page(*, javascript: bool = True, scheme: str = "light", viewport: Any = DESKTOP) -> tuple[Page, list[str]]:
         context = chromium.new_context(
-            base_url=console, java_script_enabled=javascript, color_scheme=scheme, viewport=viewport,
+            base_url=console,
+            java_script_enabled=javascript,
+            color_scheme=scheme,
+            viewport=viewport,
             reduced_motion="reduce",
-        )  # fmt: skip
+        )
         context.set_default_timeout(60_000)
         contexts.append(context)
         page, complaints = context.new_page(), []
@@ -293,8 +296,14 @@ def busy(acme: Account) -> Account:
     old = make("old-notebook", timedelta(days=94))
     models_base(ApiKey).filter(pk=old.pk).update(created_at=now - timedelta(days=120))
     laptop = make("laptop", timedelta(minutes=2))
-    ci = make("ci-staging", timedelta(hours=5), models=["en_core_web_sm"], expires_at=now + timedelta(days=6, hours=3),
-              networks=["198.51.100.0/24"], methods=["POST"])  # fmt: skip
+    ci = make(
+        "ci-staging",
+        timedelta(hours=5),
+        models=["en_core_web_sm"],
+        expires_at=now + timedelta(days=6, hours=3),
+        networks=["198.51.100.0/24"],
+        methods=["POST"],
+    )
     batch = make(
         "batch-eu", timedelta(days=2), models=["fr_core_news_md"], metadata={"team": "search", "cost centre": "4711"}
     )
@@ -302,7 +311,16 @@ def busy(acme: Account) -> Account:
     rotate_key(batch, grace=timedelta(days=3), actor=actor)
     revoke_key(revoked, actor=actor)
     invite(acme, email="mary@acme.example", role="member", actor=actor)
-    _fill_the_ledger(acme, [(web, "en_core_web_sm", 44, 1), (web, "fr_core_news_md", 24, 2), (laptop, "e5-large", 14, 4), (batch, "fr_core_news_md", 9, 2), (ci, "en_core_web_sm", 8, 1)])  # fmt: skip
+    _fill_the_ledger(
+        acme,
+        [
+            (web, "en_core_web_sm", 44, 1),
+            (web, "fr_core_news_md", 24, 2),
+            (laptop, "e5-large", 14, 4),
+            (batch, "fr_core_news_md", 9, 2),
+            (ci, "en_core_web_sm", 8, 1),
+        ],
+    )
     clients.sync_client().flushdb()  # counters come from the ledger
     return acme
 
@@ -316,8 +334,18 @@ def _fill_the_ledger(account: Account, calls: list[tuple[ApiKey, str, int, int]]
         for key, model, usual, cost in calls:
             count = int(usual * share * dice.uniform(0.7, 1.3))
             refused = dice.choice([0] * 20 + [1, 2, 3])
-            rows.append(UsageHour(account=account.public_id, key=key.public_id, model=model, hour=hour, birth=1,
-                                  allowed=count, refused=refused, units=count * cost))  # fmt: skip
+            rows.append(
+                UsageHour(
+                    account=account.public_id,
+                    key=key.public_id,
+                    model=model,
+                    hour=hour,
+                    birth=1,
+                    allowed=count,
+                    refused=refused,
+                    units=count * cost,
+                )
+            )
     models_base(UsageHour).bulk_create(rows)
     for day in {day_start(row.hour) for row in rows}:
         with transaction.atomic():
@@ -330,11 +358,18 @@ def addresses(account: Account) -> dict[str, str]:
     member = account.memberships.get(user__username="alan").public_id
     start = f"/console/{account.public_id}"
     return {
-        "overview": f"{start}/", "keys": f"{start}/keys/", "new-key": f"{start}/keys/new/", "key": f"{start}/keys/{key}/",
-        "change-key": f"{start}/keys/{key}/change/", "usage": f"{start}/usage/?by=key", "models": f"{start}/models/",
-        "team": f"{start}/team/", "member": f"{start}/team/{member}/", "account": f"{start}/account/",
+        "overview": f"{start}/",
+        "keys": f"{start}/keys/",
+        "new-key": f"{start}/keys/new/",
+        "key": f"{start}/keys/{key}/",
+        "change-key": f"{start}/keys/{key}/change/",
+        "usage": f"{start}/usage/?by=key",
+        "models": f"{start}/models/",
+        "team": f"{start}/team/",
+        "member": f"{start}/team/{member}/",
+        "account": f"{start}/account/",
         "audit": f"{start}/audit/",
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -81,9 +81,13 @@ def test_each_key_wears_its_state(account, owner, many):
     html = owner.get(page_of(account)).content.decode()
     badges = dict(re.findall(r'<a class="name"[^>]*>([^<]+)</a>.*?<span class="badge \w*">([^<]+)</span>', html, re.S))
     assert badges == {
-        "fresh": "Active", "unused": "Unused", "revoked": "Revoked", "rotating": "Rotating", "expiring": "Expires soon",
+        "fresh": "Active",
+        "unused": "Unused",
+        "revoked": "Revoked",
+        "rotating": "Rotating",
+        "expiring": "Expires soon",
         "expired": "Expired",
-    }  # fmt: skip
+    }
 
 
 def test_a_key_is_found_by_its_name_or_by_what_it_begins_with(account, owner, many):
@@ -142,9 +146,16 @@ def test_a_full_account_is_told_before_the_form(account, owner, issued):
 
 def test_a_new_key_works_at_the_gate_and_is_what_was_asked_for(account, owner, ask):
     wanted = filled_in(
-        which="some", models=["sm"], expiry="30", networks="203.0.113.0/24\n2001:db8::/32", methods=["POST"],
-        metadata="team: search", amount_0="100", unit_0="requests", window_0="day",
-    )  # fmt: skip
+        which="some",
+        models=["sm"],
+        expiry="30",
+        networks="203.0.113.0/24\n2001:db8::/32",
+        methods=["POST"],
+        metadata="team: search",
+        amount_0="100",
+        unit_0="requests",
+        window_0="day",
+    )
     answer = owner.post(page_of(account, "new/"), wanted)
     assert answer.status_code == 201
     (secret,) = set(SECRET.findall(answer.content.decode()))
@@ -328,8 +339,16 @@ def test_a_change_holds_at_the_next_request(account, owner, issued, ask):
 
 
 def test_a_form_that_is_sent_as_it_is_changes_nothing(account, owner):
-    wanted = filled_in(which="some", models=["sm"], expiry="90", networks="203.0.113.0/24", metadata='{"a": [1, {"b": null}]}',
-                       amount_0="7", unit_0="units", window_0="month")  # fmt: skip
+    wanted = filled_in(
+        which="some",
+        models=["sm"],
+        expiry="90",
+        networks="203.0.113.0/24",
+        metadata='{"a": [1, {"b": null}]}',
+        amount_0="7",
+        unit_0="units",
+        window_0="month",
+    )
     owner.post(page_of(account, "new/"), wanted)
     key = ApiKey.objects.get()
     before = ApiKey.objects.values("name", "narrowed_to", "networks", "methods", "metadata", "expires_at").get()

@@ -115,13 +115,20 @@ def test_the_csv_has_every_row_and_no_formula(account, owner, used):
 @pytest.mark.parametrize(
     ("query", "days", "interval"),
     [
-        ("", 30, "day"), ("range=24h", 1, "hour"), ("range=7d", 7, "day"), ("range=90d", 90, "day"),
-        ("range=nonsense&interval=week&by=x", 30, "day"), ("from=2026-03-01&to=2026-03-31", 31, "day"),
-        ("from=2026-03-31&to=2026-03-01", 30, "day"), ("from=2024-01-01&to=2026-12-31", 1096, "month"),
-        ("from=2026-03-01&to=2026-03-31&interval=hour", 31, "day"), ("from=1970-01-01&to=2199-12-31&interval=hour", 3660, "month"),
-        ("from=9999-99-99&to=x", 30, "day"), ("range=12m", 365, "month"),
+        ("", 30, "day"),
+        ("range=24h", 1, "hour"),
+        ("range=7d", 7, "day"),
+        ("range=90d", 90, "day"),
+        ("range=nonsense&interval=week&by=x", 30, "day"),
+        ("from=2026-03-01&to=2026-03-31", 31, "day"),
+        ("from=2026-03-31&to=2026-03-01", 30, "day"),
+        ("from=2024-01-01&to=2026-12-31", 1096, "month"),
+        ("from=2026-03-01&to=2026-03-31&interval=hour", 31, "day"),
+        ("from=1970-01-01&to=2199-12-31&interval=hour", 3660, "month"),
+        ("from=9999-99-99&to=x", 30, "day"),
+        ("range=12m", 365, "month"),
     ],
-)  # fmt: skip
+)
 def test_a_query_is_read_as_far_as_it_makes_sense(query, days, interval):
     asked = read(QueryDict(query))
     assert asked.interval == interval
@@ -152,8 +159,10 @@ def chart(*rows: UsageRow):
 def test_a_bar_stacks_its_parts_and_says_them():
     (first, second, third) = chart(row(1, "sm", 60, 20), row(1, "lg", 20), row(3, "sm", 1)).bars
     assert [(box.tone, box.y, box.height) for box in first.boxes] == [
-        ("s1", "40", "60"), ("s2", "20", "20"), ("sr-refused", "0", "20"),
-    ]  # fmt: skip
+        ("s1", "40", "60"),
+        ("s2", "20", "20"),
+        ("sr-refused", "0", "20"),
+    ]
     assert first.title == "1 Mar\nsm: 60\nlg: 20\nRefused: 20"
     assert second.title == "2 Mar\nNo calls" and not second.boxes
     assert third.values == [1, 0, 0]
@@ -172,9 +181,15 @@ def test_a_scale_ends_at_a_round_number(most, top):
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(5, "just now"), (-5, "in less than a minute"), (61, "1 minute ago"), (7300, "2 hours ago"), (-86_400 * 6 - 9, "in 6 days"),
-     (86_400 * 90, "2 Dec 2025")],
-)  # fmt: skip
+    [
+        (5, "just now"),
+        (-5, "in less than a minute"),
+        (61, "1 minute ago"),
+        (7300, "2 hours ago"),
+        (-86_400 * 6 - 9, "in 6 days"),
+        (86_400 * 90, "2 Dec 2025"),
+    ],
+)
 def test_times_are_said_as_people_say_them(seconds, words):
     now = datetime(2026, 3, 2, 12, tzinfo=UTC)
     assert relative(now - timedelta(seconds=seconds), now) == words

@@ -88,8 +88,9 @@ class Provider(BaseHTTPRequestHandler):
             and query.get("response_type") == "code"
             and query.get("code_challenge_method") == "S256"
             and "openid" in query.get("scope", "").split()
-            and bool(query.get("nonce")) and bool(query.get("state"))
-        )  # fmt: skip
+            and bool(query.get("nonce"))
+            and bool(query.get("state"))
+        )
         if not right:
             self._answer({"error": "invalid_request", "got": query}, 400)
             return
@@ -124,8 +125,13 @@ class Provider(BaseHTTPRequestHandler):
     def _id_token(self, asked: dict[str, str]) -> str:
         now = int(time.time())
         claims = {
-            "iss": self.issuer, "aud": CLIENT, "iat": now, "exp": now + 60, "nonce": asked["nonce"], "sub": self.who["sub"],
-        }  # fmt: skip
+            "iss": self.issuer,
+            "aud": CLIENT,
+            "iat": now,
+            "exp": now + 60,
+            "nonce": asked["nonce"],
+            "sub": self.who["sub"],
+        }
         match self.fault:
             case "nonce":
                 claims["nonce"] = "of another sign-in"

@@ -23,8 +23,16 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 OLGA: dict[str, Any] = {"sub": "u-1", "email": "olga@example.org", "email_verified": True, "name": "Olga Example"}
 FAULTS = (
-    "nonce", "audience", "expired", "signature", "unsigned", "unknown key", "no id token", "userinfo", "denied",
-)  # fmt: skip
+    "nonce",
+    "audience",
+    "expired",
+    "signature",
+    "unsigned",
+    "unknown key",
+    "no id token",
+    "userinfo",
+    "denied",
+)
 
 
 @pytest.fixture(scope="module")

@@ -123,10 +123,15 @@ def test_every_page_is_served_by_the_strict_policy():
     sign_in_again = {"password": PASSWORD}
     client.post("/accounts/reauthenticate/", sign_in_again)
     for path in (
-        "/accounts/password/change/", "/accounts/email/", "/accounts/sessions/", "/accounts/second-factor/",
-        "/accounts/second-factor/totp/activate/", "/accounts/second-factor/webauthn/add/", "/logout/",
+        "/accounts/password/change/",
+        "/accounts/email/",
+        "/accounts/sessions/",
+        "/accounts/second-factor/",
+        "/accounts/second-factor/totp/activate/",
+        "/accounts/second-factor/webauthn/add/",
+        "/logout/",
         "/accounts/reauthenticate/",
-    ):  # fmt: skip
+    ):
         answer = client.get(path)
         assert answer.status_code == 200 and inline_in(answer.content.decode()) == [], path
         assert "unsafe" not in answer["Content-Security-Policy"]
