@@ -330,6 +330,13 @@ def test_every_link_leads_somewhere(page):
         assert not anchor or anchor in anchors(found), target
 
 
+def test_every_page_is_in_the_navigation_of_the_site():
+    """`make docs` fails on one that is not. Decisions are reached by their index."""
+    listed = set(re.findall(r"([\w/-]+\.md)$", text_of("mkdocs.yml").partition("\nnav:")[2], re.M))
+    pages = {str(page.relative_to(ROOT / "docs")) for page in ROOT.glob("docs/**/*.md")}
+    assert {page for page in pages if not page.startswith("decisions/0")} <= listed
+
+
 def test_every_decision_is_in_the_index_and_has_the_same_form():
     notes = sorted(ROOT.glob("docs/decisions/0*.md"))
     listed = re.findall(r"^\| \[\d{4}\]\((.*?)\)", text_of("docs/decisions/README.md"), re.M)
