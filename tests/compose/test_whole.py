@@ -380,7 +380,7 @@ def test_while_the_site_is_down_its_error_page_is_shown(stack, site):
     stack.compose("stop", "corporate")
     try:
         wait_until(lambda: site.get("/").status_code == 503, "the page for 503", 30)
-        assert "<h1>Out of service</h1>" in site.get("/").text
+        assert "<h1>Temporarily unavailable</h1>" in site.get("/").text
     finally:
         stack.compose("start", "corporate")
     wait_until(lambda: site.get("/").status_code == 200, "the site", 60)

@@ -476,6 +476,7 @@ def test_a_stop_sent_to_the_whole_process_group_drains_too(log):
 @pytest.mark.parametrize(
     ("reexec_pid", "master_pid", "serves"),
     [(0, 0, False), (4242, 0, True), (0, os.getppid(), True), (0, os.getpid(), False)],
+    ids=["no upgrade", "the old half", "the new half", "the old half is gone"],
 )
 def test_one_half_of_an_upgrade_does_not_drain(reexec_pid, master_pid, serves):
     master = SimpleNamespace(reexec_pid=reexec_pid, master_pid=master_pid)
