@@ -242,37 +242,15 @@ class ApiKeyAdmin(ActsAdmin):
         form.base_fields["for_account"].widget = widget
         return form
 
+    identity = ("account", "public_id", "state")
+    history = ("revoked_at", "created_by", "made_with", "created_at", "last_used", "version")
+
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        wanted = ("name", "models", "networks", "methods", "expires_at", "metadata")
-        if obj is None:
-            return ("for_account", *wanted, "once")
-        return (
-            "account",
-            "public_id",
-            "state",
-            *wanted,
-            "revoked_at",
-            "created_by",
-            "made_with",
-            "created_at",
-            "last_used",
-            "version",
-        )
+        editable = ("name", "models", "networks", "methods", "expires_at", "metadata")
+        return ("for_account", *editable, "once") if obj is None else (*self.identity, *editable, *self.history)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        if obj is None:
-            return ()
-        return (
-            "account",
-            "public_id",
-            "state",
-            "revoked_at",
-            "created_by",
-            "made_with",
-            "created_at",
-            "last_used",
-            "version",
-        )
+        return () if obj is None else (*self.identity, *self.history)
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
         return (KeyLimitInline, SecretInline) if obj is not None else (KeyLimitInline,)
