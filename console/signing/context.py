@@ -1,4 +1,4 @@
-"""What every template knows of signing in."""
+"""What every template knows about signing in."""
 
 from __future__ import annotations
 
@@ -11,5 +11,6 @@ from django.http import HttpRequest
 def signing(request: HttpRequest) -> dict[str, Any]:
     return {
         "sign_up_is_open": settings.SIGN_UP == "open",
+        "has_mailbox": settings.MAILBOX,
         "identity_provider": settings.OIDC_NAME if settings.OIDC_ISSUER else "",
     }

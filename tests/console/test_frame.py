@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.urls import URLPattern, URLResolver, get_resolver
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from accounts.models import User
 from accounts.services.accounts import close_account, suspend_account
@@ -205,6 +205,18 @@ def test_a_person_without_an_account_is_told_what_to_do(settings):
 def test_staff_are_shown_the_way_to_the_admin(account):
     User.objects.create_superuser("root")
     assert 'href="/admin/"' in person("root", account).get(f"/console/{account.public_id}/").content.decode()
+
+
+def test_the_console_and_the_pages_of_ones_own_sign_in_lead_to_each_other(account, owner):
+    security = reverse("mfa_index")
+    assert f'href="{security}"' in owner.get(f"/console/{account.public_id}/").content.decode()
+    assert f'href="{reverse("console")}"' in owner.get(security).content.decode()
+
+
+def test_the_admin_leads_to_the_pages_of_ones_own_sign_in(operator):
+    page = operator.get("/admin/").content.decode()
+    assert f'href="{reverse("mfa_index")}"' in page
+    assert 'href="/mailbox/"' not in page  # there is a mail server
 
 
 def test_signing_out_leads_to_the_door(owner):

@@ -106,6 +106,7 @@ def operator(settings):
 
 def test_mails_that_would_have_been_sent_are_shown_to_superusers(operator):
     Client().post("/accounts/password/reset/", {"email": "mia@example.org"})
+    assert 'href="/mailbox/"' in operator.get("/admin/").content.decode()
     page = operator.get("/mailbox/")
     text = page.content.decode()
     assert "mia@example.org" in text and "/accounts/password/reset/key/" in text and "nothing was sent" in text
