@@ -54,9 +54,9 @@ def logo(path: str, base: Path) -> Logo | None:
 
 
 def support(text: str) -> str:
-    """Where people ask for help, as a link: an e-mail address becomes mailto:."""
+    """Where people ask for help, as a link: an email address becomes mailto:."""
     if not text or _WEB.fullmatch(text):
         return text
     if _EMAIL.fullmatch(text):
         return f"mailto:{text}"
-    raise BadSetting("AUTHSVC_SUPPORT is neither an e-mail address nor an http:// or https:// address.")
+    raise BadSetting("AUTHSVC_SUPPORT is neither an email address nor an http:// or https:// address.")

@@ -68,10 +68,10 @@ def _has_operator() -> bool:
 
 
 class FirstOperatorForm(_UserCreationForm):
-    """Django's form for a new user, with its password rules, plus an e-mail address."""
+    """Django's form for a new user, with its password rules, plus an email address."""
 
     email = EmailField(
-        label="E-mail address",
+        label="Email address",
         help_text="For messages about this service.",
         widget=EmailInput(attrs={"autocomplete": "email"}),
     )

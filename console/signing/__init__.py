@@ -1,1 +1,1 @@
-"""How people get in: passwords, second factors, an identity provider, and what keeps guesses out."""
+"""Signing in: passwords, second factors, an identity provider, and limits on guessing."""

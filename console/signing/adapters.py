@@ -30,7 +30,7 @@ _TRIES = 100  # names that are tried for somebody whose name is taken
 
 
 class MailNotSent(Exception):
-    """The mail that this page promises cannot be sent."""
+    """The mail that this page promises could not be sent."""
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -65,7 +65,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return username
 
     def populate_username(self, request: HttpRequest, user: Any) -> None:
-        """The user name is the e-mail address; where it is taken or no user name, one that begins like it."""
+        """The user name is the email address, or one that starts like it if it is taken or not a valid user name."""
         if not user.username:
             user.username = self._free_name(user.email)
 
@@ -93,7 +93,7 @@ class AccountAdapter(DefaultAccountAdapter):
     def render_mail(
         self, template_prefix: str, email: Any, context: dict[str, Any], headers: dict[str, str] | None = None
     ) -> EmailMessage:
-        """The links in it lead to CONSOLE_URL, whatever host the request named."""
+        """Its links start with CONSOLE_URL, whatever host the request named."""
         ours = {"console": settings.CONSOLE_URL, "host": host_of(settings.CONSOLE_URL)}
         message: EmailMessage = super().render_mail(template_prefix, email, {**context, **ours}, headers)
         return message
@@ -114,7 +114,7 @@ class SecondFactorAdapter(DefaultMFAAdapter):
         return _cipher().encrypt(text.encode()).decode()
 
     def decrypt(self, encrypted_text: str) -> str:
-        """With another SECRET_KEY than at the time, a secret that no code fits."""
+        """If SECRET_KEY has changed since, returns a secret that no code matches."""
         try:
             return _cipher().decrypt(encrypted_text.encode()).decode()
         except InvalidToken:

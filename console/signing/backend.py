@@ -1,4 +1,4 @@
-"""The one door for passwords: counted, then hashed once, whether or not there is such a user."""
+"""The only check of passwords: counted, then hashed once, whether or not the user exists."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from console.signing.limits import count_password, forgive_password
 
 
 class Passwords(ModelBackend):
-    """Every page that asks for a password comes here, so none can be guessed at past the limits."""
+    """Every page that asks for a password uses this, so none bypasses the limits."""
 
     def authenticate(
         self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **others: Any

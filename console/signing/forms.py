@@ -22,7 +22,7 @@ class SignInForm(account_forms.LoginForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         name = self.fields["login"]
-        name.label = "User name or e-mail address"
+        name.label = "User name or email address"
         name.widget.attrs = {"autocomplete": "username", "autocapitalize": "none", "autofocus": True}
         self.fields["password"].help_text = ""
 
@@ -40,7 +40,7 @@ class SignUpForm(account_forms.SignupForm):
 
 class ChangePasswordForm(account_forms.ChangePasswordForm):
     def clean_oldpassword(self) -> str:
-        """A session that was left open is no place to guess at."""
+        """A session left open must not allow unlimited guesses."""
         user, request = self.user, context.request
         assert isinstance(user, User)
         count_password(request, user, user.username)

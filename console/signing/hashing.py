@@ -1,4 +1,4 @@
-"""Few passwords are hashed at once: each costs a quarter of a second of CPU, and the API shares the machine."""
+"""Passwords are hashed one at a time: each hash costs a quarter of a second of CPU that the API needs too."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WAIT_SECONDS = 10.0
 
 
 class TooManyHashes(Exception):
-    """So many passwords are being checked that this one would wait too long."""
+    """Too many passwords are waiting to be checked."""
 
 
 _slots = BoundedSemaphore(AT_ONCE)
@@ -38,7 +38,7 @@ def slot() -> Iterator[None]:
 
 
 class InTurn(PBKDF2PasswordHasher):
-    """Django's default, one after the other. Checking a password encodes it, too."""
+    """Django's default hasher, one hash at a time. Checking a password calls `encode` as well."""
 
     def encode(self, password: str, salt: str, iterations: int | None = None) -> str:
         with slot():

@@ -1,4 +1,4 @@
-"""How often somebody may try to get in: counted in Redis before any password is hashed."""
+"""Limits on sign-in attempts, counted in Redis before any password is hashed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from store.throttles import (
 
 
 class TooManyTries(Exception):
-    """Somebody tries too often; `wait` is in seconds."""
+    """Too many attempts; `wait` is in seconds."""
 
     def __init__(self, wait: int) -> None:
         super().__init__(f"wait {wait} s")
@@ -36,7 +36,7 @@ class TooManyTries(Exception):
 
 
 class CannotCount(Exception):
-    """Redis, which counts, is away, and nothing of signing in goes uncounted."""
+    """Redis is away, so attempts cannot be counted and are refused."""
 
 
 def count_password(request: HttpRequest, user: User | None, typed: str) -> None:
@@ -58,18 +58,18 @@ def count_second_factor(request: HttpRequest, user: User) -> None:
 
 
 def is_first_use(user: User, code: str) -> bool:
-    """Whether this code was not used by this user while it fits; asked once, it was."""
+    """Whether this user presents this code for the first time. Asking marks it as used."""
     return _wait(CODES_USED, f"{user.pk}:{hashlib.sha256(code.encode()).hexdigest()[:32]}") == 0
 
 
 def count_mail(request: HttpRequest, email: str) -> None:
-    """Count a mail that a stranger asks for. Raises TooManyTries."""
+    """Count a mail that an anonymous visitor asks for. Raises TooManyTries."""
     _take(request, None, FORMS_FROM, _network(request))
     _take(request, None, RESETS_TO, mailbox(email))
 
 
 def tell_once(request: HttpRequest, user: User | None, act: str, **after: Any) -> None:
-    """Write down what no other throttle bounds, once a minute for each network: a flood fills no table."""
+    """Record what nothing else bounds, once a minute for each network, so that a flood cannot fill the table."""
     if not REFUSALS_TOLD.wait(f"{act}:{_network(request)}"):
         record.write_down(request, user, act, **after)
 
@@ -118,7 +118,7 @@ def _network(request: HttpRequest) -> str:
 
 
 def _key_of(user: User | None, typed: str) -> str:
-    """One key for all that a user can be called by. What was typed may be a password: Redis gets a digest of it."""
+    """One key for every way to name a user. The text may be a mistyped password, so Redis gets only its digest."""
     if user is not None:
         return str(user.pk)
     return hashlib.sha256(caseless(typed.strip()).encode("utf-8", "replace")).hexdigest()[:32]

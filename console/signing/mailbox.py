@@ -1,4 +1,4 @@
-"""The mailbox of a service without a mail server: what would have been sent, for operators."""
+"""The mailbox page for a service without a mail server: shows superusers what would have been sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages for whoever tries too often or cannot be let in now, and what a session has to have."""
+"""Answers for refused sign-ins, the idle limit, and the second factor that staff must have."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _end_if_idle(request: HttpRequest) -> None:
     seen = request.session.get(SEEN)
     if isinstance(seen, int) and now - seen > idle:
         logout(request)
-        messages.info(request, "You were signed out, because you had been away for a while.")
+        messages.info(request, "You were signed out because you were inactive for a while.")
     elif not isinstance(seen, int) or now - seen > min(60, idle // 10):  # not a write with each request
         request.session[SEEN] = now
 
@@ -78,7 +78,7 @@ def _lacks_second_factor(request: HttpRequest) -> bool:
 
 
 def _ask_for_second_factor(request: HttpRequest) -> HttpResponse:
-    words = "Set up a second factor first: this service asks for one from everybody who operates it."
+    words = "Set up a second factor first. This service requires one for its staff."
     if request.path_info.startswith("/api/"):
         problem = {"type": "about:blank", "title": "Forbidden", "status": 403, "detail": words}
         return HttpResponse(json.dumps(problem), "application/problem+json", HTTPStatus.FORBIDDEN)

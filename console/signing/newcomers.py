@@ -1,4 +1,4 @@
-"""What somebody has after they came in for the first time."""
+"""What a person gets at their first sign-in."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ OWN_ACCOUNT = "owner"
 
 
 def let_in(request: HttpRequest, user: User) -> None:
-    """Sign in somebody who has just made their user by a link, and list the session among theirs."""
+    """Sign in a person who has just created their user through a link, and list the session as theirs."""
     login(request, user)
     UserSession.objects.create_from_request(request)
 
 
 def keep_address(user: User, email: str) -> None:
-    """The address that a link was sent to by mail is theirs, unless somebody else has confirmed it before."""
+    """Confirm the address that the link was mailed to, unless someone else has confirmed it before."""
     email = email.lower()
     if not EmailAddress.objects.filter(email=email, verified=True).exists():
         EmailAddress.objects.update_or_create(user=user, email=email, defaults={"verified": True, "primary": True})
 
 
 def give_account(request: HttpRequest, user: User) -> Account | None:
-    """An account of their own on the default plan. None where there is no such plan, or they belong somewhere."""
+    """Their own account on the default plan. None if there is no such plan, or if they already belong to an account."""
     if Membership.objects.filter(user=user).exists():
         return None
     catalogue = Catalogue.objects.select_related("default_plan").filter(pk=1).first()
@@ -49,7 +49,7 @@ def give_account(request: HttpRequest, user: User) -> Account | None:
 
 
 def place(request: HttpRequest, user: User) -> None:
-    """Put somebody who came by the identity provider for the first time where the operator wants such people."""
+    """Give a person from the identity provider the role that the settings name."""
     if settings.OIDC_ROLE == OWN_ACCOUNT:
         give_account(request, user)
     elif settings.OIDC_ROLE != "none":

@@ -47,7 +47,7 @@ class Adapter(OpenIDConnectOAuth2Adapter):
 
     @property
     def openid_config(self) -> dict[str, Any]:
-        """Asked for once in five minutes, or strangers could have us ask the provider as often as they like."""
+        """Fetched once in five minutes, so that strangers can't make us flood the provider."""
         config: dict[str, Any] | None = cache.get(_CONFIGURATION)
         if config is None:
             config = self._ask_for_configuration()
@@ -105,7 +105,7 @@ class IdentityProvider(OpenIDConnectProvider):
         return Adapter(request, self.app.provider_id)
 
     def get_auth_params_from_request(self, request: HttpRequest, action: Any) -> dict[str, str]:
-        """None that a link could bring along."""
+        """No token from a link is accepted."""
         return dict(self.get_auth_params())
 
     def get_scope_from_request(self, request: HttpRequest) -> list[str]:
@@ -121,10 +121,10 @@ class IdentityProvider(OpenIDConnectProvider):
 
 
 class ProviderAdapter(DefaultSocialAccountAdapter):
-    """Who may come in by the identity provider."""
+    """Who may sign in through the identity provider."""
 
     def list_apps(self, request: HttpRequest, provider: str | None = None, client_id: str | None = None) -> Any:
-        """From the settings alone: nobody adds a provider in the database."""
+        """From the settings only: no provider can be added in the database."""
         from allauth.socialaccount.adapter import _build_apps_from_settings
 
         built = _build_apps_from_settings(provider=provider, client_id=client_id)
@@ -134,13 +134,13 @@ class ProviderAdapter(DefaultSocialAccountAdapter):
         return True
 
     def pre_social_login(self, request: HttpRequest, sociallogin: Any) -> None:
-        """Each time, not only the first: somebody may have moved to another domain."""
+        """Checked every time: an address may have moved to a different domain."""
         addresses = [one.email.lower() for one in sociallogin.email_addresses if one.verified is True]
         domains = {email.rpartition("@")[2] for email in addresses}
         if not addresses:
-            why = "The identity provider has confirmed no e-mail address of yours."
+            why = "The identity provider has not confirmed your email address."
         elif settings.OIDC_DOMAINS and not domains & set(settings.OIDC_DOMAINS):
-            why = "People with an e-mail address of this domain may not sign in here."
+            why = "Email addresses of this domain may not sign in here."
         else:
             return
         user = sociallogin.user if sociallogin.is_existing else None
@@ -169,7 +169,7 @@ def _adapter(request: HttpRequest) -> Adapter:
 
 @login_not_required
 def start(request: HttpRequest) -> HttpResponse:
-    """To the identity provider. By GET: a form would need the provider's address in the Content-Security-Policy."""
+    """Redirect to the identity provider. By GET: a form would need its address in the Content-Security-Policy."""
     try:
         return OAuth2LoginView.adapter_view(_adapter(request))(request)  # type: ignore[no-any-return]
     except (requests.RequestException, OAuth2Error) as error:
@@ -179,5 +179,5 @@ def start(request: HttpRequest) -> HttpResponse:
 
 @login_not_required
 def callback(request: HttpRequest) -> HttpResponse:
-    """Back from the identity provider."""
+    """Handle the return from the identity provider."""
     return OAuth2CallbackView.adapter_view(_adapter(request))(request)  # type: ignore[no-any-return]

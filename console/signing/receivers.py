@@ -1,4 +1,4 @@
-"""What allauth and Django announce, written down."""
+"""Records what allauth and Django signal in the audit log."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _confirmed(request: HttpRequest, email_address: EmailAddress, **_: Any) -> N
 
 @receiver(post_save, sender=User)
 def _address_edited(instance: User, created: bool, update_fields: Any = None, **_: Any) -> None:
-    """An operator corrects somebody's address: the one before signs nobody in any more, and gets no resets."""
+    """An operator corrected an address: the old one no longer signs anyone in or receives resets."""
     if not created and (update_fields is None or "email" in update_fields):
         EmailAddress.objects.filter(user=instance, verified=True).exclude(email=instance.email.lower()).delete()
 

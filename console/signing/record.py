@@ -1,4 +1,4 @@
-"""What happens at the door, in the audit log: without passwords, codes, or names that belong to nobody."""
+"""Sign-in events for the audit log, without passwords, codes, or user names that don't exist."""
 
 from __future__ import annotations
 

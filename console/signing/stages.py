@@ -1,4 +1,4 @@
-"""What stands between a right password and a session."""
+"""Steps between a right password and a session."""
 
 from __future__ import annotations
 

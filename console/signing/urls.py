@@ -1,4 +1,4 @@
-"""The addresses below /accounts/: those of allauth that we use, by name."""
+"""URLs below /accounts/: the allauth views that we use."""
 
 from __future__ import annotations
 

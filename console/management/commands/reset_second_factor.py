@@ -19,7 +19,7 @@ class Command(OperatorCommand):
     help = "Remove somebody's second factors and end their sessions. They sign in with the password alone, once more."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("name", metavar="NAME", help="the user name, or a confirmed e-mail address")
+        parser.add_argument("name", metavar="NAME", help="the user name, or a confirmed email address")
 
     def handle(self, *args: Any, **options: Any) -> None:
         user = user_called(options["name"])
