@@ -5,7 +5,7 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 	--no-annotate --no-header --no-emit-index-url --no-emit-find-links -q $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all stack stack-swarm stack-check bench lint types schema docs lock
+.PHONY: help setup demo test test-all stack stack-swarm stack-check bench mutants lint types schema docs lock
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,9 @@ stack-swarm: setup ## Deploy the stacks to a one-node Swarm, test updates under 
 
 bench: setup ## Compare the gate's throughput with an empty answer's (needs wrk)
 	$(BIN)/python -m bench.gate
+
+mutants: setup ## Plant known faults one at a time; the tests have to notice nine of ten (MUTANTS="gate keys/no-cap"; 2 hours)
+	$(BIN)/python -m tests.mutants $(MUTANTS)
 
 lint: setup ## Check style and format
 	$(BIN)/ruff format --check
