@@ -1,4 +1,4 @@
-"""Many keep-alive connections to one gate, each asking as Traefik does."""
+"""Many keep-alive connections to one gate. It needs no Django, so that a process of its own can ask."""
 
 from __future__ import annotations
 
@@ -6,14 +6,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-
-from tests.gate.conftest import question
-
-
-def packed(key: str, target: str = "/auth/?model=sm", **changes: str) -> bytes:
-    """A complete question, ready to be sent."""
-    lines = [f"GET {target} HTTP/1.1", "Host: gate", *(f"{name}: {value}" for name, value in question(key, **changes))]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
 class Connection:

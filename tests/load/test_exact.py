@@ -16,7 +16,8 @@ from accounts.services.keys import change_key, issue_key
 from quotas.limits import SMOOTHED, Limit
 from quotas.models import Plan, UsageHour
 from tests.conftest import ACTOR, CATALOGUE
-from tests.load.client import ask_all, ask_every_worker, packed
+from tests.load.client import ask_all, ask_every_worker
+from tests.load.packing import packed
 from tests.quotas.conftest import read_bucket
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]

@@ -11,7 +11,8 @@ from accounts.services.keys import issue_key
 from authsvc.gate.explain import look_at_limits
 from tests.conftest import ACTOR, CATALOGUE
 from tests.gate.conftest import question
-from tests.load.client import Load, packed
+from tests.load.client import Load
+from tests.load.packing import packed
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 

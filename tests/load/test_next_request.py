@@ -28,7 +28,8 @@ from store import clients
 from tests.accounts.forms import send
 from tests.conftest import ACTOR, CATALOGUE
 from tests.gate.test_fronts import environment
-from tests.load.client import Connection, Load, ask_every_worker, packed
+from tests.load.client import Connection, Load, ask_every_worker
+from tests.load.packing import packed
 from tests.servers import ROOT, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
