@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from store import clients, names
 from store.clients import StoreRefused, StoreUnavailable
@@ -39,7 +39,7 @@ async def by_link(link: Link) -> Examination:
     except StoreRefused as error:
         return Examination((_refusal(error),))
     except StoreUnavailable as error:
-        return Examination((f"the store does not answer ({link.trouble or error})",))
+        return Examination((f"the store cannot be used: {link.trouble or error}",))
     return judge(found)
 
 
@@ -54,8 +54,10 @@ async def _ask(link: Link, partition: str) -> Condition:
 def by_client() -> Examination:
     """For a process without a gate, which uses redis-py's client."""
     try:
-        clients.sync_client().ping()
+        PROBE.call([names.probe(names.CATALOGUE_PARTITION)], []).run(clients.sync_client())
         return judge(clients.conditions())
+    except ResponseError as error:  # it answers, and does not do it
+        return Examination((_refusal(error),))
     except (RedisError, OSError) as error:
         return Examination((f"the store does not answer ({type(error).__name__})",))
 
@@ -66,7 +68,7 @@ def judge(found: Sequence[Condition]) -> Examination:
     return Examination(policies, (warning,) if warning else (), tuple(found))
 
 
-def _refusal(error: StoreRefused) -> str:
+def _refusal(error: Exception) -> str:
     if "OOM" in str(error):
         return "the store is full: it refuses to count, so every call is refused (OOM)"
     return f"the store refuses to count ({error})"

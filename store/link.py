@@ -16,6 +16,8 @@ from store.dial import sign_in, to_master
 from store.masters import CANNOT_ASK, Masters
 from store.pipe import DECISION_SECONDS, Pipe, Reply, shut
 
+_READ_ONLY = "redis is read-only: it is a replica, or has become one"
+
 # Errors that mean "not executed": the command may be sent again, by a client that knows scripts, slots and masters.
 _NOT_EXECUTED = ("NOSCRIPT", "MOVED", "ASK", "TRYAGAIN", "LOADING", "READONLY")
 
@@ -64,7 +66,7 @@ class Link:
                 return reply
             word = _word(reply)
         if word == "READONLY":
-            self._pipe_of(partition).drop()
+            self._pipe_of(partition).drop(_READ_ONLY)
         return await self._alone(word, asked)
 
     async def _with_its_script(self, partition: str, call: ScriptCall) -> Reply:
@@ -84,7 +86,8 @@ class Link:
             async with asyncio.timeout(DECISION_SECONDS):
                 return await asked.run(self._ordinary_client())
         except CANNOT_ASK as failure:
-            raise StoreUnavailable(f"redis answered {word} and could not be asked again") from failure
+            why = _READ_ONLY if word == "READONLY" else f"redis answered {word}"
+            raise StoreUnavailable(f"{why}, and could not be asked again") from failure
 
     def _ordinary_client(self) -> Any:
         if self._masters is not None:

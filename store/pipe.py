@@ -165,9 +165,10 @@ class Pipe:
             if timer is not None:
                 timer.cancel()
 
-    def drop(self) -> None:
+    def drop(self, why: str) -> None:
         """Close the connection, so that the master is looked up again."""
         if self._connection is not None:
+            self.trouble = why
             self._connection.close()
 
     def _flush(self) -> None:
