@@ -12,7 +12,9 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.functional import Promise
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.http import require_POST, require_safe
 
@@ -32,19 +34,19 @@ class Place(NamedTuple):
     """An entry of the sidebar."""
 
     name: str
-    title: str
+    title: str | Promise
     icon: str
     needs: Action
 
 
 PLACES = (
-    Place("overview", "Overview", "home", Action.READ_ACCOUNT),
-    Place("keys", "Keys", "key", Action.READ_KEYS),
-    Place("usage", "Usage", "chart", Action.READ_USAGE),
-    Place("models", "Models", "cube", Action.READ_CATALOGUE),
-    Place("team", "Team", "people", Action.READ_MEMBERS),
-    Place("account", "Account", "building", Action.READ_ACCOUNT),
-    Place("audit", "Audit log", "list", Action.READ_AUDIT),
+    Place("overview", gettext_lazy("Overview"), "home", Action.READ_ACCOUNT),
+    Place("keys", gettext_lazy("Keys"), "key", Action.READ_KEYS),
+    Place("usage", gettext_lazy("Usage"), "chart", Action.READ_USAGE),
+    Place("models", gettext_lazy("Models"), "cube", Action.READ_CATALOGUE),
+    Place("team", gettext_lazy("Team"), "people", Action.READ_MEMBERS),
+    Place("account", gettext_lazy("Account"), "building", Action.READ_ACCOUNT),
+    Place("audit", gettext_lazy("Audit log"), "list", Action.READ_AUDIT),
 )
 
 
