@@ -5,7 +5,7 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 	--no-annotate --no-header --no-emit-index-url --no-emit-find-links -q $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all stack stack-swarm stack-check bench mutants lint types schema docs lock
+.PHONY: help setup demo test test-all stack stack-swarm stack-check bench mutants lint types schema messages docs lock
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -64,6 +64,9 @@ types: setup ## Check types
 
 schema: setup ## Write docs/openapi.yaml and the table in docs/access.md from the code
 	DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python -m api.openapi docs
+
+messages: setup ## Collect the strings to translate into console/locale, and compile the translations
+	$(BIN)/python -m tests.messages
 
 docs: .venv-docs/installed.txt ## Build the docs as a site in site/, offline and strictly
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict

@@ -8,7 +8,7 @@ from pathlib import Path
 import dj_database_url
 
 from authsvc import __version__
-from console import branding
+from console import branding, languages
 from runtime import env, faults, hosts, mail
 from runtime.env import BadSetting, host_of
 
@@ -64,6 +64,7 @@ BRAND_NAME = branding.name(env.text("AUTHSVC_BRAND_NAME", "authsvc"))
 BRAND_COLOUR = branding.colour(env.text("AUTHSVC_BRAND_COLOUR", "#3451d1"))
 BRAND_LOGO = branding.logo(env.text("AUTHSVC_BRAND_LOGO", ""), BASE_DIR)
 SUPPORT = branding.support(env.text("AUTHSVC_SUPPORT", ""))
+LANGUAGES = languages.offered(env.words("AUTHSVC_LANGUAGES", "en,fr"))  # of pages and mails; the first is the default
 SIGN_UP = env.choice("AUTHSVC_SIGN_UP", "invitation", "open", "off")  # who may make a user of their own
 STAFF_SECOND_FACTOR = env.flag("AUTHSVC_STAFF_SECOND_FACTOR", default=False)  # before the admin opens
 SESSION_IDLE_SECONDS = env.count("AUTHSVC_SESSION_IDLE", 0, least=0, most=525_600) * 60  # minutes; 0: no limit
@@ -133,6 +134,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "console.languages.ReadersLanguage",  # before anything that says something to people
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -241,6 +243,7 @@ if OIDC_ISSUER:
         }
     ]
 
+LANGUAGE_CODE = languages.WRITTEN_IN  # of the REST API, commands and logs
 USE_TZ = True
 TIME_ZONE = "UTC"
 LOGIN_URL = "login"

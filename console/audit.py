@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.http import require_safe
 
 from accounts.authority import Action
@@ -14,33 +15,37 @@ from console.frame import page, show
 from console.seat import Seat
 
 ON_A_PAGE = 50
-KINDS = {"key.": "Keys", "account.": "Account and people", "invitation.": "Invitations"}
+KINDS = {
+    "key.": gettext_lazy("Keys"),
+    "account.": gettext_lazy("Account and people"),
+    "invitation.": gettext_lazy("Invitations"),
+}
 
 ACTS = {
-    "account.create": "Created the account",
-    "account.close": "Closed the account",
-    "account.reopen": "Reopened the account",
-    "account.suspend": "Suspended the account",
-    "account.resume": "Resumed the account",
-    "account.rename": "Renamed the account",
-    "account.move": "Changed the plan",
-    "account.change": "Changed the account",
-    "account.override": "Changed a limit of the account",
-    "account.cap_keys": "Changed the most keys",
-    "account.external_id": "Changed the account’s external id",
-    "account.member": "Changed who belongs to the account",
-    "invitation.accept": "Accepted an invitation",
-    "invitation.create": "Sent an invitation",
-    "invitation.resend": "Resent an invitation",
-    "invitation.withdraw": "Withdrew an invitation",
-    "key.issue": "Created a key",
-    "key.import": "Imported a key",
-    "key.change": "Changed a key",
-    "key.rotate": "Rotated a key",
-    "key.end_rotation": "Ended an old secret",
-    "key.revoke": "Revoked a key",
-    "management_key.create": "Created a management key",
-    "management_key.revoke": "Revoked a management key",
+    "account.create": gettext_lazy("Created the account"),
+    "account.close": gettext_lazy("Closed the account"),
+    "account.reopen": gettext_lazy("Reopened the account"),
+    "account.suspend": gettext_lazy("Suspended the account"),
+    "account.resume": gettext_lazy("Resumed the account"),
+    "account.rename": gettext_lazy("Renamed the account"),
+    "account.move": gettext_lazy("Changed the plan"),
+    "account.change": gettext_lazy("Changed the account"),
+    "account.override": gettext_lazy("Changed a limit of the account"),
+    "account.cap_keys": gettext_lazy("Changed the most keys"),
+    "account.external_id": gettext_lazy("Changed the account’s external id"),
+    "account.member": gettext_lazy("Changed who belongs to the account"),
+    "invitation.accept": gettext_lazy("Accepted an invitation"),
+    "invitation.create": gettext_lazy("Sent an invitation"),
+    "invitation.resend": gettext_lazy("Resent an invitation"),
+    "invitation.withdraw": gettext_lazy("Withdrew an invitation"),
+    "key.issue": gettext_lazy("Created a key"),
+    "key.import": gettext_lazy("Imported a key"),
+    "key.change": gettext_lazy("Changed a key"),
+    "key.rotate": gettext_lazy("Rotated a key"),
+    "key.end_rotation": gettext_lazy("Ended an old secret"),
+    "key.revoke": gettext_lazy("Revoked a key"),
+    "management_key.create": gettext_lazy("Created a management key"),
+    "management_key.revoke": gettext_lazy("Revoked a management key"),
 }
 
 
@@ -65,7 +70,7 @@ def audit(request: HttpRequest, seat: Seat) -> HttpResponse:
             for row in events
         ],
         "kind": kind,
-        "kinds": [("", "Everything"), *KINDS.items()],
+        "kinds": [("", gettext("Everything")), *KINDS.items()],
         "next": events[-1].pk if len(found) > ON_A_PAGE else None,
         "is_first": not before,
     }
@@ -75,7 +80,9 @@ def audit(request: HttpRequest, seat: Seat) -> HttpResponse:
 def words_of(event: AuditEvent) -> str:
     """key.end_rotation → Ended a rotation; an act that has no words yet: import.end → Import: end"""
     kind, _, act = event.act.partition(".")
-    return ACTS.get(event.act) or f"{kind.replace('_', ' ').capitalize()}: {act.replace('_', ' ').replace('.', ' ')}"
+    if event.act in ACTS:
+        return str(ACTS[event.act])
+    return f"{kind.replace('_', ' ').capitalize()}: {act.replace('_', ' ').replace('.', ' ')}"
 
 
 def _names(account: Account, events: list[AuditEvent]) -> dict[str, str]:

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from django.utils import dateformat
+from django.utils.translation import gettext, gettext_lazy, pgettext_lazy
+
 from console.templatetags.console import number
 from quotas.usage.days import day_start
 from quotas.usage.reading import HOUR, UsageRow, month_start
 
 MOST_SERIES = 4  # beyond that the rest is one series, "Others"
-OTHERS = "Others"
-REFUSED = "Refused"
+OTHERS = gettext_lazy("Others")
+REFUSED = gettext_lazy("Refused")
 
 _WIDTH, _HEIGHT = 1000.0, 100.0
 _GAP = 0.28  # of a bar's place
@@ -77,7 +80,11 @@ _NEXT: dict[str, Callable[[datetime], datetime]] = {
     "day": lambda moment: moment + timedelta(days=1),
     "month": lambda moment: month_start(moment + timedelta(days=32)),
 }
-_LABEL = {"hour": "%-d %b %H:%M", "day": "%-d %b", "month": "%b %Y"}
+_LABEL = {
+    "hour": pgettext_lazy("date format", "j M H:i"),
+    "day": pgettext_lazy("date format", "j M"),
+    "month": pgettext_lazy("date format", "M Y"),
+}
 
 
 def chart_of(
@@ -95,7 +102,7 @@ def chart_of(
         totals[series_of(row)] = totals.get(series_of(row), 0) + row.allowed
     ranked = sorted((name for name in totals if totals[name]), key=lambda name: (-totals[name], name))
     named = ranked if len(ranked) <= MOST_SERIES else ranked[:MOST_SERIES]
-    names = [*named, *([OTHERS] if len(ranked) > len(named) else [])]
+    names = [*named, *([str(OTHERS)] if len(ranked) > len(named) else [])]
     has_refused = any(row.refused for row in rows)
     place = {moment: index for index, moment in enumerate(moments)}
     values = [[0] * (len(names) + has_refused) for _ in moments]
@@ -109,8 +116,8 @@ def chart_of(
         if row.refused:
             values[index][-1] += row.refused
     tones = [f"s{place + 1}" for place in range(len(names))] + (["sr-refused"] if has_refused else [])
-    legend = list(zip(tones, [*names, *([REFUSED] if has_refused else [])], strict=True))
-    labels = [moment.strftime(_LABEL[interval]) for moment in moments]
+    legend = list(zip(tones, [*names, *([str(REFUSED)] if has_refused else [])], strict=True))
+    labels = [dateformat.format(moment, str(_LABEL[interval])) for moment in moments]
     top = nice_top(max((sum(one) for one in values), default=0))
     return Chart(_bars(values, labels, legend, top), legend, [top, top / 2, 0], _few(labels), words)
 
@@ -126,10 +133,14 @@ def _bars(values: list[list[int]], labels: list[str], legend: list[tuple[str, st
                 height = max(value / top * _HEIGHT, 0.6)  # one call is still seen
                 base -= height
                 boxes.append(_box(tone, left + width * _GAP / 2, base, width * (1 - _GAP), height))
-        told = [f"{name}: {number(value)}" for (_, name), value in zip(legend, parts, strict=True) if value]
-        title = "\n".join([labels[index], *(told or ["No calls"])])
+        told = [_told(name, value) for (_, name), value in zip(legend, parts, strict=True) if value]
+        title = "\n".join([labels[index], *(told or [gettext("No calls")])])
         bars.append(Bar(title, _written(left), _written(width), boxes, labels[index], parts))
     return bars
+
+
+def _told(name: str, value: int) -> str:
+    return gettext("%(name)s: %(number)s") % {"name": name, "number": number(value)}
 
 
 def _box(tone: str, *numbers: float) -> Box:

@@ -16,6 +16,7 @@ from django.forms import EmailField, EmailInput
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
@@ -71,8 +72,8 @@ class FirstOperatorForm(_UserCreationForm):
     """Django's form for a new user, with its password rules, plus an email address."""
 
     email = EmailField(
-        label="Email address",
-        help_text="For messages about this service.",
+        label=gettext_lazy("Email address"),
+        help_text=gettext_lazy("For messages about this service."),
         widget=EmailInput(attrs={"autocomplete": "email"}),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from functools import wraps
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -12,13 +12,16 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.functional import Promise
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.authority import Action
 from accounts.models import Account, User
 from console.colours import DARK_PAGE, LIGHT_PAGE, accent_on
+from console.languages import LANGUAGE
 from console.seat import LAST_ACCOUNT, Seat, memberships_of, take_seat
 from store.throttles import DAYS_ISSUES, ISSUES, WRITES, Throttle
 
@@ -31,19 +34,19 @@ class Place(NamedTuple):
     """An entry of the sidebar."""
 
     name: str
-    title: str
+    title: str | Promise
     icon: str
     needs: Action
 
 
 PLACES = (
-    Place("overview", "Overview", "home", Action.READ_ACCOUNT),
-    Place("keys", "Keys", "key", Action.READ_KEYS),
-    Place("usage", "Usage", "chart", Action.READ_USAGE),
-    Place("models", "Models", "cube", Action.READ_CATALOGUE),
-    Place("team", "Team", "people", Action.READ_MEMBERS),
-    Place("account", "Account", "building", Action.READ_ACCOUNT),
-    Place("audit", "Audit log", "list", Action.READ_AUDIT),
+    Place("overview", gettext_lazy("Overview"), "home", Action.READ_ACCOUNT),
+    Place("keys", gettext_lazy("Keys"), "key", Action.READ_KEYS),
+    Place("usage", gettext_lazy("Usage"), "chart", Action.READ_USAGE),
+    Place("models", gettext_lazy("Models"), "cube", Action.READ_CATALOGUE),
+    Place("team", gettext_lazy("Team"), "people", Action.READ_MEMBERS),
+    Place("account", gettext_lazy("Account"), "building", Action.READ_ACCOUNT),
+    Place("audit", gettext_lazy("Audit log"), "list", Action.READ_AUDIT),
 )
 
 
@@ -131,27 +134,39 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_POST
 def set_theme(request: HttpRequest) -> HttpResponse:
     """Remember a choice of light or dark; anything else follows the system again."""
-    theme = request.POST.get("theme", "")
+    return remember(request, _THEME, THEMES)
+
+
+@require_POST
+def set_language(request: HttpRequest) -> HttpResponse:
+    """Remember a choice of language; anything else follows the browser again."""
+    return remember(request, LANGUAGE, dict(settings.LANGUAGES))
+
+
+def remember(request: HttpRequest, cookie: str, choices: Container[str]) -> HttpResponse:
+    """Keep what a form chose in a cookie, and go back to where the form was. Any other value removes the cookie."""
+    chosen = request.POST.get(cookie, "")
     back = request.POST.get("back", "")
     is_safe = url_has_allowed_host_and_scheme(back, allowed_hosts={request.get_host()})
     response = redirect(back if is_safe else reverse("console"))
-    if theme in THEMES:
+    if chosen in choices:
         response.set_cookie(
-            _THEME, theme, max_age=_YEAR, httponly=True, samesite="Lax", secure=bool(settings.SESSION_COOKIE_SECURE)
+            cookie, chosen, max_age=_YEAR, httponly=True, samesite="Lax", secure=bool(settings.SESSION_COOKIE_SECURE)
         )
     else:
-        response.delete_cookie(_THEME)
+        response.delete_cookie(cookie)
     return response
 
 
 def brand(request: HttpRequest) -> dict[str, Any]:
-    """For every template: the operator's name, logo, colour and support address, and the reader's theme."""
+    """For every template: the operator's name, logo, colour, support address and languages, and the reader's theme."""
     theme = request.COOKIES.get(_THEME)
     return {
         "brand_name": settings.BRAND_NAME,
         "brand_logo": settings.BRAND_LOGO is not None,
         "brand_version": _brand_version(),
         "support": settings.SUPPORT,
+        "languages": settings.LANGUAGES,
         "theme": theme if theme in THEMES else "",
     }
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext, ngettext_lazy
 
 from accounts.models import Account, ApiKey
 from accounts.plan_models import models_of_key
@@ -21,7 +22,18 @@ from store.throttles import LOOKS
 ALMOST = 0.8  # from here on a bar warns
 MOST_LOOKS = 5  # models whose own limits are shown
 
-_UNITS = {"requests": ("call", "calls"), "units": ("unit", "units")}
+_RATES = {
+    ("requests", "second"): ngettext_lazy("%(amount)s call a second", "%(amount)s calls a second", "count"),
+    ("requests", "minute"): ngettext_lazy("%(amount)s call a minute", "%(amount)s calls a minute", "count"),
+    ("requests", "hour"): ngettext_lazy("%(amount)s call an hour", "%(amount)s calls an hour", "count"),
+    ("requests", "day"): ngettext_lazy("%(amount)s call a day", "%(amount)s calls a day", "count"),
+    ("requests", "month"): ngettext_lazy("%(amount)s call a month", "%(amount)s calls a month", "count"),
+    ("units", "second"): ngettext_lazy("%(amount)s unit a second", "%(amount)s units a second", "count"),
+    ("units", "minute"): ngettext_lazy("%(amount)s unit a minute", "%(amount)s units a minute", "count"),
+    ("units", "hour"): ngettext_lazy("%(amount)s unit an hour", "%(amount)s units an hour", "count"),
+    ("units", "day"): ngettext_lazy("%(amount)s unit a day", "%(amount)s units a day", "count"),
+    ("units", "month"): ngettext_lazy("%(amount)s unit a month", "%(amount)s units a month", "count"),
+}
 
 
 class Meter(NamedTuple):
@@ -45,21 +57,16 @@ class Meters(NamedTuple):
 
 def sentence(limit: Limit, *, for_key: bool = False) -> str:
     """60 calls a minute, bursts of 10, for each key"""
-    one, many = _UNITS[limit.unit]
-    words = f"{number(limit.amount)} {one if limit.amount == 1 else many} {_each(limit.window)}"
+    parts = [str(_RATES[limit.unit, limit.window] % {"count": limit.amount, "amount": number(limit.amount)})]
     if limit.is_smoothed and limit.room != limit.amount:
-        words += f", bursts of {number(limit.room)}"
+        parts.append(gettext("bursts of %(room)s") % {"room": number(limit.room)})
     if limit.model != EVERY_MODEL:
-        words += f", to {limit.model}"
-    if not for_key:
-        words += ", shared by all keys" if limit.scope == "account" else ", for each key"
-    elif limit.scope == "account":
-        words += ", shared by all keys"
-    return words
-
-
-def _each(window: str) -> str:
-    return "an hour" if window == "hour" else f"a {window}"
+        parts.append(gettext("to %(model)s") % {"model": limit.model})
+    if limit.scope == "account":
+        parts.append(gettext("shared by all keys"))
+    elif not for_key:
+        parts.append(gettext("for each key"))
+    return ", ".join(parts)
 
 
 def meters_of_key(key: ApiKey) -> Meters:
@@ -113,7 +120,7 @@ def meter(state: LimitState, now: datetime) -> Meter:
     tone = "bad" if state.left <= 0 else "warn" if share >= ALMOST else ""
     return Meter(
         sentence(limit, for_key=limit.scope == "key"),
-        f"{number(max(state.left, 0))} left",
+        gettext("%(number)s left") % {"number": number(max(state.left, 0))},
         math.floor(share * 100) if share < 1 else 100,
         tone,
         _renews(state, now),
@@ -124,8 +131,9 @@ def meter(state: LimitState, now: datetime) -> Meter:
 
 def _renews(state: LimitState, now: datetime) -> str:
     if state.limit.is_smoothed:
-        return f"Full again in {in_words(state.whole_in)}" if state.whole_in > 0 else "Full"
-    return f"Renews on {full(end_of(state.limit.window, now))}"
+        time = in_words(state.whole_in)
+        return gettext("Full again in %(time)s") % {"time": time} if state.whole_in > 0 else gettext("Full")
+    return gettext("Renews on %(moment)s") % {"moment": full(end_of(state.limit.window, now))}
 
 
 def end_of(window: str, now: datetime) -> datetime:
@@ -137,8 +145,10 @@ def in_words(seconds: int) -> str:
     """75 → 1 min 15 s"""
     minutes, rest = divmod(int(timedelta(seconds=seconds).total_seconds()), 60)
     if not minutes:
-        return f"{rest} s"
-    return f"{minutes} min" + (f" {rest} s" if rest else "")
+        return gettext("%(seconds)d s") % {"seconds": rest}
+    if not rest:
+        return gettext("%(minutes)d min") % {"minutes": minutes}
+    return gettext("%(minutes)d min %(seconds)d s") % {"minutes": minutes, "seconds": rest}
 
 
 def by_window(meters: Iterable[Meter], window: str) -> Meter | None:

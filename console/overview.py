@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
 from accounts.authority import Action
@@ -44,7 +45,7 @@ def overview(request: HttpRequest, seat: Seat) -> HttpResponse:
     if not any(row.allowed or row.refused for row in rows):
         return show(request, seat, "overview/first_steps", _first_steps(seat, has_keys=has_keys))
     today = floor(now, "day")
-    words = f"Calls a day by model, the last {CHART_DAYS} days"
+    words = gettext("Calls a day by model, the last %(days)d days") % {"days": CHART_DAYS}
     context = {
         "today": _sums([row for row in rows if row.start >= today]),
         "yesterday": _sums([row for row in rows if today - timedelta(days=1) <= row.start < today]),

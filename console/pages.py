@@ -8,30 +8,47 @@ from http import HTTPStatus
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
 from authsvc.gate.verdict import Verdict
 
 # How a client's developer can fix each public code.
 ADVICE = {
-    "no_key": "Send the key with each request: Authorization: Bearer KEY, or X-Api-Key: KEY.",
-    "invalid_token": "Check that the whole key was copied, and that it has not expired or been revoked or replaced. "
-    "The answer is deliberately the same in each case.",
-    "insufficient_scope": "Use a key whose plan includes the model and that is not narrowed to other models. The "
-    "challenge in WWW-Authenticate names the missing permission.",
-    "not_forwarded": "This is a deployment error: ForwardAuth must call http://GATE/auth/ and send "
-    "X-Forwarded-Uri, X-Forwarded-Method and X-Forwarded-For exactly once each.",
-    "unclean_path": "Send a plain path: no empty, . or .. segments, and none of / . \\ ; ? # % percent-encoded.",
-    "unclean_query": "Percent-encode everything in the query that is not visible ASCII: é as %C3%A9, a space as %20.",
-    "uri_too_long": "Send long input in the body. Path and query together are limited to 8192 bytes.",
-    "unknown_model": "Check the model's name in the path; it is case-sensitive. A disabled model gets the same answer.",
-    "method_not_allowed": "Use a method that the key allows.",
-    "address_not_allowed": "Call from one of the networks that the key is restricted to.",
-    "account_suspended": "Contact the operator of this service.",
-    "cost_over_burst": "A call to this model costs more than one of the limits can ever allow. Ask for a larger limit.",
-    "quota_exceeded": "Wait the number of seconds in Retry-After. RateLimit shows what is left, RateLimit-Policy lists "
-    "the limits, and violated-policies in the body names those that were exceeded.",
-    "cannot_decide": "Try again after the number of seconds in Retry-After. The key is not at fault.",
+    "no_key": gettext_lazy("Send the key with each request: Authorization: Bearer KEY, or X-Api-Key: KEY."),
+    "invalid_token": gettext_lazy(
+        "Check that the whole key was copied, and that it has not expired or been revoked or replaced. "
+        "The answer is deliberately the same in each case."
+    ),
+    "insufficient_scope": gettext_lazy(
+        "Use a key whose plan includes the model and that is not narrowed to other models. The "
+        "challenge in WWW-Authenticate names the missing permission."
+    ),
+    "not_forwarded": gettext_lazy(
+        "This is a deployment error: ForwardAuth must call http://GATE/auth/ and send "
+        "X-Forwarded-Uri, X-Forwarded-Method and X-Forwarded-For exactly once each."
+    ),
+    "unclean_path": gettext_lazy(
+        "Send a plain path: no empty, . or .. segments, and none of / . \\ ; ? # % percent-encoded."
+    ),
+    "unclean_query": gettext_lazy(
+        "Percent-encode everything in the query that is not visible ASCII: é as %C3%A9, a space as %20."
+    ),
+    "uri_too_long": gettext_lazy("Send long input in the body. Path and query together are limited to 8192 bytes."),
+    "unknown_model": gettext_lazy(
+        "Check the model's name in the path; it is case-sensitive. A disabled model gets the same answer."
+    ),
+    "method_not_allowed": gettext_lazy("Use a method that the key allows."),
+    "address_not_allowed": gettext_lazy("Call from one of the networks that the key is restricted to."),
+    "account_suspended": gettext_lazy("Contact the operator of this service."),
+    "cost_over_burst": gettext_lazy(
+        "A call to this model costs more than one of the limits can ever allow. Ask for a larger limit."
+    ),
+    "quota_exceeded": gettext_lazy(
+        "Wait the number of seconds in Retry-After. RateLimit shows what is left, RateLimit-Policy lists "
+        "the limits, and violated-policies in the body names those that were exceeded."
+    ),
+    "cannot_decide": gettext_lazy("Try again after the number of seconds in Retry-After. The key is not at fault."),
 }
 
 
@@ -46,5 +63,6 @@ def error(request: HttpRequest, code: str, words_of_api: Mapping[str, tuple[HTTP
     if not code or not verdicts:
         raise Http404
     status = settings.OVER_LIMIT_STATUS if Verdict.OVER_LIMIT in verdicts else verdicts[0].status
-    context = {"code": code, "status": status, "title": verdicts[0].title, "advice": ADVICE[code]}
+    title, advice = verdicts[0].title, str(ADVICE[code])
+    context = {"code": code, "status": status, "title": title, "advice": advice}
     return render(request, "console/error.html", context)

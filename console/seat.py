@@ -38,6 +38,10 @@ class Seat:
         return self.may(Action.CHANGE_KEY) or (made_it and self.role in Action.CHANGE_KEY.own)
 
     @property
+    def role_title(self) -> str:
+        return str(Membership.Role(self.role).label)
+
+    @property
     def others(self) -> list[Membership]:
         """The accounts to switch to."""
         return [one for one in self.memberships if one.account_id != self.account.pk][:MOST_IN_THE_SWITCHER]

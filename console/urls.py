@@ -45,6 +45,7 @@ _of_an_account: list[URLPattern | URLResolver] = [
 urlpatterns = [
     path("", frame.home, name="console"),
     path("theme/", frame.set_theme, name="console_theme"),
+    path("language/", frame.set_language, name="console_language"),
     path("brand/<slug:version>.css", frame.brand_css, name="console_brand"),
     path("brand/<slug:version>/logo", frame.brand_logo, name="console_logo"),
     path("<str:account>/", include(_of_an_account)),

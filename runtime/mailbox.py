@@ -27,6 +27,10 @@ class Kept:
     subject: str
     text: str
 
+    @property
+    def moment(self) -> datetime:
+        return datetime.fromisoformat(self.at)
+
 
 class Mailbox(BaseEmailBackend):
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
@@ -48,4 +52,4 @@ def kept_mails() -> list[Kept]:
     """The newest first, none older than a day. Raises RedisError."""
     now = datetime.now(UTC)
     mails = [Kept(**json.loads(text)) for text in clients.sync_client().lrange(names.MAILBOX, 0, -1)]
-    return [mail for mail in mails if (now - datetime.fromisoformat(mail.at)).total_seconds() < SECONDS]
+    return [mail for mail in mails if (now - mail.moment).total_seconds() < SECONDS]

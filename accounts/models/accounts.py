@@ -8,6 +8,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from accounts import keys
 from accounts.models.people import User
@@ -118,10 +119,10 @@ class Membership(models.Model):
     """A person's role in an account. The gate doesn't know people."""
 
     class Role(models.TextChoices):
-        OWNER = "owner"
-        ADMIN = "admin"
-        MEMBER = "member"
-        VIEWER = "viewer"
+        OWNER = "owner", gettext_lazy("Owner")
+        ADMIN = "admin", gettext_lazy("Admin")
+        MEMBER = "member", gettext_lazy("Member")
+        VIEWER = "viewer", gettext_lazy("Viewer")
 
     public_id = models.CharField(max_length=16, unique=True, editable=False, default=new_member_id)
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="memberships")

@@ -6,6 +6,7 @@ from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.translation import gettext, pgettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts import caps
@@ -17,12 +18,19 @@ from console.frame import count_write, forbidden, page, show
 from console.limits import sentence
 from console.seat import Seat
 
+STATES = {
+    "active": pgettext_lazy("of an account", "Active"),
+    "suspended": pgettext_lazy("of an account", "Suspended"),
+    "closed": pgettext_lazy("of an account", "Closed"),
+}
+
 
 @page(Action.READ_ACCOUNT)
 @require_safe
 def account(request: HttpRequest, seat: Seat) -> HttpResponse:
     plan = seat.account.plan
     context = {
+        "state": STATES[seat.account.state],
         "models": plan.included().filter(enabled=True).count(),
         "most_keys": caps.most_keys_of(seat.account),
         "limits": [sentence(limit) for limit in limits_of(seat.account)],
@@ -45,5 +53,5 @@ def rename(request: HttpRequest, seat: Seat) -> HttpResponse:
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
     else:
-        messages.success(request, f"The account is now called “{seat.account.name}”.")
+        messages.success(request, gettext("The account is now called “%(name)s”.") % {"name": seat.account.name})
     return redirect("console_account", seat.account.public_id)

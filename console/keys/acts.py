@@ -11,6 +11,7 @@ from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
+from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.http import require_POST
 
 from accounts.authority import Action
@@ -22,7 +23,13 @@ from console.keys.finding import find_key
 from console.keys.issuing import show_secret, tell
 from console.seat import Seat
 
-GRACES = {"0": "Not at all: end it now", "3600": "1 hour", "86400": "1 day", "259200": "3 days", "604800": "7 days"}
+GRACES = {
+    "0": gettext_lazy("Not at all: end it now"),
+    "3600": gettext_lazy("1 hour"),
+    "86400": gettext_lazy("1 day"),
+    "259200": gettext_lazy("3 days"),
+    "604800": gettext_lazy("7 days"),
+}
 USUAL_GRACE = "86400"
 
 Act = Callable[[HttpRequest, Seat, ApiKey], HttpResponse | None]
@@ -56,7 +63,8 @@ def _act(act: Act) -> Callable[..., HttpResponseBase]:
 def rename(request: HttpRequest, seat: Seat, key: ApiKey) -> None:
     count_write(seat.account)
     publication = change_key(key, name=request.POST.get("name", ""), actor=seat.actor)
-    tell(request, f"The key is now called “{key.name}”.", is_pending=publication.is_pending)
+    words = gettext("The key is now called “%(name)s”.") % {"name": key.name}
+    tell(request, words, is_pending=publication.is_pending)
 
 
 @_act
@@ -64,7 +72,7 @@ def rotate(request: HttpRequest, seat: Seat, key: ApiKey) -> HttpResponse:
     """A new secret, shown once; the old one works until its grace is over."""
     grace, version = request.POST.get("grace", ""), request.POST.get("version", "")
     if grace not in GRACES or not (version.isascii() and version.isdigit() and len(version) < 19):
-        raise Refused("This form is incomplete. Reload the page and try again.")
+        raise Refused(gettext("This form is incomplete. Reload the page and try again."))
     count_new_secret(seat.account)
     issued = rotate_key(key, grace=timedelta(seconds=int(grace)), actor=seat.actor, version=int(version))
     return show_secret(request, seat, issued, is_new=False)
@@ -74,17 +82,19 @@ def rotate(request: HttpRequest, seat: Seat, key: ApiKey) -> HttpResponse:
 def end(request: HttpRequest, seat: Seat, key: ApiKey) -> None:
     count_write(seat.account)
     publication = end_rotation(key, actor=seat.actor)
-    tell(request, "The old secret has ended: its next request is refused.", is_pending=publication.is_pending)
+    tell(request, gettext("The old secret has ended: its next request is refused."), is_pending=publication.is_pending)
 
 
 @_act
 def revoke(request: HttpRequest, seat: Seat, key: ApiKey) -> None:
     """For whoever typed the key's name."""
     if request.POST.get("name", "").strip() != key.name:
-        raise Refused(f"Nothing was revoked: type the name of the key, “{key.name}”, to revoke it.")
+        words = gettext("Nothing was revoked: type the name of the key, “%(name)s”, to revoke it.")
+        raise Refused(words % {"name": key.name})
     count_write(seat.account)
     publication = revoke_key(key, actor=seat.actor)
-    tell(request, f"“{key.name}” is revoked: its next request is refused.", is_pending=publication.is_pending)
+    words = gettext("“%(name)s” is revoked: its next request is refused.") % {"name": key.name}
+    tell(request, words, is_pending=publication.is_pending)
 
 
 def grace_choices() -> list[dict[str, Any]]:

@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext, gettext_lazy
 
 from accounts.caps import MOST_NETWORKS
 from accounts.models import ApiKey
 from accounts.models.keys import MOST_METADATA_BYTES
 from accounts.services.keys import METHODS
 from quotas import rules
-from quotas.limits import EVERY_MODEL, UNITS, WINDOWS, Limit
+from quotas.limits import EVERY_MODEL, UNITS, Limit
 from quotas.models import ServedModel
 
 ALL, SOME = "all", "some"
 NEVER, ON_A_DATE, KEEP = "never", "date", "keep"
-PRESETS = {"7": "7 days", "30": "30 days", "90": "90 days", "365": "A year"}
+PRESETS = {
+    "7": gettext_lazy("7 days"),
+    "30": gettext_lazy("30 days"),
+    "90": gettext_lazy("90 days"),
+    "365": gettext_lazy("A year"),
+}
+UNIT_TITLES = {"requests": gettext_lazy("calls"), "units": gettext_lazy("units")}
+WINDOW_TITLES = {
+    "second": gettext_lazy("second"),
+    "minute": gettext_lazy("minute"),
+    "hour": gettext_lazy("hour"),
+    "day": gettext_lazy("day"),
+    "month": gettext_lazy("month"),
+}
 LIMIT_ROWS = 3
 MOST_AMOUNT = 10**12
 
@@ -30,7 +45,9 @@ class KeyForm(forms.Form):
     """Fields are named as the service's arguments, so that its refusals find their places."""
 
     name = forms.CharField(max_length=200)
-    which = forms.ChoiceField(choices=[(ALL, "All models of the plan"), (SOME, "Only some models")], initial=ALL)
+    which = forms.ChoiceField(
+        choices=[(ALL, gettext_lazy("All models of the plan")), (SOME, gettext_lazy("Only some models"))], initial=ALL
+    )
     models = forms.MultipleChoiceField(required=False)
     expiry = forms.ChoiceField(initial=NEVER)
     expires_on = forms.DateField(required=False)
@@ -46,14 +63,14 @@ class KeyForm(forms.Form):
         # A model that has left the plan may stay with a key that has it already.
         self.beyond = [slug for slug in (key.narrowed_to or () if key else ()) if slug not in known]
         self._choices("models", [(slug, slug) for slug in (*known, *self.beyond)])
-        keep = [(KEEP, "Unchanged")] if key else []
-        self._choices("expiry", [*keep, (NEVER, "Never"), *PRESETS.items(), (ON_A_DATE, "On a date")])
+        keep = [(KEEP, gettext("Unchanged"))] if key else []
+        self._choices("expiry", [*keep, (NEVER, gettext("Never")), *PRESETS.items(), (ON_A_DATE, gettext("On a date"))])
         for row in range(LIMIT_ROWS):
             self.fields[f"amount_{row}"] = forms.IntegerField(required=False, min_value=1, max_value=MOST_AMOUNT)
-            self.fields[f"unit_{row}"] = forms.ChoiceField(choices=[(one, one) for one in UNITS], required=False)
-            self.fields[f"window_{row}"] = forms.ChoiceField(choices=[(one, one) for one in WINDOWS], required=False)
+            self.fields[f"unit_{row}"] = forms.ChoiceField(choices=list(UNIT_TITLES.items()), required=False)
+            self.fields[f"window_{row}"] = forms.ChoiceField(choices=list(WINDOW_TITLES.items()), required=False)
 
-    def _choices(self, name: str, choices: list[tuple[str, str]]) -> None:
+    def _choices(self, name: str, choices: Sequence[tuple[str, str | Promise]]) -> None:
         field = self.fields[name]
         assert isinstance(field, forms.ChoiceField)
         field.choices = choices
@@ -67,7 +84,7 @@ class KeyForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         cleaned = self.cleaned_data
         if cleaned.get("which") == SOME and not cleaned.get("models") and "models" not in self.errors:
-            self.add_error("models", "Choose at least one model.")
+            self.add_error("models", gettext("Choose at least one model."))
         if cleaned.get("expiry") == ON_A_DATE and not self.errors.get("expires_on"):
             self._check_date(cleaned.get("expires_on"))
         for row in range(LIMIT_ROWS):
@@ -76,14 +93,15 @@ class KeyForm(forms.Form):
                     self.add_error(f"amount_{row}", text)
         windows = [(limit.window, limit.unit) for limit in self._limits()]
         if len(set(windows)) < len(windows):
-            self.add_error(None, "Two of the limits count the same thing over the same time. Keep the lower one.")
+            twice = gettext("Two of the limits count the same thing over the same time. Keep the lower one.")
+            self.add_error(None, twice)
         return cleaned
 
     def _check_date(self, day: Any) -> None:
         if day is None:
-            self.add_error("expires_on", "Choose the last day on which the key works.")
+            self.add_error("expires_on", gettext("Choose the last day on which the key works."))
         elif _end_of(day) <= timezone.now():
-            self.add_error("expires_on", "This day is in the past.")
+            self.add_error("expires_on", gettext("This day is in the past."))
 
     def _limits(self) -> list[Limit]:
         return [limit for row in range(LIMIT_ROWS) if (limit := self._limit(row))]
@@ -162,13 +180,14 @@ def read_metadata(text: str) -> dict[str, Any]:
         try:
             found = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise ValidationError("This is not a JSON object.") from error
+            raise ValidationError(gettext("This is not a JSON object.")) from error
         return dict(found)
     values = {}
     for line in filter(str.strip, text.splitlines()):
         name, colon, value = line.partition(":")
         if not colon or not name.strip():
-            raise ValidationError(f"Write “name: value” on each line. This one is “{line.strip()[:60]}”.")
+            words = gettext("Write “name: value” on each line. This one is “%(line)s”.")
+            raise ValidationError(words % {"line": line.strip()[:60]})
         values[name.strip()] = value.strip()
     return values
 

@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.translation import gettext
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods
 
@@ -103,7 +104,7 @@ def change(request: HttpRequest, seat: Seat, key_id: str) -> HttpResponse:
         except Refused as error:
             form.add_error(None, str(error))
         else:
-            tell(request, f"“{key.name}” was changed.", is_pending=publication.is_pending)
+            tell(request, gettext("“%(name)s” was changed.") % {"name": key.name}, is_pending=publication.is_pending)
             return redirect("console_key", seat.account.public_id, key.public_id)
     context = {"key": key, "title": ApiKey.objects.get(pk=key.pk).name, **_shown(form)}
     return show(request, seat, "keys/change", context, status=422 if form.errors else 200)
@@ -112,7 +113,8 @@ def change(request: HttpRequest, seat: Seat, key_id: str) -> HttpResponse:
 def tell(request: HttpRequest, words: str, *, is_pending: bool) -> None:
     """A notice for the next page. A change that the gate does not know yet is called one."""
     if is_pending:
-        messages.warning(request, f"{words} It is saved, and will take effect as soon as the gate can be reached.")
+        pending = gettext("It is saved, and will take effect as soon as the gate can be reached.")
+        messages.warning(request, f"{words} {pending}")
     else:
         messages.success(request, words)
 

@@ -10,6 +10,7 @@ from django.db.models import F, Max, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.translation import gettext, pgettext_lazy
 from django.views.decorators.http import require_safe
 
 from accounts import caps
@@ -23,12 +24,12 @@ ON_A_PAGE = 25
 LONGEST_SEARCH = 200
 
 STATES = (
-    ("", "All"),
-    ("active", "Active"),
-    ("expiring", "Expire soon"),
-    ("unused", "Unused"),
-    ("rotating", "Rotating"),
-    ("ended", "Ended"),
+    ("", pgettext_lazy("keys", "All")),
+    ("active", pgettext_lazy("keys", "Active")),
+    ("expiring", pgettext_lazy("keys", "Expire soon")),
+    ("unused", pgettext_lazy("keys", "Unused")),
+    ("rotating", pgettext_lazy("keys", "Rotating")),
+    ("ended", pgettext_lazy("keys", "Ended")),
 )
 SORTS = {
     "name": F("name").asc(),
@@ -101,7 +102,12 @@ def _shown(key: ApiKey) -> dict[str, Any]:
 def _columns(wanted: Wanted) -> list[dict[str, str]]:
     """The headings one can sort by, each with the order that a click leads to."""
     columns = []
-    for name, title in (("name", "Name"), ("", "Models"), ("used", "Last used"), ("expires", "Expires")):
+    for name, title in (
+        ("name", gettext("Name")),
+        ("", gettext("Models")),
+        ("used", gettext("Last used")),
+        ("expires", gettext("Expires")),
+    ):
         order = {name: "ascending", f"-{name}": "descending"}.get(wanted.sort, "")
         falls_first = name == "used"
         first, second = (f"-{name}", name) if falls_first else (name, f"-{name}")

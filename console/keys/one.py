@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_safe
 
 from accounts.authority import Action
@@ -21,7 +22,8 @@ from console.keys.form import own_limits
 from console.keys.state import last_use, start_of, state_of
 from console.limits import meters_of_key, sentence
 from console.seat import Seat
-from console.templatetags.console import day_of, relative
+from console.templatetags.console import day_of, number, relative
+from quotas.limits import Limit
 from quotas.usage.reading import HOUR, UsageSelection, read_usage
 
 CHART_DAYS = 30
@@ -65,34 +67,62 @@ def key(request: HttpRequest, seat: Seat, key_id: str) -> HttpResponse:
 def plainly(key: ApiKey, of_plan: set[str], now: datetime) -> list[PlainLine]:
     """What the key may do, as one would tell a colleague."""
     lines = [_models_line(key, of_plan)]
-    lines.append(PlainLine("globe", f"From {_listed(key.networks)} only" if key.networks else "From any network"))
-    lines.append(PlainLine("code", f"With {_listed(key.methods)} only" if key.methods else "With every HTTP method"))
+    lines.append(PlainLine("globe", _from(key.networks)))
+    lines.append(PlainLine("code", _with(key.methods)))
     if key.expires_at is None:
-        lines.append(PlainLine("clock", "Until it is revoked"))
-    elif key.expires_at > now:
-        lines.append(PlainLine("clock", f"Until {day_of(key.expires_at)}, {relative(key.expires_at, now)}"))
+        lines.append(PlainLine("clock", gettext("Until it is revoked")))
     else:
-        lines.append(PlainLine("clock", f"Expired on {day_of(key.expires_at)}", needs_care=True))
-    return lines + [PlainLine("gauge", f"At most {sentence(limit, for_key=True)}") for limit in own_limits(key)]
+        lines.append(_expiry_line(key.expires_at, now))
+    return lines + [_limit_line(limit) for limit in own_limits(key)]
+
+
+def _from(networks: list[str]) -> str:
+    return (
+        gettext("From %(networks)s only") % {"networks": _listed(networks)} if networks else gettext("From any network")
+    )
+
+
+def _with(methods: list[str]) -> str:
+    return (
+        gettext("With %(methods)s only") % {"methods": _listed(methods)}
+        if methods
+        else gettext("With every HTTP method")
+    )
+
+
+def _expiry_line(moment: datetime, now: datetime) -> PlainLine:
+    words = {"day": day_of(moment), "soon": relative(moment, now)}
+    if moment > now:
+        return PlainLine("clock", gettext("Until %(day)s, %(soon)s") % words)
+    return PlainLine("clock", gettext("Expired on %(day)s") % words, needs_care=True)
+
+
+def _limit_line(limit: Limit) -> PlainLine:
+    return PlainLine("gauge", gettext("At most %(limit)s") % {"limit": sentence(limit, for_key=True)})
 
 
 def _models_line(key: ApiKey, of_plan: set[str]) -> PlainLine:
     plan = key.account.plan
     name = plan.title or plan.name
     if key.narrowed_to is None:
-        count = len(of_plan)
-        return PlainLine(
-            "cube", f"Calls every model of the plan {name}: {count} model{'' if count == 1 else 's'} today"
+        words = ngettext(
+            "Calls every model of the plan %(plan)s: %(count)d model today",
+            "Calls every model of the plan %(plan)s: %(count)d models today",
+            len(of_plan),
         )
+        return PlainLine("cube", words % {"plan": name, "count": len(of_plan)})
     missing = [slug for slug in key.narrowed_to if slug not in of_plan]
-    words = f"Calls {_listed(key.narrowed_to)}"
     if missing:
-        return PlainLine("cube", f"{words}. The plan {name} does not include {_listed(missing)}", needs_care=True)
-    return PlainLine("cube", words)
+        words = gettext("Calls %(models)s. The plan %(plan)s does not include %(missing)s")
+        parts = {"models": _listed(key.narrowed_to), "plan": name, "missing": _listed(missing)}
+        return PlainLine("cube", words % parts, needs_care=True)
+    return PlainLine("cube", gettext("Calls %(models)s") % {"models": _listed(key.narrowed_to)})
 
 
 def _listed(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    if len(words) == 1:
+        return words[0]
+    return gettext("%(some)s and %(last)s") % {"some": ", ".join(words[:-1]), "last": words[-1]}
 
 
 def _usage(key: ApiKey, now: datetime) -> tuple[Any, int, int]:
@@ -104,8 +134,9 @@ def _usage(key: ApiKey, now: datetime) -> tuple[Any, int, int]:
     )  # by the key alone: with the account too the database would go by that
     rows = read_usage(selection, most=_MOST_ROWS)
     calls, refused = sum(row.allowed for row in rows), sum(row.refused for row in rows)
-    words = f"Calls a day, the last {CHART_DAYS} days: {calls} allowed, {refused} refused"
-    chart = chart_of(rows, steps(start, end, "day"), "day", series_of=lambda row: row.model or "", words=words)
+    counts = {"days": CHART_DAYS, "calls": number(calls), "refused": number(refused)}
+    words = gettext("Calls a day, the last %(days)d days: %(calls)s allowed, %(refused)s refused")
+    chart = chart_of(rows, steps(start, end, "day"), "day", series_of=lambda row: row.model or "", words=words % counts)
     return chart, calls, refused
 
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import pgettext_lazy
 
 from accounts.models import ApiKey, KeyQuerySet, KeySecret
 
@@ -18,16 +20,16 @@ UNUSED = timedelta(days=90)
 class KeyState(NamedTuple):
     """A badge: its words, and the class that colours it."""
 
-    words: str
+    words: str | Promise
     tone: str
 
 
-ACTIVE = KeyState("Active", "good")
-EXPIRING = KeyState("Expires soon", "warn")
-ROTATING = KeyState("Rotating", "accent")
-UNUSED_FOR_LONG = KeyState("Unused", "warn")
-EXPIRED = KeyState("Expired", "")
-REVOKED = KeyState("Revoked", "bad")
+ACTIVE = KeyState(pgettext_lazy("of a key", "Active"), "good")
+EXPIRING = KeyState(pgettext_lazy("of a key", "Expires soon"), "warn")
+ROTATING = KeyState(pgettext_lazy("of a key", "Rotating"), "accent")
+UNUSED_FOR_LONG = KeyState(pgettext_lazy("of a key", "Unused"), "warn")
+EXPIRED = KeyState(pgettext_lazy("of a key", "Expired"), "")
+REVOKED = KeyState(pgettext_lazy("of a key", "Revoked"), "bad")
 
 
 def state_of(key: ApiKey, now: datetime) -> KeyState:

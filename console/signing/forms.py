@@ -10,6 +10,7 @@ from allauth.mfa.adapter import get_adapter
 from allauth.mfa.base import forms as factor_forms
 from django.forms import ValidationError
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext
 
 from accounts.models import User
 from console.signing.limits import count_mail, count_password, count_second_factor, forgive_password, is_first_use
@@ -22,7 +23,7 @@ class SignInForm(account_forms.LoginForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         name = self.fields["login"]
-        name.label = "User name or email address"
+        name.label = gettext("User name or email address")
         name.widget.attrs = {"autocomplete": "username", "autocapitalize": "none", "autofocus": True}
         self.fields["password"].help_text = ""
 

@@ -15,6 +15,7 @@ from django.contrib.auth import SESSION_KEY, logout
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.cache import add_never_cache_headers
+from django.utils.translation import gettext
 
 from accounts.models import User
 from console.signing.adapters import MailNotSent
@@ -65,7 +66,7 @@ def _end_if_idle(request: HttpRequest) -> None:
     seen = request.session.get(SEEN)
     if isinstance(seen, int) and now - seen > idle:
         logout(request)
-        messages.info(request, "You were signed out because you were inactive for a while.")
+        messages.info(request, gettext("You were signed out because you were inactive for a while."))
     elif not isinstance(seen, int) or now - seen > min(60, idle // 10):  # not a write with each request
         request.session[SEEN] = now
 
@@ -78,7 +79,7 @@ def _lacks_second_factor(request: HttpRequest) -> bool:
 
 
 def _ask_for_second_factor(request: HttpRequest) -> HttpResponse:
-    words = "Set up a second factor first. This service requires one for its staff."
+    words = gettext("Set up a second factor first. This service requires one for its staff.")
     if request.path_info.startswith("/api/"):
         problem = {"type": "about:blank", "title": "Forbidden", "status": 403, "detail": words}
         return HttpResponse(json.dumps(problem), "application/problem+json", HTTPStatus.FORBIDDEN)

@@ -26,6 +26,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.crypto import get_random_string
+from django.utils.translation import gettext
 
 from console.signing.limits import tell_once
 
@@ -138,9 +139,9 @@ class ProviderAdapter(DefaultSocialAccountAdapter):
         addresses = [one.email.lower() for one in sociallogin.email_addresses if one.verified is True]
         domains = {email.rpartition("@")[2] for email in addresses}
         if not addresses:
-            why = "The identity provider has not confirmed your email address."
+            why = gettext("The identity provider has not confirmed your email address.")
         elif settings.OIDC_DOMAINS and not domains & set(settings.OIDC_DOMAINS):
-            why = "Email addresses of this domain may not sign in here."
+            why = gettext("Email addresses of this domain may not sign in here.")
         else:
             return
         user = sociallogin.user if sociallogin.is_existing else None
@@ -154,7 +155,7 @@ class ProviderAdapter(DefaultSocialAccountAdapter):
             "a sign-in by the identity provider failed: %s %s", error, str(exception)[:300] if exception else ""
         )
         tell_once(request, None, "user.sign_in_failed", how="identity provider")
-        raise ImmediateHttpResponse(_refused(request, "The identity provider did not confirm who you are."))
+        raise ImmediateHttpResponse(_refused(request, gettext("The identity provider did not confirm who you are.")))
 
 
 def _refused(request: HttpRequest, why: str) -> HttpResponse:

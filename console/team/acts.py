@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
+from django.utils.translation import gettext
 from django.views.decorators.http import require_POST
 
 from accounts.authority import Action, check_role
@@ -40,7 +41,7 @@ def _act(act: Callable[..., str]) -> Callable[..., HttpResponseBase]:
         except ValidationError as error:
             messages.error(request, " ".join(error.messages))
         except ThrottleUnavailable:
-            messages.error(request, "No email can be sent at the moment. Try again in a moment.")
+            messages.error(request, gettext("No email can be sent at the moment. Try again in a moment."))
         return redirect("console_team", seat.account.public_id)
 
     return answer
@@ -58,7 +59,7 @@ def invite_person(request: HttpRequest, seat: Seat) -> str:
     email, role = request.POST.get("email", "").strip(), request.POST.get("role", "")
     validate_email(email)
     if role not in Membership.Role.values:
-        raise Refused("Choose a role.")
+        raise Refused(gettext("Choose a role."))
     check_role(seat.actor, seat.account, None, role)
     _count_mail(seat.account, email)
     return _sent(invite(seat.account, email=email, role=role, actor=seat.actor).sent_at, email)
@@ -75,8 +76,9 @@ def send_again(request: HttpRequest, seat: Seat, invitation_id: str) -> str:
 
 def _sent(sent_at: object, email: str) -> str:
     if sent_at is None:
-        raise Refused(f"{email} is invited, but the email could not be sent. Send it again later.")
-    return f"{email} was sent a link that works for a week."
+        words = gettext("%(email)s is invited, but the email could not be sent. Send it again later.")
+        raise Refused(words % {"email": email})
+    return gettext("%(email)s was sent a link that works for a week.") % {"email": email}
 
 
 @_act
@@ -85,21 +87,22 @@ def take_back(request: HttpRequest, seat: Seat, invitation_id: str) -> str:
     check_role(seat.actor, seat.account, row.role, None)
     count_write(seat.account)
     withdraw(row, actor=seat.actor)
-    return f"The invitation of {row.email} was withdrawn. Its link no longer works."
+    return gettext("The invitation of %(email)s was withdrawn. Its link no longer works.") % {"email": row.email}
 
 
 @_act
 def give_role(request: HttpRequest, seat: Seat, member_id: str) -> str:
     row, role = find_member(seat, member_id), request.POST.get("role", "")
     if role not in Membership.Role.values:
-        raise Refused("Choose a role.")
+        raise Refused(gettext("Choose a role."))
     check_role(seat.actor, seat.account, row.role, role)
     count_write(seat.account)
     left = change_member(row, role, actor=seat.actor).left
-    ended = (
-        f" Management keys that the new role does not allow were revoked: {len(left.revoked)}." if left.revoked else ""
-    )
-    return f"{row.user.get_username()} is now {_a(role)} {role}.{ended}"
+    words = [gettext("%(name)s now has the role “%(role)s”.") % {"name": row.user.get_username(), "role": _title(role)}]
+    if left.revoked:
+        ended = gettext("Management keys that the new role does not allow were revoked: %(count)d.")
+        words.append(ended % {"count": len(left.revoked)})
+    return " ".join(words)
 
 
 @page(Action.READ_MEMBERS)
@@ -118,12 +121,14 @@ def remove(request: HttpRequest, seat: Seat, member_id: str) -> HttpResponse:
         messages.error(request, str(error))
         return redirect("console_team", seat.account.public_id)
     if is_self:
-        messages.success(request, f"You have left {seat.account.name}.")
+        messages.success(request, gettext("You have left %(account)s.") % {"account": seat.account.name})
         return redirect("console")
-    keys = f" Their keys are revoked: {len(change.publications)}." if change.keys_are_revoked else ""
-    messages.success(request, f"{name} no longer belongs to the account.{keys}")
+    words = [gettext("%(name)s no longer belongs to the account.") % {"name": name}]
+    if change.keys_are_revoked:
+        words.append(gettext("Their keys are revoked: %(count)d.") % {"count": len(change.publications)})
+    messages.success(request, " ".join(words))
     return redirect("console_team", seat.account.public_id)
 
 
-def _a(role: str) -> str:
-    return "an" if role[0] in "ao" else "a"
+def _title(role: str) -> str:
+    return str(Membership.Role(role).label)

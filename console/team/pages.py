@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
@@ -9,6 +10,8 @@ from django.conf import settings
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext, gettext_lazy, pgettext
 from django.views.decorators.http import require_safe
 
 from accounts.authority import RANKS, TO_CHANGE, Action, is_lower
@@ -21,10 +24,10 @@ from console.seat import Seat
 ON_A_PAGE = 50
 MOST_NAMED = 20
 ROLES = {
-    "owner": "Everything, including other owners and closing the account",
-    "admin": "All keys, the audit log, and people other than owners",
-    "member": "Creates keys, and changes the ones they created",
-    "viewer": "Sees keys, usage and people, and changes nothing",
+    "owner": gettext_lazy("Everything, including other owners and closing the account"),
+    "admin": gettext_lazy("All keys, the audit log, and people other than owners"),
+    "member": gettext_lazy("Creates keys, and changes the ones they created"),
+    "viewer": gettext_lazy("Sees keys, usage and people, and changes nothing"),
 }
 
 
@@ -43,7 +46,7 @@ def team(request: HttpRequest, seat: Seat) -> HttpResponse:
         "page": members,
         "members": [(one, may_touch(seat, one.role) or one.user_id == seat.user.pk) for one in members],
         "invitations": _invitations(seat.account, timezone.now()),
-        "roles": ROLES.items(),
+        "roles": in_plain_words(ROLES),
         **to_invite(seat),
     }
     return show(request, seat, "team/team", context)
@@ -62,7 +65,7 @@ def member(request: HttpRequest, seat: Seat, member_id: str) -> HttpResponse:
         "member": row,
         "is_self": is_self,
         "may_change": may_touch(seat, row.role),
-        "roles": [(role, ROLES[role]) for role in roles_to_give(seat)],
+        "roles": in_plain_words(roles_to_give(seat)),
         "made": made[:MOST_NAMED],
         "made_more": len(made) > MOST_NAMED,
         "may_revoke": is_self or seat.may(Action.CHANGE_KEY),
@@ -96,12 +99,17 @@ def roles_to_give(seat: Seat) -> list[str]:
     return [role for role in reversed(RANKS) if highest is not None and not is_lower(highest, role)]
 
 
+def in_plain_words(roles: Iterable[str]) -> list[tuple[str, str | Promise, str | Promise]]:
+    """Each role with its title and what it may do."""
+    return [(role, Membership.Role(role).label, ROLES[role]) for role in roles]
+
+
 def to_invite(seat: Seat) -> dict[str, object]:
     """What the form for invitations needs."""
     roles = roles_to_give(seat) if not seat.account.closed_at else []
     return {
         "may_invite": bool(roles),
-        "invitable": [(role, ROLES[role]) for role in roles],
+        "invitable": in_plain_words(roles),
         "has_mail": bool(settings.EMAIL_HOST) or not settings.EMAIL_BACKEND.endswith(".smtp.EmailBackend"),
         "most_open": MOST_OPEN,
     }
@@ -115,5 +123,7 @@ def _invitations(account: Account, now: datetime) -> list[Invited]:
 
 def _state_of(row: Invitation, now: datetime) -> tuple[str, str]:
     if not row.is_open(now):
-        return "Expired", ""
-    return ("Invited", "accent") if row.sent_at else ("Email not sent", "bad")
+        return pgettext("of an invitation", "Expired"), ""
+    if row.sent_at:
+        return pgettext("of an invitation", "Invited"), "accent"
+    return gettext("Email not sent"), "bad"

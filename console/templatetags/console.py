@@ -5,15 +5,31 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from django import template
-from django.utils import timezone
+from django.utils import dateformat, timezone
+from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext, gettext_lazy, ngettext_lazy, pgettext
 
 register = template.Library()
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 _FAR_DAYS = 60  # beyond that a date says more than a count of days
-_COMPACT = ((1_000_000_000, 1_000_000_000, "B"), (1_000_000, 1_000_000, "M"), (10_000, 1000, "k"))  # from, by, letter
+_COMPACT = (  # from, by, written
+    (1_000_000_000, 1_000_000_000, gettext_lazy("%(number)sB")),
+    (1_000_000, 1_000_000, gettext_lazy("%(number)sM")),
+    (10_000, 1000, gettext_lazy("%(number)sk")),
+)
+_AGO = (
+    (DAY, ngettext_lazy("%(count)d day ago", "%(count)d days ago", "count")),
+    (HOUR, ngettext_lazy("%(count)d hour ago", "%(count)d hours ago", "count")),
+    (MINUTE, ngettext_lazy("%(count)d minute ago", "%(count)d minutes ago", "count")),
+)
+_AHEAD = (
+    (DAY, ngettext_lazy("in %(count)d day", "in %(count)d days", "count")),
+    (HOUR, ngettext_lazy("in %(count)d hour", "in %(count)d hours", "count")),
+    (MINUTE, ngettext_lazy("in %(count)d minute", "in %(count)d minutes", "count")),
+)
 
 
 @register.simple_tag
@@ -24,23 +40,19 @@ def icon(name: str) -> SafeString:
 
 @register.filter
 def number(value: int) -> str:
-    """1234567 → 1,234,567"""
-    return f"{value:,}"
+    """1234567 → 1,234,567; in French 1 234 567"""
+    return number_format(value, force_grouping=True)
 
 
 @register.filter
 def compact(value: float) -> str:
-    """1234567 → 1.2M, for the axis of a chart."""
-    for least, size, letter in _COMPACT:
+    """1234567 → 1.2M, in French 1,2 M: for the axis of a chart."""
+    for least, size, words in _COMPACT:
         if value >= least:
-            return f"{value / size:.1f}".removesuffix(".0") + letter
-    return f"{value:,.0f}"
-
-
-@register.filter
-def percent(share: float) -> str:
-    """0.876 → 88 %"""
-    return f"{share * 100:.0f} %"
+            tenths = round(value / size * 10)
+            short = number_format(tenths / 10, 1) if tenths % 10 else number(tenths // 10)
+            return str(words % {"number": short})
+    return number(round(value))
 
 
 @register.simple_tag
@@ -52,9 +64,9 @@ def when(moment: datetime | None, style: str = "full") -> SafeString | str:
 
 
 @register.simple_tag
-def near(moment: datetime | None, otherwise: str = "Never") -> SafeString | str:
+def near(moment: datetime | None) -> SafeString | str:
     """How long ago, or how long from now, with the moment itself on hover."""
-    return otherwise if moment is None else _time(moment, relative(moment, timezone.now()), "")
+    return gettext("Never") if moment is None else _time(moment, relative(moment, timezone.now()), "")
 
 
 def relative(moment: datetime, now: datetime) -> str:
@@ -62,25 +74,23 @@ def relative(moment: datetime, now: datetime) -> str:
     seconds = (now - moment).total_seconds()
     size = abs(seconds)
     if size < MINUTE:
-        return "just now" if seconds >= 0 else "in less than a minute"
+        return gettext("just now") if seconds >= 0 else gettext("in less than a minute")
     if size >= _FAR_DAYS * DAY:
         return day_of(moment)
-    for length, word in ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute")):
+    for length, words in _AGO if seconds > 0 else _AHEAD:
         if size >= length:
-            count = int(size // length)
-            words = f"{count} {word}" if count == 1 else f"{count} {word}s"
-            return f"{words} ago" if seconds > 0 else f"in {words}"
+            return str(words % {"count": int(size // length)})
     raise AssertionError("a minute is the shortest")
 
 
 def full(moment: datetime) -> str:
-    """26 Nov 2026, 03:47 UTC"""
-    return f"{day_of(moment)}, {moment.astimezone(UTC):%H:%M} UTC"
+    """26 Nov 2026, 03:47 UTC; in French 26 nov. 2026 à 03:47 UTC"""
+    return f"{dateformat.format(moment.astimezone(UTC), pgettext('date format', 'j M Y, H:i'))} UTC"
 
 
 def day_of(moment: datetime) -> str:
-    """26 Nov 2026"""
-    return f"{moment.astimezone(UTC):%-d %b %Y}"
+    """26 Nov 2026; in French 26 nov. 2026"""
+    return dateformat.format(moment.astimezone(UTC), pgettext("date format", "j M Y"))
 
 
 def _time(moment: datetime, words: str, style: str) -> SafeString:

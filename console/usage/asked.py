@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from django.http import QueryDict
 from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy
 
 from accounts.models import Account
 from console.charts import floor
@@ -15,25 +17,25 @@ from quotas.usage.reading import HOUR, UsageSelection, month_start
 
 FIRST_DAY = date(1970, 1, 1)
 MOST_DAYS = {"hour": 14, "day": 400, "month": 3660}  # of one chart
-GROUPED = {"model": "Model", "key": "Key"}
+GROUPED = {"model": gettext_lazy("By model"), "key": gettext_lazy("By key")}
 
 
 class Range(NamedTuple):
     name: str
-    title: str
+    title: str | Promise
     days: int
     interval: str
 
 
 RANGES = (
-    Range("24h", "24 hours", 1, "hour"),
-    Range("7d", "7 days", 7, "day"),
-    Range("30d", "30 days", 30, "day"),
-    Range("90d", "90 days", 90, "day"),
-    Range("12m", "12 months", 365, "month"),
+    Range("24h", gettext_lazy("24 hours"), 1, "hour"),
+    Range("7d", gettext_lazy("7 days"), 7, "day"),
+    Range("30d", gettext_lazy("30 days"), 30, "day"),
+    Range("90d", gettext_lazy("90 days"), 90, "day"),
+    Range("12m", gettext_lazy("12 months"), 365, "month"),
 )
 USUAL = RANGES[2]
-INTERVALS = {"hour": "By hour", "day": "By day", "month": "By month"}
+INTERVALS = {"hour": gettext_lazy("By hour"), "day": gettext_lazy("By day"), "month": gettext_lazy("By month")}
 
 
 @dataclass(frozen=True, slots=True)

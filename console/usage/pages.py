@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv as csv_module
 import io
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.http import require_safe
 
 from accounts.authority import Action
@@ -16,6 +18,7 @@ from console.charts import Chart, chart_of, steps
 from console.frame import page, show
 from console.seat import Seat
 from console.streaming import streamed
+from console.templatetags.console import day_of
 from console.usage.asked import GROUPED, INTERVALS, RANGES, Asked, read
 from console.usage.refusals import NO_MODEL
 from quotas.usage.reading import UsageRow, read_all, read_usage
@@ -24,6 +27,12 @@ MOST_ROWS = 20_000  # of one page: beyond that the CSV has them all
 MOST_IN_TABLE = 100
 MOST_CHOICES = 200
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # the last four: Excel reads them, too
+MOMENT = timedelta(microseconds=1)
+_CALLS = {
+    "hour": gettext_lazy("Calls by hour, %(first)s to %(last)s"),
+    "day": gettext_lazy("Calls by day, %(first)s to %(last)s"),
+    "month": gettext_lazy("Calls by month, %(first)s to %(last)s"),
+}
 COUNTS = ("allowed", "refused", "units")
 
 
@@ -57,7 +66,7 @@ def usage(request: HttpRequest, seat: Seat) -> HttpResponse:
         "groups": GROUPED.items(),
         "key_choices": ApiKey.objects.filter(account=seat.account).values_list("public_id", "name")[:MOST_CHOICES],
         "model_choices": seat.account.plan.included().values_list("slug", flat=True),
-        "first": {"hour": "Hour", "day": "Day", "month": "Month"}[asked.interval],
+        "first": {"hour": gettext("Hour"), "day": gettext("Day"), "month": gettext("Month")}[asked.interval],
     }
     return show(request, seat, "usage/usage", context)
 
@@ -108,11 +117,11 @@ def _sums(rows: list[UsageRow], asked: Asked, names: dict[str, str]) -> list[Sum
 
 
 def _title(id: str, names: dict[str, str]) -> str:
-    return "No such model" if id == NO_MODEL else names.get(id, id)
+    return gettext("No such model") if id == NO_MODEL else names.get(id, id)
 
 
 def _chart(rows: list[UsageRow], asked: Asked, names: dict[str, str]) -> Chart:
-    words = f"Calls {INTERVALS[asked.interval].lower()}, {asked.start:%-d %b %Y} to {asked.last_day:%-d %b %Y}"
+    words = str(_CALLS[asked.interval] % {"first": day_of(asked.start), "last": day_of(asked.end - MOMENT)})
     moments = steps(asked.start, asked.end, asked.interval)
     # Two keys may have one name: they are two series all the same.
     twice = {name for name in names.values() if list(names.values()).count(name) > 1}

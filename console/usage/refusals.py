@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy
+
 from accounts.models import Account, ApiKey
 from console.charts import floor
 from quotas.usage.reading import HOUR, UsageSelection, read_usage
@@ -14,8 +17,8 @@ MOST = 5
 NO_MODEL = "-"
 _MOST_ROWS = 5000
 
-_ADVICE_NO_MODEL = "No model has this path: check the model’s name in the address."
-_ADVICE = "Over a limit, or not allowed for the key: its page shows which limits are used up."
+_ADVICE_NO_MODEL = gettext_lazy("No model has this path: check the model’s name in the address.")
+_ADVICE = gettext_lazy("Over a limit, or not allowed for the key: its page shows which limits are used up.")
 
 
 class RefusedCalls(NamedTuple):
@@ -25,7 +28,7 @@ class RefusedCalls(NamedTuple):
     key_name: str
     model: str
     calls: int
-    advice: str
+    advice: str | Promise
 
 
 def refusals(account: Account, now: datetime) -> list[RefusedCalls]:

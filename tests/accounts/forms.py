@@ -9,7 +9,7 @@ from typing import Any
 
 
 class _Form(HTMLParser):
-    """The fields of a page's last form with method POST, with their values in the HTML."""
+    """The fields of a page's last form with method POST beside those of its frame, with their values in the HTML."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -23,7 +23,8 @@ class _Form(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         at = {name: value or "" for name, value in attrs}
         if tag == "form":
-            self._inside = at.get("method", "").lower() == "post" and at.get("id") != "logout-form"
+            is_of_the_frame = at.get("id") == "logout-form" or at.get("class") in ("themes", "languages")
+            self._inside = at.get("method", "").lower() == "post" and not is_of_the_frame
             if self._inside:
                 self.fields = {}
         elif not self._inside or "disabled" in at:

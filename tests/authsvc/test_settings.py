@@ -69,6 +69,7 @@ TAKEN: dict[str, set[str]] = {
     "AUTHSVC_BRAND_COLOUR": set(),
     "AUTHSVC_BRAND_LOGO": set(),
     "AUTHSVC_SUPPORT": set(),
+    "AUTHSVC_LANGUAGES": set(),
     "AUTHSVC_SIGN_UP": set(),
     "AUTHSVC_STAFF_SECOND_FACTOR": set(),
     "AUTHSVC_SESSION_IDLE": set(),

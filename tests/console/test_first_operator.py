@@ -89,7 +89,7 @@ def test_a_browser_s_form_passes_the_check_for_forged_requests(link, settings):
     settings.CONSOLE_URL, settings.CSRF_TRUSTED_ORIGINS = "http://console.localhost", ["http://console.localhost"]
     browser = entered(link, enforce_csrf_checks=True, headers={"host": "console.localhost"})
     page = browser.get("/first-operator/").content.decode()
-    (token,) = re.findall(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
+    token = re.findall(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)[0]
     forged = browser.post("/first-operator/", FILLED_IN, headers={"origin": "http://console.localhost"})
     assert forged.status_code == 403
     elsewhere = {"origin": "http://evil.example"}

@@ -81,7 +81,9 @@ def test_the_twenty_sixth_mail_of_a_day_waits(account, owner):
 def test_a_role_is_given_and_taken(account, owner):
     mia = seat(person("mia", account, "viewer"))
     owner.post(team(account, f"{mia.public_id}/role/"), {"role": "admin"})
-    assert Membership.objects.get(pk=mia.pk).role == "admin" and "mia is now an admin." in told(owner, team(account))
+    assert Membership.objects.get(pk=mia.pk).role == "admin" and "mia now has the role “Admin”." in told(
+        owner, team(account)
+    )
 
 
 def test_the_last_owner_stays(account, owner):

@@ -13,15 +13,16 @@ document.addEventListener("click", async (event) => {
   if (!button) return;
   const source = document.getElementById(button.dataset.copy);
   const words = button.querySelector("span");
+  const usual = (button.dataset.usual ??= words.textContent);
   try {
     await navigator.clipboard.writeText(source.textContent.trim());
-    words.textContent = "Copied";
-    say("Copied");
+    words.textContent = button.dataset.copied;
+    say(button.dataset.copied);
   } catch {
     getSelection().selectAllChildren(source);
-    words.textContent = "Press Ctrl+C";
+    words.textContent = button.dataset.byHand;
   }
-  setTimeout(() => { words.textContent = "Copy"; }, 2000);
+  setTimeout(() => { words.textContent = usual; }, 2000);
 });
 
 // Light or dark at once, without leaving the page.
@@ -37,11 +38,16 @@ document.addEventListener("submit", (event) => {
 });
 
 // Times in the reader's own zone; the UTC time stays on hover.
-const full = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
-const date = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
+const language = document.documentElement.lang;
+const written = language === "en" ? "en-GB" : language; // the server writes English dates as 26 Nov 2026
+const date = new Intl.DateTimeFormat(written, { day: "numeric", month: "short", year: "numeric" });
+const clock = new Intl.DateTimeFormat(written, { hour: "2-digit", minute: "2-digit" });
+const moment = document.body.dataset.moment; // "{date}, {time}", in the page's language
 function localTimes(root) {
   for (const time of root.querySelectorAll('time[data-style="full"], time[data-style="date"]')) {
-    time.textContent = (time.dataset.style === "full" ? full : date).format(new Date(time.dateTime));
+    const when = new Date(time.dateTime);
+    const full = () => moment.replace("{date}", date.format(when)).replace("{time}", clock.format(when));
+    time.textContent = time.dataset.style === "full" ? full() : date.format(when);
   }
 }
 
