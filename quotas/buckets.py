@@ -6,19 +6,20 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic, time
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from quotas.limits import SECOND, SMOOTHED, Limit, calendar_window
 from store import names
 from store.clients import StoreUnavailable
-from store.commands import Script, ScriptCall
+from store.commands import Script, ScriptCall, remembered_argument
 from store.link import Link
 from store.pipe import Reply
 
 TAKE = Script.in_file(Path(__file__).parent / "lua" / "take.lua")
 STALE, HOUR, UNLOADED = -1, -2, -3
 
-Mode = Literal["take", "refuse", "peek"]
+Mode = str  # TAKING, PEEKING, or the word of the rule that refused the call
+TAKING, PEEKING = "take", "peek"
 
 
 class Versions(NamedTuple):
@@ -77,17 +78,22 @@ class Charge:
         self.partition = names.partition(key_id)
         self.limits = tuple(limits)
         self.shown = tuple(limit for limit in limits if not limit.shadow)
-        self._packed: dict[Mode, tuple[int, bytes]] = {}
+        self._packed: tuple[Mode, int, bytes] = ("", 0, b"")
 
-    def packed(self, mode: Mode, hour: int) -> bytes:
-        """The packed call, which stays the same for a key, model and hour."""
-        packed = self._packed.get(mode)
-        if packed is None or packed[0] != hour:
-            packed = self._packed[mode] = (hour, self.call(mode, hour).packed())
-        return packed[1]
+    def packed(self, mode: Mode, hour: int, address: str = "") -> bytes:
+        """The packed call. All except the client's address stays the same for a key, model and hour."""
+        packed = self._packed
+        if packed[0] != mode or packed[1] != hour:
+            packed = self._packed = (mode, hour, self._call(mode, hour).packed(to_come=1))
+        return packed[2] + remembered_argument(address)
 
-    def call(self, mode: Mode, hour: int) -> ScriptCall:
-        """The call of take.lua in this hour (hours since 1970)."""
+    def call(self, mode: Mode, hour: int, address: str = "") -> ScriptCall:
+        """The call of take.lua in this hour (hours since 1970) for a client at this address."""
+        call = self._call(mode, hour)
+        return TAKE.call(call.keys, [*call.args, address])
+
+    def _call(self, mode: Mode, hour: int) -> ScriptCall:
+        """The call without its last argument, the address."""
         account, key = self.key_id[: len(self.key_id) // 2], self.key_id
         keys = [
             names.account(account),
@@ -126,29 +132,34 @@ class Charge:
         return TAKE.call(keys, [*head, *fields, *limits])
 
 
-async def take(link: Link, charge: Charge, deadline: float, mode: Mode = "take") -> Tally | Stale | Unloaded:
+async def take(
+    link: Link, charge: Charge, deadline: float, mode: Mode = TAKING, address: str = ""
+) -> Tally | Stale | Unloaded:
     """Take one call from all limits or from none, and count it. Raises StoreUnavailable or TimeoutError.
 
-    `deadline` (monotonic seconds) bounds all but the first round trip, which the pipe bounds.
+    `deadline` (monotonic seconds) bounds all but the first round trip, which the pipe bounds. `address` is that of the
+    client.
     """
     hour = clock.hour()
-    reply = await link.send(charge.partition, charge.packed(mode, hour))
+    reply = await link.send(charge.partition, charge.packed(mode, hour, address))
     if reply.__class__ is list and reply[0] != HOUR:
         return _outcome(reply[0], reply, len(charge.shown))
     async with asyncio.timeout(deadline - monotonic()):
-        return await _take_again(link, charge, mode, hour, reply)
+        return await _take_again(link, charge, mode, address, hour, reply)
 
 
-async def _take_again(link: Link, charge: Charge, mode: Mode, hour: int, reply: Reply) -> Tally | Stale | Unloaded:
+async def _take_again(
+    link: Link, charge: Charge, mode: Mode, address: str, hour: int, reply: Reply
+) -> Tally | Stale | Unloaded:
     """After an error that means "not executed", or because Redis is in a different hour."""
     for _ in range(3):
         if reply.__class__ is not list:
-            reply = await link.again(charge.partition, charge.call(mode, hour), reply)
+            reply = await link.again(charge.partition, charge.call(mode, hour, address), reply)
         if reply[0] != HOUR:
             return _outcome(reply[0], reply, len(charge.shown))
         clock.set(reply[1])
         hour = clock.hour()
-        reply = await link.send(charge.partition, charge.packed(mode, hour))
+        reply = await link.send(charge.partition, charge.packed(mode, hour, address))
     raise StoreUnavailable("redis's clock keeps changing its hour")
 
 

@@ -30,6 +30,7 @@ class Debt:
     id: str
     calls: int = 0
     last_use: int = 0
+    last_used_from: str = ""
 
     def call(self) -> ScriptCall:
         charge = self.charge
@@ -40,7 +41,8 @@ class Debt:
             names.changed(charge.partition),
             names.repaid(charge.partition, self.id),
         ]
-        args: list[str | int] = [self.calls, self.calls * (charge.cost - 1), f"u:{charge.secret}", self.last_use]
+        use = [f"u:{charge.secret}", self.last_use, self.last_used_from]
+        args: list[str | int] = [self.calls, self.calls * (charge.cost - 1), *use]
         for limit in charge.limits:
             if not limit.is_smoothed:
                 subject = account if limit.scope == "account" else key
@@ -63,8 +65,8 @@ class Owed:
     def __bool__(self) -> bool:
         return bool(self._open or self._sent)
 
-    def note(self, charge: Charge) -> None:
-        """Note one call that has passed."""
+    def note(self, charge: Charge, address: str) -> None:
+        """Note one call from this address that has passed."""
         hour = clock.hour()
         name = (
             charge.key_id,
@@ -80,7 +82,7 @@ class Owed:
                 return
             debt = self._open[name] = Debt(charge, hour, token_hex(16))
         debt.calls += 1
-        debt.last_use = int(time())
+        debt.last_use, debt.last_used_from = int(time()), address
 
     async def repay(self, link: Link) -> int:
         """Count what is owed; the number of debts counted. Raises StoreUnavailable, and then forgets nothing."""

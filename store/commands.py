@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha1
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,13 +12,17 @@ from typing import Any, Protocol
 Argument = str | bytes | int
 
 
-def pack(*args: Argument) -> bytes:
-    """A command in RESP, ready to be sent any number of times."""
-    parts = [b"*%d\r\n" % len(args)]
-    for arg in args:
-        raw = arg if isinstance(arg, bytes) else str(arg).encode()
-        parts.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
-    return b"".join(parts)
+def pack(*args: Argument, to_come: int = 0) -> bytes:
+    """A command in RESP, ready to be sent any number of times: whole, or without the arguments that are to come."""
+    return b"*%d\r\n" % (len(args) + to_come) + b"".join(map(pack_argument, args))
+
+
+def pack_argument(arg: Argument) -> bytes:
+    raw = arg if isinstance(arg, bytes) else str(arg).encode()
+    return b"$%d\r\n%b\r\n" % (len(raw), raw)
+
+
+remembered_argument = lru_cache(4096)(pack_argument)  # for one that many commands end with, such as a client's address
 
 
 class Sendable(Protocol):
@@ -68,8 +73,8 @@ class ScriptCall:
     keys: tuple[str, ...]
     args: tuple[Argument, ...]
 
-    def packed(self) -> bytes:
-        return pack("EVALSHA", self.script.sha, len(self.keys), *self.keys, *self.args)
+    def packed(self, *, to_come: int = 0) -> bytes:
+        return pack("EVALSHA", self.script.sha, len(self.keys), *self.keys, *self.args, to_come=to_come)
 
     def packed_with_source(self) -> bytes:
         return pack("EVAL", self.script.source, len(self.keys), *self.keys, *self.args)

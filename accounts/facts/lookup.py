@@ -24,7 +24,7 @@ from accounts.facts.storing import raise_catalogue, store_account, store_catalog
 from accounts.facts.whose import Whose
 from accounts.keys import KeyReader, Pepper, PresentedKey, digest_imported
 from quotas import deployment
-from quotas.buckets import Mode, Versions
+from quotas.buckets import PEEKING, TAKING, Mode, Versions
 from quotas.facts import CatalogueFacts, catalogue_from_json
 from quotas.owed import Owed
 from runtime.migrating import require_current
@@ -54,9 +54,7 @@ class FactsUnavailable(Exception):
 class Lookup:
     """The facts that a process holds. Facts are cached, decisions never: Redis confirms every use."""
 
-    # The modes in which a decision takes from limits and counts usage; an onlooker only looks.
-    permitting: ClassVar[Mode] = "take"
-    refusing: ClassVar[Mode] = "refuse"
+    permitting: ClassVar[Mode] = TAKING  # how a decision takes from limits; an onlooker only looks
 
     def __init__(self, link: Link, peppers: Sequence[Pepper]) -> None:
         self.link = link
@@ -93,6 +91,10 @@ class Lookup:
         self.catalogue = None
         self.cache.clear()
         self._imported.clear()
+
+    def refusing(self, word: str) -> Mode:
+        """How a refusal by the rules is confirmed: counted under the verdict's word."""
+        return word
 
     def recall(self, public_id: str) -> HeldKey | None:
         """The key, if this process holds it."""
@@ -310,7 +312,10 @@ class Onlooker(Lookup):
     It does store missing facts in Redis, as a gate would on the key's next request: limits cannot be read without them.
     """
 
-    permitting = refusing = "peek"
+    permitting = PEEKING
+
+    def refusing(self, word: str) -> Mode:
+        return PEEKING
 
     def keep_new_digest(self, secret: SecretFacts, presented: PresentedKey) -> None:
         pass

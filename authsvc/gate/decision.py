@@ -201,7 +201,7 @@ async def judge_without_redis(question: Question, lookup: Lookup) -> Decision:
     grounds = grounds_for(held, question, lookup)
     refusal = first_refusal(grounds, question)
     if refusal is None:
-        lookup.owed.note(grounds.charge)
+        lookup.owed.note(grounds.charge, question.request.client)
     return Decision(refusal or ALLOWED, question.request, held.known, grounds, why="redis is away")
 
 
@@ -350,10 +350,10 @@ async def confirm(held: HeldKey, question: Question, lookup: Lookup) -> Decision
     grounds = grounds_for(held, question, lookup)
     refusal = first_refusal(grounds, question)
     if refusal is None:
-        tally = await take(lookup.link, grounds.charge, question.deadline, lookup.permitting)
+        tally = await take(lookup.link, grounds.charge, question.deadline, lookup.permitting, question.request.client)
     else:
         charge = counting(held, grounds.model, lookup)
-        tally = await take(lookup.link, charge, question.deadline, lookup.refusing)
+        tally = await take(lookup.link, charge, question.deadline, lookup.refusing(refusal.word))
     if not isinstance(tally, Tally):
         return tally
 

@@ -32,7 +32,7 @@ from authsvc.gate.forwarded import PATH, GateRequest
 from authsvc.gate.grounds import NO_MODEL, Grounds, charge_for
 from authsvc.gate.question import Question
 from authsvc.gate.verdict import Verdict
-from quotas.buckets import Stale, Tally, take
+from quotas.buckets import PEEKING, Stale, Tally, take
 from quotas.facts import ModelFacts
 from quotas.limits import Limit
 from store.clients import StoreUnavailable
@@ -190,7 +190,7 @@ async def _look(lookup: Lookup, known: KnownKey, model: ModelFacts) -> tuple[Kno
     """What is left of the limits, with facts that Redis confirms."""
     for _ in range(TRIES):
         grounds = Grounds(known, None, model, charge_for(known, model, None))
-        outcome = await take(lookup.link, grounds.charge, monotonic() + PATIENCE_SECONDS, "peek")
+        outcome = await take(lookup.link, grounds.charge, monotonic() + PATIENCE_SECONDS, PEEKING)
         if isinstance(outcome, Tally):
             return known, grounds, outcome
         key_id = known.key.public_id

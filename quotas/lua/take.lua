@@ -8,7 +8,7 @@
 --           was written, the amount and burst then in force, the debt, and how much of the debt is forgiven
 --
 -- ARGV[1]   the hour (since 1970) that the caller believes it is
--- ARGV[2]   'take', 'refuse' (rules said no: confirm the versions and count a refusal) or 'peek' (take nothing)
+-- ARGV[2]   'take', 'peek' (take nothing), or the word of the rule that refused: confirm the versions, count a refusal
 -- ARGV[3-5] the versions behind the caller's decision: catalogue, account, key
 -- ARGV[6]   the field for the second of the last use, one for each secret
 -- ARGV[7]   what the call costs in units
@@ -18,6 +18,7 @@
 --   kind 'g' (smoothed):                  window in microseconds, burst, 0, 0
 --   kind 'a' or 'k' (account's or key's): window's number, its first microsecond, its end in seconds, and
 --                                         the microsecond the limit came into force if that is later, else 0
+-- and last the client's address, which is kept beside the second of the last use
 --
 -- returns {1, left, whole, left, whole, ...}           taken; one pair for each limit that is not in shadow:
 --                                                      what is left, and seconds until it is whole again
@@ -25,6 +26,10 @@
 --         {-1, catalogue, account, key}                STALE: other versions are in force
 --         {-2, now}                                    HOUR: a different hour; microseconds since 1970
 --         {-3}                                         UNLOADED: a calendar counter must first be loaded from the ledger
+--
+-- Each refused call is counted under one reason: `r:` and the rule's word, or `l:` and the limit that one has to wait for
+-- longest. A call that passes is counted for every limit in shadow that would have refused it: `s:` and the limit. A limit
+-- is named by what its counter is named by (scope:model:unit:window), so there are only so many fields.
 --
 -- Integers only, all below 2^53: Redis truncates the numbers that a script returns, and Lua's numbers are doubles.
 --
@@ -56,6 +61,15 @@ local function end_of_the_next(this, begins, ends)
   return ends + days * 86400
 end
 
+-- The limit's name in usage, from that of its bucket or of its counter's field.
+local function named(kind, counter)
+  if kind == 'g' then
+    local subject, rest = string.match(counter, ':g:(%w+):([^:]+:%a+:%a+)$')
+    return (#subject == 8 and 'account:' or 'key:') .. rest
+  end
+  return (kind == 'a' and 'account:' or 'key:') .. string.match(counter, '^n:%w+:(.+)$')
+end
+
 local clock = redis.call('TIME')
 local seconds = tonumber(clock[1])
 local now = seconds * 1000000 + tonumber(clock[2])
@@ -74,18 +88,21 @@ end
 local taken, kept, violated = {1}, {0}, {}  -- the reply if the call is taken, and if it is not
 local spent, carried = {}, {}               -- buckets to write if it is, and if it is not: name, value, milliseconds
 local counters = {}                         -- calendar counters to write if it is
-local wait, shadow_refused = 0, 0
+local wait, longest = 0, ''                 -- seconds, and the name of the limit that one has to wait for
+local shadow_refused                        -- names of limits; nil while there are none
 local next_bucket, next_counter, number = 2, 5, 0
 
-for i = last_field + 1, #ARGV, 8 do
+for i = last_field + 1, #ARGV - 1, 8 do
   local kind, cost, amount = ARGV[i], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
   local left, whole, left_after, whole_after
-  local short  -- microseconds until the call would fit; nil if it fits now
+  local short    -- microseconds until the call would fit; nil if it fits now
+  local counter  -- the name of what counts for this limit
 
   if kind == 'g' then
     local window, burst = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5])
     local full, price = burst * window, cost * window
     local debt, forgiven, must_write = 0, 0, false
+    counter = KEYS[next_bucket + 3]
     local value = stored[next_bucket]
     if value then
       local at, old_amount, old_burst
@@ -106,10 +123,10 @@ for i = last_field + 1, #ARGV, 8 do
     left, whole = math.floor((full - owed) / window), math.ceil(owed / (amount * 1000000))
     left_after, whole_after = math.floor((full - after) / window), math.ceil(after / (amount * 1000000))
     if must_write then
-      carried[#carried + 1] = {KEYS[next_bucket + 3], amount, burst, debt, forgiven}
+      carried[#carried + 1] = {counter, amount, burst, debt, forgiven}
     end
     if after <= full then
-      spent[#spent + 1] = {KEYS[next_bucket + 3], amount, burst, debt + price, forgiven}
+      spent[#spent + 1] = {counter, amount, burst, debt + price, forgiven}
     else
       short = math.ceil((after - full) / amount)
       if must_write then spent[#spent + 1] = carried[#carried] end
@@ -135,9 +152,10 @@ for i = last_field + 1, #ARGV, 8 do
     end
     left, left_after, whole, whole_after = math.max(amount - used, 0), amount - used - cost, ends - seconds, ends - seconds
     if left_after < 0 then short = ends * 1000000 - now end
+    local name = next_counter + 8  -- fields[n] was asked for by ARGV[n + 8]
+    counter = ARGV[name]
     if left_after >= 0 or ARGV[i + 1] == '1' then  -- in shadow everything that passes counts, as it does in usage
-      local name = next_counter + 8  -- fields[n] was asked for by ARGV[n + 8]
-      counters[#counters + 1] = ARGV[name]
+      counters[#counters + 1] = counter
       counters[#counters + 1] = string.format('%.0f', used + cost)
       counters[#counters + 1] = ARGV[name + 1]
       counters[#counters + 1] = string.format('%.0f', window)
@@ -146,13 +164,17 @@ for i = last_field + 1, #ARGV, 8 do
   end
 
   if ARGV[i + 1] == '1' then  -- in shadow: it never refuses and is in no header
-    if short then shadow_refused = 1 end
+    if short then
+      shadow_refused = shadow_refused or {}
+      shadow_refused[#shadow_refused + 1] = named(kind, counter)
+    end
   else
     taken[#taken + 1], taken[#taken + 2] = left_after, whole_after
     kept[#kept + 1], kept[#kept + 2] = left, whole
     if short then
       violated[#violated + 1] = number
-      wait = math.max(wait, math.ceil(short / 1000000))
+      local until_it_fits = math.ceil(short / 1000000)
+      if until_it_fits > wait then wait, longest = until_it_fits, named(kind, counter) end
     end
     number = number + 1
   end
@@ -178,14 +200,19 @@ if redis.call('HINCRBY', usage, granted and 'a' or 'r', 1) == 1
 end
 redis.call('SADD', KEYS[3], usage)
 if not granted then
+  redis.call('HINCRBY', usage, mode == 'take' and 'l:' .. longest or 'r:' .. mode, 1)
   write(carried, now)
   return kept
 end
 
 local units = tonumber(ARGV[7])
 if units > 1 then redis.call('HINCRBY', usage, 'x', units - 1) end  -- units beyond one a call
-if shadow_refused > 0 then redis.call('HINCRBY', usage, 's', 1) end
-redis.call('HSET', usage, ARGV[6], clock[1])
+if shadow_refused then
+  redis.call('HINCRBY', usage, 's', 1)
+  for _, name in ipairs(shadow_refused) do redis.call('HINCRBY', usage, 's:' .. name, 1) end
+end
+-- The address carries its second: a gate of the version before only writes the other field.
+redis.call('HSET', usage, ARGV[6], clock[1], 'f' .. string.sub(ARGV[6], 2), clock[1] .. ' ' .. ARGV[#ARGV])
 if #counters > 0 then redis.call('HSET', KEYS[1], unpack(counters)) end
 write(spent, now)
 return taken

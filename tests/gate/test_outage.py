@@ -174,7 +174,7 @@ def test_a_debt_whose_acknowledgement_was_lost_is_counted_once(outage, fresh_cat
         owed, known = Owed(), held.known
         charge = charge_for(known, known.catalogue.models["sm"], known.key.secrets[0])
         for _ in range(3):
-            owed.note(charge)
+            owed.note(charge, "203.0.113.7")
         ask_redis = lookup.link.ask
 
         async def lose_the_answer(partition, command):

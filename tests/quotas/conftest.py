@@ -61,11 +61,12 @@ class StoppedRedis:
         *limits: Limit,
         cost: int = 1,
         mode: Mode = "take",
+        address: str = "203.0.113.7",
         versions: Versions = ONES,
         key: str = KEY,
     ) -> Tally | Stale | Unloaded:
         charge = Charge(key, "sm", cost, limits, versions, secret=9)
-        call = charge.call(mode, self.hour)
+        call = charge.call(mode, self.hour, address)
         with self.client.pipeline(transaction=True) as pipe:
             pipe.mset({"seconds": self.now // SECOND, "microseconds": self.now % SECOND})
             pipe.evalsha(self._sha, len(call.keys), *call.keys, *call.args)

@@ -29,6 +29,11 @@ def usage(redis, model: str = "sm") -> dict[str, int]:
     return {name: int(value) for name, value in raw.items() if name in "arsx"}
 
 
+def reasons(redis) -> dict[str, int]:
+    raw = redis.hgetall(names.usage(KEY, "sm", clock.hour()))
+    return {name: int(value) for name, value in raw.items() if name[:2] in ("r:", "l:", "s:")}
+
+
 def taken_of(redis, limit: Limit) -> int:
     subject = ACCOUNT if limit.scope == "account" else KEY[8:]
     return int(redis.hget(HASH, names.counter(subject, limit.model, limit.unit, limit.window)[0]) or 0)
@@ -239,10 +244,49 @@ async def _peek_by_link(charge: Charge) -> Tally | Stale | Unloaded:
 
 
 def test_a_refusal_by_the_rules_is_counted_and_takes_nothing(take, redis):
-    refused = take(mode="refuse")
+    refused = take(mode="revoked_key")
     assert refused == Tally(False, ())
     assert usage(redis) == {"r": 1}
+    assert reasons(redis) == {"r:revoked_key": 1}
     assert redis.smembers(names.changed("AA")) == {names.usage(KEY, "sm", clock.hour())}
+
+
+def test_a_refusal_is_counted_under_the_limit_that_one_has_to_wait_for_longest(take, redis):
+    hour = Limit(name="hour", scope="account", amount=1, window="hour", model="sm", unit="units")
+    for limit in (*[MINUTE] * 3, hour, *[DAY] * 5, *[KEY_DAY] * 4):
+        assert take(limit).granted
+    for limits in ((MINUTE,), (MINUTE, hour), (hour, MINUTE, SECOND_LIMIT), (KEY_DAY,), (DAY, KEY_DAY)):
+        assert not take(*limits).granted
+    assert reasons(redis) == {
+        "l:key:*:requests:minute": 1,
+        "l:account:sm:units:hour": 2,
+        "l:key:*:requests:day": 1,
+        "l:account:*:requests:day": 1,
+    }
+    assert usage(redis)["r"] == 5
+
+
+def test_a_call_is_counted_for_each_limit_in_shadow_that_would_have_refused_it(take, redis):
+    day, minute = replace(DAY, shadow=True), replace(MINUTE, shadow=True)
+    assert all(take(day, minute, SECOND_LIMIT).granted for _ in range(6))
+    assert reasons(redis) == {"s:account:*:requests:day": 1, "s:key:*:requests:minute": 3}
+    assert usage(redis) == {"a": 6, "s": 3}
+
+
+def test_a_refused_call_is_counted_under_no_limit_in_shadow(take, redis):
+    for _ in range(7):
+        take(DAY, replace(MINUTE, shadow=True))
+    assert reasons(redis) == {"s:key:*:requests:minute": 2, "l:account:*:requests:day": 2}
+
+
+@pytest.mark.parametrize("prefix", ["", "a:g:b:"])
+def test_a_limit_s_name_in_usage_is_free_of_prefix_and_subject(take, redis, monkeypatch, prefix):
+    monkeypatch.setattr(names, "PREFIX", prefix)
+    limit = Limit(name="x", scope="account", amount=1, window="minute", model="g.v-2_x", unit="units")
+    redis.hset(names.account(ACCOUNT), mapping={"v": 1, names.field("v", KEY): 1})
+    redis.set(names.catalogue_version("AA"), 1)
+    assert [take(limit).granted for _ in range(2)] == [True, False]
+    assert reasons(redis) == {"l:account:g.v-2_x:units:minute": 1}
 
 
 def test_peek_tells_what_is_left_and_takes_nothing(take, redis):
@@ -259,11 +303,12 @@ def test_peek_tells_what_is_left_and_takes_nothing(take, redis):
     assert usage(redis) == {"a": before["a"] + 2}
 
 
-def test_usage_carries_its_birth_and_the_last_use_of_the_secret(take, redis):
+def test_usage_carries_its_birth_and_the_last_use_of_the_secret_with_its_address(take, redis):
     take(DAY)
     raw = redis.hgetall(names.usage(KEY, "sm", clock.hour()))
     assert abs(int(raw["b"]) / SECOND - time()) < 5
     assert abs(int(raw["u:9"]) - time()) < 5
+    assert raw["f:9"] == f"{raw['u:9']} 203.0.113.7"
     born = raw["b"]
     take(DAY)
     assert redis.hget(names.usage(KEY, "sm", clock.hour()), "b") == born

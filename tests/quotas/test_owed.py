@@ -10,6 +10,7 @@ from quotas.owed import Debt
 from store import names
 from tests.quotas.conftest import ACCOUNT, HASH, KEY, ONES
 
+ADDRESS = "203.0.113.7"
 DAY = Limit(name="day", scope="account", amount=5, window="day")
 MONTH = Limit(name="month", scope="key", amount=100, window="month", unit="units")
 TAKEN = {
@@ -24,7 +25,7 @@ def repay(redis):
 
     def repay(hour: int, debt_id: str = "a") -> int:
         charge = Charge(KEY, "sm", 2, (DAY, MONTH), ONES, secret=9)
-        debt = Debt(charge, hour, debt_id, calls=3, last_use=hour * 3600 + 7)
+        debt = Debt(charge, hour, debt_id, calls=3, last_use=hour * 3600 + 7, last_used_from=ADDRESS)
         reply: int = debt.call().run(redis)
         return reply
 
@@ -57,7 +58,7 @@ def test_a_debt_is_added_to_the_counters_of_its_window_and_to_usage(redis, repay
     counted("month", 10, now)
     assert repay(now) == 1
     assert (taken(redis, "day"), taken(redis, "month")) == ("7", "16")  # past the amount: they have passed
-    assert usage(redis, now) == {"a": "3", "x": "3", "u:9": str(now * 3600 + 7)}
+    assert usage(redis, now) == {"a": "3", "x": "3", "u:9": str(now * 3600 + 7), "f:9": f"{now * 3600 + 7} {ADDRESS}"}
     assert redis.sismember(names.changed("AA"), names.usage(KEY, "sm", now))
 
 
@@ -92,11 +93,12 @@ def test_a_debt_is_counted_once(redis, repay, counted):
     assert 0 < redis.ttl(names.repaid("AA", "a")) <= 86400
 
 
-def test_a_later_use_stays(redis, repay):
+def test_a_later_use_stays_with_its_address(redis, repay):
     now = clock.hour()
-    redis.hset(names.usage(KEY, "sm", now), "u:9", now * 3600 + 8)
+    later = {"u:9": str(now * 3600 + 8), "f:9": f"{now * 3600 + 8} 203.0.113.8"}
+    redis.hset(names.usage(KEY, "sm", now), mapping=later)
     repay(now)
-    assert usage(redis, now)["u:9"] == str(now * 3600 + 8)
+    assert {field: usage(redis, now)[field] for field in later} == later
 
 
 def test_the_usage_of_a_debt_has_a_birth_and_expires(redis, repay):

@@ -127,7 +127,7 @@ def remember(cache: Cache[str, HeldKey], one: KnownKey, facts: CatalogueFacts, m
     cache.keep(one.key.public_id, held, one.size())
     keeper: Any = SimpleNamespace(cache=cache)
     lookup: Any = SimpleNamespace(keep_beside=partial(Lookup.keep_beside, keeper))
-    counting(held, facts.models["m0"], lookup).packed("refuse", clock.hour())
+    counting(held, facts.models["m0"], lookup).packed("revoked_key", clock.hour())
     for number in range(models_called):
         model, secret = facts.models[f"m{number}"], one.key.secrets[0]
         grounds = Grounds(one, secret, model, charge_for(one, model, secret))

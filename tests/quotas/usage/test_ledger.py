@@ -37,7 +37,7 @@ def count(redis_db, issued):
         secret = KeySecret.objects.get(key__public_id=key).pk
         for number in range(allowed + refused):
             charge = Charge(key, "sm", cost, (), versions, secret)  # type: ignore[arg-type]
-            call = charge.call("take" if number < allowed else "refuse", clock.hour())
+            call = charge.call("take" if number < allowed else "revoked_key", clock.hour())
             assert call.run(redis_db)[0] == (1 if number < allowed else 0)
 
     return count
