@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
 from accounts.authority import Action
@@ -38,6 +39,8 @@ ACTS = {
     "key.change": "Changed a key",
     "key.rotate": "Rotated a key",
     "key.end_rotation": "Ended an old secret",
+    "key.pause": gettext_lazy("Paused a key"),
+    "key.resume": gettext_lazy("Resumed a key"),
     "key.revoke": "Revoked a key",
     "management_key.create": "Created a management key",
     "management_key.revoke": "Revoked a management key",
@@ -75,7 +78,10 @@ def audit(request: HttpRequest, seat: Seat) -> HttpResponse:
 def words_of(event: AuditEvent) -> str:
     """key.end_rotation → Ended a rotation; an act that has no words yet: import.end → Import: end"""
     kind, _, act = event.act.partition(".")
-    return ACTS.get(event.act) or f"{kind.replace('_', ' ').capitalize()}: {act.replace('_', ' ').replace('.', ' ')}"
+    return (
+        str(ACTS.get(event.act, ""))
+        or f"{kind.replace('_', ' ').capitalize()}: {act.replace('_', ' ').replace('.', ' ')}"
+    )
 
 
 def _names(account: Account, events: list[AuditEvent]) -> dict[str, str]:

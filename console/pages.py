@@ -15,8 +15,8 @@ from authsvc.gate.verdict import Verdict
 # How a client's developer can fix each public code.
 ADVICE = {
     "no_key": "Send the key with each request: Authorization: Bearer KEY, or X-Api-Key: KEY.",
-    "invalid_token": "Check that the whole key was copied, and that it has not expired or been revoked or replaced. "
-    "The answer is deliberately the same in each case.",
+    "invalid_token": "Check that the whole key was copied, and that it has not expired or been paused, revoked or "
+    "replaced. The answer is deliberately the same in each case.",
     "insufficient_scope": "Use a key whose plan includes the model and that is not narrowed to other models. The "
     "challenge in WWW-Authenticate names the missing permission.",
     "not_forwarded": "This is a deployment error: ForwardAuth must call http://GATE/auth/ and send "

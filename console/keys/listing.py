@@ -10,6 +10,7 @@ from django.db.models import F, Max, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
 from accounts import caps
@@ -28,6 +29,7 @@ STATES = (
     ("expiring", "Expire soon"),
     ("unused", "Unused"),
     ("rotating", "Rotating"),
+    ("paused", gettext_lazy("Paused")),
     ("ended", "Ended"),
 )
 SORTS = {
@@ -112,5 +114,5 @@ def _columns(wanted: Wanted) -> list[dict[str, str]]:
 def _room(seat: Seat, rows: Page[ApiKey]) -> dict[str, Any]:
     """How many keys there are and may be."""
     most = caps.most_keys_of(seat.account)
-    living = ApiKey.objects.active().filter(account=seat.account).count()
+    living = ApiKey.objects.living().filter(account=seat.account).count()
     return {"living": living, "most": most, "is_full": living >= most, "has_any": bool(living or rows.object_list)}

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from accounts.models import ApiKey, KeyQuerySet, KeySecret
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise as StrPromise
 
 EXPIRES_SOON = timedelta(days=14)
 UNUSED = timedelta(days=90)
@@ -18,7 +22,7 @@ UNUSED = timedelta(days=90)
 class KeyState(NamedTuple):
     """A badge: its words, and the class that colours it."""
 
-    words: str
+    words: str | StrPromise
     tone: str
 
 
@@ -26,6 +30,7 @@ ACTIVE = KeyState("Active", "good")
 EXPIRING = KeyState("Expires soon", "warn")
 ROTATING = KeyState("Rotating", "accent")
 UNUSED_FOR_LONG = KeyState("Unused", "warn")
+PAUSED = KeyState(gettext_lazy("Paused"), "warn")
 EXPIRED = KeyState("Expired", "")
 REVOKED = KeyState("Revoked", "bad")
 
@@ -36,6 +41,8 @@ def state_of(key: ApiKey, now: datetime) -> KeyState:
         return REVOKED
     if key.expires_at and key.expires_at <= now:
         return EXPIRED
+    if key.paused_at:
+        return PAUSED
     if is_rotating(key, now):
         return ROTATING
     if key.expires_at and key.expires_at <= now + EXPIRES_SOON:
@@ -83,5 +90,6 @@ FILTERS: Mapping[str, Callable[[KeyQuerySet], KeyQuerySet]] = {
     "expiring": _expiring,
     "rotating": _rotating,
     "unused": _unused,
-    "ended": KeyQuerySet.inactive,
+    "paused": KeyQuerySet.paused,
+    "ended": KeyQuerySet.ended,
 }
