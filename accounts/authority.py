@@ -65,7 +65,7 @@ class Action(Enum):
     CHANGE_OWNERS = ("change and remove owners", OWNERS, NEVER, "accounts:write")
     READ_KEYS = ("see keys", EVERY_ROLE, "keys:read", "keys:write")
     ISSUE_KEY = ("issue keys", ISSUERS, "keys:write", "keys:write")
-    CHANGE_KEY = ("change, rotate and revoke keys", MASTERS, "keys:write", "keys:write", MEMBERS)
+    CHANGE_KEY = ("change, rotate, pause and revoke keys", MASTERS, "keys:write", "keys:write", MEMBERS)
     IMPORT_KEYS = ("import keys of another system", MASTERS, "keys:write", "keys:write")
     READ_MANAGEMENT_KEYS = ("see management keys", MASTERS, NEVER, "keys:write")
     WRITE_MANAGEMENT_KEYS = ("make and revoke management keys", MASTERS, NEVER, "keys:write")

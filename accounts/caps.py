@@ -24,7 +24,7 @@ MOST_OPERATOR_TOKENS = 50
 
 
 def most_keys_of(account: Account) -> int:
-    """How many active keys the account may have. The plan is read again, because the caller's may be outdated."""
+    """How many living keys the account may have. The plan is read again, because the caller's may be outdated."""
     if account.max_keys is not None:
         return account.max_keys
     return Plan.objects.values_list("max_keys", flat=True).get(pk=account.plan_id)
@@ -32,7 +32,7 @@ def most_keys_of(account: Account) -> int:
 
 def room_for_keys(account: Account) -> int:
     """How many more keys the account may have."""
-    return max(most_keys_of(account) - ApiKey.objects.active().filter(account=account).count(), 0)
+    return max(most_keys_of(account) - ApiKey.objects.living().filter(account=account).count(), 0)
 
 
 def require_room_for_a_key(account: Account) -> None:

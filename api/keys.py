@@ -1,9 +1,9 @@
-"""Keys for models: listed, issued, changed, rotated and revoked."""
+"""Keys for models: listed, issued, changed, rotated, paused and revoked."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 from django.conf import settings
 from django.db.models import QuerySet
@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.caps import MOST_LIMITS, MOST_MODELS, MOST_NETWORKS
-from accounts.models import Account, ApiKey, KeyQuerySet
+from accounts.models import Account, ApiKey, KeyQuerySet, StateOfKey
 from accounts.plan_models import refuse_foreign
 from accounts.services.keys import (
     LONGEST_GRACE,
@@ -22,6 +22,8 @@ from accounts.services.keys import (
     change_key,
     end_rotation,
     issue_key,
+    pause_key,
+    resume_key,
     revoke_key,
     rotate_key,
 )
@@ -53,9 +55,10 @@ class KeyQuery(PageQuery):
     account = Text(required=False, help_text="Only keys of this account.")
     name = Text(required=False, max_length=200, help_text="Only keys whose name contains this.")
     revoked = YesOrNo(required=False, help_text="Only keys that are revoked, or only those that are not.")
-    active = YesOrNo(
-        required=False, help_text="Only keys that are neither revoked nor expired, or only those that are either."
+    status = serializers.ChoiceField(
+        choices=get_args(StateOfKey), required=False, help_text="Only keys with this status."
     )
+    active = YesOrNo(required=False, help_text="Only active keys, or only paused, expired and revoked ones.")
     expires_before = Moment(required=False, help_text="Only keys that expire before this time.")
     order = serializers.ChoiceField(choices=("-created", "created", "name", "-name"), default="-created")
 
@@ -129,6 +132,8 @@ class KeyOut(Output):
         "account": EXAMPLE_ACCOUNT,
         "start": f"ask_{EXAMPLE_KEY}",
         **_NARROWED,
+        "status": "active",
+        "paused_at": None,
         "revoked_at": None,
         "created_by": "ada",
         "made_with": None,
@@ -144,7 +149,13 @@ class KeyOut(Output):
     networks = TextList(help_text="Narrowed to clients in these networks. Empty: anywhere.")
     methods = TextList(help_text="Narrowed to these methods. Empty: all methods.")
     limits = LimitOut(many=True, source="limits.all", help_text="Its own, in addition to those of the plan.")
+    status = serializers.ChoiceField(
+        source="state",
+        choices=get_args(StateOfKey),
+        help_text="Only an active key works. Of a key that is more than one of the others, the last of them.",
+    )
     expires_at = Moment(allow_null=True)
+    paused_at = Moment(allow_null=True)
     revoked_at = Moment(allow_null=True)
     created_by = MadeBy()
     made_with = MadeWith()
@@ -169,7 +180,9 @@ class IssuedKey(KeyOut):
     key = serializers.CharField(help_text="The key's text. Store it now: no other answer contains it.")
 
 
-_FOLLOWED_BY = dict.fromkeys(("get_key", "change_key", "rotate_key", "end_rotation", "revoke_key"), "id")
+_FOLLOWED_BY = dict.fromkeys(
+    ("get_key", "change_key", "rotate_key", "end_rotation", "pause_key", "resume_key", "revoke_key"), "id"
+)
 
 
 @at("keys/", name="keys")
@@ -291,6 +304,34 @@ class EndRotation(View):
         return answer(publication, 200, shown(key))
 
 
+@at("keys/<public_id:id>/pause/", name="key-pause")
+class Pause(View):
+    @Operation(
+        id="pause_key", tag="keys", who=(Action.CHANGE_KEY,), answer=KeyOut, may_be_pending=True, may_conflict=True
+    )
+    def post(self, request: Request, id: str) -> Response:
+        """Pause a key. After a 200 its next request is refused, until you resume it; it keeps its secrets, limits and
+        usage, and still counts towards the number of keys. Pausing it again changes nothing."""
+        key = find_key(self, id)
+        count_write(self.caller, key.account)
+        publication = pause_key(key, actor=self.caller.actor)
+        return answer(publication, 200, shown(key))
+
+
+@at("keys/<public_id:id>/resume/", name="key-resume")
+class Resume(View):
+    @Operation(
+        id="resume_key", tag="keys", who=(Action.CHANGE_KEY,), answer=KeyOut, may_be_pending=True, may_conflict=True
+    )
+    def post(self, request: Request, id: str) -> Response:
+        """Resume a paused key. After a 200 its next request is decided as before the pause. Resuming it again changes
+        nothing."""
+        key = find_key(self, id)
+        count_write(self.caller, key.account)
+        publication = resume_key(key, actor=self.caller.actor)
+        return answer(publication, 200, shown(key))
+
+
 def keys_shown() -> QuerySet[ApiKey]:
     """Keys with everything that KeyOut shows, in a fixed number of queries."""
     return ApiKey.objects.select_related("account", "created_by").prefetch_related("secrets", "limits__model")
@@ -324,7 +365,9 @@ def _filtered(rows: QuerySet[ApiKey], query: dict[str, Any]) -> QuerySet[ApiKey]
         rows = rows.filter(revoked_at__isnull=not query["revoked"])
     if "expires_before" in query:
         rows = rows.filter(expires_at__lt=query["expires_before"])
+    assert isinstance(rows, KeyQuerySet)
+    if "status" in query:
+        rows = rows.in_state(query["status"])
     if "active" in query:
-        assert isinstance(rows, KeyQuerySet)
         rows = rows.active() if query["active"] else rows.inactive()
     return rows

@@ -43,6 +43,8 @@ ACTS = {
     "key.change": gettext_lazy("Changed a key"),
     "key.rotate": gettext_lazy("Rotated a key"),
     "key.end_rotation": gettext_lazy("Ended an old secret"),
+    "key.pause": gettext_lazy("Paused a key"),
+    "key.resume": gettext_lazy("Resumed a key"),
     "key.revoke": gettext_lazy("Revoked a key"),
     "management_key.create": gettext_lazy("Created a management key"),
     "management_key.revoke": gettext_lazy("Revoked a management key"),

@@ -76,7 +76,7 @@ def meters_of_key(key: ApiKey) -> Meters:
 
 def meters_of_account(account: Account) -> Meters:
     """The limits that the account's keys share, as any of its living keys meets them; none where it has no key."""
-    key = ApiKey.objects.active().filter(account=account).select_related("account__plan").order_by("-id").first()
+    key = ApiKey.objects.living().filter(account=account).select_related("account__plan").order_by("-id").first()
     if key is None or account.closed_at:
         return Meters([], True)
     return _meters(key, lambda limit: limit.scope == "account")

@@ -51,7 +51,7 @@ def overview(request: HttpRequest, seat: Seat) -> HttpResponse:
         "yesterday": _sums([row for row in rows if today - timedelta(days=1) <= row.start < today]),
         "month": month,
         "quota": _quota(by_window(limits.meters, "month"), now),
-        "living": keys.active().count(),
+        "living": keys.living().count(),
         "expiring": _expiring(seat, now),
         "limits": limits,
         "refusals": refusals(seat.account, now),

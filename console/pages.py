@@ -17,7 +17,7 @@ from authsvc.gate.verdict import Verdict
 ADVICE = {
     "no_key": gettext_lazy("Send the key with each request: Authorization: Bearer KEY, or X-Api-Key: KEY."),
     "invalid_token": gettext_lazy(
-        "Check that the whole key was copied, and that it has not expired or been revoked or replaced. "
+        "Check that the whole key was copied, and that it has not expired or been paused, revoked or replaced. "
         "The answer is deliberately the same in each case."
     ),
     "insufficient_scope": gettext_lazy(

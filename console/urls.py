@@ -19,6 +19,8 @@ _of_a_key = [
     path("rename/", acts.rename, name="console_key_rename"),
     path("rotate/", acts.rotate, name="console_key_rotate"),
     path("end-rotation/", acts.end, name="console_key_end_rotation"),
+    path("pause/", acts.pause, name="console_key_pause"),
+    path("resume/", acts.resume, name="console_key_resume"),
     path("revoke/", acts.revoke, name="console_key_revoke"),
 ]
 

@@ -128,7 +128,7 @@ class Charge:
                     window.end,
                     limit.since if limit.since > start else 0,
                 ]
-        head = [hour, mode, *self.versions, f"u:{self.secret}", self.cost, len(fields)]
+        head: list[str | int] = [hour, mode, *self.versions, f"u:{self.secret}", self.cost, len(fields)]
         return TAKE.call(keys, [*head, *fields, *limits])
 
 

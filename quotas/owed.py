@@ -41,7 +41,7 @@ class Debt:
             names.changed(charge.partition),
             names.repaid(charge.partition, self.id),
         ]
-        use = [f"u:{charge.secret}", self.last_use, self.last_used_from]
+        use: list[str | int] = [f"u:{charge.secret}", self.last_use, self.last_used_from]
         args: list[str | int] = [self.calls, self.calls * (charge.cost - 1), *use]
         for limit in charge.limits:
             if not limit.is_smoothed:

@@ -25,6 +25,8 @@ from accounts.services.acts import Actor
 from accounts.services.keys import Issued
 
 if TYPE_CHECKING:  # generic only in the stubs (docs/decisions/0027)
+    from django.utils.functional import _StrPromise as StrPromise
+
     AnyAdmin = admin.ModelAdmin[Any]
     AnyInline = admin.TabularInline[Any, Any]
 else:
@@ -163,8 +165,8 @@ class Act:
     """An act on a row, with a page of its own."""
 
     name: str
-    title: str
-    warning: str
+    title: str | StrPromise
+    warning: str | StrPromise
     is_offered: Callable[[Any], bool]
     run: Callable[[Any, Any, Actor], Publication | Issued]
     form: type[forms.Form] = forms.Form

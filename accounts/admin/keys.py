@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 from django import forms
 from django.conf import settings
@@ -16,6 +16,7 @@ from django.db.models import F, Max, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from accounts import keys
 from accounts.admin.acts import (
@@ -35,6 +36,7 @@ from accounts.models import (
     KeyLimit,
     KeyQuerySet,
     KeySecret,
+    StateOfKey,
 )
 from accounts.services.acts import Actor
 from accounts.services.keys import (
@@ -45,6 +47,8 @@ from accounts.services.keys import (
     check_key,
     end_rotation,
     issue_key,
+    pause_key,
+    resume_key,
     revoke_key,
     rotate_key,
 )
@@ -58,18 +62,11 @@ class KeyStateFilter(admin.SimpleListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(state, state) for state in ("active", "expired", "revoked")]
+        return [(state, state) for state in get_args(StateOfKey)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
         assert isinstance(queryset, KeyQuerySet)
-        match self.value():
-            case "active":
-                return queryset.active()
-            case "expired":
-                return queryset.expired()
-            case "revoked":
-                return queryset.revoked()
-        return queryset
+        return next((queryset.in_state(state) for state in get_args(StateOfKey) if state == self.value()), queryset)
 
 
 class KeyFields(RowForm):
@@ -207,6 +204,22 @@ class ApiKeyAdmin(ActsAdmin):
             warning="Old secrets, which work only for a grace period, are refused from the next request on.",
         ),
         Act(
+            name="pause",
+            title=gettext_lazy("Pause"),
+            run=plainly(pause_key),
+            is_offered=lambda key: key.is_living and key.paused_at is None,
+            warning=gettext_lazy(
+                "The key is refused from its next request on, until it is resumed. It keeps everything else."
+            ),
+        ),
+        Act(
+            name="resume",
+            title=gettext_lazy("Resume"),
+            run=plainly(resume_key),
+            is_offered=lambda key: key.revoked_at is None and key.paused_at is not None,
+            warning=gettext_lazy("The key works again from its next request on."),
+        ),
+        Act(
             name="revoke",
             title="Revoke",
             run=plainly(revoke_key),
@@ -243,7 +256,7 @@ class ApiKeyAdmin(ActsAdmin):
         return form
 
     identity = ("account", "public_id", "state")
-    history = ("revoked_at", "created_by", "made_with", "created_at", "last_used", "version")
+    history = ("paused_at", "revoked_at", "created_by", "made_with", "created_at", "last_used", "version")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         editable = ("name", "models", "networks", "methods", "expires_at", "metadata")

@@ -33,6 +33,7 @@ class KeyFacts:
     limits: tuple[Limit, ...]
     expires: float | None  # seconds since 1970
     revoked: bool
+    paused: bool = False
 
     @property
     def is_over(self) -> bool:
@@ -85,7 +86,8 @@ def key_from_json(text: str | bytes) -> KeyFacts:
         methods=frozenset(value["methods"]),
         limits=tuple(map(limit_from_json, value["limits"])),
         expires=value["expires"],
-        revoked=value["revoked"],
+        revoked=value["revoked"] and not value.get("paused", False),
+        paused=value.get("paused", False),
     )
 
 

@@ -163,12 +163,20 @@ def read_key(key: ApiKey, account: PartFacts, catalogue: PartFacts, *, was_used:
             "methods": key.methods,
             "limits": [limit_to_json(limit) for limit in own],
             "expires": _seconds(key.expires_at),
-            "revoked": key.revoked_at is not None,
+            **_standing(key),
         }
     )
     imported = tuple(s.digest for s in key.secrets.all() if s.is_imported)
     counters = _counters(key.public_id, Q(key=key.public_id), limits, was_used=was_used)
     return PartFacts(key.version, text, tuple(counters), imported)
+
+
+def _standing(key: ApiKey) -> dict[str, bool]:
+    """A paused key is called revoked, too: gates older than pausing ignore `paused`, and refuse it in the same words.
+
+    A key that is not paused has the same facts as before there were paused ones, so an update publishes nothing anew.
+    """
+    return {"revoked": False} if key.paused_at is None else {"revoked": True, "paused": True}
 
 
 def _closed(account: Account, catalogue: PartFacts) -> PartFacts:

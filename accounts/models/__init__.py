@@ -20,6 +20,7 @@ from accounts.models.keys import (
     KeyLimit,
     KeyQuerySet,
     KeySecret,
+    StateOfKey,
     small_object,
 )
 from accounts.models.people import NAME_IS_TAKEN, People, User, caseless
@@ -51,6 +52,7 @@ __all__ = [
     "OutboxRow",
     "People",
     "SeenStore",
+    "StateOfKey",
     "User",
     "caseless",
     "erased_name",

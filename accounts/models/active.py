@@ -15,10 +15,10 @@ class ExpiringQuerySet(models.QuerySet[Row]):
     """Rows with `expires_at` and `revoked_at`. Each is active, expired or revoked."""
 
     def active(self) -> Self:
-        return self.filter(_is_active())
+        return self.filter(is_living())
 
     def inactive(self) -> Self:
-        return self.exclude(_is_active())
+        return self.exclude(is_living())
 
     def expired(self) -> Self:
         return self.filter(revoked_at=None, expires_at__lte=timezone.now())
@@ -27,5 +27,6 @@ class ExpiringQuerySet(models.QuerySet[Row]):
         return self.filter(revoked_at__isnull=False)
 
 
-def _is_active() -> Q:
+def is_living() -> Q:
+    """Neither revoked nor expired."""
     return Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=timezone.now()))

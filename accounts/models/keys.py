@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, Self
 
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -12,7 +12,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from accounts.models.accounts import Account, made_with
-from accounts.models.active import ExpiringQuerySet
+from accounts.models.active import ExpiringQuerySet, is_living
 from accounts.models.people import User
 from quotas.guarded import BulkChangeRefused, GuardedManager, GuardedQuerySet
 from quotas.models import AmountPerWindow, amount_constraints
@@ -22,6 +22,8 @@ MOST_METADATA_BYTES = 8192
 
 
 DEEPEST_METADATA = 20
+
+StateOfKey = Literal["active", "paused", "expired", "revoked"]
 
 
 def small_object(value: Any) -> None:
@@ -46,7 +48,34 @@ def _can_be_kept(value: Any, depth: int = 0) -> bool:
 
 
 class KeyQuerySet(ExpiringQuerySet["ApiKey"], GuardedQuerySet["ApiKey"]):  # type: ignore[override]  # the stubs' as_manager
-    """Keys are read by their state, and written by services alone."""
+    """Keys are read by their state, and written by services alone. Each is revoked, expired, paused or active."""
+
+    def living(self) -> Self:
+        """Those neither revoked nor expired. A paused key is one of them: it can be resumed at any time."""
+        return self.filter(is_living())
+
+    def ended(self) -> Self:
+        return self.exclude(is_living())
+
+    def active(self) -> Self:
+        return self.living().filter(paused_at=None)
+
+    def inactive(self) -> Self:
+        return self.exclude(is_living(), paused_at=None)
+
+    def paused(self) -> Self:
+        return self.living().filter(paused_at__isnull=False)
+
+    def in_state(self, state: StateOfKey) -> Self:
+        match state:
+            case "active":
+                return self.active()
+            case "paused":
+                return self.paused()
+            case "expired":
+                return self.expired()
+            case "revoked":
+                return self.revoked()
 
 
 class ApiKey(models.Model):
@@ -68,6 +97,7 @@ class ApiKey(models.Model):
     methods = models.JSONField(default=list, blank=True, help_text="HTTP methods; empty: any.")
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    paused_at = models.DateTimeField(null=True, blank=True, editable=False)
     metadata = models.JSONField(default=dict, blank=True, validators=[small_object])
     created_at = models.DateTimeField(auto_now_add=True)
     version = models.PositiveBigIntegerField(default=1, editable=False)
@@ -87,10 +117,18 @@ class ApiKey(models.Model):
         raise BulkChangeRefused("Keys can't be deleted: revoke it instead.")
 
     @property
-    def state(self) -> Literal["active", "expired", "revoked"]:
+    def state(self) -> StateOfKey:
+        """What cannot be undone comes first: resuming a key that is over would not make it work."""
         if self.revoked_at is not None:
             return "revoked"
-        return "expired" if self.expires_at is not None and self.expires_at <= timezone.now() else "active"
+        if self.expires_at is not None and self.expires_at <= timezone.now():
+            return "expired"
+        return "active" if self.paused_at is None else "paused"
+
+    @property
+    def is_living(self) -> bool:
+        """Whether it works, or would if it were resumed. Such keys count towards the most that an account may have."""
+        return self.state in ("active", "paused")
 
 
 class KeySecret(models.Model):

@@ -1,4 +1,4 @@
-"""Issuing, changing, rotating, revoking and importing keys."""
+"""Issuing, changing, rotating, pausing, revoking and importing keys."""
 
 from __future__ import annotations
 
@@ -96,13 +96,13 @@ def change_key(key: ApiKey, *, actor: Actor, **changes: Any) -> Publication:
     """Change name, models, networks, methods, limits, expires_at or metadata: only those that are passed."""
     with change() as publication:
         if "expires_at" in changes:
-            lock(key.account)  # a key that is active again counts; lock the account before the key, like everybody else
+            lock(key.account)  # a key that is living again counts; lock the account before the key, like everybody else
         lock(key)
-        before, was_active, metadata = key_state(key), key.state == "active", key.metadata
+        before, was_living, metadata = key_state(key), key.is_living, key.metadata
         limits = changes.pop("limits", None)
         had_name = key.name
         _set(key, **changes)
-        if key.state == "active" and not was_active:
+        if key.is_living and not was_living:
             caps.require_room_for_a_key(key.account)
         # An unchanged name is not validated again: rules may have become stricter since it was given.
         key.full_clean(exclude={"name"} if key.name == had_name else None)
@@ -133,8 +133,7 @@ def rotate_key(
         raise ValidationError({"grace": "The grace period must be between 0 and 7 days."})
     with change() as publication:
         lock(key)
-        if key.revoked_at:
-            raise Refused(f"The key {key.public_id} is revoked. Issue a new one.")
+        _refuse_if_revoked(key)
         if version not in (None, key.version):
             raise Refused(f"The key {key.public_id} has changed since this form was opened. Open it again.")
         now = timezone.now()
@@ -160,6 +159,29 @@ def end_rotation(key: ApiKey, *, actor: Actor) -> Publication:
             secret.save(update_fields=["expires_at"])
         publication.of_key(key)
         record_change(actor, "key.end_rotation", key.account, key.public_id, None, {"old_until": now.isoformat()})
+    return publication
+
+
+def pause_key(key: ApiKey, *, actor: Actor) -> Publication:
+    """Refuse the key from its next request on, until it is resumed. It keeps everything else. Repeatable."""
+    return _set_pause(key, "key.pause", timezone.now(), actor)
+
+
+def resume_key(key: ApiKey, *, actor: Actor) -> Publication:
+    """Let a paused key work again from its next request on. Repeatable."""
+    return _set_pause(key, "key.resume", None, actor)
+
+
+def _set_pause(key: ApiKey, act: str, paused_at: datetime | None, actor: Actor) -> Publication:
+    with change() as publication:
+        lock(key)
+        _refuse_if_revoked(key)
+        if (key.paused_at is None) is not (paused_at is None):
+            before = key_state(key)
+            key.paused_at = paused_at
+            key.save(update_fields=["paused_at"])
+            record_change(actor, act, key.account, key.public_id, before, key_state(key))
+        publication.of_key(key)  # also when repeated, like a revocation
     return publication
 
 
@@ -205,6 +227,11 @@ def import_key(account: Account, *, name: str, digest_of_text: bytes, start: str
         publication.of_birth(key)
         record_change(actor, "key.import", account, key.public_id, None, key_state(key))
     return Issued(key, "", publication)
+
+
+def _refuse_if_revoked(key: ApiKey) -> None:
+    if key.revoked_at:
+        raise Refused(f"The key {key.public_id} is revoked. Issue a new one.")
 
 
 _CHANGEABLE = ["name", "narrowed_to", "networks", "methods", "expires_at", "metadata"]  # not the version

@@ -93,9 +93,9 @@ def _ids(where: Q) -> set[str]:
 
 
 def keys_made_by(user: User, ids: Iterable[str], account: Account | None) -> QuerySet[ApiKey]:
-    """The active keys for models that the person created, or that a credential with one of these ids did."""
+    """The living keys for models that the person created, or that a credential with one of these ids did."""
     made = (
-        ApiKey.objects.active()
+        ApiKey.objects.living()
         .filter(Q(created_by=user) | Q(made_with__in=ids))
         .select_related("account__plan")
         .order_by("pk")

@@ -46,5 +46,6 @@ def key_state(key: ApiKey, limits: Iterable[KeyLimit] | None = None) -> dict[str
             limit.name: f"{limit.amount}/{limit.window}" for limit in (key.limits.all() if limits is None else limits)
         },
         "expires_at": key.expires_at and key.expires_at.isoformat(),
+        "paused_at": key.paused_at and key.paused_at.isoformat(),
         "revoked_at": key.revoked_at and key.revoked_at.isoformat(),
     }

@@ -23,7 +23,7 @@ from store import clients, names
 def needed_peppers() -> dict[str, int]:
     """How many working secrets of keys and API credentials need each pepper, by the pepper's id."""
     now = timezone.now()
-    working = KeySecret.objects.filter(Q(expires_at=None) | Q(expires_at__gt=now), key__in=ApiKey.objects.active())
+    working = KeySecret.objects.filter(Q(expires_at=None) | Q(expires_at__gt=now), key__in=ApiKey.objects.living())
     counts = Counter(dict(working.values_list("pepper").annotate(secrets=Count("id")).order_by()))
     for credential in (ManagementKey, OperatorToken):
         counts.update(credential.objects.active().values_list("pepper", flat=True))

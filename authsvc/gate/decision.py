@@ -262,6 +262,10 @@ def has_expired(grounds: Grounds, question: Question) -> bool:
     return grounds.known.key.has_expired(question.now) or (secret is not None and secret.has_ended(question.now))
 
 
+def is_paused(grounds: Grounds) -> bool:
+    return grounds.known.key.paused
+
+
 def account_is_closed(grounds: Grounds) -> bool:
     return grounds.known.account.state == "closed"
 
@@ -315,6 +319,7 @@ RULES: tuple[Rule, ...] = (
     Rule(Verdict.WRONG_SECRET, has_wrong_secret),
     Rule(Verdict.REVOKED_KEY, is_revoked),
     Rule(Verdict.EXPIRED_KEY, expires, has_expired),
+    Rule(Verdict.PAUSED_KEY, is_paused),  # after what resuming would not undo, and before anything about the account
     Rule(Verdict.ACCOUNT_CLOSED, account_is_closed),
     Rule(Verdict.ACCOUNT_SUSPENDED, account_is_suspended),
     Rule(Verdict.ADDRESS_NOT_ALLOWED, is_bound_to_networks, comes_from_elsewhere),

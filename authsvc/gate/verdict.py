@@ -27,6 +27,7 @@ class Verdict(Enum):
     WRONG_SECRET = ("wrong_secret", 401, "invalid_token", "Invalid API key", _INVALID)
     REVOKED_KEY = ("revoked_key", 401, "invalid_token", "Invalid API key", _INVALID)
     EXPIRED_KEY = ("expired_key", 401, "invalid_token", "Invalid API key", _INVALID)
+    PAUSED_KEY = ("paused_key", 401, "invalid_token", "Invalid API key", _INVALID)
 
     MODEL_NOT_ALLOWED = (
         "model_not_allowed",

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST
 from accounts.authority import Action
 from accounts.models import ApiKey
 from accounts.refused import Refused
-from accounts.services.keys import change_key, end_rotation, revoke_key, rotate_key
+from accounts.services.keys import change_key, end_rotation, pause_key, resume_key, revoke_key, rotate_key
 from console.frame import count_new_secret, count_write, forbidden, page
 from console.keys.finding import find_key
 from console.keys.issuing import show_secret, tell
@@ -83,6 +83,22 @@ def end(request: HttpRequest, seat: Seat, key: ApiKey) -> None:
     count_write(seat.account)
     publication = end_rotation(key, actor=seat.actor)
     tell(request, gettext("The old secret has ended: its next request is refused."), is_pending=publication.is_pending)
+
+
+@_act
+def pause(request: HttpRequest, seat: Seat, key: ApiKey) -> None:
+    count_write(seat.account)
+    publication = pause_key(key, actor=seat.actor)
+    words = gettext("“%(key)s” is paused: its requests are refused until you resume it.") % {"key": key.name}
+    tell(request, words, is_pending=publication.is_pending)
+
+
+@_act
+def resume(request: HttpRequest, seat: Seat, key: ApiKey) -> None:
+    count_write(seat.account)
+    publication = resume_key(key, actor=seat.actor)
+    words = gettext("“%(key)s” is resumed: it works from its next request on.") % {"key": key.name}
+    tell(request, words, is_pending=publication.is_pending)
 
 
 @_act

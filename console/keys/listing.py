@@ -29,6 +29,7 @@ STATES = (
     ("expiring", pgettext_lazy("keys", "Expire soon")),
     ("unused", pgettext_lazy("keys", "Unused")),
     ("rotating", pgettext_lazy("keys", "Rotating")),
+    ("paused", pgettext_lazy("keys", "Paused")),
     ("ended", pgettext_lazy("keys", "Ended")),
 )
 SORTS = {
@@ -118,5 +119,5 @@ def _columns(wanted: Wanted) -> list[dict[str, str]]:
 def _room(seat: Seat, rows: Page[ApiKey]) -> dict[str, Any]:
     """How many keys there are and may be."""
     most = caps.most_keys_of(seat.account)
-    living = ApiKey.objects.active().filter(account=seat.account).count()
+    living = ApiKey.objects.living().filter(account=seat.account).count()
     return {"living": living, "most": most, "is_full": living >= most, "has_any": bool(living or rows.object_list)}

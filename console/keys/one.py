@@ -43,7 +43,7 @@ class PlainLine(NamedTuple):
 @require_safe
 def key(request: HttpRequest, seat: Seat, key_id: str) -> HttpResponse:
     row, now = find_key(seat, key_id), timezone.now()
-    is_living = row.revoked_at is None and (row.expires_at is None or row.expires_at > now)
+    is_living = row.is_living
     chart, calls, refused = _usage(row, now)
     context = {
         "key": row,

@@ -28,6 +28,7 @@ ACTIVE = KeyState(pgettext_lazy("of a key", "Active"), "good")
 EXPIRING = KeyState(pgettext_lazy("of a key", "Expires soon"), "warn")
 ROTATING = KeyState(pgettext_lazy("of a key", "Rotating"), "accent")
 UNUSED_FOR_LONG = KeyState(pgettext_lazy("of a key", "Unused"), "warn")
+PAUSED = KeyState(pgettext_lazy("of a key", "Paused"), "warn")
 EXPIRED = KeyState(pgettext_lazy("of a key", "Expired"), "")
 REVOKED = KeyState(pgettext_lazy("of a key", "Revoked"), "bad")
 
@@ -38,6 +39,8 @@ def state_of(key: ApiKey, now: datetime) -> KeyState:
         return REVOKED
     if key.expires_at and key.expires_at <= now:
         return EXPIRED
+    if key.paused_at:
+        return PAUSED
     if is_rotating(key, now):
         return ROTATING
     if key.expires_at and key.expires_at <= now + EXPIRES_SOON:
@@ -85,5 +88,6 @@ FILTERS: Mapping[str, Callable[[KeyQuerySet], KeyQuerySet]] = {
     "expiring": _expiring,
     "rotating": _rotating,
     "unused": _unused,
-    "ended": KeyQuerySet.inactive,
+    "paused": KeyQuerySet.paused,
+    "ended": KeyQuerySet.ended,
 }

@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts.facts.publish import models_base
 from accounts.ledger_worker import Worker
 from accounts.models import ApiKey, KeptAnswer
-from accounts.services.keys import change_key, issue_key, revoke_key
+from accounts.services.keys import change_key, issue_key, pause_key, revoke_key
 from quotas.limits import Limit
 from tests.api.callers import member_of, post
 from tests.conftest import ACTOR
@@ -117,6 +117,41 @@ def test_changes_are_pending_while_redis_is_down(program, url, redis_away):
     with redis_away():
         answers = [patch(program, url, name="n"), post(program, f"{url}rotate/"), post(program, f"{url}end-rotation/")]
     assert [(answer.status_code, answer.json()["state"]) for answer in answers] == [(202, "pending")] * 3
+
+
+def test_a_key_is_paused_and_resumed_and_the_gate_knows_at_once(program, url, issued):
+    for _ in range(2):
+        for act, status, gate in (("pause", "paused", 401), ("resume", "active", 200)):
+            answers = [post(program, f"{url}{act}/") for _ in range(2)]
+            assert [(one.status_code, one.json()["status"]) for one in answers] == [(200, status)] * 2
+            assert answers[0].json() == answers[1].json() and bool(answers[0].json()["paused_at"]) is (gate == 401)
+            assert ask_gate(issued.text) == gate
+
+
+@pytest.mark.parametrize("act", ["pause", "resume"])
+def test_a_revoked_key_can_be_neither_paused_nor_resumed(program, url, issued, act):
+    revoke_key(issued.key, actor=ACTOR)
+    response = post(program, f"{url}{act}/")
+    assert response.status_code == 409 and "is revoked" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("act", ["pause", "resume"])
+def test_pausing_and_resuming_are_pending_while_redis_is_down(program, url, redis_away, act):
+    with redis_away():
+        answer = post(program, f"{url}{act}/")
+    assert (answer.status_code, answer.json()["state"]) == (202, "pending")
+
+
+def test_keys_are_filtered_by_status(program, account, issued):
+    now = timezone.now()
+    for name in ("paused", "expired", "revoked"):
+        pause_key(issue_key(account, name=name, actor=ACTOR).key, actor=ACTOR)
+    models_base(ApiKey).filter(name="expired").update(expires_at=now - timedelta(seconds=1))
+    revoke_key(ApiKey.objects.get(name="revoked"), actor=ACTOR)
+    for status, name in {"active": "first", "paused": "paused", "expired": "expired", "revoked": "revoked"}.items():
+        found = program.get(KEYS, {"status": status}).json()["results"]
+        assert [(key["name"], key["status"]) for key in found] == [(name, status)]
+    assert program.get(KEYS, {"status": "off"}).status_code == 400
 
 
 def test_keys_are_filtered_and_ordered(program, account, pro_key):

@@ -68,6 +68,8 @@ PATCH  keys/{members_key}/                          ! -+++ 0 0++ -+-- 0 ! --+- !
 DELETE keys/{members_key}/                          ! -+++ 0 0++ -+-- 0 ! --+- !
 POST   keys/{members_key}/rotate/                   ! -+++ 0 0++ -+-- 0 ! --+- !
 POST   keys/{members_key}/end-rotation/             ! -+++ 0 0++ -+-- 0 ! --+- !
+POST   keys/{members_key}/pause/                    ! -+++ 0 0++ -+-- 0 ! --+- !
+POST   keys/{members_key}/resume/                   ! -+++ 0 0++ -+-- 0 ! --+- !
 POST   management-keys/ keys:write                  ! --++ 0 0++ ---- - ! --+- !
 POST   management-keys/ usage:read                  ! --++ 0 0-+ ---- - ! ---- !
 POST   management-keys/ members:write               ! --++ 0 0-+ ---- - ! ---- !

@@ -32,6 +32,8 @@ def writes(account, issued, member):
     return {
         "change_key": lambda client: client.patch(key, {"name": "x"}, content_type=JSON),
         "end_rotation": lambda client: post(client, f"{key}end-rotation/"),
+        "pause_key": lambda client: post(client, f"{key}pause/"),
+        "resume_key": lambda client: post(client, f"{key}resume/"),
         "revoke_key": lambda client: client.delete(key),
         "change_account": lambda client: client.patch(of, {"name": "x"}, content_type=JSON),
         "change_member": lambda client: client.patch(
@@ -45,6 +47,8 @@ def writes(account, issued, member):
 NAMES = (
     "change_key",
     "end_rotation",
+    "pause_key",
+    "resume_key",
     "revoke_key",
     "change_account",
     "change_member",

@@ -41,6 +41,8 @@ WRITERS: dict[str, set[str]] = {
     "console_key_rename": {"owner", "admin"},
     "console_key_rotate": {"owner", "admin"},
     "console_key_end_rotation": {"owner", "admin"},
+    "console_key_pause": {"owner", "admin"},
+    "console_key_resume": {"owner", "admin"},
     "console_key_revoke": {"owner", "admin"},
     "console_account_rename": {"owner", "admin"},
 }

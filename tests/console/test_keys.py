@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts.facts.publish import models_base
 from accounts.models import ApiKey, AuditEvent, KeySecret
 from accounts.services.accounts import cap_keys, close_account
-from accounts.services.keys import issue_key, revoke_key, rotate_key
+from accounts.services.keys import issue_key, pause_key, revoke_key, rotate_key
 from quotas.models import ServedModel
 from store.throttles import Throttle
 from tests.conftest import ACTOR
@@ -23,6 +23,9 @@ from tests.console.conftest import acting, person
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SECRET = re.compile(r"ask_[0-9A-Za-z]{16}_[0-9A-Za-z]{44}")
+
+
+STATES = ("fresh", "unused", "revoked", "rotating", "paused")
 
 
 def page_of(account, rest: str = "") -> str:
@@ -51,26 +54,28 @@ def filled_in(**changes) -> dict[str, object]:
 def many(account):
     """A key in each state, named for it."""
     now = timezone.now()
-    keys = {name: issue_key(account, name=name, actor=ACTOR).key for name in ("fresh", "unused", "revoked", "rotating")}
+    keys = {name: issue_key(account, name=name, actor=ACTOR).key for name in STATES}
     keys["expiring"] = issue_key(account, name="expiring", expires_at=now + timedelta(days=3), actor=ACTOR).key
     keys["expired"] = issue_key(account, name="expired", expires_at=now + timedelta(days=1), actor=ACTOR).key
     models_base(ApiKey).filter(name="expired").update(expires_at=now - timedelta(days=1))
     models_base(ApiKey).filter(name="unused").update(created_at=now - timedelta(days=100))
     revoke_key(keys["revoked"], actor=ACTOR)
     rotate_key(keys["rotating"], grace=timedelta(days=1), actor=ACTOR)
+    pause_key(keys["paused"], actor=ACTOR)
     return keys
 
 
 @pytest.mark.parametrize(
     ("state", "shown"),
     [
-        ("", {"fresh", "unused", "revoked", "rotating", "expiring", "expired"}),
+        ("", {*STATES, "expiring", "expired"}),
         ("active", {"fresh", "unused", "rotating", "expiring"}),
         ("expiring", {"expiring"}),
         ("unused", {"unused"}),
         ("rotating", {"rotating"}),
+        ("paused", {"paused"}),
         ("ended", {"revoked", "expired"}),
-        ("nonsense", {"fresh", "unused", "revoked", "rotating", "expiring", "expired"}),
+        ("nonsense", {*STATES, "expiring", "expired"}),
     ],
 )
 def test_keys_are_filtered_by_state(account, owner, many, state, shown):
@@ -87,6 +92,7 @@ def test_each_key_wears_its_state(account, owner, many):
         "rotating": "Rotating",
         "expiring": "Expires soon",
         "expired": "Expired",
+        "paused": "Paused",
     }
 
 
@@ -102,7 +108,7 @@ def test_a_key_is_found_by_its_name_or_by_what_it_begins_with(account, owner, ma
 def test_keys_are_sorted_by_every_column(account, owner, many, sort):
     models_base(KeySecret).filter(key=many["unused"]).update(last_used_at=timezone.now() - timedelta(days=95))
     names = names_in(owner.get(page_of(account), {"sort": sort}).content.decode())
-    assert len(names) == 6
+    assert len(names) == 7
     if sort.endswith("name"):
         assert names == sorted(names, reverse=sort.startswith("-"))
     if sort == "-used":
@@ -327,6 +333,35 @@ def test_revoking_wants_the_name(account, owner, issued, ask):
     assert ask(issued.text).status == 401
     html = owner.get(path).content.decode()
     assert "Revoked on" in html and "Rotate" not in html and 'class="act"' not in html
+
+
+def test_a_key_is_paused_and_resumed_by_its_page(account, owner, issued, ask):
+    path = page_of(account, f"{issued.key.public_id}/")
+    html = owner.get(path).content.decode()
+    assert "refused, until you resume it" in html and f"{path}pause/" in html and f"{path}resume/" not in html
+    assert owner.post(f"{path}pause/").status_code == 302 and ask(issued.text).status == 401
+    html = owner.get(path).content.decode()
+    assert "“first” is paused" in html and "Paused on" in html and '<span class="badge warn">Paused</span>' in html
+    assert f"{path}resume/" in html and f"{path}pause/" not in html and "Limits now" in html
+    assert owner.post(f"{path}resume/").status_code == 302 and ask(issued.text).status == 200
+    assert "“first” is resumed" in owner.get(path).content.decode()
+
+
+@pytest.mark.parametrize("act", ["pause", "resume"])
+def test_a_revoked_key_cannot_be_paused_or_resumed_by_its_page(account, owner, issued, act):
+    revoke_key(issued.key, actor=ACTOR)
+    path = page_of(account, f"{issued.key.public_id}/")
+    owner.post(f"{path}{act}/")
+    assert "is revoked" in told(owner, path) and ApiKey.objects.get().paused_at is None
+
+
+def test_readers_see_that_a_key_is_paused_and_cannot_resume_it(account, issued):
+    pause_key(issued.key, actor=ACTOR)
+    path = page_of(account, f"{issued.key.public_id}/")
+    vera = person("vera", account, "viewer")
+    html = vera.get(path).content.decode()
+    assert "Paused on" in html and "resume/" not in html and "#pause" not in html
+    assert vera.post(f"{path}resume/").status_code == 403 and ApiKey.objects.get().paused_at
 
 
 def test_a_change_holds_at_the_next_request(account, owner, issued, ask):

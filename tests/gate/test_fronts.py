@@ -22,7 +22,7 @@ from accounts.keys import crc_of, new_key
 from accounts.models import ApiKey
 from accounts.peppers import peppers
 from accounts.services.accounts import close_account, create_account, suspend_account
-from accounts.services.keys import change_key, issue_key, revoke_key
+from accounts.services.keys import change_key, issue_key, pause_key, revoke_key
 from authsvc.gate.verdict import Verdict
 from tests.conftest import ACTOR
 from tests.gate.conftest import question
@@ -94,6 +94,7 @@ CASES = {
     "wrong secret": Case(Verdict.WRONG_SECRET, at(key="wrong")),
     "revoked": Case(Verdict.REVOKED_KEY, at(key="revoked")),
     "expired": Case(Verdict.EXPIRED_KEY, at(key="expired")),
+    "paused": Case(Verdict.PAUSED_KEY, at(key="paused")),
     "two keys": Case(Verdict.SEVERAL_KEYS, at(more=[("X-Api-Key", "x")])),
     "two Authorization headers": Case(Verdict.SEVERAL_KEYS, at(more=[("Authorization", "Bearer x")])),
     "model not in the plan": Case(Verdict.MODEL_NOT_ALLOWED, at(**LARGE)),
@@ -156,6 +157,7 @@ def keys(account, pro_account, issued, dearer) -> dict[str, str]:
         return new.key
 
     revoke_key(issue("revoked"), actor=ACTOR)
+    pause_key(issue("paused"), actor=ACTOR)
     models_base(ApiKey).filter(pk=issue("expired").pk).update(expires_at=datetime.now(UTC) - timedelta(hours=1))
     change_key(ApiKey.objects.get(name="expired"), name="expired", actor=ACTOR)
     issue("narrow", models=["lg"])
@@ -339,10 +341,10 @@ def check(seen: Seen, verdict: Verdict) -> None:
         assert '"day";q=1;w=86400' in headers["ratelimit-policy"]
 
 
-SAME_WORDS = ("forged", "unknown", "wrong secret", "revoked", "expired")
+SAME_WORDS = ("forged", "unknown", "wrong secret", "revoked", "expired", "paused")
 
 
-def test_unknown_wrong_revoked_and_expired_keys_get_the_same_answer(keys, ask):
+def test_unknown_wrong_revoked_expired_and_paused_keys_get_the_same_answer(keys, ask):
     bodies = {ask(keys[word.split()[0]]).body.split(b'"request_id"')[0] for word in SAME_WORDS}
     assert len(bodies) == 1
 

@@ -22,7 +22,7 @@ from accounts.facts import delivery
 from accounts.facts.snapshot import read_all
 from accounts.models import Account, ApiKey, OutboxRow
 from accounts.services.accounts import move_account
-from accounts.services.keys import Issued, issue_key, revoke_key
+from accounts.services.keys import Issued, issue_key, pause_key, resume_key, revoke_key
 from quotas.models import Plan
 from store import clients
 from tests.accounts.forms import send
@@ -164,6 +164,17 @@ def back_and_forth(
         return refused, allowed
 
     return asyncio.run(run())
+
+
+def test_pausing_and_resuming(gate_port, pro_key, many):
+    key = many[0].key
+    assert back_and_forth(
+        gate_port,
+        pro_key.text,
+        many[0].text,
+        lambda: pause_key(key, actor=ACTOR),
+        lambda: resume_key(key, actor=ACTOR),
+    ) == ({401}, {200})
 
 
 def test_revoking_while_the_key_is_refilled_a_thousand_times(gate_port, pro_key, many):

@@ -187,6 +187,18 @@ SERVICES: dict[str, Row] = {
         of_key,
         of_account,
     ),
+    "keys.pause_key": Row(
+        lambda w: keys.pause_key(w.key, actor=OLGA),
+        "key.pause",
+        of_key,
+        of_account,
+    ),
+    "keys.resume_key": Row(
+        lambda w: keys.resume_key(w.key, actor=OLGA),
+        "key.resume",
+        of_key,
+        of_account,
+    ),
     "keys.revoke_key": Row(
         lambda w: keys.revoke_key(w.key, actor=OLGA),
         "key.revoke",
@@ -342,6 +354,8 @@ def test_a_service_records_exactly_one_act_with_actor_address_subject_and_accoun
     row, world = SERVICES[name], World(account, issued.key)
     if name == "accounts.resume_account":
         account_services.suspend_account(account, actor=TESTS)
+    if name == "keys.resume_key":
+        keys.pause_key(issued.key, actor=TESTS)
     if name == "accounts.reopen_account":
         account_services.close_account(account, actor=TESTS)
     before = list(AuditEvent.objects.values_list("pk", flat=True))
