@@ -23,6 +23,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -190,8 +191,16 @@ def _gunicorn(
         wait_until(lambda: master.poll() is not None or accepts(port), f"a server of {tree}", 60)
         if master.poll() is not None:
             raise SystemExit(log.read_text(encoding="utf-8"))
+        _wait_for_an_answer(port)  # the master listens long before its worker has imported the application
         children = Path(f"/proc/{master.pid}/task/{master.pid}/children")
         yield port, tuple(int(pid) for pid in children.read_text(encoding="ascii").split())
+
+
+def _wait_for_an_answer(port: int) -> None:
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", TARGET)
+    connection.getresponse().read()
+    connection.close()
 
 
 def _pid_of_redis(socket: Path) -> int:
