@@ -23,14 +23,21 @@ ACCOUNT_LENGTH = 8
 ID_LENGTH = 16
 SECRET_LENGTH = 32
 CHECK_LENGTH = 6
+_BLOCK = 64  # bytes of SHA-256
 
 
-@dataclass(frozen=True, slots=True)
 class Pepper:
     """The HMAC key, with an id by which a stored digest can name it without revealing it."""
 
-    id: str
-    value: bytes
+    __slots__ = ("_inner", "_outer", "id", "value")
+
+    def __init__(self, id: str, value: bytes) -> None:
+        self.id, self.value = id, value
+        # HMAC (RFC 2104) with the key's own blocks hashed once: `hmac.digest` takes three times as long, looking the
+        # algorithm up in OpenSSL for each call.
+        block = (hashlib.sha256(value).digest() if len(value) > _BLOCK else value).ljust(_BLOCK, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
 
     @classmethod
     def of(cls, text: str) -> Pepper:
@@ -38,7 +45,14 @@ class Pepper:
         return cls(hmac.digest(value, b"authsvc pepper id", "sha256").hex()[:8], value)
 
     def mac(self, body: bytes) -> bytes:
-        return hmac.digest(self.value, body, "sha256")
+        """HMAC-SHA256."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(body)
+        outer.update(inner.digest())
+        return outer.digest()
+
+    def __repr__(self) -> str:
+        return f"Pepper({self.id!r})"  # never its value
 
 
 @dataclass(frozen=True, slots=True)

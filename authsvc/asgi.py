@@ -19,6 +19,7 @@ from authsvc.checks import stop_if_wrong
 from authsvc.gate.app import Gate, Receive, Scope, Send, close_gate, gate, is_for_the_gate, serve
 from authsvc.gate.forwarded import PATH
 from runtime import migrating
+from runtime.protocol import OFFER, DirectAnswers
 
 stop_if_wrong()
 
@@ -41,6 +42,10 @@ if _IS_CONSOLE:  # a gate does not load it
 
     _django = Console()
 
+# A decision makes many objects and no cycle of them. By default the collector would look at the youngest whenever there
+# are 700 more of them, and again and again find that the decisions under way need them.
+COLLECTOR = 20_000, 20, 20
+
 # The gate of the running server: looking it up by event loop costs a system call, a tenth of a decision.
 _gate: Gate | None = None
 
@@ -55,13 +60,13 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         else:
             await _refuse(send, 404, b"Not found")
     elif scope["type"] == "lifespan":
-        await _live(receive, send)
+        await _live(scope, receive, send)
     elif scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 1000})
 
 
-async def _live(receive: Receive, send: Send) -> None:
+async def _live(scope: Scope, receive: Receive, send: Send) -> None:
     """Start even without Redis or a database; close the connection at the end."""
     global _gate
     await receive()
@@ -73,6 +78,8 @@ async def _live(receive: Receive, send: Send) -> None:
         # again; it only looks at objects made from here on.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*COLLECTOR)
+        scope.get("state", {})[OFFER] = DirectAnswers(PATH.encode(), _gate.answer_directly)
     await send({"type": "lifespan.startup.complete"})
     await receive()
     if _gate is not None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from time import monotonic, time
+from time import time
 from typing import NamedTuple
 
 from quotas.limits import SECOND, SMOOTHED, Limit, calendar_window
+from runtime.errand import due_by
 from store import names
 from store.clients import StoreUnavailable
 from store.commands import Script, ScriptCall, remembered_argument
@@ -144,7 +144,7 @@ async def take(
     reply = await link.send(charge.partition, charge.packed(mode, hour, address))
     if reply.__class__ is list and reply[0] != HOUR:
         return _outcome(reply[0], reply, len(charge.shown))
-    async with asyncio.timeout(deadline - monotonic()):
+    async with due_by(deadline):
         return await _take_again(link, charge, mode, address, hour, reply)
 
 

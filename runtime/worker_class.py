@@ -1,4 +1,4 @@
-"""The gunicorn worker class: limits on request heads and idle connections, and a shutdown that loses no request.
+"""The gunicorn worker class: health for its replica, and a shutdown that loses no request.
 
 gunicorn's master imports this module, and a reload (HUP) does not import it again. So it must not import the
 application, Django's settings or anything else that a reload should renew.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
 import signal
 import socket
 import sys
@@ -20,188 +19,15 @@ from types import FrameType
 from typing import Any, ClassVar, cast
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
-from uvicorn.server import Server, ServerState
+from uvicorn.server import Server
 from uvicorn_worker import UvicornWorker
 
 from runtime import replica
 from runtime.faults import is_plain, reason_of
 from runtime.listening import Name, is_bound_to
+from runtime.protocol import GateProtocol, State
 
 COULD_NOT_START = 5  # a worker's exit status; gunicorn gives 3 and 4 a meaning of its own
-ANSWER_AT_ONCE = "authsvc.answer_at_once"  # the name of our ASGI extension
-
-
-class State(ServerState):
-    """State shared by the connections of one worker."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = monotonic()  # at the last tick: precise enough for keep-alive, and free to read
-        self.leaving = False  # every answer from now on is the last one on its connection
-
-
-class GateProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with limits, and without a timer per request: one sweep per tick checks all connections."""
-
-    HEAD_BYTES = 65_536
-    HEAD_SECONDS = 10.0  # from the first byte of a head to the last
-    UNUSED_SECONDS = 100.0  # before the first request; between requests gunicorn's keepalive applies
-    LINGER_SECONDS = 0.5  # for an idle connection when the worker leaves, and for a refused one before it is closed
-
-    # A head that arrives whole in one piece this small needs no counting. That covers every head Traefik sends.
-    PIECE_BYTES = 16_384
-
-    server_state: State
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.since = monotonic()  # when the connection was made, the open head began, or the last answer was sent
-        self.open_head = 0  # bytes received of an unfinished head
-        self.refused = False
-        self.farewell: RequestResponseCycle | None = None  # the answer that we made the last
-
-    # Receiving
-
-    def data_received(self, data: bytes) -> None:
-        if self.open_head or len(data) > self.PIECE_BYTES:
-            self._receive_in_pieces(data)
-            return
-        super().data_received(data)
-        if self._is_in_head():
-            self._begin_head(len(data))
-
-    def _receive_in_pieces(self, data: bytes) -> None:
-        while data and not self.refused and not self.transport.is_closing():
-            size = min(self.PIECE_BYTES, self.HEAD_BYTES - self.open_head)
-            piece, data = data[:size], data[size:]
-            head_before = self.scope
-            super().data_received(piece)
-            self._measure_head(len(piece), is_new=self.scope is not head_before)
-
-    def _measure_head(self, size: int, *, is_new: bool) -> None:
-        if not self._is_in_head():
-            self.open_head = 0
-        elif is_new:
-            self._begin_head(size)
-        else:
-            self.open_head += size
-        if self.open_head >= self.HEAD_BYTES:
-            self.refuse(431)
-
-    def _begin_head(self, size: int) -> None:
-        # After a pipelined request we cannot tell where in the piece the head began, so count from the next.
-        self.open_head = 1 if self._is_busy() else size
-        self.since = monotonic()
-
-    def _is_in_head(self) -> bool:
-        """Has the parser begun a request (there is a scope) but not handed it over yet (to a cycle)?"""
-        return self.scope is not None and (self.cycle is None or self.cycle.scope is not self.scope)
-
-    def _is_busy(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
-
-    def refuse(self, status: int) -> None:
-        """Answer instead of the application, then read and discard for a moment.
-
-        Closing at once, with bytes unread, would reset the connection and could lose the answer. If an earlier request
-        on the connection is still being answered, that is finished and this one gets no answer.
-        """
-        self.refused, self.open_head, self.since = True, self.HEAD_BYTES, monotonic()
-        if self._is_busy():
-            self.cycle.keep_alive = False
-            return
-        self.transport.write(STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-
-    # Answering
-
-    def on_response_complete(self) -> None:
-        # uvicorn's own method, minus the timer it sets here for every answer.
-        self.server_state.total_requests += 1
-        if self.transport.is_closing():
-            return
-        self.since = self.server_state.now
-        self.flow.resume_reading()
-        if self.pipeline:
-            cycle, app = self.pipeline.pop()
-            self._start_asgi_task(cycle, app)
-
-    # Waiting
-
-    def sweep(self) -> None:
-        """Close or refuse a connection that has been idle for too long. Called once per tick."""
-        if self._is_busy() or self.server_state.now - self.since <= self._patience():
-            return
-        if self.refused:
-            self.transport.close()
-        elif self.open_head:
-            self.refuse(408)
-        else:
-            self.shutdown()
-
-    def _patience(self) -> float:
-        if self.refused:
-            return self.LINGER_SECONDS
-        if self.open_head:
-            return self.HEAD_SECONDS
-        if self.server_state.leaving:
-            return self.LINGER_SECONDS
-        return self.UNUSED_SECONDS if self.cycle is None else self.timeout_keep_alive
-
-    # Leaving
-
-    def leave(self) -> None:
-        """The worker is about to stop: the answer in progress is this connection's last."""
-        self.since = monotonic()
-        if self._is_busy() and not self.cycle.response_started:
-            self._say_goodbye()
-
-    def on_headers_complete(self) -> None:
-        super().on_headers_complete()
-        self.scope["extensions"] = {ANSWER_AT_ONCE: partial(answer_at_once, self.cycle)}  # type: ignore[dict-item]
-        if self.server_state.leaving:
-            self._say_goodbye()
-
-    def _say_goodbye(self) -> None:
-        """Send `Connection: close` with the answer to the newest pipelined request only."""
-        if self.farewell is not None and not self.farewell.response_started:
-            self.farewell.keep_alive = True
-        self.farewell = self.cycle if self.cycle.keep_alive else None
-        self.cycle.keep_alive = False
-
-    def shutdown(self) -> None:
-        """Close if idle. A request that has arrived but has not been read yet is still answered."""
-        if self.transport.is_closing() or self._is_busy() or self.open_head:
-            return
-        if not has_unread_bytes(self.transport):
-            self.transport.close()
-
-
-def answer_at_once(cycle: RequestResponseCycle, head: bytes) -> bool:
-    """Write an answer without a body: status line and headers, each with its line break. If False, use `send` instead.
-
-    Our own ASGI extension: with the usual two messages uvicorn checks and joins nine headers one by one, which costs as
-    much as the decision. The caller is responsible for a valid head.
-    """
-    if cycle.flow.write_paused or cycle.disconnected or cycle.response_started:
-        return False
-    cycle.response_started = cycle.response_complete = True
-    cycle.waiting_for_100_continue = False
-    cycle.transport.write(head + (b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"))
-    cycle.message_event.set()
-    if not cycle.keep_alive:
-        cycle.transport.close()
-    cycle.on_response()
-    return True
-
-
-def has_unread_bytes(transport: asyncio.BaseTransport) -> bool:
-    """Does the kernel hold data for this connection that the loop has not read yet?"""
-    poll = select.poll()
-    poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
-    return bool(poll.poll(0))
 
 
 class GateServer(Server):
@@ -256,7 +82,9 @@ class GateServer(Server):
         return cast(type[GateProtocol], self.config.http_protocol_class)
 
     def _protocol(self, config: Config) -> GateProtocol:
-        return self._protocol_class(config=config, server_state=self.server_state, app_state=self.lifespan.state)
+        # The application answers nothing at the admin listener.
+        app_state = {} if config is self.admin_config else self.lifespan.state
+        return self._protocol_class(config=config, server_state=self.server_state, app_state=app_state)
 
     def _tick(self) -> None:
         """Check all connections. The next tick is scheduled first, so an error in this one cannot stop the limits."""

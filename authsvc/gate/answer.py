@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from functools import cache
+from http import HTTPStatus
 from typing import NamedTuple
 
 from django.conf import settings
@@ -10,13 +12,17 @@ from django.conf import settings
 from authsvc.gate.decision import Decision
 from authsvc.gate.grounds import Grounds
 from authsvc.gate.rendering import Headers, Rendered, auth_headers, render
-from authsvc.gate.verdict import Verdict
+from authsvc.gate.verdict import ALLOWED, Verdict
 from quotas.buckets import clock
 
 _REALM = b'Bearer realm="%b"' % str(settings.REALM).replace("\\", "").replace('"', "").encode("ascii", "ignore")
 _ERRORS_URL = str(settings.ERRORS_URL)
 _OVER_LIMIT_STATUS = int(settings.OVER_LIMIT_STATUS)
 _RETRY_SOON = 1  # seconds, for a gate that cannot decide
+
+
+# Written in place of an answer after an error that nobody expected; a proxy lets nothing pass with it.
+BROKEN = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n", b""
 
 
 class Answer(NamedTuple):
@@ -35,6 +41,20 @@ def answer(decision: Decision, request_id: bytes) -> Answer:
         constant = auth_headers(grounds.charge, grounds.known.account.plan)
         return Answer(200, [*constant, (b"x-auth-request-id", request_id), *rate_limit(grounds, meters), *offered], b"")
     return _refusal(decision, request_id)
+
+
+def written(decision: Decision, request_id: bytes) -> tuple[bytes, bytes]:
+    """The same answer as it is written: the head, without its last empty line, and the body."""
+    if decision.verdict is ALLOWED and decision.tally is not None and not decision.protocols:
+        assert decision.grounds is not None
+        return head(decision.grounds, decision.tally.meters, request_id), b""
+    status, headers, body = answer(decision, request_id)
+    return b"".join((_status_line(status), *(b"%b: %b\r\n" % header for header in headers))), body
+
+
+@cache
+def _status_line(status: int) -> bytes:
+    return b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode())
 
 
 def head(grounds: Grounds, meters: tuple[int, ...], request_id: bytes) -> bytes:

@@ -13,7 +13,7 @@ from django.conf import settings
 
 from accounts.facts.lookup import Lookup
 from accounts.peppers import peppers
-from authsvc.gate.answer import Answer, answer, head
+from authsvc.gate.answer import BROKEN, Answer, answer, written
 from authsvc.gate.decision import Decision, cannot_decide, decide
 from authsvc.gate.forwarded import (
     PATH,
@@ -27,6 +27,7 @@ from authsvc.gate.forwarded import (
 from authsvc.gate.log import DecisionLog
 from authsvc.gate.presented import without_keys
 from authsvc.gate.verdict import ALLOWED, Verdict
+from runtime.errand import Errand
 from runtime.replica import count
 from store.clients import StoreUnavailable
 from store.link import close_link, link
@@ -78,6 +79,15 @@ class Gate:
     async def answer(self, path: str, query: bytes, headers: list[tuple[bytes, bytes]]) -> Answer:
         """What Traefik gets for a question's path, query and headers (names in lower case)."""
         return answer(*await self.decide(path, query, headers))
+
+    def answer_directly(
+        self, query: bytes, headers: list[tuple[bytes, bytes]], then: Callable[[bytes, bytes], None]
+    ) -> None:
+        """The same at PATH, with the answer as it is written: for our own worker, see runtime/protocol.py."""
+        Errand(self._written(query, headers), lambda answer: then(*(answer or BROKEN))).go_on()
+
+    async def _written(self, query: bytes, headers: list[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
+        return written(*await self.decide(PATH, query, headers))
 
     async def decide(self, path: str, query: bytes, headers: list[tuple[bytes, bytes]]) -> tuple[Decision, bytes]:
         """Decide, count and log; the decision and the request's id."""
@@ -179,15 +189,6 @@ def is_for_the_gate(path: str, headers: list[tuple[bytes, bytes]]) -> bool:
 
 async def serve(gate: Gate, scope: Scope, send: Send) -> None:
     """Answer one question over ASGI."""
-    decision, identity = await gate.decide(scope["path"], scope["query_string"], scope["headers"])
-    if decision.verdict is ALLOWED and decision.grounds is not None and decision.tally is not None:
-        at_once = scope.get("extensions", {}).get("authsvc.answer_at_once")  # only our worker class has it
-        if (
-            at_once is not None
-            and not decision.protocols
-            and at_once(head(decision.grounds, decision.tally.meters, identity))
-        ):
-            return
-    status, headers, body = answer(decision, identity)
+    status, headers, body = await gate.answer(scope["path"], scope["query_string"], scope["headers"])
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

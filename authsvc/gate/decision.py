@@ -5,7 +5,6 @@ Checks that cost nothing come first; the limits are last because they spend.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from hmac import compare_digest
 from time import monotonic
@@ -32,6 +31,7 @@ from authsvc.gate.presented import ForeignKey, could_be_imported, keys_in
 from authsvc.gate.question import Question
 from authsvc.gate.verdict import ALLOWED, Verdict
 from quotas.buckets import Stale, Tally, Unloaded, take
+from runtime.errand import due_by
 from store.clients import StoreRefused, StoreUnavailable
 
 TRIES = 3
@@ -133,7 +133,7 @@ async def identify(
 ) -> PresentedKey | Decision:
     """The key, where its string alone does not tell."""
     try:
-        async with asyncio.timeout(deadline - monotonic()):
+        async with due_by(deadline):
             if key is Verdict.FORGED_KEY and lookup.catalogue is None:
                 # Only the catalogue says whether a check may belong to a pepper that is gone, and this process is cold.
                 await lookup.learn_catalogue()
@@ -156,7 +156,7 @@ async def judge(question: Question, lookup: Lookup) -> Decision:
         outcome = await confirm(held, question, lookup) if held is not None else None
         if isinstance(outcome, Decision):
             return outcome
-        async with asyncio.timeout(question.deadline - monotonic()):
+        async with due_by(question.deadline):
             return await judge_afresh(held, outcome, question, lookup)
     except StoreUnavailable as error:
         # Only where Redis is away: one that is overrun or full must not switch the limits off.

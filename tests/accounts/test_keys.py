@@ -55,6 +55,12 @@ def test_one_hmac_gives_the_check_and_the_digest():
     assert number(crc) == zlib.crc32(key.text[:-6].encode())
 
 
+@given(pepper=st.binary(min_size=1, max_size=200), body=st.binary(max_size=200))
+def test_a_pepper_computes_the_hmac_of_the_library(pepper, body):
+    """A key longer than a block of SHA-256 is hashed first (RFC 2104)."""
+    assert Pepper("id", pepper).mac(body) == hmac.digest(pepper, body, "sha256")
+
+
 def test_a_minted_key_is_read_back():
     key = made()
     presented = read(key.text)

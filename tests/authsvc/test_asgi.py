@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import Client
 
 from accounts.models import User
+from runtime.protocol import OFFER
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -20,8 +23,18 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def application():
     from authsvc import asgi
 
+    request_finished.connect(asgi._close_connections)  # as importing it did the first time
     yield asgi.application
     request_finished.disconnect(asgi._close_connections)  # other tests keep theirs
+
+
+@pytest.fixture
+def gc_as_it_was() -> Iterator[None]:
+    """A gate changes it for its whole process."""
+    before = gc.get_threshold()
+    yield
+    gc.set_threshold(*before)
+    gc.unfreeze()
 
 
 @pytest.fixture
@@ -79,3 +92,29 @@ def test_no_connection_of_the_console_is_open_after_its_request(application, ope
     cookie = {"cookie": f"sessionid={browser.cookies['sessionid'].value}"}
     assert ask(application, "/admin/accounts/user/", cookie) == 200
     assert opened and [one for one in opened if one.connection is not None] == []
+
+
+def live(application: Any) -> dict[str, Any]:
+    """The lifespan's state after the application has started; then it ends."""
+    state: dict[str, Any] = {}
+    steps = iter(["startup", "shutdown"])
+
+    async def receive() -> dict[str, Any]:
+        return {"type": f"lifespan.{next(steps)}"}
+
+    async def send(message: dict[str, Any]) -> None:
+        assert message["type"].endswith(".complete")
+
+    asyncio.run(asyncio.wait_for(application({"type": "lifespan", "state": state}, receive, send), 60))
+    return state
+
+
+def test_a_gate_offers_to_answer_traefik_directly(application, gc_as_it_was):
+    assert live(application)[OFFER].path == b"/auth/"
+
+
+def test_a_console_offers_nothing(application, monkeypatch):
+    from authsvc import asgi
+
+    monkeypatch.setattr(asgi, "_IS_GATE", False)
+    assert live(application) == {}

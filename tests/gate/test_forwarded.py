@@ -323,3 +323,11 @@ TWO_MODELS = catalogue_from_json(
     "en_core_web_sm": {"path": "/en_core_web_sm", "cost": 1, "enabled": true},
     "en_core_web_lg": {"path": "/en_core_web_lg", "cost": 1, "enabled": true}}}"""
 )
+
+
+@pytest.mark.parametrize("end", [b";", b"%2f", b"/..", b"/;", b"%"])
+@pytest.mark.parametrize("whole", [b"a", b"%20", b"a%20", b"/a"])
+def test_the_longest_path_is_refused_without_trying_all_its_parts_again(whole, end):
+    """A pattern that gives back what it has matched would still be at it when the sun burns out."""
+    uri = b"/" + whole * (8000 // len(whole)) + end
+    assert read(x_forwarded_uri=uri) is Verdict.UNCLEAN_PATH

@@ -26,7 +26,8 @@ import redis
 from uvicorn.config import Config
 
 from runtime import health, replica
-from runtime.worker_class import GateProtocol, State, has_unread_bytes, waiting_on
+from runtime.protocol import GateProtocol, State, has_unread_bytes
+from runtime.worker_class import waiting_on
 from store.clients import sync_client
 from store.condition import read_condition, wrong_policies
 from tests.runtime import worker_app
@@ -377,7 +378,7 @@ class Load:
                 self.lost.append(f"{kind.__name__}: {error!r}")
 
     def ask(self, kind, connection):
-        answer = connection.ask("/?1")
+        answer = connection.ask(random.choice(["/?1", "/direct?1", "/direct"]))
         assert answer.status == 200
         self.answered[kind] += 1
         return answer
@@ -438,14 +439,15 @@ def test_a_stop_turns_readiness_off_serves_on_and_loses_no_request(log, store):
         assert 0.8 < time.monotonic() - begin < 4
 
 
-def test_late_requests_are_answered_with_connection_close(log):
+@pytest.mark.parametrize("path", ["/", "/direct"])
+def test_late_requests_are_answered_with_connection_close(log, path):
     with running(log, workers=1) as replica, connections(replica.port, 3) as (idle, unused, busy):
-        idle.ask()
-        busy.send(request("/1?400"))
+        idle.ask(path)
+        busy.send(request(f"{path}?400"))
         replica.master.send_signal(signal.SIGTERM)
         time.sleep(0.2)
-        busy.send(request("/2"))  # pipelined, so the answer before it is not the last
-        answers = [idle.ask(), unused.ask(), busy.read(), busy.read()]
+        busy.send(request(path))  # pipelined, so the answer before it is not the last
+        answers = [idle.ask(path), unused.ask(path), busy.read(), busy.read()]
         assert [answer.is_last for answer in answers] == [True, True, False, True]
         with pytest.raises(ConnectionRefusedError):  # not accepted by the kernel on behalf of no one
             Connection(replica.port)

@@ -10,13 +10,15 @@ from typing import ClassVar
 
 from uvicorn_worker import UvicornWorker
 
+from runtime.protocol import OFFER, DirectAnswers, GateProtocol
 from runtime.replica import count
-from runtime.worker_class import GateProtocol, GateWorker
+from runtime.worker_class import GateWorker
 
 
 async def app(scope, receive, send):
     """Count and answer, after `?milliseconds` if asked; /block stops the event loop for as long."""
     if scope["type"] == "lifespan":
+        scope["state"][OFFER] = DirectAnswers(b"/direct", answer_directly)
         await lifespan(receive, send)
         return
     count("allowed")
@@ -28,6 +30,17 @@ async def app(scope, receive, send):
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def answer_directly(query, headers, then):
+    """Likewise without ASGI, at /direct."""
+    count("allowed")
+    body = f"/direct {os.getpid()}".encode()
+    answered = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n" % len(body), body
+    if query:
+        asyncio.get_running_loop().call_later(int(query) / 1000, then, *answered)
+    else:
+        then(*answered)
 
 
 async def lifespan(receive, send):
