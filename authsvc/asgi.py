@@ -18,7 +18,7 @@ from django.db import connections
 from authsvc.checks import stop_if_wrong
 from authsvc.gate.app import Gate, Receive, Scope, Send, close_gate, gate, is_for_the_gate, serve
 from authsvc.gate.forwarded import PATH
-from runtime import migrating
+from runtime import health, migrating
 
 stop_if_wrong()
 
@@ -37,9 +37,11 @@ request_finished.connect(_close_connections)
 _IS_GATE, _IS_CONSOLE = "gate" in settings.SERVES, "console" in settings.SERVES
 
 if _IS_CONSOLE:  # a gate does not load it
+    from accounts.measured import outbox
     from authsvc.bodies import Console
 
     _django = Console()
+    health.also("outbox", outbox)
 
 # The gate of the running server: looking it up by event loop costs a system call, a tenth of a decision.
 _gate: Gate | None = None

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from uvicorn_worker import UvicornWorker
 
-from runtime.replica import count
+from runtime.measures import DECISIONS
 from runtime.worker_class import GateProtocol, GateWorker
 
 
@@ -19,7 +19,7 @@ async def app(scope, receive, send):
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
         return
-    count("allowed")
+    DECISIONS.count("allowed", "sm")
     seconds = int(scope["query_string"] or 0) / 1000
     if scope["path"] == "/block":
         time.sleep(seconds)  # noqa: ASYNC251 - the whole loop stands still
