@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runtime.series import NANOSECONDS, SharedCounter, SharedGauge, SharedHistogram
-from store.meter import PipeMeter
+from store.meter import FAILURES, PipeMeter
 from store.pipe import Pipe
 
 # The gate.
@@ -20,8 +20,12 @@ OVER_LIMIT = SharedCounter(
 SHADOW_REFUSALS = SharedCounter(
     "authsvc_shadow_refusals", "Allowed calls that a limit in shadow would have refused.", "model"
 )
-FACTS = SharedCounter("authsvc_facts_lookups", "Look-ups of a key's facts, by where they were found.", "found")
-LOG_LINES = SharedCounter("authsvc_log_lines", "Decisions that were to be logged, by what became of the line.", "fate")
+FACTS = SharedCounter("authsvc_facts_lookups", "Look-ups of a key's facts, by where they were found.", "found").expect(
+    "process", "redis", "database", "nowhere"
+)
+LOG_LINES = SharedCounter(
+    "authsvc_log_lines", "Decisions that were to be logged, by what became of the line.", "fate"
+).expect("written", "left_out")
 
 # The gate's way to Redis.
 BATCH_SIZE = SharedHistogram(
@@ -36,18 +40,28 @@ BATCH_TIME = SharedHistogram(
     (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15),
     unit=NANOSECONDS,
 )
-REDIS_FAILURES = SharedCounter("authsvc_redis_failures", "Failures on the gate's way to Redis.", "how")
+REDIS_FAILURES = SharedCounter("authsvc_redis_failures", "Failures on the gate's way to Redis.", "how").expect(
+    *FAILURES
+)
 BREAKERS_OPEN = SharedGauge(
     "authsvc_redis_breakers_open", "Connections to Redis that no decision waits for, because they failed."
 )
 
 # The console.
-SIGN_INS = SharedCounter("authsvc_sign_ins", "Attempts to sign in, by how they ended.", "outcome")
-MAILS = SharedCounter("authsvc_mails", "Mails, by whether the mail server took them.", "outcome")
+SIGN_INS = SharedCounter("authsvc_sign_ins", "Attempts to sign in, by how they ended.", "outcome").expect(
+    "signed_in", "throttled", "password", "second_factor", "identity_provider", "change_of_the_password"
+)
+MAILS = SharedCounter("authsvc_mails", "Mails, by whether the mail server took them.", "outcome").expect(
+    "sent", "failed"
+)
 
 # The worker.
-TURNS = SharedCounter("authsvc_worker_turns", "The worker's turns, by how they ended.", "outcome")
-PUBLISHED = SharedCounter("authsvc_published_parts", "Parts of facts that the worker published.", "why")
+TURNS = SharedCounter("authsvc_worker_turns", "The worker's turns, by how they ended.", "outcome").expect(
+    "completed", "redis_failed", "database_failed"
+)
+PUBLISHED = SharedCounter("authsvc_published_parts", "Parts of facts that the worker published.", "why").expect(
+    "changed", "again"
+)
 COPIED = SharedCounter("authsvc_copied_usage_hours", "Usage of a key, model and hour copied to the database.")
 
 COUNTED = (

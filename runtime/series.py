@@ -25,12 +25,17 @@ Labels = tuple[str, ...]
 
 
 class SharedCounter:
-    """A number per combination of labels, which only grows. The label `model` is open: operators make its values."""
+    """A number per combination of labels, which only grows. The label `model` is open: operators make its values.
+
+    Those in `known` are reported as 0 before they are first counted: to Prometheus, a series that begins with 1 has not
+    increased.
+    """
 
     _in_threads: ClassVar[Lock] = Lock()
 
     def __init__(self, name: str, says: str, *labels: str) -> None:
         self.name, self._says, self._labels = name, says, labels
+        self.known: tuple[Labels, ...] = () if labels else ((),)
         self._open = labels.index("model") if "model" in labels else None
         replica.on_move(self._move)
 
@@ -65,9 +70,15 @@ class SharedCounter:
 
     def collect(self, totals: Mapping[str, int]) -> Metric:
         metric = CounterMetricFamily(self.name, self._says, labels=self._labels)
-        for values, counted in series_of(self.name, totals):
+        for values, counted in {**dict.fromkeys(self.known, 0), **dict(series_of(self.name, totals))}.items():
             metric.add_metric(values, counted)
         return metric
+
+    def expect(self, *words: str) -> SharedCounter:
+        """These are all the words that the first label can have."""
+        rest = (NO_MODEL,) * (len(self._labels) - 1)
+        self.known = tuple((word, *rest) for word in words)
+        return self
 
 
 class SharedHistogram:
@@ -129,4 +140,4 @@ def series_of(name: str, totals: Mapping[str, int]) -> Iterator[tuple[Labels, in
     for series in sorted(totals):
         own, _, values = series.partition(" ")
         if own == name:
-            yield tuple(values.split(" ")), totals[series]
+            yield tuple(values.split(" ")) if values else (), totals[series]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from authsvc.gate.decision import Decision
+from authsvc.gate.verdict import Verdict
 from runtime import measures
 from runtime.measures import DECISION_TIME, DECISIONS
 from runtime.series import NO_MODEL
+
+DECISIONS.expect(*(verdict.word for verdict in Verdict))
 
 
 def measure(decision: Decision, seconds: float) -> None:

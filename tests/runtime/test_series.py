@@ -84,6 +84,14 @@ def test_the_longest_name_of_a_model_fits(seat, family):
     assert samples(calls, seat) == {("authsvc_decisions_total", "address_not_allowed", "m" * 63): 1}
 
 
+def test_what_is_expected_is_reported_before_it_is_counted(seat, family):
+    mails = family(SharedCounter, "mails", "Mails.", "outcome").expect("sent", "failed")
+    mails.count("failed")
+    assert samples(mails, seat) == {("mails_total", "sent"): 0, ("mails_total", "failed"): 1}
+    turns = family(SharedCounter, "turns", "Turns.")
+    assert samples(turns, seat) == {("turns_total",): 0}
+
+
 def test_counts_from_several_threads_are_exact(seat, family):
     mails = family(SharedCounter, "mails", "Mails.", "outcome")
 
