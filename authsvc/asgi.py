@@ -18,7 +18,7 @@ from django.db import connections
 from authsvc.checks import stop_if_wrong
 from authsvc.gate.app import Gate, Receive, Scope, Send, close_gate, gate, is_for_the_gate, serve
 from authsvc.gate.forwarded import PATH
-from runtime import migrating
+from runtime import health, migrating
 from runtime.protocol import OFFER, DirectAnswers
 
 stop_if_wrong()
@@ -38,9 +38,11 @@ request_finished.connect(_close_connections)
 _IS_GATE, _IS_CONSOLE = "gate" in settings.SERVES, "console" in settings.SERVES
 
 if _IS_CONSOLE:  # a gate does not load it
+    from accounts.measured import outbox
     from authsvc.bodies import Console
 
     _django = Console()
+    health.also("outbox", outbox)
 
 # A decision makes many objects and no cycle of them. By default the collector would look at the youngest whenever there
 # are 700 more of them, and again and again find that the decisions under way need them.

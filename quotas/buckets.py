@@ -16,7 +16,7 @@ from store.link import Link
 from store.pipe import Reply
 
 TAKE = Script.in_file(Path(__file__).parent / "lua" / "take.lua")
-STALE, HOUR, UNLOADED = -1, -2, -3
+STALE, HOUR, UNLOADED, SHADOW = -1, -2, -3, 2
 
 Mode = str  # TAKING, PEEKING, or the word of the rule that refused the call
 TAKING, PEEKING = "take", "peek"
@@ -32,12 +32,14 @@ class Versions(NamedTuple):
 
 class Tally(NamedTuple):
     """What came of a call. `meters` has two numbers for each limit that is not in shadow: what is left, and the
-    seconds until it is whole again. `violated` are the positions of the limits that refused, `wait` is in seconds."""
+    seconds until it is whole again. `violated` are the positions of the limits that refused, `wait` is in seconds.
+    `shadow_refused`: it was granted, and a limit in shadow would have refused it."""
 
     granted: bool
     meters: tuple[int, ...]
     wait: int = 0
     violated: tuple[int, ...] = ()
+    shadow_refused: bool = False
 
 
 class Stale(NamedTuple):
@@ -166,6 +168,8 @@ async def _take_again(
 def _outcome(code: int, reply: Reply, shown: int) -> Tally | Stale | Unloaded:
     if code == 1:
         return Tally(True, tuple(reply[1:]))
+    if code == SHADOW:
+        return Tally(True, tuple(reply[1:]), shadow_refused=True)
     if code == 0:
         end = 1 + 2 * shown
         # A refusal by the rules has no meters and no wait.

@@ -10,23 +10,25 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from runtime import replica
+from runtime import measures, replica
 from store.condition import fullest
 from store.examination import Examination, by_client, by_link
 from store.link import open_link
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+Asked = Callable[[], Awaitable["Page"]]
 
 STORE_SECONDS = 0.8  # for asking the store; a kubelet's probe times out after one second
 
@@ -45,7 +47,15 @@ class Page:
 
 async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     """Answer GET and HEAD at the paths in PAGES."""
-    page = await find_page(scope["method"], scope["path"])
+    await _answer(await find_page(scope["method"], scope["path"]), scope, send)
+
+
+async def of_a_worker(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """The same without /readyz, which is about taking requests."""
+    await _answer(await find_page(scope["method"], scope["path"], PAGES_OF_A_WORKER), scope, send)
+
+
+async def _answer(page: Page, scope: dict[str, Any], send: Send) -> None:
     headers = [
         (b"content-type", page.content_type.encode()),
         (b"content-length", str(len(page.body)).encode()),
@@ -55,13 +65,14 @@ async def application(scope: dict[str, Any], receive: Receive, send: Send) -> No
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else page.body})
 
 
-async def find_page(method: str, path: str) -> Page:
+async def find_page(method: str, path: str, pages: Mapping[str, Asked] | None = None) -> Page:
     """The page at a path, or an error page."""
-    if path not in PAGES:
+    pages = PAGES if pages is None else pages
+    if path not in pages:
         return Page(404, "text/plain", b"not found\n")
     if method not in ("GET", "HEAD"):
         return Page(405, "text/plain", b"GET or HEAD\n")
-    return await PAGES[path]()
+    return await pages[path]()
 
 
 async def livez() -> Page:
@@ -83,12 +94,37 @@ async def readyz() -> Page:
 
 
 async def metrics() -> Page:
-    """The replica's numbers in Prometheus's text format, with the store's current condition."""
-    _numbers.store = await examine()
-    return Page(200, CONTENT_TYPE_LATEST, generate_latest(_registry))
+    """The replica's numbers in Prometheus's text format, with the current condition of the store and the database."""
+    _numbers.store, _numbers.looked_up = await asyncio.gather(examine(), look_up())
+    # In a thread: writing hundreds of series takes milliseconds, for which no decision should wait.
+    return Page(200, CONTENT_TYPE_LATEST, await asyncio.to_thread(generate_latest, _registry))
 
 
-PAGES: dict[str, Callable[[], Awaitable[Page]]] = {"/livez": livez, "/readyz": readyz, "/metrics": metrics}
+PAGES: dict[str, Asked] = {"/livez": livez, "/readyz": readyz, "/metrics": metrics}
+PAGES_OF_A_WORKER: dict[str, Asked] = {"/livez": livez, "/metrics": metrics}
+
+
+LookUp = Callable[[], list[Metric]]
+_look_ups: dict[str, LookUp] = {}
+_looking: dict[str, asyncio.Task[list[Metric]]] = {}
+
+
+def also(name: str, look_up: LookUp) -> None:
+    """Have /metrics look this up too, in a thread. Rooms above know what this one cannot, such as the outbox."""
+    _look_ups[name] = look_up
+
+
+async def look_up() -> list[Metric]:
+    """What was found within STORE_SECONDS; the rest is missing from this answer. No look-up runs twice at a time."""
+    for name, look in _look_ups.items():
+        if name not in _looking or _looking[name].done():
+            _looking[name] = asyncio.create_task(asyncio.to_thread(look))
+    tasks = list(_looking.values())
+    done, _ = await asyncio.wait(tasks, timeout=STORE_SECONDS) if tasks else ((), ())
+    for task in done:
+        if (error := task.exception()) is not None:
+            log.error("a part of /metrics could not be looked up: %s", type(error).__name__, exc_info=error)
+    return [metric for task in done if task.exception() is None for metric in task.result()]
 
 
 _examining: dict[asyncio.AbstractEventLoop, asyncio.Task[Examination]] = {}
@@ -132,17 +168,19 @@ class Numbers(Collector):
     """Reads the replica's shared numbers when Prometheus scrapes, so there is nothing to keep in sync."""
 
     store = Examination()
+    looked_up: Iterable[Metric] = ()
 
     def collect(self) -> Iterable[Metric]:
         """Yield each metric once."""
-        decisions = CounterMetricFamily("authsvc_decisions", "Decisions by verdict.", labels=["verdict"])
-        for word, counted in sorted(replica.decisions().items()):
-            decisions.add_metric([word], counted)
-        yield decisions
+        totals = replica.totals()
+        for counted in measures.COUNTED:
+            yield counted.collect(totals)
         yield CounterMetricFamily("authsvc_worker_starts", "Workers started.", replica.worker_starts())
         yield GaugeMetricFamily("authsvc_workers_serving", "Workers accepting connections.", replica.workers_serving())
+        yield InfoMetricFamily("authsvc_build", "The version that runs.", {"version": settings.VERSION})
         yield GaugeMetricFamily("authsvc_draining", "1 while the replica is stopping.", int(replica.is_draining()))
         yield from self._of_the_store()
+        yield from self.looked_up
 
     def _of_the_store(self) -> Iterable[Metric]:
         yield GaugeMetricFamily("authsvc_redis_up", "1 while Redis can be counted on.", int(not self.store.faults))

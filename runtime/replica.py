@@ -12,20 +12,24 @@ import mmap
 import os
 import signal
 from collections import Counter
+from collections.abc import Callable
+from threading import RLock
 from types import FrameType
 from typing import Any
 
 SEATS = 256  # workers alive at one time, including both generations of a reload
-WORDS = 128  # distinct words a seat can count; any more are counted as OTHER
-NAME_BYTES = 48
-OTHER = "other"
+SERIES = 2048  # the numbers that a seat can count by name
+SPARE = 512  # of these are left to names that the product knows in advance, however many models there are
+NAME_BYTES = 160
+GAUGE = "="  # begins the name of a number that ends with its worker
+NOWHERE = "nowhere"  # where a seat counts what it has no room for: no metric, but no decision fails for it either
 
 _DRAINING, _GENERATION, _SERVED_ONCE = 0, 1, 2  # indexes of the replica's numbers
-_SERVES, _BORN_IN, _STARTS, _USED, _HAS_SERVED, _FIRST = range(6)  # of a seat's numbers; counts begin at _FIRST
+_SERVES, _BORN_IN, _STARTS, _USED, _HAS_SERVED, _FIRST = range(6)  # of a seat's numbers; named ones begin at _FIRST
 
 _HEAD_BYTES = 64
-_NUMBER_BYTES = 8 * (_FIRST + WORDS)
-_SEAT_BYTES = _NUMBER_BYTES + WORDS * NAME_BYTES
+_NUMBER_BYTES = 8 * (_FIRST + SERIES)
+_SEAT_BYTES = _NUMBER_BYTES + SERIES * NAME_BYTES
 
 _memory = memoryview(mmap.mmap(-1, _HEAD_BYTES + SEATS * _SEAT_BYTES))  # untouched pages cost nothing
 _replica = _memory[:_HEAD_BYTES].cast("Q")
@@ -38,32 +42,34 @@ class WorkerSeat:
         self.index = index
         row = _memory[_HEAD_BYTES + index * _SEAT_BYTES :][:_SEAT_BYTES]
         self.numbers = row[:_NUMBER_BYTES].cast("Q")
-        self.names = row[_NUMBER_BYTES:]
+        self._names = row[_NUMBER_BYTES:]
 
-    def words(self) -> list[str]:
-        """The words counted here so far, in order of their places."""
-        names = (self.names[i * NAME_BYTES :][:NAME_BYTES] for i in range(self.numbers[_USED]))
+    def names(self) -> list[str]:
+        """The names counted here so far, in order of their places."""
+        names = (self._names[i * NAME_BYTES :][:NAME_BYTES] for i in range(self.numbers[_USED]))
         return [bytes(name).rstrip(b"\0").decode() for name in names]
 
     def places(self) -> dict[str, int]:
-        """The index of each word's count in `numbers`."""
-        return {word: _FIRST + i for i, word in enumerate(self.words())}
+        """The index of each name's count in `numbers`."""
+        return {name: _FIRST + i for i, name in enumerate(self.names())}
 
-    def add_word(self, word: str) -> int:
-        """Assign a new word its place. The name is written before the length that makes it visible to readers."""
-        used = self.numbers[_USED]
-        name = word.encode()[:NAME_BYTES]
-        self.names[used * NAME_BYTES : used * NAME_BYTES + len(name)] = name
+    def add(self, name: str) -> int:
+        """Assign a new name its place. The name is written before the length that makes it visible to readers."""
+        used, written = self.numbers[_USED], name.encode()
+        if len(written) > NAME_BYTES:
+            raise ValueError(f"{name!r} is longer than {NAME_BYTES} bytes")
+        self._names[used * NAME_BYTES : used * NAME_BYTES + len(written)] = written
         self.numbers[_USED] = used + 1
         return _FIRST + used
 
     def counts(self) -> dict[str, int]:
-        """The count of every word counted here."""
-        return {word: self.numbers[place] for word, place in self.places().items()}
+        """The count of every name counted here."""
+        return {name: self.numbers[place] for name, place in self.places().items()}
 
     def begins(self, generation: int) -> None:
         """A new worker is about to take this seat."""
-        self.numbers[_SERVES], self.numbers[_HAS_SERVED], self.numbers[_BORN_IN] = 0, 0, generation
+        self.serves(False)
+        self.numbers[_HAS_SERVED], self.numbers[_BORN_IN] = 0, generation
         self.numbers[_STARTS] += 1
 
     def serves(self, now: bool) -> None:
@@ -72,45 +78,61 @@ class WorkerSeat:
         if now:
             self.numbers[_HAS_SERVED] = _replica[_SERVED_ONCE] = 1
 
+    def is_left(self) -> None:
+        """Its worker has died: it no longer serves, and what was true only while it lived is over."""
+        self.serves(False)
+        for name, place in self.places().items():
+            if name.startswith(GAUGE):
+                self.numbers[place] = 0
+
 
 _seat: WorkerSeat
-_numbers: memoryview
 _places: dict[str, int]
+_naming = RLock()
+_movers: list[Callable[[memoryview], None]] = []  # of those who remember places in this process's seat
 
 
 def sit(index: int) -> WorkerSeat:
-    """Take a seat for this process: from now on `count` counts there."""
-    global _seat, _numbers, _places
+    """Take a seat for this process: from now on everything is counted there."""
+    global _seat, _places
     _seat = WorkerSeat(index)
-    _numbers, _places = _seat.numbers, _seat.places()
-    if OTHER not in _places:
-        _places[OTHER] = _seat.add_word(OTHER)
+    _places = _seat.places()
+    for move in _movers:
+        move(_seat.numbers)
     return _seat
 
 
-sit(0)  # so that `count` works outside gunicorn as well
+def on_move(move: Callable[[memoryview], None]) -> None:
+    """Call this with the numbers of this process's seat, now and whenever it takes a different one."""
+    _movers.append(move)
+    move(_seat.numbers)
 
 
-def count(word: str) -> None:
-    """Count a decision by its verdict's word, in about 0.1 µs. Only the event loop's thread may call it."""
-    try:
-        _numbers[_places[word]] += 1
-    except KeyError:
-        _count_new(word)
+def place_of(name: str, instead: str | None = None) -> int:
+    """Where this process counts under a name.
+
+    A name with something in it that operators make, such as a model's, has another one to be counted under `instead`
+    once there are too many.
+    """
+    with _naming:
+        place = _places.get(name)
+        if place is not None:
+            return place
+        if name != NOWHERE and len(_places) >= SERIES - (SPARE if instead else 1):
+            return place_of(instead or NOWHERE)
+        place = _places[name] = _seat.add(name)
+        return place
 
 
-def _count_new(word: str) -> None:
-    if len(_places) < WORDS:
-        _places[word] = _seat.add_word(word)
-    _numbers[_places.get(word, _places[OTHER])] += 1
+sit(0)  # so that counting works outside gunicorn as well
 
 
-def decisions() -> Counter[str]:
-    """Decisions by word, summed over all workers this replica has ever had, so it never falls."""
+def totals() -> Counter[str]:
+    """Every count by name, summed over all workers this replica has ever had, so none ever falls."""
     total: Counter[str] = Counter()
     for seat in _used_seats():
         total.update(seat.counts())
-    return +total  # without OTHER while it is zero
+    return total
 
 
 def worker_starts() -> int:
@@ -206,4 +228,4 @@ def give_seat(master: Any, worker: Any) -> None:
 
 def free_seat(master: Any, worker: Any) -> None:
     """Hook `child_exit`: a dead worker no longer serves, however it died."""
-    WorkerSeat(worker.seat).serves(False)
+    WorkerSeat(worker.seat).is_left()

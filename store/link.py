@@ -121,6 +121,7 @@ def _word(error: hiredis.ReplyError) -> str:
     """The first word of an error. Raises StoreRefused unless it means "not executed"."""
     word = str(error).partition(" ")[0]
     if word not in _NOT_EXECUTED:
+        Pipe.meter.failed("refused")
         raise StoreRefused(f"redis answered {word}")
     return word
 

@@ -13,13 +13,14 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import hiredis
 
 from store.clients import StoreRefused, StoreUnavailable
 from store.commands import pack
 from store.keepalive import PING_SECONDS
+from store.meter import PipeMeter
 
 MOST_IN_FLIGHT = 256
 MOST_WAITING = 4096
@@ -53,7 +54,7 @@ class _Connection(asyncio.Protocol):
         self.is_greeted = False
         self.transport: asyncio.Transport | None = None
         self.in_flight: deque[tuple[asyncio.Future[Reply], float]] = deque()
-        self.sent_at = 0.0
+        self.sent, self.sent_at = 0, 0.0  # the last batch: its commands, and when it went out
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -61,7 +62,7 @@ class _Connection(asyncio.Protocol):
     def send(self, commands: list[bytes], askers: list[tuple[asyncio.Future[Reply], float]], now: float) -> None:
         assert self.transport is not None
         self.in_flight.extend(askers)
-        self.sent_at = now
+        self.sent, self.sent_at = len(commands), now
         self.transport.write(b"".join(commands))
 
     def data_received(self, data: bytes) -> None:
@@ -111,6 +112,8 @@ class _Connection(asyncio.Protocol):
 class Pipe:
     """Asks one Redis master. It belongs to the event loop it was made in."""
 
+    meter: ClassVar[PipeMeter] = PipeMeter()
+
     def __init__(self, connect: Connect, hello: Sequence[bytes], seconds: float = CONNECT_SECONDS) -> None:
         self._connect, self._hello, self._seconds = connect, hello, seconds
         self._loop = asyncio.get_running_loop()
@@ -132,6 +135,7 @@ class Pipe:
         if self._broken:
             raise StoreUnavailable("redis is away")
         if len(self._waiting) >= MOST_WAITING:
+            self.meter.failed("overrun")
             raise StoreRefused("too many commands wait for redis")
         future = self._loop.create_future()
         self._waiting.append((command, future, monotonic() + DECISION_SECONDS))
@@ -156,6 +160,8 @@ class Pipe:
         self._tick_later()
 
     def close(self) -> None:
+        if self._closed:
+            return
         self._closed = True
         if self._opening is not None:
             self._opening.cancel()
@@ -164,12 +170,20 @@ class Pipe:
         for timer in (self._ticker, self._watch):
             if timer is not None:
                 timer.cancel()
+        if self._broken:
+            self.meter.mended()  # nobody waits for this pipe any more
 
     def drop(self, why: str) -> None:
         """Close the connection, so that the master is looked up again."""
         if self._connection is not None:
             self.trouble = why
             self._connection.close()
+
+    def _on_drained(self) -> None:
+        connection = self._connection
+        if connection is not None:
+            self.meter.answered(connection.sent, monotonic() - connection.sent_at)
+        self._flush()
 
     def _flush(self) -> None:
         self._flush_is_due = False
@@ -201,6 +215,7 @@ class Pipe:
             if now - connection.sent_at > BATCH_SECONDS:
                 self.trouble = f"redis did not answer a batch within {BATCH_SECONDS * 1000:.0f} ms"
                 log.error("%s; closing the connection", self.trouble)
+                self.meter.failed("slow_batch")
                 connection.close()
             else:
                 for future, deadline in connection.in_flight:
@@ -209,16 +224,30 @@ class Pipe:
                     self._give_up(future)
         if self._waiting and self._waiting[0][2] <= now and connection is None:
             # Connecting takes longer than a decision may, so no decision waits for it any more.
-            self._broken, self.trouble = True, self.trouble or "still connecting"
+            self._break(self.trouble or "still connecting")
             self._fail_waiting()
         while self._waiting and self._waiting[0][2] <= now:
             self._give_up(self._waiting.popleft()[1])
         if self._waiting or (self._connection is not None and self._connection.in_flight):
             self._tick_later()
 
-    @staticmethod
-    def _give_up(future: asyncio.Future[Reply]) -> None:
+    def _break(self, trouble: str) -> None:
+        """Open the breaker: from now on no decision waits for this Redis."""
+        self.trouble = trouble
+        if not self._broken:
+            self._broken = True
+            self.meter.broke()
+
+    def _mend(self) -> None:
+        self.trouble = ""
+        if self._broken:
+            self._broken = False
+            self.meter.mended()
+            log.warning("redis is back")
+
+    def _give_up(self, future: asyncio.Future[Reply]) -> None:
         if not future.done():
+            self.meter.failed("late")
             future.set_exception(StoreUnavailable("redis did not answer in time"))
 
     def _fail_waiting(self) -> None:
@@ -229,8 +258,9 @@ class Pipe:
         if connection is not self._connection:
             return  # it was never in use: _open handles that
         self._connection = None
-        self._broken = True
-        self.trouble = self.trouble or "the connection was lost"
+        if not self._closed:
+            self.meter.failed("lost")
+        self._break(self.trouble or "the connection was lost")
         self._fail_waiting()
         self.open()
 
@@ -239,9 +269,8 @@ class Pipe:
         while (connection := await self._try()) is None:
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
-        if self._broken:
-            log.warning("redis is back")
-        self._connection, self._opening, self._broken, self.trouble = connection, None, False, ""
+        self._mend()
+        self._connection, self._opening = connection, None
         self._watch_later(PING_SECONDS)
         self._flush()
 
@@ -250,7 +279,7 @@ class Pipe:
         connection: _Connection | None = None
         try:
             async with asyncio.timeout(self._seconds):
-                _, connection = await self._connect(lambda: _Connection(self._on_lost, self._flush, self._hello))
+                _, connection = await self._connect(lambda: _Connection(self._on_lost, self._on_drained, self._hello))
                 await connection.greet()
             if connection.transport is None:  # it ended between its last reply and this line
                 raise StoreUnavailable("redis closed the connection")
@@ -270,7 +299,8 @@ class Pipe:
         trouble = str(error) or f"no answer within {self._seconds:g} s"
         if trouble != self.trouble:  # once, and again when the reason changes
             log.error("redis cannot be reached: %s", trouble)
-        self._broken, self.trouble = True, trouble
+        self.meter.failed("connect")
+        self._break(trouble)
 
     # Quiet connections: one timer for each pipe, none for a request.
 

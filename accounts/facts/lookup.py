@@ -27,6 +27,7 @@ from quotas import deployment
 from quotas.buckets import PEEKING, TAKING, Mode, Versions
 from quotas.facts import CatalogueFacts, catalogue_from_json
 from quotas.owed import Owed
+from runtime.measures import FACTS
 from runtime.migrating import require_current
 from store import names
 from store.clients import StoreUnavailable
@@ -101,6 +102,7 @@ class Lookup:
         held = self._held.get(public_id)
         if held is not None:
             self._held.move_to_end(public_id)
+            self._count("process")
         return held
 
     def keep_beside(self, held: HeldKey, name: Hashable, value: object, size: int) -> None:
@@ -173,7 +175,7 @@ class Lookup:
 
     async def without_redis(self, public_id: str, lease: float) -> HeldKey | None:
         """The key, from facts that Redis confirmed within the lease (seconds), else from the database."""
-        held = self.recall(public_id)
+        held = self._held.get(public_id)
         if held is not None and monotonic() - held.confirmed <= lease:
             return held
         return await self._once(f"read {public_id}", lambda: self._read(public_id))
@@ -189,8 +191,13 @@ class Lookup:
     async def _find(self, public_id: str) -> HeldKey | None:
         replies = await self._look(public_id, self.catalogue is None)
         if replies is None:
+            self._count("nowhere")
             return None
-        return self._remember(replies) or await self._load(public_id)
+        held = self._remember(replies)
+        if held is None:
+            return await self._load(public_id)
+        self._count("redis")
+        return held
 
     async def _find_unverified(self, public_id: str) -> HeldKey | None:
         """A string whose check cannot be verified may be made up, so it costs the database nothing."""
@@ -198,10 +205,11 @@ class Lookup:
         held = None if replies is None else self._remember(replies)
         if held is None:
             await self._require_life()
+        self._count("nowhere" if held is None else "redis")
         return held
 
     async def _renew(self, known: KnownKey, found: Versions) -> HeldKey | None:
-        now = self.recall(known.key.public_id)
+        now = self._held.get(known.key.public_id)
         if now is not None and now.known is not known and _as_new(now.known.versions, found):
             return now  # a concurrent decision has renewed it
         if _as_new(found, known.versions):
@@ -210,6 +218,7 @@ class Lookup:
             if replies is not None:
                 renewed = self._remember(replies)
                 if renewed is not None and _as_new(renewed.known.versions, found):
+                    self._count("redis")
                     return renewed
         return await self._load(known.key.public_id)
 
@@ -252,8 +261,10 @@ class Lookup:
         await self._whose.claim(ours)
         part = names.partition(public_id)
         if found.key is None or found.account is None:
+            self._count("nowhere")
             await self._mark_unknown(public_id)
             return None
+        self._count("database")
         await asyncio.gather(
             self.link.ask(names.CATALOGUE_PARTITION, store_catalogue(found.catalogue)),
             self.link.ask(part, raise_catalogue(found.catalogue, [part])),
@@ -287,6 +298,10 @@ class Lookup:
         except (DatabaseError, ObjectDoesNotExist, TimeoutError) as error:
             raise FactsUnavailable(str(error) or "the database did not answer in time") from error
 
+    def _count(self, found: str) -> None:
+        """Count where a key's facts were found: process, redis, database or nowhere."""
+        FACTS.count(found)
+
     def _left_database(self, running: asyncio.Future[Found]) -> None:
         self._in_database -= 1
         if not running.cancelled():
@@ -318,6 +333,9 @@ class Onlooker(Lookup):
         return PEEKING
 
     def keep_new_digest(self, secret: SecretFacts, presented: PresentedKey) -> None:
+        pass
+
+    def _count(self, found: str) -> None:
         pass
 
     async def _mark_unknown(self, public_id: str) -> None:

@@ -20,6 +20,7 @@ from accounts.refused import Refused
 from accounts.services.acts import Actor, record_act
 from accounts.services.invitation_mail import in_words
 from accounts.services.roles import set_role
+from runtime.measures import MAILS
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +162,9 @@ def _send(row: Invitation) -> None:
     except Exception as error:
         # smtplib raises many kinds of errors. The invitation is saved anyway; `sent_at` shows that no mail was sent.
         log.error("the mail of invitation %s could not be sent (%s)", row.public_id, type(error).__name__)
+        MAILS.count_in_a_thread("failed")
         return
+    MAILS.count_in_a_thread("sent")
     row.sent_at = timezone.now()
     row.save(update_fields=["sent_at"])
 

@@ -25,10 +25,11 @@ from authsvc.gate.forwarded import (
     request_id,
 )
 from authsvc.gate.log import DecisionLog
+from authsvc.gate.measure import measure
 from authsvc.gate.presented import without_keys
 from authsvc.gate.verdict import ALLOWED, Verdict
 from runtime.errand import Errand
-from runtime.replica import count
+from runtime.measures import measure_pipes
 from store.clients import StoreUnavailable
 from store.link import close_link, link
 from store.pipe import DECISION_SECONDS
@@ -47,6 +48,7 @@ class Gate:
     """Decides what Traefik asks. There is one for each event loop."""
 
     def __init__(self, kind: type[Lookup] = Lookup) -> None:
+        measure_pipes()
         self.lookup = kind(link(), peppers())
         self._wanted = WANTED_OF_BROWSERS if settings.WEBSOCKET_KEYS else WANTED
         self._logs_all = settings.LOG_DECISIONS == "all"
@@ -101,7 +103,7 @@ class Gate:
         if PROTOCOLS in asked.headers:
             decision.protocols = without_keys(asked.headers[PROTOCOLS])
         verdict, identity = decision.verdict, request_id(asked.headers)
-        count(verdict.word)
+        measure(decision, monotonic() - began)
         if verdict is not ALLOWED or self._logs_all:
             self._note(decision, asked, identity, began)
         return decision, identity

@@ -9,6 +9,8 @@ from threading import Event, Thread
 from time import monotonic
 from typing import TextIO
 
+from runtime.measures import LOG_LINES
+
 MOST_A_SECOND = 100
 MOST_WAITING = 1000
 
@@ -30,8 +32,10 @@ class DecisionLog:
             self._second, self._written, self.left_out = second, 0, 0
         if self._written >= MOST_A_SECOND or len(self._lines) >= MOST_WAITING:
             self.left_out += 1
+            LOG_LINES.count("left_out")
             return
         self._written += 1
+        LOG_LINES.count("written")
         self._put(line)
 
     def _put(self, line: dict[str, object]) -> None:

@@ -22,6 +22,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from accounts.models import User, caseless
 from accounts.services.acts import Actor
 from runtime.env import host_of
+from runtime.measures import MAILS
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,9 @@ class AccountAdapter(DefaultAccountAdapter):
         """Raises MailNotSent: a page that says "look into your mailbox" would be wrong."""
         try:
             super().send_mail(template_prefix, email, context)
+            MAILS.count_in_a_thread("sent")
         except Exception as error:  # whatever servers, TLS and addresses make smtplib raise
+            MAILS.count_in_a_thread("failed")
             log.error("a mail (%s) could not be sent (%s)", template_prefix, type(error).__name__)
             raise MailNotSent from error
 

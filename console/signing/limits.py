@@ -72,6 +72,8 @@ def tell_once(request: HttpRequest, user: User | None, act: str, **after: Any) -
     """Record what nothing else bounds, once a minute for each network, so that a flood cannot fill the table."""
     if not REFUSALS_TOLD.wait(f"{act}:{_network(request)}"):
         record.write_down(request, user, act, **after)
+    else:
+        record.count(act, **after)
 
 
 def count_form(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -103,6 +105,8 @@ def _take(request: HttpRequest, user: User | None, throttle: Throttle, who: str)
         return
     if not REFUSALS_TOLD.wait(f"{throttle.name}:{who}"):  # a flood fills no table
         record.throttled(request, user, throttle.name)
+    else:
+        record.count("user.throttled")
     raise TooManyTries(wait)
 
 

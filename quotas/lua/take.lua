@@ -22,6 +22,7 @@
 --
 -- returns {1, left, whole, left, whole, ...}           taken; one pair for each limit that is not in shadow:
 --                                                      what is left, and seconds until it is whole again
+--         {2, left, whole, ...}                        taken, and a limit in shadow would have refused it
 --         {0, left, whole, ..., wait, i, ...}          refused: seconds to wait, positions of the limits that refused
 --         {-1, catalogue, account, key}                STALE: other versions are in force
 --         {-2, now}                                    HOUR: a different hour; microseconds since 1970
@@ -210,6 +211,7 @@ if units > 1 then redis.call('HINCRBY', usage, 'x', units - 1) end  -- units bey
 if shadow_refused then
   redis.call('HINCRBY', usage, 's', 1)
   for _, name in ipairs(shadow_refused) do redis.call('HINCRBY', usage, 's:' .. name, 1) end
+  taken[1] = 2
 end
 -- The address carries its second: a gate of the version before only writes the other field.
 redis.call('HSET', usage, ARGV[6], clock[1], 'f' .. string.sub(ARGV[6], 2), clock[1] .. ' ' .. ARGV[#ARGV])

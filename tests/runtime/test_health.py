@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import shutil
+import subprocess
+import threading
 from io import StringIO
 
 import pytest
 import redis
 from django.core.management import call_command
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.parser import text_string_to_metric_families
 
 from accounts import ledger_worker
 from accounts.ledger_worker import Worker
 from accounts.services.catalogue import change_catalogue
 from authsvc.checks import check_redis
-from runtime import health
+from runtime import health, measures
 from store import clients
 from store.condition import Condition, memory_warning, parse_info, read_condition
 from store.link import close_link, link
@@ -267,3 +272,53 @@ def test_the_worker_says_once_an_hour_that_redis_fills_up(catalogue, redis_db, m
     for _ in range(3):
         keeping._watch_memory()
     assert len([record for record in caplog.records if record.name == ledger_worker.__name__]) == 1
+
+
+# The text that Prometheus reads
+
+
+def test_prometheus_can_read_every_metric(gate, server):
+    server[0].config_set("maxmemory", 100 * MEGABYTE)
+    measures.DECISIONS.count("allowed", "sm")
+    measures.DECISION_TIME.observe(0.002)
+    page = gate("/metrics")
+    assert page.content_type.startswith("text/plain; version=")
+    families = {family.name: family for family in text_string_to_metric_families(page.body.decode())}
+    assert all(family.documentation.endswith(".") for family in families.values())
+    assert {name for name in families if not name.startswith("authsvc_")} == set()
+    buckets = [sample for sample in families["authsvc_decision_seconds"].samples if sample.name.endswith("_bucket")]
+    counts = [sample.value for sample in buckets]
+    assert counts == sorted(counts) and buckets[-1].labels == {"le": "+Inf"} and counts[-1] >= 1
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on PATH")
+def test_promtool_finds_nothing_wrong_with_the_metrics(gate):
+    measures.DECISION_TIME.observe(0.002)
+    page = gate("/metrics")
+    checked = subprocess.run(
+        ["promtool", "check", "metrics"], input=page.body, capture_output=True, timeout=60, check=False
+    )
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
+
+
+def test_a_look_up_that_hangs_is_left_out_and_not_begun_again(on_a_loop, monkeypatch):
+    asked, release = 0, threading.Event()
+
+    def hang() -> list[Metric]:
+        nonlocal asked
+        asked += 1
+        release.wait(60)
+        return [GaugeMetricFamily("authsvc_late", "Late.", 1)]
+
+    async def run() -> None:
+        monkeypatch.setattr(health, "STORE_SECONDS", 0.01)
+        monkeypatch.setattr(health, "_look_ups", {"late": hang})
+        monkeypatch.setattr(health, "_looking", {})
+        assert await health.look_up() == [] and await health.look_up() == []
+        release.set()
+        monkeypatch.setattr(health, "STORE_SECONDS", 60)
+        (found,) = await health.look_up()
+        assert found.name == "authsvc_late"
+
+    on_a_loop(run())
+    assert asked == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import os
 import random
@@ -677,28 +676,3 @@ def test_a_store_that_is_down_makes_it_unready_unless_the_operator_allows(ready,
 def test_the_policies_of_all_nodes_of_a_cluster_are_read():
     policies = ("noeviction", "allkeys-lfu", None)
     assert wrong_policies(read_condition({"maxmemory_policy": policy}) for policy in policies) == ["allkeys-lfu"]
-
-
-_far_seats = itertools.count(200)
-
-
-@pytest.fixture
-def seat():
-    """A seat that has never been used."""
-    yield replica.sit(next(_far_seats))
-    replica.sit(0)
-
-
-def test_the_next_worker_in_a_seat_goes_on_counting(seat):
-    replica.count("allowed")
-    replica.sit(0)
-    replica.sit(seat.index)
-    replica.count("allowed")
-    assert seat.counts()["allowed"] == 2
-
-
-def test_more_words_than_there_is_room_for_are_counted_as_other(seat):
-    for number in range(replica.WORDS + 10):
-        replica.count(f"word {number}")
-    counts = seat.counts()
-    assert len(counts) == replica.WORDS and counts[replica.OTHER] == 11

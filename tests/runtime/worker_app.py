@@ -10,8 +10,8 @@ from typing import ClassVar
 
 from uvicorn_worker import UvicornWorker
 
+from runtime.measures import DECISIONS
 from runtime.protocol import OFFER, DirectAnswers, GateProtocol
-from runtime.replica import count
 from runtime.worker_class import GateWorker
 
 
@@ -21,7 +21,7 @@ async def app(scope, receive, send):
         scope["state"][OFFER] = DirectAnswers(b"/direct", answer_directly)
         await lifespan(receive, send)
         return
-    count("allowed")
+    DECISIONS.count("allowed", "sm")
     seconds = int(scope["query_string"] or 0) / 1000
     if scope["path"] == "/block":
         time.sleep(seconds)  # noqa: ASYNC251 - the whole loop stands still
@@ -34,7 +34,7 @@ async def app(scope, receive, send):
 
 def answer_directly(query, headers, then):
     """Likewise without ASGI, at /direct."""
-    count("allowed")
+    DECISIONS.count("allowed", "sm")
     body = f"/direct {os.getpid()}".encode()
     answered = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n" % len(body), body
     if query:

@@ -14,7 +14,10 @@ from django.db import connection
 from redis.exceptions import RedisError
 
 from accounts.ledger_worker import Worker
+from accounts.measured import Turns, outbox
 from quotas import deployment
+from runtime import health, listening
+from runtime.admin_server import serve_beside
 from runtime.commands import PENDING, OperatorCommand
 from runtime.faults import in_words, of_redis
 from store.clients import conditions
@@ -41,11 +44,16 @@ class Command(OperatorCommand):
             except (RedisError, DatabaseError) as error:
                 raise CommandError(_in_words(error), returncode=PENDING) from error
             return
+        admin = listening.addresses("ADMIN_BIND", "")
         try:
             _refuse_unfit()
         except (RedisError, DatabaseError) as error:
             log.error("%s Trying again until it works.", _in_words(error))
-        _keep_turning(Worker())
+        turns = Turns()
+        health.also("outbox", outbox)
+        health.also("turns", turns.metrics)
+        serve_beside(admin)
+        _keep_turning(Worker(), turns)
 
 
 def _refuse_unfit() -> None:
@@ -64,7 +72,7 @@ def _in_words(error: Exception) -> str:
     return in_words(error) or f"The database refused ({type(error).__name__})."
 
 
-def _keep_turning(worker: Worker) -> None:
+def _keep_turning(worker: Worker, turns: Turns) -> None:
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -72,7 +80,9 @@ def _keep_turning(worker: Worker) -> None:
     trouble = ""
     while not stop.wait(PAUSE_SECONDS):
         try:
-            done = worker.turn()
+            with turns.measured():
+                done = worker.turn()
+            turns.did(done)
         except (RedisError, DatabaseError) as error:
             # Nothing is lost: usage that was not copied stays listed, and unpublished changes stay in the outbox.
             if type(error).__name__ != trouble:

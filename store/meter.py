@@ -1,0 +1,29 @@
+"""What a pipe tells whoever measures it. Nobody does until a room above puts a meter of its own in this one's place."""
+
+from __future__ import annotations
+
+
+class PipeMeter:
+    """`Pipe.meter`: called once per batch and per failure, never per command."""
+
+    def answered(self, commands: int, seconds: float) -> None:
+        """A batch of commands was answered."""
+
+    def failed(self, how: str) -> None:
+        """`how` is one of FAILURES."""
+
+    def broke(self) -> None:
+        """The breaker opened: from now on decisions do not wait for this Redis."""
+
+    def mended(self) -> None:
+        """It closed again."""
+
+
+FAILURES = (
+    "connect",  # an attempt to connect failed
+    "lost",  # a connection in use ended
+    "slow_batch",  # a batch was not answered in time, and its connection was closed
+    "late",  # a command was given up before it was answered
+    "overrun",  # too many commands were waiting
+    "refused",  # Redis answered with an error: it is full, say
+)
