@@ -23,12 +23,12 @@ class Table(NamedTuple):
 
 
 class Tool(NamedTuple):
-    """A page of ours in the sidebar, with the permission that it needs."""
+    """A page of ours in the sidebar, with the permissions that it needs."""
 
     page: str
     name: Words
     icon: str
-    needs: str
+    needs: tuple[str, ...]
 
 
 class Group(NamedTuple):
@@ -70,10 +70,18 @@ GROUPS = (
         "operations",
         _("Operations"),
         (
-            Tool("usage", _("Usage"), "chart", "quotas.view_usagehour"),
-            Tool("refused", _("Refused calls"), "warn", "quotas.view_usagehour"),
+            Tool("usage", _("Usage"), "chart", ("quotas.view_usagehour",)),
+            Tool("refused", _("Refused calls"), "warn", ("quotas.view_usagehour",)),
             Table("accounts.auditevent", _("Audit log"), "list"),
             Table("accounts.outboxrow", _("Outbox"), "clock"),
+        ),
+    ),
+    Group(
+        "tools",
+        _("Tools"),
+        (
+            Tool("which_key", _("Which key is this?"), "search", ("accounts.view_apikey",)),
+            Tool("explain", _("Explain a decision"), "help", ("accounts.view_apikey", "quotas.view_usagehour")),
         ),
     ),
 )
@@ -131,7 +139,7 @@ def _label(model: dict[str, Any]) -> str:
 def _entries(site: AdminSite, request: HttpRequest, group: Group) -> Iterator[Entry]:
     for one in group.entries:
         if isinstance(one, Tool):
-            if may(request, one.needs):
+            if may(request, *one.needs):
                 yield _entry(request, one, reverse(f"{site.name}:{one.page}"))
             continue
         app, model = one.label.split(".")
@@ -144,6 +152,6 @@ def _entry(request: HttpRequest, one: Table | Tool, address: str) -> Entry:
     return Entry(one.name, one.icon, address, request.path.startswith(address))
 
 
-def may(request: HttpRequest, permission: str) -> bool:
+def may(request: HttpRequest, *permissions: str) -> bool:
     user = request.user
-    return bool(user.is_active and user.is_authenticated and user.has_perm(permission))
+    return bool(user.is_active and user.is_authenticated and user.has_perms(permissions))

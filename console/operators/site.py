@@ -11,8 +11,12 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
 from django.utils.translation import gettext_lazy as _
 
-from console.operators import front, refused, usage
-from console.operators.places import MORE, sidebar, tables
+from console.operators.explaining import explaining
+from console.operators.front import front
+from console.operators.places import sidebar, tables
+from console.operators.refused import refused
+from console.operators.usage import usage
+from console.operators.which_key import which_key
 
 
 class OperatorSite(AdminSite):
@@ -29,19 +33,25 @@ class OperatorSite(AdminSite):
         return str(settings.BRAND_NAME)
 
     def get_urls(self) -> list[URLResolver | URLPattern]:
-        pages = {"usage": usage.usage, "refused": refused.refused, "tables": self.tables}
-        ours = [path(f"{name}/", self.admin_view(page), name=name) for name, page in pages.items()]
+        pages = {
+            "usage": usage,
+            "refused": refused,
+            "which-key": which_key,
+            "explain": explaining,
+            "tables": self.tables,
+        }
+        ours = [path(f"{name}/", self.admin_view(page), name=name.replace("-", "_")) for name, page in pages.items()]
         return [*ours, *super().get_urls()]
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        return {**super().each_context(request), "sidebar": sidebar(self, request), "more": MORE.name}
+        return {**super().each_context(request), "sidebar": sidebar(self, request)}
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         app_list = super().get_app_list(request, app_label)
         return app_list if app_label else tables(self, request, app_list)
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        return super().index(request, {**front.front(request), **(extra_context or {})})
+        return super().index(request, {**front(request), **(extra_context or {})})
 
     def tables(self, request: HttpRequest) -> HttpResponse:
         """Every table, also those that the sidebar leaves out."""
