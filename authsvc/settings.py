@@ -107,7 +107,7 @@ INSTALLED_APPS = [
     "traefik",
     "accounts",
     "quotas",
-    "django.contrib.admin",
+    "console.operators.apps.OperatorsAdminConfig",  # django.contrib.admin, with a site of ours
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

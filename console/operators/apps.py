@@ -1,0 +1,9 @@
+from __future__ import annotations
+
+from django.contrib.admin.apps import AdminConfig
+
+
+class OperatorsAdminConfig(AdminConfig):
+    """Django's admin, with our site in place of its own."""
+
+    default_site = "console.operators.site.OperatorSite"
