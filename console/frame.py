@@ -42,6 +42,7 @@ class Place(NamedTuple):
 PLACES = (
     Place("overview", gettext_lazy("Overview"), "home", Action.READ_ACCOUNT),
     Place("keys", gettext_lazy("Keys"), "key", Action.READ_KEYS),
+    Place("try", gettext_lazy("Try it"), "play", Action.READ_CATALOGUE),
     Place("usage", gettext_lazy("Usage"), "chart", Action.READ_USAGE),
     Place("models", gettext_lazy("Models"), "cube", Action.READ_CATALOGUE),
     Place("team", gettext_lazy("Team"), "people", Action.READ_MEMBERS),

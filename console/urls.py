@@ -11,6 +11,7 @@ from console.catalogue import models
 from console.keys import acts, issuing, listing, one
 from console.team import acts as team_acts
 from console.team import pages as team
+from console.trying import pages as trying
 from console.usage import pages as usage
 
 _of_a_key = [
@@ -29,6 +30,8 @@ _of_an_account: list[URLPattern | URLResolver] = [
     path("keys/", listing.keys, name="console_keys"),
     path("keys/new/", issuing.new, name="console_key_new"),
     path("keys/<str:key_id>/", include(_of_a_key)),
+    path("try/", trying.try_it, name="console_try"),
+    path("try/key/", trying.make_key, name="console_try_key"),
     path("usage/", usage.usage, name="console_usage"),
     path("usage.csv", usage.csv, name="console_usage_csv"),
     path("models/", models, name="console_models"),

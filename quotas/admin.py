@@ -87,7 +87,7 @@ class IsNew(admin.SimpleListFilter):
 @admin.register(ServedModel)
 class ServedModelAdmin(CatalogueEdits):
     form = ServedModelForm
-    fields = ("slug", "path", "title", "cost", "enabled", "auto_include")
+    fields = ("slug", "path", "title", "cost", "enabled", "auto_include", "speaks", "example")
     list_display = ("slug", "title", "path", "cost", "enabled", "state", "created_at")
     list_filter = (IsNew, "enabled", "auto_include")
     actions = ("include_in_every",)
@@ -114,7 +114,14 @@ class ServedModelAdmin(CatalogueEdits):
     def apply(self, request: HttpRequest, form: Any, formsets: Sequence[Any], *, change: bool) -> None:
         row, cleaned = form.instance, form.cleaned_data
         entry = ModelEntry(
-            row.slug, cleaned["path"], cleaned["title"], cleaned["cost"], cleaned["enabled"], cleaned["auto_include"]
+            row.slug,
+            cleaned["path"],
+            cleaned["title"],
+            cleaned["cost"],
+            cleaned["enabled"],
+            cleaned["auto_include"],
+            cleaned["speaks"],
+            cleaned["example"],
         )
         self.note_change(request, lambda: apply_model(entry))
         become(row, ServedModel.objects.get(slug=entry.slug))

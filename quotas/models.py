@@ -12,6 +12,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from quotas import limits
+from quotas.examples import check_example
 from quotas.guarded import GuardedManager
 from runtime.labels import one_line
 
@@ -83,6 +84,21 @@ class ServedModel(models.Model):
     auto_include = models.BooleanField(
         default=True,
         help_text='Whether plans with every model ("*") include it. If not, they include it once a plan names it.',
+    )
+    speaks = models.CharField(
+        max_length=16,
+        blank=True,
+        default="",
+        db_default="",
+        choices=[("openai", "OpenAI’s API")],
+        help_text="The protocol of its clients: the console then shows calls with the openai package too.",
+    )
+    example = models.JSONField(
+        null=True,
+        blank=True,
+        validators=[check_example],
+        help_text='A call that works, for the console: {"method": "POST", "path": "/ner", "body": …, "answer": …}. '
+        "The path continues the model’s.",
     )
     discovered_at = models.DateTimeField(
         null=True,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from quotas import limits, rules
+from quotas.examples import faults_of_example
 from quotas.limits import EVERY_MODEL, Limit
 from quotas.models import MAX_KEYS, MOST_MAX_KEYS, SEGMENT, SLUG
 from runtime.labels import ONE_LINE, odd_character
@@ -18,7 +19,8 @@ from runtime.labels import ONE_LINE, odd_character
 MOST_TITLE = 200
 
 _TOP = ("default_plan", "models", "plans")
-_MODEL = ("title", "cost", "path", "enabled", "auto_include")
+_MODEL = ("title", "cost", "path", "enabled", "auto_include", "speaks", "example")
+_PROTOCOLS = ("", "openai")
 _PLAN = ("title", "models", "auto_include", "max_keys", "limits")
 _EXAMPLES = {"name": '"minute"', "per": '"key" or "account"', "amount": "60", "window": '"minute"'}
 _LIMIT = ("name", "per", "amount", "window", "unit", "model", "burst", "shadow")
@@ -87,6 +89,8 @@ class ModelEntry:
     cost: int
     enabled: bool
     auto_include: bool = True  # in plans for every model, even if no plan names it
+    speaks: str = ""  # "openai": clients of OpenAI's API can call it
+    example: dict[str, Any] | None = None  # quotas/examples.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +184,22 @@ class _CatalogueReader:
             cost,
             self._value(raw, "enabled", bool, True, where),
             self._value(raw, "auto_include", bool, True, where),
+            self._speaks(raw, where),
+            self._example(raw, where),
         )
+
+    def _speaks(self, raw: dict[str, Any], where: str) -> str:
+        protocol: str = self._value(raw, "speaks", str, "", where)
+        if protocol not in _PROTOCOLS:
+            self._fault(where, f"speaks = {protocol!r}; write speaks = \"openai\", or leave it out", "speaks")
+        return protocol
+
+    def _example(self, raw: dict[str, Any], where: str) -> dict[str, Any] | None:
+        if "example" not in raw:
+            return None
+        for fault in faults_of_example(raw["example"]):
+            self._fault(where, f"example: {fault}", "example")
+        return raw["example"] if isinstance(raw["example"], dict) else None
 
     def _paths_apart(self, models: Mapping[str, ModelEntry]) -> None:
         for _, other, text in rules.conflicting_paths({slug: model.path for slug, model in models.items()}):

@@ -29,6 +29,7 @@ READERS: dict[str, set[str]] = {
     "console_key_new": {"owner", "admin", "member"},
     "console_key": set(ROLES),
     "console_key_change": {"owner", "admin"},
+    "console_try": set(ROLES),
     "console_usage": set(ROLES),
     "console_usage_csv": set(ROLES),
     "console_models": set(ROLES),
@@ -38,6 +39,7 @@ READERS: dict[str, set[str]] = {
     "console_audit": {"owner", "admin"},
 }
 WRITERS: dict[str, set[str]] = {
+    "console_try_key": {"owner", "admin", "member"},
     "console_key_rename": {"owner", "admin"},
     "console_key_rotate": {"owner", "admin"},
     "console_key_end_rotation": {"owner", "admin"},
