@@ -10,6 +10,7 @@ from console.audit import audit
 from console.catalogue import models
 from console.keys import acts, issuing, listing, one
 from console.team import acts as team_acts
+from console.team import management_keys
 from console.team import pages as team
 from console.trying import pages as trying
 from console.usage import pages as usage
@@ -39,6 +40,12 @@ _of_an_account: list[URLPattern | URLResolver] = [
     path("team/invite/", team_acts.invite_person, name="console_invite"),
     path("team/invitations/<str:invitation_id>/resend/", team_acts.send_again, name="console_resend"),
     path("team/invitations/<str:invitation_id>/withdraw/", team_acts.take_back, name="console_withdraw"),
+    path("team/management-keys/new/", management_keys.new, name="console_management_key_new"),
+    path(
+        "team/management-keys/<str:management_key_id>/revoke/",
+        management_keys.revoke,
+        name="console_management_key_revoke",
+    ),
     path("team/<str:member_id>/", team.member, name="console_member"),
     path("team/<str:member_id>/role/", team_acts.give_role, name="console_role"),
     path("team/<str:member_id>/remove/", team_acts.remove, name="console_remove"),

@@ -13,6 +13,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from accounts.models import User
 from accounts.services.accounts import close_account, suspend_account
+from accounts.services.credentials import make_management_key
 from accounts.services.invitations import invite
 from accounts.services.keys import issue_key
 from console.colours import DARK_PAGE, LIGHT_PAGE, READABLE, accent_on, contrast
@@ -35,6 +36,7 @@ READERS: dict[str, set[str]] = {
     "console_models": set(ROLES),
     "console_team": set(ROLES),
     "console_member": {"owner", "admin"},
+    "console_management_key_new": {"owner", "admin"},
     "console_account": set(ROLES),
     "console_audit": {"owner", "admin"},
 }
@@ -46,6 +48,7 @@ WRITERS: dict[str, set[str]] = {
     "console_key_pause": {"owner", "admin"},
     "console_key_resume": {"owner", "admin"},
     "console_key_revoke": {"owner", "admin"},
+    "console_management_key_revoke": {"owner", "admin"},
     "console_account_rename": {"owner", "admin"},
 }
 # These lead back with a notice, whoever sends them; what they do is tested with the team.
@@ -70,11 +73,13 @@ def addresses(account, issued) -> dict[str, str]:
     """The address of every page, with rows that somebody else made."""
     member = person("mia", account, "member").user.memberships.get()  # type: ignore[attr-defined]
     invitation = invite(account, email="new@example.org", role="member", actor=ACTOR)
+    management_key, _ = make_management_key(account, name="deploy", scopes=["keys:read"], actor=ACTOR)
     parts = {
         "account": account.public_id,
         "key_id": issued.key.public_id,
         "member_id": member.public_id,
         "invitation_id": invitation.public_id,
+        "management_key_id": management_key.public_id,
     }
     return {name: re.sub(r"<str:(\w+)>", lambda part: parts[part[1]], text) for name, text in ADDRESSES.items()}
 
@@ -123,7 +128,7 @@ def test_nobody_gets_in_without_signing_in(addresses):
 def test_no_form_is_taken_without_its_token(addresses, account):
     client = Client(enforce_csrf_checks=True)
     client.force_login(person("ada", account).user)  # type: ignore[attr-defined]
-    for name in {*WRITERS, *OF_THE_TEAM, "console_key_new", "console_key_change"}:
+    for name in {*WRITERS, *OF_THE_TEAM, "console_key_new", "console_key_change", "console_management_key_new"}:
         assert client.post(addresses[name]).status_code == 403, name
 
 
