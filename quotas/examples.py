@@ -33,9 +33,7 @@ class ModelExample:
         if not stored:
             return None
         default = "POST" if stored.get("body") is not None else "GET"
-        return cls(
-            stored.get("method", default), stored.get("path", "/"), stored.get("body"), stored.get("answer")
-        )
+        return cls(stored.get("method", default), stored.get("path", "/"), stored.get("body"), stored.get("answer"))
 
     @property
     def body_text(self) -> str:

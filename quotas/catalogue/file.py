@@ -191,7 +191,7 @@ class _CatalogueReader:
     def _speaks(self, raw: dict[str, Any], where: str) -> str:
         protocol: str = self._value(raw, "speaks", str, "", where)
         if protocol not in _PROTOCOLS:
-            self._fault(where, f"speaks = {protocol!r}; write speaks = \"openai\", or leave it out", "speaks")
+            self._fault(where, f'speaks = {protocol!r}; write speaks = "openai", or leave it out', "speaks")
         return protocol
 
     def _example(self, raw: dict[str, Any], where: str) -> dict[str, Any] | None:

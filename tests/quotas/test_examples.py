@@ -58,5 +58,9 @@ def test_a_body_makes_it_a_post_and_text_stays_text():
     assert ModelExample.read({"body": "two\nlines"}) == ModelExample("POST", "/", "two\nlines")
     assert ModelExample.read({"path": "/x"}) == ModelExample("GET", "/x")
     example = ModelExample.read({"body": "two\nlines", "answer": {"é": [1]}})
-    assert example is not None and example.body_text == "two\nlines" and example.answer_text == '{\n  "é": [\n    1\n  ]\n}'
+    assert (
+        example is not None
+        and example.body_text == "two\nlines"
+        and example.answer_text == '{\n  "é": [\n    1\n  ]\n}'
+    )
     assert ModelExample.read(None) is None
