@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, include, path
 
 from console import frame, overview
+from console.account import closing
 from console.account import pages as account
 from console.audit import audit
 from console.catalogue import models
@@ -51,6 +52,7 @@ _of_an_account: list[URLPattern | URLResolver] = [
     path("team/<str:member_id>/remove/", team_acts.remove, name="console_remove"),
     path("account/", account.account, name="console_account"),
     path("account/rename/", account.rename, name="console_account_rename"),
+    path("account/close/", closing.close, name="console_account_close"),
     path("audit/", audit, name="console_audit"),
 ]
 

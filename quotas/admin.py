@@ -148,7 +148,7 @@ class PlanLimitInline(FollowsParent):
 @admin.register(Plan)
 class PlanAdmin(CatalogueEdits):
     form = PlanForm
-    fields = ("name", "title", "all_models", "auto_include", "served_models", "max_keys")
+    fields = ("name", "title", "all_models", "auto_include", "served_models", "max_keys", "offered")
     inlines = (PlanLimitInline,)
     list_display = ("name", "title", "models_of_it", "limits_of_it", "accounts_on_it", "created_at")
     list_filter = ("all_models", "served_models")
@@ -195,7 +195,15 @@ class PlanAdmin(CatalogueEdits):
         plan, cleaned = form.instance, form.cleaned_data
         named = (EVERY_MODEL,) if cleaned["all_models"] else tuple(model.slug for model in cleaned["served_models"])
         limits = tuple(limit for formset in formsets for limit in formset.values())
-        entry = PlanEntry(plan.name, cleaned["title"], named, limits, cleaned["auto_include"], cleaned["max_keys"])
+        entry = PlanEntry(
+            plan.name,
+            cleaned["title"],
+            named,
+            limits,
+            cleaned["auto_include"],
+            cleaned["max_keys"],
+            cleaned["offered"],
+        )
         self.note_change(request, lambda: apply_plan(entry))
         for (text,) in _warnings(limits):
             self.message_user(request, f"Plan {entry.name}: {text}.", messages.WARNING)

@@ -146,6 +146,11 @@ class Plan(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(MOST_MAX_KEYS)],
         help_text="How many keys an account may have that are neither revoked nor expired.",
     )
+    offered = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Whether customers on other plans see it in the comparison on their account's page.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = GuardedManager()

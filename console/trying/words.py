@@ -17,9 +17,9 @@ def words_of_the_page() -> dict[str, str]:
         "cut": gettext("The answer is longer than {bytes}. The rest was not read."),
         "broken_off": gettext("The connection broke off before the answer was complete."),
         "unreachable": gettext(
-            "The browser got no answer. Either the gateway can’t be reached, or it doesn’t accept calls from this page: "
-            "then the operator has to allow this console’s address in the gateway’s CORS settings. From a terminal, the "
-            "curl command below works either way."
+            "The browser got no answer. Either the gateway can’t be reached, or it doesn’t accept calls from this "
+            "page: then the operator has to allow this console’s address in the gateway’s CORS settings. From a "
+            "terminal, the curl command below works either way."
         ),
         "redirected": gettext("The model answered with a redirect, which this page doesn’t follow."),
         "name_time": gettext("Time"),

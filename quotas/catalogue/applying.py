@@ -143,6 +143,11 @@ def apply_plan(entry: PlanEntry) -> Iterator[str]:
             yield f"plan {entry.name}: max_keys {row.max_keys} → {entry.max_keys}"
         row.max_keys = entry.max_keys
         row.save(update_fields=["max_keys"])
+    if row.offered != entry.offered:
+        if not is_new:
+            yield f"plan {entry.name}: {'' if entry.offered else 'no longer '}offered to customers on other plans"
+        row.offered = entry.offered
+        row.save(update_fields=["offered"])
     wanted = set() if everything else set(entry.models)
     present = set(row.served_models.values_list("slug", flat=True))
     if wanted != present:

@@ -21,7 +21,7 @@ MOST_TITLE = 200
 _TOP = ("default_plan", "models", "plans")
 _MODEL = ("title", "cost", "path", "enabled", "auto_include", "speaks", "example")
 _PROTOCOLS = ("", "openai")
-_PLAN = ("title", "models", "auto_include", "max_keys", "limits")
+_PLAN = ("title", "models", "auto_include", "max_keys", "offered", "limits")
 _EXAMPLES = {"name": '"minute"', "per": '"key" or "account"', "amount": "60", "window": '"minute"'}
 _LIMIT = ("name", "per", "amount", "window", "unit", "model", "burst", "shadow")
 
@@ -101,6 +101,7 @@ class PlanEntry:
     limits: tuple[Limit, ...]
     auto_include: bool = False  # for a plan of every model: include new ones too
     max_keys: int = MAX_KEYS  # keys an account may have, neither revoked nor expired
+    offered: bool = False  # customers on other plans see it
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +233,7 @@ class _CatalogueReader:
             tuple(found),
             self._auto_include(raw, included, where),
             self._max_keys(raw, where),
+            self._value(raw, "offered", bool, False, where),
         )
 
     def _max_keys(self, raw: dict[str, Any], where: str) -> int:

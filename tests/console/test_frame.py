@@ -50,6 +50,7 @@ WRITERS: dict[str, set[str]] = {
     "console_key_revoke": {"owner", "admin"},
     "console_management_key_revoke": {"owner", "admin"},
     "console_account_rename": {"owner", "admin"},
+    "console_account_close": {"owner"},
 }
 # These lead back with a notice, whoever sends them; what they do is tested with the team.
 OF_THE_TEAM = {"console_invite", "console_resend", "console_withdraw", "console_role", "console_remove"}

@@ -32,4 +32,13 @@ class Migration(migrations.Migration):
                 validators=[quotas.examples.check_example],
             ),
         ),
+        migrations.AddField(
+            "plan",
+            "offered",
+            models.BooleanField(
+                db_default=False,
+                default=False,
+                help_text="Whether customers on other plans see it in the comparison on their account's page.",
+            ),
+        ),
     ]
