@@ -44,7 +44,7 @@ SCOPES = {
 _KEY_ID = re.compile(r"[0-9A-Za-z]{8}")
 
 
-class ManagementKeyForm(forms.Form):
+class NewManagementKey(forms.Form):
     name = forms.CharField(max_length=200)
     scopes = forms.MultipleChoiceField(error_messages={"required": gettext_lazy("Choose at least one.")})
     expiry = forms.ChoiceField(choices=list(PRESETS.items()), initial="90")
@@ -91,7 +91,7 @@ def _state_of(row: ManagementKey, now: datetime) -> KeyState:
 @require_http_methods(["GET", "HEAD", "POST"])
 def new(request: HttpRequest, seat: Seat) -> HttpResponse:
     """The form; sent, it makes the management key and shows its secret, once."""
-    form = ManagementKeyForm(request.POST or None, scopes=scopes_to_give(seat.authority))
+    form = NewManagementKey(request.POST or None, scopes=scopes_to_give(seat.authority))
     status = 200
     if request.method == "POST" and form.is_valid():
         count_new_secret(seat.account)
@@ -110,7 +110,7 @@ def new(request: HttpRequest, seat: Seat) -> HttpResponse:
 
 
 @sensitive_variables("text")
-def _make(request: HttpRequest, seat: Seat, form: ManagementKeyForm) -> HttpResponse:
+def _make(request: HttpRequest, seat: Seat, form: NewManagementKey) -> HttpResponse:
     key_id = _KEY_ID.fullmatch(request.POST.get("key_id", ""))
     row, text = make_management_key(
         seat.account,
@@ -130,7 +130,7 @@ def _call(text: str) -> str:
     return f"curl {settings.CONSOLE_URL}/api/v1/me/ \\\n  -H 'Authorization: Bearer {text}'"
 
 
-def _take_refusal(form: ManagementKeyForm, error: ValidationError) -> None:
+def _take_refusal(form: NewManagementKey, error: ValidationError) -> None:
     fields = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
     for field, texts in fields.items():
         for text in texts:

@@ -97,6 +97,7 @@ def test_who_leaves_cannot_keep_their_own_and_then_stays(account, owner):
     row, _ = make_management_key(account, name="deploy", scopes=["keys:read"], actor=acting(grace))
     key = issue_key(account, name="hers", actor=acting(grace)).key
     grace.post(team(account, f"{seat(grace).public_id}/remove/"), {"management_keys": "keep", "keys": "revoke"})
-    row.refresh_from_db(), key.refresh_from_db()
+    row.refresh_from_db()
+    key.refresh_from_db()
     assert seat(grace) and row.revoked_at is None and key.revoked_at is None
     assert not AuditEvent.objects.filter(act="key.revoke").exists()

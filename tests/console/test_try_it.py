@@ -102,6 +102,7 @@ def test_a_key_made_for_the_page_works_for_an_hour_and_one_model(account, owner)
     key = ApiKey.objects.get()
     assert answer.status_code == 201 and "no-store" in answer["Cache-Control"]
     assert (key.narrowed_to, key.created_by) == (["sm"], owner.user) and key.name.startswith("Try it: sm, ")
+    assert key.expires_at is not None
     assert timedelta(minutes=58) < key.expires_at - timezone.now() <= timedelta(hours=1)
     assert secret.startswith(KeySecret.objects.get().start)
     assert secret not in owner.get(address(account)).content.decode()
