@@ -147,7 +147,7 @@ def sign_in(page: Page) -> None:
     page.goto("/")
     page.get_by_label("User name").fill("ada")
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign In", exact=True).click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     page.wait_for_url("**/console/*/")
 
 

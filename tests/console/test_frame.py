@@ -220,7 +220,13 @@ def test_staff_are_shown_the_way_to_the_admin(account):
 def test_the_console_and_the_pages_of_ones_own_sign_in_lead_to_each_other(account, owner):
     security = reverse("mfa_index")
     assert f'href="{security}"' in owner.get(f"/console/{account.public_id}/").content.decode()
-    assert f'href="{reverse("console")}"' in owner.get(security).content.decode()
+    page = owner.get(security).content.decode()
+    assert f'href="/console/{account.public_id}/keys/"' in page and 'aria-label="Main"' in page  # the same frame
+
+
+def test_people_without_an_account_see_the_pages_of_their_sign_in_alone():
+    page = person("olga").get(reverse("mfa_index")).content.decode()
+    assert f'href="{reverse("console")}"' in page and 'aria-label="Main"' not in page
 
 
 def test_the_admin_leads_to_the_pages_of_ones_own_sign_in(operator):
