@@ -16,6 +16,7 @@ from accounts.services.accounts import close_account, suspend_account
 from accounts.services.credentials import make_management_key
 from accounts.services.invitations import invite
 from accounts.services.keys import issue_key
+from accounts.services.roles import set_role
 from console.colours import DARK_PAGE, LIGHT_PAGE, READABLE, accent_on, contrast
 from tests.conftest import ACTOR
 from tests.console.conftest import ROLES, person
@@ -104,11 +105,65 @@ def test_each_role_sends_what_it_may_and_nothing_else(addresses, account, role):
     assert sent == {name for name, roles in WRITERS.items() if role in roles}
 
 
-def test_another_account_is_404_on_every_page(addresses, pro_account):
-    stranger = person("eve", pro_account, "owner")
+# The whole table: every page and form, for everybody who could be asking. What a role may not do is 403; to everybody
+# outside of the account its pages look as if they did not exist.
+OUTSIDERS = ("owner of another account", "superuser", "former owner")
+ASKING = (*ROLES, *OUTSIDERS, "nobody")
+
+
+def asking(who: str, account, pro_account) -> Client:
+    match who:
+        case "nobody":
+            return Client()
+        case "owner of another account":
+            return person("eve", pro_account, "owner")
+        case "superuser":
+            return person("root", is_staff=True, is_superuser=True)
+        case "former owner":
+            client = person("olga", account, "owner")
+            set_role(account, client.user, None, actor=ACTOR)  # type: ignore[attr-defined]
+            return client
+    return person(f"some-{who}", account, who)
+
+
+def expected(name: str, who: str) -> set[int]:
+    if who == "nobody":
+        return {302}  # to the sign-in
+    if who in OUTSIDERS:
+        return {404}
+    if name in OF_THE_TEAM:
+        return {302}  # back, with a notice
+    may = who in (READERS | WRITERS)[name]
+    return ({200} if name in READERS else {200, 201, 302, 404, 409, 422}) if may else {403}
+
+
+@pytest.mark.parametrize("who", ASKING)
+def test_the_table_of_pages_and_people(addresses, account, pro_account, who):
+    client, wrong = asking(who, account, pro_account), {}
     for name, address in addresses.items():
-        send = stranger.get if name in READERS else stranger.post
-        assert send(address).status_code == 404, name
+        answer = (client.get if name in READERS else client.post)(address)
+        if answer.status_code not in expected(name, who):
+            wrong[name] = answer.status_code
+        if who == "nobody":
+            assert answer["Location"].startswith("/login/?next=/console/"), name
+        elif who in OUTSIDERS:
+            assert account.name not in answer.content.decode(), name
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("who", ["viewer", "member", *OUTSIDERS, "nobody"])
+def test_forms_of_the_team_change_nothing_for_who_may_not_send_them(addresses, account, pro_account, who):
+    def state() -> list[object]:
+        return [
+            *account.memberships.exclude(user__username="some-" + who).values_list("user__username", "role"),
+            *account.invitations.values_list("email", "role", "withdrawn_at", "sendings"),
+        ]
+
+    client = asking(who, account, pro_account)
+    before = state()
+    for name in OF_THE_TEAM:
+        client.post(addresses[name], {"role": "viewer", "email": "other@example.org", "keys": "revoke"})
+    assert state() == before
 
 
 def test_rows_of_another_account_are_404_on_pages_of_ones_own(addresses, account, pro_account):
@@ -118,12 +173,6 @@ def test_rows_of_another_account_are_404_on_pages_of_ones_own(addresses, account
             mine = address.replace(f"/{account.public_id}/", f"/{pro_account.public_id}/", 1)
             send = stranger.get if name in READERS else stranger.post
             assert send(mine).status_code == 404, name
-
-
-def test_nobody_gets_in_without_signing_in(addresses):
-    for name, address in addresses.items():
-        answer = Client().get(address)
-        assert (answer.status_code, answer["Location"].partition("?")[0]) == (302, "/login/"), name
 
 
 def test_no_form_is_taken_without_its_token(addresses, account):
