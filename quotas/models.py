@@ -12,6 +12,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from quotas import limits
+from quotas.examples import check_example
 from quotas.guarded import GuardedManager
 from runtime.labels import one_line
 
@@ -84,6 +85,21 @@ class ServedModel(models.Model):
         default=True,
         help_text='Whether plans with every model ("*") include it. If not, they include it once a plan names it.',
     )
+    speaks = models.CharField(
+        max_length=16,
+        blank=True,
+        default="",
+        db_default="",
+        choices=[("openai", "OpenAI’s API")],
+        help_text="The protocol of its clients: the console then shows calls with the openai package too.",
+    )
+    example = models.JSONField(
+        null=True,
+        blank=True,
+        validators=[check_example],
+        help_text='A call that works, for the console: {"method": "POST", "path": "/ner", "body": …, "answer": …}. '
+        "The path continues the model’s.",
+    )
     discovered_at = models.DateTimeField(
         null=True,
         blank=True,
@@ -129,6 +145,11 @@ class Plan(models.Model):
         default=MAX_KEYS,
         validators=[MinValueValidator(1), MaxValueValidator(MOST_MAX_KEYS)],
         help_text="How many keys an account may have that are neither revoked nor expired.",
+    )
+    offered = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Whether customers on other plans see it in the comparison on their account's page.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
