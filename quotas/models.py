@@ -318,6 +318,67 @@ class UsageDay(models.Model):
         return f"{self.key} {self.model} {self.day:%Y-%m-%d}"
 
 
+class RefusalHour(models.Model):
+    """How many calls of a key to a model were refused in an hour for one reason. Kept as UsageHour is: the greater of
+    stored and copied wins for each birth, and readers sum over births.
+    """
+
+    account = models.CharField(max_length=8)
+    key = models.CharField(max_length=16)
+    model = models.CharField(max_length=63)
+    hour = models.DateTimeField()
+    birth = models.BigIntegerField(help_text="The microsecond at which the counter in Redis started.")
+    reason = models.CharField(
+        max_length=32, help_text="The verdict's word; shadow_refused: a limit in shadow would have refused the call."
+    )
+    by_limit = models.CharField(
+        max_length=100,
+        blank=True,
+        help_text="The scope, model, unit and window of the limit that refused; empty: it was not a limit.",
+    )
+    calls = models.PositiveBigIntegerField()
+
+    class Meta:
+        ordering = ["-hour", "key", "model"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["key", "model", "hour", "birth", "reason", "by_limit"], name="refusals_once_per_birth"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["account", "hour"], name="refusals_of_an_account"),
+            models.Index(fields=["hour"], name="refusals_by_hour"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.model} {self.hour:%Y-%m-%dT%H} {self.reason}"
+
+
+class RefusalDay(models.Model):
+    """The sum of a key's refusals for one reason on a UTC day; see quotas/usage/days.py."""
+
+    account = models.CharField(max_length=8)
+    key = models.CharField(max_length=16)
+    model = models.CharField(max_length=63)
+    day = models.DateTimeField(help_text="The midnight UTC at which it begins.")
+    reason = models.CharField(max_length=32)
+    by_limit = models.CharField(max_length=100, blank=True)
+    calls = models.PositiveBigIntegerField()
+
+    class Meta:
+        ordering = ["-day", "key", "model"]
+        constraints = [
+            models.UniqueConstraint(fields=["key", "model", "day", "reason", "by_limit"], name="refusals_once_a_day")
+        ]
+        indexes = [
+            models.Index(fields=["account", "day"], name="refusal_days_of_an_account"),
+            models.Index(fields=["day"], name="refusals_by_day"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.model} {self.day:%Y-%m-%d} {self.reason}"
+
+
 class DaysKept(models.Model):
     """The single row with the day from which `UsageDay` is complete. Writers of usage take turns by locking it."""
 

@@ -145,6 +145,9 @@ class KeySecret(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True, help_text="When the grace period of a rotation ends.")
     last_used_at = models.DateTimeField(null=True, blank=True)
+    last_used_from = models.GenericIPAddressField(
+        null=True, blank=True, help_text="The client's address at the last use."
+    )
 
     objects = GuardedManager()
 

@@ -11,6 +11,7 @@ from accounts.facts.publish import Publication, change, models_base
 from accounts.models import Account, ApiKey, Invitation, KeptAnswer, ManagementKey
 from accounts.services.acts import Actor, record_act
 from accounts.services.record import account_state
+from accounts.services.secrets import forget_addresses
 
 ERASED = "erased"
 
@@ -39,6 +40,7 @@ def _erase(account: Account, now: Any) -> None:
     """The gate knows no names, so nothing here needs publishing, except that the account is closed."""
     of_account = {"account": account}
     models_base(ApiKey).filter(**of_account).update(name=ERASED, metadata={}, created_by=None)
+    forget_addresses(account)
     keys = ManagementKey.objects.filter(**of_account)
     keys.update(name=ERASED, created_by=None)
     keys.filter(revoked_at=None).update(revoked_at=now)

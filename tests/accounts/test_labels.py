@@ -43,6 +43,8 @@ NO_LABELS = {
     "User": {"password", "folded_username"},
     "UsageHour": {"account", "key"},
     "UsageDay": {"account", "key"},
+    "RefusalHour": {"account", "key", "model", "reason", "by_limit"},
+    "RefusalDay": {"account", "key", "model", "reason", "by_limit"},
 }
 
 

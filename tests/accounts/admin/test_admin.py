@@ -510,9 +510,10 @@ REGISTERED = [model for model in admin.site._registry if model._meta.app_label i
 
 def test_each_of_our_models_has_pages_or_is_shown_on_those_of_another():
     inline = {"AccountOverride", "KeyLimit", "PlanLimit"}
-    sums_of_hours, of_the_api, of_nobody = {"UsageDay", "DaysKept"}, {"ImportJob", "ImportLine"}, {"Deployment"}
+    of_reports = {"UsageDay", "RefusalHour", "RefusalDay", "DaysKept"}
+    of_the_api, of_nobody = {"ImportJob", "ImportLine"}, {"Deployment"}
     ours = {model.__name__ for app in ("accounts", "quotas") for model in apps.get_app_config(app).get_models()}
-    assert {model.__name__ for model in REGISTERED} == ours - inline - sums_of_hours - of_the_api - of_nobody
+    assert {model.__name__ for model in REGISTERED} == ours - inline - of_reports - of_the_api - of_nobody
 
 
 @pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
