@@ -75,6 +75,7 @@ OIDC_NAME = env.text("AUTHSVC_OIDC_NAME", "single sign-on")  # on the button
 OIDC_DOMAINS = hosts.host_names("AUTHSVC_OIDC_DOMAINS", "")  # of e-mail addresses; none: any
 OIDC_ROLE = env.choice("AUTHSVC_OIDC_ROLE", "owner", "admin", "member", "viewer", "none")  # on first sign-in
 OIDC_ACCOUNT = env.text("AUTHSVC_OIDC_ACCOUNT", "")  # whose admins, members or viewers they become
+NOTIFICATIONS = env.flag("AUTHSVC_NOTIFICATIONS", default=True)  # mails about keys, quotas and sign-ins
 AUDIT_KEEP_DAYS = env.count("AUTHSVC_AUDIT_KEEP", 0, least=0, most=36_500)  # 0: forever
 CATALOGUE = BASE_DIR / env.text("AUTHSVC_CATALOGUE", "deploy/catalogue.toml")  # applied by set_up
 MANAGE = env.text("AUTHSVC_MANAGE", "manage.py")  # how to call manage.py here, for hints that people copy

@@ -109,6 +109,13 @@ class ApiKey(models.Model):
         verbose_name = "API key"
         ordering = ["-created_at", "-id"]
         constraints = [models.CheckConstraint(condition=~Q(name=""), name="key_has_a_name")]
+        indexes = [
+            models.Index(
+                fields=["expires_at"],
+                name="keys_by_expiry",
+                condition=Q(revoked_at__isnull=True, expires_at__isnull=False),
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.public_id})"

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from accounts import standing
 from accounts.facts.publish import Publication, change, models_base
-from accounts.models import Account, ApiKey, Invitation, KeptAnswer, ManagementKey
+from accounts.models import Account, ApiKey, Invitation, KeptAnswer, ManagementKey, Notification
 from accounts.services.acts import Actor, record_act
 from accounts.services.record import account_state
 from accounts.services.secrets import forget_addresses
@@ -47,3 +47,4 @@ def _erase(account: Account, now: Any) -> None:
     Invitation.objects.filter(**of_account).delete()
     account.memberships.all().delete()
     KeptAnswer.objects.filter(account=account.public_id).delete()
+    Notification.objects.filter(account=account.public_id).delete()

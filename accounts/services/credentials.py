@@ -22,6 +22,7 @@ from accounts.authority import MANAGEMENT_SCOPES as MANAGEMENT_SCOPES
 from accounts.authority import OPERATOR_SCOPES as OPERATOR_SCOPES
 from accounts.authority import Beyond, check_scopes
 from accounts.models import Account, Credential, ManagementKey, OperatorToken, User
+from accounts.notifications.finding import tell_of_management_key
 from accounts.peppers import peppers
 from accounts.refused import Refused
 from accounts.services.acts import Actor, record_act
@@ -58,6 +59,7 @@ def make_management_key(
         row = ManagementKey(account=account, public_id=public_id)
         text = _mint(row, MANAGEMENT, name, scopes, MANAGEMENT_SCOPES, expires_at, actor, secret)
         _write_down(row, "management_key.issue", actor, account)
+        tell_of_management_key(row, actor.name)
     return row, text
 
 

@@ -6,7 +6,7 @@ import quotas.examples
 
 
 class Migration(migrations.Migration):
-    dependencies = [("quotas", "0001_initial")]
+    dependencies = [("quotas", "0002_refusals")]
 
     operations = [
         migrations.AddField(

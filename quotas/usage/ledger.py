@@ -97,9 +97,10 @@ class CountedHour:
 
 @dataclass(slots=True)
 class Copied:
-    """The result of one round: how many usage hashes were copied, and the last use of each secret."""
+    """The result of one round: how many usage hashes were copied, of which accounts, and each secret's last use."""
 
     hashes: int = 0
+    accounts: set[str] = field(default_factory=set)
     last_uses: dict[int, LastUse] = field(default_factory=dict)
 
 
@@ -112,6 +113,7 @@ def copy_usage(partitions: Iterable[str]) -> Copied:
         _forget(hours)
         copied.hashes += len(hours)
         for hour in hours:
+            copied.accounts.add(hour.key[:8])
             for secret, use in hour.last_uses():
                 copied.last_uses[secret] = later(use, copied.last_uses.get(secret, use))
     return copied

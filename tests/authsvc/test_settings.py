@@ -81,6 +81,7 @@ TAKEN: dict[str, set[str]] = {
     "AUTHSVC_OIDC_ROLE": set(),
     "AUTHSVC_OIDC_ACCOUNT": set(BAD) - NEVER,
     "AUTHSVC_MAILBOX": set(),
+    "AUTHSVC_NOTIFICATIONS": set(),
     "AUTHSVC_AUDIT_KEEP": set(),
     "AUTHSVC_TRUSTED_PROXIES": {"a separator"},
     "AUTHSVC_CATALOGUE": set(BAD) - NEVER,  # set_up reports errors in the file

@@ -83,7 +83,8 @@ def look(page: Page, name: str, sheet: str) -> list[str]:
     if RENEWS:
         SHEETS.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=SHEETS / f"{name}-{sheet}.png", full_page=True)
-    return told + page.evaluate(FAULTS)
+    faults: list[str] = page.evaluate(FAULTS)
+    return told + faults
 
 
 VIEWS = [

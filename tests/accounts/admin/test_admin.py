@@ -511,9 +511,12 @@ REGISTERED = [model for model in admin.site._registry if model._meta.app_label i
 def test_each_of_our_models_has_pages_or_is_shown_on_those_of_another():
     inline = {"AccountOverride", "KeyLimit", "PlanLimit"}
     of_reports = {"UsageDay", "RefusalHour", "RefusalDay", "DaysKept"}
+    of_the_person_alone = {"Notification", "SignInPlace", "SwitchedOffTopic"}
     of_the_api, of_nobody = {"ImportJob", "ImportLine"}, {"Deployment"}
     ours = {model.__name__ for app in ("accounts", "quotas") for model in apps.get_app_config(app).get_models()}
-    assert {model.__name__ for model in REGISTERED} == ours - inline - of_reports - of_the_api - of_nobody
+    assert {
+        model.__name__ for model in REGISTERED
+    } == ours - inline - of_reports - of_the_api - of_nobody - of_the_person_alone
 
 
 @pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
@@ -534,7 +537,7 @@ def test_staff_with_view_permissions_change_nothing(looker, one_of_each, model):
 
 def test_staff_with_view_permissions_cannot_act(looker, account, issued):
     urls = [page_of(account, act) for act in ("suspend", "resume", "close")]
-    urls += [page_of(issued.key, act) for act in ("rotate", "end-rotation", "revoke")]
+    urls += [page_of(issued.key, act) for act in ("rotate", "end-rotation", "pause", "resume", "revoke")]
     assert {looker.get(url).status_code for url in urls} == {403}
     assert {looker.post(url, {"grace": 1, "version": 1}).status_code for url in urls} == {403}
     looker.post(list_of(ApiKey), {"action": "revoke_selected", "_selected_action": [issued.key.pk], "confirmed": "1"})

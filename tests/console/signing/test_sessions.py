@@ -45,6 +45,7 @@ def test_one_session_is_ended_and_the_others_stay():
     assert here.post(f"{SESSIONS}{row.pk}/end/")["Location"] == SESSIONS
     assert [is_signed_in(client) for client in (here, there, elsewhere)] == [True, False, True]
     (told,) = acts("user.session_end")
+    assert told.after is not None
     assert (told.actor, told.address, told.after["address"]) == ("mia", "203.0.113.7", "198.51.100.4")
     again = here.post(f"{SESSIONS}{row.pk}/end/", follow=True)
     assert "has ended already" in again.content.decode()
