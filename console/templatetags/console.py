@@ -55,6 +55,12 @@ def compact(value: float) -> str:
     return number(round(value))
 
 
+@register.filter
+def percent(share: float) -> str:
+    """0.876 → 88%; in French 88 %"""
+    return gettext("%(share)s%%") % {"share": number(round(share * 100))}
+
+
 @register.simple_tag
 def when(moment: datetime | None, style: str = "full") -> SafeString | str:
     """A moment in UTC, which console.js rewrites in the reader's zone. `style` is `full` or `date`."""

@@ -29,7 +29,7 @@ def words(response) -> str:
 def test_it_counts_the_calls_of_all_accounts(operator, busy):
     page = words(operator.get("/admin/"))
     assert "Allowed today 907 3 yesterday" in page
-    assert "Refused today 3 0 % of all calls · 45 yesterday" in page
+    assert "Refused today 3 0% of all calls · 45 yesterday" in page
     assert "Refused in shadow today 1" in page
     assert "Keys in use 2 2 active accounts" in page
 

@@ -123,7 +123,8 @@ def test_a_pasted_key_that_is_revoked_is_refused_from_the_next_request_on(operat
     (revoke,) = [one.revoke for one in paste(operator, issued.text).context["found"]]
     operator.post(revoke)
     assert asked() == 401
-    assert ApiKey.objects.get().state == "revoked" and AuditEvent.objects.first().act == "key.revoke"
+    assert ApiKey.objects.get().state == "revoked"
+    assert AuditEvent.objects.values_list("act", flat=True).first() == "key.revoke"
 
 
 def test_a_pasted_management_key_can_be_revoked(operator, account):
