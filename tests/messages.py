@@ -54,11 +54,15 @@ def catalogues() -> list[Path]:
 
 def marked(language: str) -> Words:
     """Every marked string of the product, with the files that it is in, still without translations."""
-    found = Words(language, fuzzy=False, header_comment="# Written by `make messages`, except for the translations.")
+    found = _empty(language)
     for file in _sources():
         for _, message, comments, context in extract("python", _python(file), KEYWORDS, ("Translators:",)):
             found.add(message, None, [(str(file.relative_to(ROOT)), 0)], auto_comments=comments, context=context)
     return found
+
+
+def _empty(language: str) -> Words:
+    return Words(language, fuzzy=False, header_comment="# Written by `make messages`, except for the translations.")
 
 
 def _sources() -> Iterator[Path]:
@@ -76,9 +80,13 @@ def _python(file: Path) -> io.BytesIO:
     return io.BytesIO(text.encode())
 
 
-def read(file: Path) -> Catalog:
+def read(file: Path) -> Words:
+    found = _empty(file.parts[-3])
     with file.open("rb") as lines:
-        return read_po(lines, locale=file.parts[-3], abort_invalid=True)
+        for message in read_po(lines, locale=file.parts[-3], abort_invalid=True):
+            if message.id:
+                found[message.id] = message
+    return found
 
 
 def translated(file: Path) -> Words:
