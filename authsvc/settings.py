@@ -56,6 +56,7 @@ REDIS_PREFIX = env.text("AUTHSVC_REDIS_PREFIX", "")  # of every Redis key; docs/
 REDIS_CONNECT_SECONDS = env.number("AUTHSVC_REDIS_CONNECT_SECONDS", 2, least=0.1, most=30)
 LEASE_SECONDS = env.number("AUTHSVC_LEASE", 10, least=1, most=3600)
 LOG_DECISIONS = env.choice("AUTHSVC_LOG_DECISIONS", "refused", "all")
+LOG_SAMPLE = env.number("AUTHSVC_LOG_SAMPLE", 1, most=1)  # the share of allowed calls that `all` logs
 WEBSOCKET_KEYS = env.flag("AUTHSVC_WEBSOCKET_KEYS", default=False)  # keys in Sec-WebSocket-Protocol
 IMPORTED_KEYS = env.flag("AUTHSVC_IMPORTED_KEYS", default=False)
 CACHE_BYTES = env.count("AUTHSVC_CACHE_MB", 64, least=1, most=1_000_000) * 1024 * 1024  # per process, for facts
@@ -129,6 +130,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "authsvc.gate.view.GateFirst",  # first: no other middleware may answer Traefik
+    "authsvc.identified.Identified",  # before anything that may log or fail
     "authsvc.bodies.BoundedOverWsgi",  # before anything that reads a body
     "authsvc.refusals.NoNuls",
     "console.proxies.BehindProxies",  # before anything that needs the client's address or scheme
@@ -303,9 +305,18 @@ SPECTACULAR_SETTINGS = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "filters": {"without_links": {"()": "runtime.logs.WithoutLinks"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["without_links"]}},
+    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(request_id)s%(message)s"}},
+    "filters": {
+        "without_links": {"()": "runtime.logs.WithoutLinks"},
+        "with_request_id": {"()": "runtime.request_ids.WithRequestId"},
+    },
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "plain",
+            "filters": ["without_links", "with_request_id"],
+        }
+    },
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {"django.request": {"level": "ERROR"}},
 }

@@ -62,6 +62,7 @@ TAKEN: dict[str, set[str]] = {
     "AUTHSVC_WHEN_REDIS_IS_DOWN": set(),
     "AUTHSVC_LEASE": {"a fraction"},
     "AUTHSVC_LOG_DECISIONS": set(),
+    "AUTHSVC_LOG_SAMPLE": set(),
     "AUTHSVC_IMPORTED_KEYS": set(),
     "AUTHSVC_WEBSOCKET_KEYS": set(),
     "AUTHSVC_CACHE_MB": set(),
