@@ -16,7 +16,7 @@ from console.keys.state import EXPIRES_SOON
 from console.operators.condition import examine
 from console.operators.figures import days_of, hours_of, sums_of, top_accounts, top_models
 from console.operators.places import may
-from console.operators.refused import period_of, refused_between
+from console.operators.refused import period_of, refused_between, refused_by_limits
 from quotas.models import NEW, ServedModel
 from quotas.usage.reading import UsageRow
 
@@ -68,6 +68,7 @@ def _calls(now: datetime) -> dict[str, Any]:
         "accounts": top_accounts(since, MOST),
         "models": top_models(since, MOST),
         "refused": refused_between(*period_of("yesterday", now), MOST),
+        "limits": refused_by_limits(*period_of("week", now), MOST),
     }
 
 
