@@ -72,7 +72,7 @@ class StateFilter(admin.SimpleListFilter):
 class OverrideForm(RowForm):
     """An amount that replaces that of a plan's limit."""
 
-    limit_name = forms.ChoiceField(label="limit")
+    limit_name = forms.ChoiceField(label="limit", widget=forms.Select(attrs={"aria-label": gettext_lazy("Limit")}))
 
 
 class OverrideInline(FollowsParent):
