@@ -50,7 +50,7 @@ def count(redis_db, issued):
         for number in range(allowed + refused):
             charge = Charge(key, "sm", cost, limits, versions, secret)  # type: ignore[arg-type]
             call = charge.call("take" if number < allowed or limits else reason, clock.hour(), ADDRESS)
-            assert call.run(redis_db)[0] == (1 if number < allowed else 0)
+            assert bool(call.run(redis_db)[0]) is (number < allowed)
 
     return count
 
