@@ -11,6 +11,7 @@ from django.test import Client
 
 from accounts.models import Account, AuditEvent, User
 from accounts.services.closing import close_and_erase
+from quotas.models import Plan
 from tests.accounts.forms import send
 from tests.accounts.management.test_commands import run
 from tests.api.callers import operator
@@ -30,9 +31,12 @@ def by_rest(account: Account, **fields: Any) -> str:
 def by_admin(account: Account, **fields: Any) -> str:
     client = Client()
     client.force_login(User.objects.get_or_create(username="root", is_superuser=True, is_staff=True)[0])
-    if "plan" in fields:
-        fields["plan"] = str(type(account.plan).objects.get(name=fields["plan"]).pk)
     page = f"/admin/accounts/account/{account.pk}/change/"
+    if plan := fields.pop("plan", None):  # has a page of its own, which is sent last
+        refusal = by_admin(account, **fields) if fields else ""
+        chosen = Plan.objects.get(name=plan).pk
+        answer = client.post(f"/admin/accounts/account/{account.pk}/plan/", {"plan": chosen})
+        return refusal or ("" if answer.status_code == 302 else answer.content.decode())
     answer = send(client, page, **fields)
     if answer.status_code == 302 and answer["Location"] != page:
         return ""

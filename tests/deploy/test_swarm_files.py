@@ -39,13 +39,23 @@ def test_the_labels_of_a_model_are_those_that_model_labels_prints(service, model
 
 
 def traefik_of(name: str) -> dict[str, str]:
-    """Traefik's configuration, without provider-specific settings."""
+    """Traefik's configuration, without provider-specific settings and the console's port, which each stack names its own
+    way."""
     told = yaml.safe_load((ROOT / name).read_text())["services"]["traefik"]["environment"]
-    return {key: value for key, value in told.items() if "_PROVIDERS_" not in key and key != "PROVIDER"}
+    return {
+        key: value for key, value in told.items() if "_PROVIDERS_" not in key and key not in ("PROVIDER", "CONSOLE_URL")
+    }
 
 
 def test_traefik_is_configured_as_in_the_compose_stack():
     assert traefik_of("deploy/swarm/stack.yml") == traefik_of("docker-compose.yml")
+
+
+@pytest.mark.parametrize("file", ["swarm/stack.yml", "swarm/https.yml", "compose/https.yml", "../docker-compose.yml"])
+def test_traefik_knows_the_console_by_the_address_that_the_console_has(file):
+    stack = yaml.safe_load((ROOT / "deploy" / file).read_text())
+    of_the_console = stack["services"]["console"]["environment"]
+    assert stack["services"]["traefik"]["environment"]["CONSOLE_URL"] == of_the_console["CONSOLE_URL"]
 
 
 def test_https_is_that_of_the_compose_stack():
