@@ -5,7 +5,7 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 	--no-annotate --no-header --no-emit-index-url --no-emit-find-links -q $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all stack stack-swarm stack-check bench mutants lint types schema messages docs lock
+.PHONY: help setup demo test test-all stack stack-swarm stack-check bench bench-parts mutants lint types schema messages docs lock
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -49,8 +49,11 @@ stack-swarm: setup ## Deploy the stacks to a one-node Swarm, test updates under 
 	  echo; echo "  ##### make stack-swarm: SKIPPED, nothing of the Swarm was tested: $$why #####"; echo; \
 	fi
 
-bench: setup ## Compare the gate's throughput with an empty answer's (needs wrk)
-	$(BIN)/python -m bench.gate
+bench: setup ## Measure the gate by turns with others (PART="empty traefik", BENCH_ROUNDS, BENCH_SECONDS; bench-parts lists them)
+	@$(BIN)/python -m bench $(PART)
+
+bench-parts: setup ## List the parts of the benchmark, what each needs and how long it takes
+	@$(BIN)/python -m bench --list
 
 mutants: setup ## Plant known faults one at a time; the tests have to notice nine of ten (MUTANTS="gate keys/no-cap"; 2 hours)
 	$(BIN)/python -m tests.mutants $(MUTANTS)

@@ -13,6 +13,7 @@ from django.utils import timezone
 from accounts.facts import delivery
 from accounts.imports.jobs import work_on_imports
 from accounts.models import SeenStore
+from accounts.notifications.postman import Postman
 from accounts.services.secrets import note_last_uses, store_new_digests
 from accounts.services.sweeping import sweep
 from quotas import deployment
@@ -60,6 +61,7 @@ class Worker:
         self._server = ""
         self._republished_at = self._swept_at = -float(EVERY_SECONDS)
         self._warned_at = float("-inf")
+        self.postman = Postman()
 
     def turn(self) -> Turn:
         """Do what is due. Raises RedisError or DatabaseError; the next turn continues from there."""
@@ -72,6 +74,8 @@ class Worker:
         turn.copied = copied.hashes
         keep_days(DAYS_SECONDS)
         note_last_uses(copied.last_uses)
+        self.postman.note(copied.accounts)
+        self.postman.go_if_due()
         turn.redigested = store_new_digests(partitions)
         self._sweep()
         turn.imported = work_on_imports(IMPORT_SECONDS)

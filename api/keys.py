@@ -124,6 +124,26 @@ class LimitOut(Output):
         return row.model.slug if row.model else EVERY_MODEL
 
 
+class SecretOut(Output):
+    """A secret of a key, without its text."""
+
+    example = {
+        "start": f"ask_{EXAMPLE_KEY}",
+        "created_at": "2030-11-23T06:20:00Z",
+        "expires_at": None,
+        "last_used_at": "2030-11-23T06:25:00Z",
+        "last_used_from": "203.0.113.7",
+    }
+
+    start = serializers.CharField(help_text="The beginning of its text.")
+    created_at = Moment()
+    expires_at = Moment(allow_null=True, help_text="When it ends after a rotation.")
+    last_used_at = Moment(allow_null=True, help_text="Accurate to within a few seconds.")
+    last_used_from = serializers.IPAddressField(
+        allow_null=True, help_text="The client's address at its last use. Forgotten when the account is closed."
+    )
+
+
 class KeyOut(Output):
     """A key without its secrets. Shows what `keys_shown` fetches, without queries of its own."""
 
@@ -138,7 +158,8 @@ class KeyOut(Output):
         "created_by": "ada",
         "made_with": None,
         "created_at": "2030-11-23T06:20:00Z",
-        "last_used_at": None,
+        "last_used_at": "2030-11-23T06:25:00Z",
+        "secrets": [SecretOut.example],
     }
 
     id = serializers.CharField(source="public_id")
@@ -161,6 +182,9 @@ class KeyOut(Output):
     made_with = MadeWith()
     created_at = Moment()
     last_used_at = serializers.SerializerMethodField(help_text="Accurate to within a few seconds.")
+    secrets = SecretOut(
+        many=True, source="secrets.all", help_text="Newest first: after a rotation, also those that ended lately."
+    )
     metadata = Metadata()
 
     def get_start(self, key: ApiKey) -> str:

@@ -21,6 +21,7 @@ from api import (
     management_keys,
     me,
     members,
+    refusals,
     usage,
 )
 from api.base.operations import VERBS, Operation, operation_of, route_of, routed_views
@@ -39,6 +40,7 @@ RESOURCES = (
     catalogue,
     imports,
     usage,
+    refusals,
     limits,
     explain,
     audit,

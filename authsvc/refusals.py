@@ -8,10 +8,12 @@ import sys
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
-from django.views.defaults import server_error
+from django.template.loader import render_to_string
 
 from api.base.problems import MEDIA_TYPE, RETRY_SECONDS, WORDS, document, title_of
+from console.frame import brand
 from runtime.faults import is_database_away
+from runtime.request_ids import serving
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +33,23 @@ def broken(request: HttpRequest) -> HttpResponse:
     """Django's `handler500`: if the database is unavailable, answer 503 and log one line instead of a traceback."""
     error = sys.exc_info()[1]
     if error is None or not is_database_away(error):
-        return server_error(request)
+        return _fault(request)
     log.error("the database is unavailable (%s): %s", type(error).__name__, request.path)
     response = refusal(request.path, "unavailable", "The database is unavailable. Try again in a moment.", retry=True)
     response._has_been_logged = True  # type: ignore[attr-defined]  # otherwise Django adds a traceback
     return response
+
+
+def _fault(request: HttpRequest) -> HttpResponse:
+    """A page with the request's id. It is made without the context of other pages, which may be what failed."""
+    identity = serving.get()
+    if not request.path.startswith("/api/"):
+        try:
+            page = render_to_string("500.html", {**brand(request), "request_id": identity})
+            return HttpResponse(page, status=500, headers={"Cache-Control": "no-store"})
+        except Exception:
+            log.exception("the page for an internal error failed too")
+    return refusal(request.path, "internal", f"Internal error. The service log has details for request {identity}.")
 
 
 class NoNuls:

@@ -56,6 +56,7 @@ REDIS_PREFIX = env.text("AUTHSVC_REDIS_PREFIX", "")  # of every Redis key; docs/
 REDIS_CONNECT_SECONDS = env.number("AUTHSVC_REDIS_CONNECT_SECONDS", 2, least=0.1, most=30)
 LEASE_SECONDS = env.number("AUTHSVC_LEASE", 10, least=1, most=3600)
 LOG_DECISIONS = env.choice("AUTHSVC_LOG_DECISIONS", "refused", "all")
+LOG_SAMPLE = env.number("AUTHSVC_LOG_SAMPLE", 1, most=1)  # the share of allowed calls that `all` logs
 WEBSOCKET_KEYS = env.flag("AUTHSVC_WEBSOCKET_KEYS", default=False)  # keys in Sec-WebSocket-Protocol
 IMPORTED_KEYS = env.flag("AUTHSVC_IMPORTED_KEYS", default=False)
 CACHE_BYTES = env.count("AUTHSVC_CACHE_MB", 64, least=1, most=1_000_000) * 1024 * 1024  # per process, for facts
@@ -75,6 +76,7 @@ OIDC_NAME = env.text("AUTHSVC_OIDC_NAME", "single sign-on")  # on the button
 OIDC_DOMAINS = hosts.host_names("AUTHSVC_OIDC_DOMAINS", "")  # of e-mail addresses; none: any
 OIDC_ROLE = env.choice("AUTHSVC_OIDC_ROLE", "owner", "admin", "member", "viewer", "none")  # on first sign-in
 OIDC_ACCOUNT = env.text("AUTHSVC_OIDC_ACCOUNT", "")  # whose admins, members or viewers they become
+NOTIFICATIONS = env.flag("AUTHSVC_NOTIFICATIONS", default=True)  # mails about keys, quotas and sign-ins
 AUDIT_KEEP_DAYS = env.count("AUTHSVC_AUDIT_KEEP", 0, least=0, most=36_500)  # 0: forever
 CATALOGUE = BASE_DIR / env.text("AUTHSVC_CATALOGUE", "deploy/catalogue.toml")  # applied by set_up
 MANAGE = env.text("AUTHSVC_MANAGE", "manage.py")  # how to call manage.py here, for hints that people copy
@@ -128,6 +130,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "authsvc.gate.view.GateFirst",  # first: no other middleware may answer Traefik
+    "authsvc.identified.Identified",  # before anything that may log or fail
     "authsvc.bodies.BoundedOverWsgi",  # before anything that reads a body
     "authsvc.refusals.NoNuls",
     "console.proxies.BehindProxies",  # before anything that needs the client's address or scheme
@@ -302,9 +305,18 @@ SPECTACULAR_SETTINGS = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "filters": {"without_links": {"()": "runtime.logs.WithoutLinks"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["without_links"]}},
+    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(request_id)s%(message)s"}},
+    "filters": {
+        "without_links": {"()": "runtime.logs.WithoutLinks"},
+        "with_request_id": {"()": "runtime.request_ids.WithRequestId"},
+    },
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "plain",
+            "filters": ["without_links", "with_request_id"],
+        }
+    },
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {"django.request": {"level": "ERROR"}},
 }

@@ -10,6 +10,7 @@ from django.views.generic import RedirectView
 
 from accounts.admin.people import own_password
 from api.base.problems import WORDS
+from api.openapi.samples import sample_of
 from authsvc.gate.view import auth
 from console import first_operator, pages
 from console.invitation import invitation
@@ -34,6 +35,6 @@ urlpatterns = [
     path("first-operator/", count_form(first_operator.create), name="first_operator_form"),
     path("first-operator/<str:token>/", first_operator.enter, name="first_operator"),
     path("invitations/<str:token>/", count_form(invitation), name="invitation"),
-    path("errors/<slug:code>", pages.error, {"words_of_api": WORDS}, name="error"),
+    path("errors/<slug:code>", pages.error, {"words_of_api": WORDS, "sample_of": sample_of}, name="error"),
     path("api/v1/", include("api.urls")),
 ]

@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import sys
 import tempfile
 import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
 
 KEYS = 50
@@ -91,7 +91,7 @@ def _measure() -> None:
     told("the account closed")
 
 
-def _in_a_process(issued: list[object]) -> int:
+def _in_a_process(issued: Sequence[object]) -> int:
     """Bytes, by tracemalloc, for each key that was asked about once and refused for its address."""
     from authsvc.gate.app import Gate
 
@@ -117,4 +117,4 @@ def _in_a_process(issued: list[object]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext, gettext_lazy
@@ -11,14 +9,18 @@ from django.views.decorators.http import require_safe
 
 from accounts.authority import Action
 from accounts.models import Account, ApiKey, AuditEvent
+from console.audit_search import AuditSearch
+from console.audit_words import changes_of
 from console.frame import page, show
 from console.seat import Seat
 
 ON_A_PAGE = 50
+MOST_NAMED = 500  # keys that a search by name considers
 KINDS = {
     "key.": gettext_lazy("Keys"),
     "account.": gettext_lazy("Account and people"),
     "invitation.": gettext_lazy("Invitations"),
+    "management_key.": gettext_lazy("Management keys"),
 }
 
 ACTS = {
@@ -46,8 +48,10 @@ ACTS = {
     "key.pause": gettext_lazy("Paused a key"),
     "key.resume": gettext_lazy("Resumed a key"),
     "key.revoke": gettext_lazy("Revoked a key"),
-    "management_key.create": gettext_lazy("Created a management key"),
     "management_key.revoke": gettext_lazy("Revoked a management key"),
+    "management_key.issue": gettext_lazy("Created a management key"),
+    "import.receive": gettext_lazy("Received keys to import"),
+    "import.end": gettext_lazy("Ended an import of keys"),
 }
 
 
@@ -60,6 +64,8 @@ def audit(request: HttpRequest, seat: Seat) -> HttpResponse:
     rows: QuerySet[AuditEvent] = AuditEvent.objects.filter(account=seat.account.public_id)
     if kind:
         rows = rows.filter(act__startswith=kind)
+    search = AuditSearch.read(request.GET)
+    rows = search.narrow(rows, acts=_acts_called(search.text), subjects=_keys_called(seat.account, search.text))
     before = request.GET.get("before", "")
     if before.isascii() and before.isdigit() and len(before) < 19:
         rows = rows.filter(pk__lt=int(before))
@@ -68,11 +74,18 @@ def audit(request: HttpRequest, seat: Seat) -> HttpResponse:
     names = _names(seat.account, events)
     context = {
         "events": [
-            {"row": row, "words": words_of(row), "changes": _changes(row), "key": names.get(row.subject)}
+            {
+                "row": row,
+                "words": words_of(row),
+                "changes": changes_of(row.before, row.after),
+                "key": names.get(row.subject),
+            }
             for row in events
         ],
         "kind": kind,
         "kinds": [("", gettext("Everything")), *KINDS.items()],
+        "search": search,
+        "people": seat.account.memberships.values_list("user__username", flat=True).order_by("user__username"),
         "next": events[-1].pk if len(found) > ON_A_PAGE else None,
         "is_first": not before,
     }
@@ -80,22 +93,25 @@ def audit(request: HttpRequest, seat: Seat) -> HttpResponse:
 
 
 def words_of(event: AuditEvent) -> str:
-    """key.end_rotation → Ended a rotation; an act that has no words yet: import.end → Import: end"""
-    kind, _, act = event.act.partition(".")
+    """key.end_rotation → Ended an old secret; an act that has no words yet: billing.send → Billing: send"""
     if event.act in ACTS:
         return str(ACTS[event.act])
+    kind, _, act = event.act.partition(".")
     return f"{kind.replace('_', ' ').capitalize()}: {act.replace('_', ' ').replace('.', ' ')}"
+
+
+def _acts_called(text: str) -> list[str]:
+    """The acts whose words, as the reader sees them, contain this text."""
+    return [act for act, words in ACTS.items() if text.lower() in str(words).lower()] if text else []
+
+
+def _keys_called(account: Account, text: str) -> QuerySet[ApiKey, str]:
+    """The ids of keys whose name contains this text, as far as one look takes."""
+    named = ApiKey.objects.filter(account=account, name__icontains=text) if text else ApiKey.objects.none()
+    return named.order_by("-id").values_list("public_id", flat=True)[:MOST_NAMED]
 
 
 def _names(account: Account, events: list[AuditEvent]) -> dict[str, str]:
     """What the keys among the subjects are called today."""
     ids = {event.subject for event in events if event.act.startswith("key.")}
     return dict(ApiKey.objects.filter(account=account, public_id__in=ids).values_list("public_id", "name"))
-
-
-def _changes(event: AuditEvent) -> list[dict[str, Any]]:
-    before = event.before if isinstance(event.before, dict) else {}
-    after = event.after if isinstance(event.after, dict) else {}
-    names = list(dict.fromkeys([*before, *after]))
-    values = [{"name": name, "before": before.get(name), "after": after.get(name)} for name in names]
-    return [one for one in values if one["before"] not in (None, [], {}, "") or one["after"] not in (None, [], {}, "")]

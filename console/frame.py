@@ -42,6 +42,7 @@ class Place(NamedTuple):
 PLACES = (
     Place("overview", gettext_lazy("Overview"), "home", Action.READ_ACCOUNT),
     Place("keys", gettext_lazy("Keys"), "key", Action.READ_KEYS),
+    Place("try", gettext_lazy("Try it"), "play", Action.READ_CATALOGUE),
     Place("usage", gettext_lazy("Usage"), "chart", Action.READ_USAGE),
     Place("models", gettext_lazy("Models"), "cube", Action.READ_CATALOGUE),
     Place("team", gettext_lazy("Team"), "people", Action.READ_MEMBERS),
@@ -89,9 +90,12 @@ def show(
 ) -> HttpResponse:
     """A page in the frame. `template` begins with the place it belongs to: `keys/list` is in `keys`."""
     place = template.partition("/")[0]
-    places = [one for one in PLACES if seat.may(one.needs)]
-    framed = {"seat": seat, "place": place, "places": places, **(context or {})}
-    return render(request, f"console/{template}.html", framed, status=status)
+    return render(request, f"console/{template}.html", {**framed(seat, place), **(context or {})}, status=status)
+
+
+def framed(seat: Seat, place: str) -> dict[str, Any]:
+    """What the frame itself needs to know."""
+    return {"seat": seat, "place": place, "places": [one for one in PLACES if seat.may(one.needs)]}
 
 
 def forbidden(request: HttpRequest, seat: Seat) -> HttpResponse:

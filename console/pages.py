@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from typing import Any, NamedTuple
 
-from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
+from authsvc.gate.specimen import specimen
 from authsvc.gate.verdict import Verdict
+from console.meanings import MEANINGS, MEANINGS_OF_API
 
 # How a client's developer can fix each public code.
 ADVICE = {
@@ -52,17 +55,50 @@ ADVICE = {
 }
 
 
+class ErrorShown(NamedTuple):
+    """What the page says of a code."""
+
+    code: str
+    status: int
+    title: str
+    meaning: Any  # translatable text
+    advice: Any
+    is_of_gate: bool
+
+
 @require_safe
-def error(request: HttpRequest, code: str, words_of_api: Mapping[str, tuple[HTTPStatus, str]]) -> HttpResponse:
+def error(
+    request: HttpRequest,
+    code: str,
+    words_of_api: Mapping[str, tuple[HTTPStatus, str]],
+    sample_of: Callable[[str], tuple[dict[str, str], dict[str, Any]]],
+) -> HttpResponse:
     """The page that a problem's `type` links to (RFC 9457, 3.1.1), for problems of the gate and of the REST API."""
     if code in words_of_api:
-        of_api, advice = words_of_api[code]
-        context = {"code": code, "status": of_api.value, "title": of_api.phrase, "advice": advice}
-        return render(request, "console/error.html", context)
+        status, advice = words_of_api[code]
+        headers, body = sample_of(code)
+        example = _written(body["status"], body["title"], headers, body)
+        shown = ErrorShown(code, status.value, body["title"], MEANINGS_OF_API[code], advice, is_of_gate=False)
+        return render(request, "console/error.html", {"error": shown, "examples": [example]})
     verdicts = [verdict for verdict in Verdict if verdict.code == code]
     if not code or not verdicts:
         raise Http404
-    status = settings.OVER_LIMIT_STATUS if Verdict.OVER_LIMIT in verdicts else verdicts[0].status
-    title, advice = verdicts[0].title, str(ADVICE[code])
-    context = {"code": code, "status": status, "title": title, "advice": advice}
-    return render(request, "console/error.html", context)
+    first = specimen(verdicts[0])
+    shown = ErrorShown(code, first.status, verdicts[0].title, MEANINGS[code], ADVICE[code], is_of_gate=True)
+    return render(request, "console/error.html", {"error": shown, "examples": _examples(verdicts)})
+
+
+def _examples(verdicts: list[Verdict]) -> list[str]:
+    """The gate's answers with this code, each once: several verdicts share their words on purpose."""
+    written = []
+    for verdict in verdicts:
+        status, headers, body = specimen(verdict)
+        text = {name.decode().title(): value.decode() for name, value in headers if name != b"content-length"}
+        written.append(_written(status, HTTPStatus(status).phrase, text, json.loads(body)))
+    return list(dict.fromkeys(written))
+
+
+def _written(status: int, phrase: str, headers: Mapping[str, str], body: Any) -> str:
+    """As `curl -i` prints it, with the body laid out."""
+    lines = [f"HTTP/1.1 {status} {phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\n".join([*lines, "", json.dumps(body, indent=2, ensure_ascii=False)])

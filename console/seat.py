@@ -63,3 +63,13 @@ def take_seat(request: HttpRequest, public_id: str) -> Seat:
     if request.session.get(LAST_ACCOUNT) != public_id:
         request.session[LAST_ACCOUNT] = public_id
     return Seat(Actor.person(request), user, mine.account, mine.role, memberships)
+
+
+def seat_of_last_account(request: HttpRequest) -> Seat | None:
+    """The person's seat in the account that was open last, for pages that belong to no account."""
+    user = request.user
+    if not isinstance(user, User):
+        return None
+    memberships, last = memberships_of(user), request.session.get(LAST_ACCOUNT)
+    mine = next((one for one in memberships if one.account.public_id == last), next(iter(memberships), None))
+    return None if mine is None else Seat(Actor.person(request), user, mine.account, mine.role, memberships)

@@ -87,7 +87,7 @@ class IsNew(admin.SimpleListFilter):
 @admin.register(ServedModel)
 class ServedModelAdmin(CatalogueEdits):
     form = ServedModelForm
-    fields = ("slug", "path", "title", "cost", "enabled", "auto_include")
+    fields = ("slug", "path", "title", "cost", "enabled", "auto_include", "speaks", "example")
     list_display = ("slug", "title", "path", "cost", "enabled", "state", "created_at")
     list_filter = (IsNew, "enabled", "auto_include")
     actions = ("include_in_every",)
@@ -114,7 +114,14 @@ class ServedModelAdmin(CatalogueEdits):
     def apply(self, request: HttpRequest, form: Any, formsets: Sequence[Any], *, change: bool) -> None:
         row, cleaned = form.instance, form.cleaned_data
         entry = ModelEntry(
-            row.slug, cleaned["path"], cleaned["title"], cleaned["cost"], cleaned["enabled"], cleaned["auto_include"]
+            row.slug,
+            cleaned["path"],
+            cleaned["title"],
+            cleaned["cost"],
+            cleaned["enabled"],
+            cleaned["auto_include"],
+            cleaned["speaks"],
+            cleaned["example"],
         )
         self.note_change(request, lambda: apply_model(entry))
         become(row, ServedModel.objects.get(slug=entry.slug))
@@ -141,7 +148,7 @@ class PlanLimitInline(FollowsParent):
 @admin.register(Plan)
 class PlanAdmin(CatalogueEdits):
     form = PlanForm
-    fields = ("name", "title", "all_models", "auto_include", "served_models", "max_keys")
+    fields = ("name", "title", "all_models", "auto_include", "served_models", "max_keys", "offered")
     inlines = (PlanLimitInline,)
     list_display = ("name", "title", "models_of_it", "limits_of_it", "accounts_on_it", "created_at")
     list_filter = ("all_models", "served_models")
@@ -188,7 +195,15 @@ class PlanAdmin(CatalogueEdits):
         plan, cleaned = form.instance, form.cleaned_data
         named = (EVERY_MODEL,) if cleaned["all_models"] else tuple(model.slug for model in cleaned["served_models"])
         limits = tuple(limit for formset in formsets for limit in formset.values())
-        entry = PlanEntry(plan.name, cleaned["title"], named, limits, cleaned["auto_include"], cleaned["max_keys"])
+        entry = PlanEntry(
+            plan.name,
+            cleaned["title"],
+            named,
+            limits,
+            cleaned["auto_include"],
+            cleaned["max_keys"],
+            cleaned["offered"],
+        )
         self.note_change(request, lambda: apply_plan(entry))
         for (text,) in _warnings(limits):
             self.message_user(request, f"Plan {entry.name}: {text}.", messages.WARNING)

@@ -12,6 +12,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from quotas import limits
+from quotas.examples import check_example
 from quotas.guarded import GuardedManager
 from runtime.labels import one_line
 
@@ -84,6 +85,21 @@ class ServedModel(models.Model):
         default=True,
         help_text='Whether plans with every model ("*") include it. If not, they include it once a plan names it.',
     )
+    speaks = models.CharField(
+        max_length=16,
+        blank=True,
+        default="",
+        db_default="",
+        choices=[("openai", "OpenAI’s API")],
+        help_text="The protocol of its clients: the console then shows calls with the openai package too.",
+    )
+    example = models.JSONField(
+        null=True,
+        blank=True,
+        validators=[check_example],
+        help_text='A call that works, for the console: {"method": "POST", "path": "/ner", "body": …, "answer": …}. '
+        "The path continues the model’s.",
+    )
     discovered_at = models.DateTimeField(
         null=True,
         blank=True,
@@ -129,6 +145,11 @@ class Plan(models.Model):
         default=MAX_KEYS,
         validators=[MinValueValidator(1), MaxValueValidator(MOST_MAX_KEYS)],
         help_text="How many keys an account may have that are neither revoked nor expired.",
+    )
+    offered = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Whether customers on other plans see it in the comparison on their account's page.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -295,6 +316,67 @@ class UsageDay(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key} {self.model} {self.day:%Y-%m-%d}"
+
+
+class RefusalHour(models.Model):
+    """How many calls of a key to a model were refused in an hour for one reason. Kept as UsageHour is: the greater of
+    stored and copied wins for each birth, and readers sum over births.
+    """
+
+    account = models.CharField(max_length=8)
+    key = models.CharField(max_length=16)
+    model = models.CharField(max_length=63)
+    hour = models.DateTimeField()
+    birth = models.BigIntegerField(help_text="The microsecond at which the counter in Redis started.")
+    reason = models.CharField(
+        max_length=32, help_text="The verdict's word; shadow_refused: a limit in shadow would have refused the call."
+    )
+    by_limit = models.CharField(
+        max_length=100,
+        blank=True,
+        help_text="The scope, model, unit and window of the limit that refused; empty: it was not a limit.",
+    )
+    calls = models.PositiveBigIntegerField()
+
+    class Meta:
+        ordering = ["-hour", "key", "model"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["key", "model", "hour", "birth", "reason", "by_limit"], name="refusals_once_per_birth"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["account", "hour"], name="refusals_of_an_account"),
+            models.Index(fields=["hour"], name="refusals_by_hour"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.model} {self.hour:%Y-%m-%dT%H} {self.reason}"
+
+
+class RefusalDay(models.Model):
+    """The sum of a key's refusals for one reason on a UTC day; see quotas/usage/days.py."""
+
+    account = models.CharField(max_length=8)
+    key = models.CharField(max_length=16)
+    model = models.CharField(max_length=63)
+    day = models.DateTimeField(help_text="The midnight UTC at which it begins.")
+    reason = models.CharField(max_length=32)
+    by_limit = models.CharField(max_length=100, blank=True)
+    calls = models.PositiveBigIntegerField()
+
+    class Meta:
+        ordering = ["-day", "key", "model"]
+        constraints = [
+            models.UniqueConstraint(fields=["key", "model", "day", "reason", "by_limit"], name="refusals_once_a_day")
+        ]
+        indexes = [
+            models.Index(fields=["account", "day"], name="refusal_days_of_an_account"),
+            models.Index(fields=["day"], name="refusals_by_day"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.model} {self.day:%Y-%m-%d} {self.reason}"
 
 
 class DaysKept(models.Model):

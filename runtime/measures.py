@@ -62,7 +62,7 @@ TURNS = SharedCounter("authsvc_worker_turns", "The worker's turns, by how they e
 PUBLISHED = SharedCounter("authsvc_published_parts", "Parts of facts that the worker published.", "why").expect(
     "changed", "again"
 )
-COPIED = SharedCounter("authsvc_copied_usage_hours", "Usage of a key, model and hour copied to the database.")
+COPIED = SharedCounter("authsvc_usage_copied", "Usage of a key, model and hour copied to the database.")
 
 COUNTED = (
     DECISIONS,

@@ -97,3 +97,12 @@ def plain_network(network: Network) -> Network:
     if isinstance(network, IPv6Network) and network.prefixlen >= 96 and network.network_address.ipv4_mapped:
         return IPv4Network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96))
     return network
+
+
+def surroundings(text: str) -> str:
+    """The network that an address shares with its neighbours: a /24, or a /64 of IPv6; "" for what is no address."""
+    try:
+        address = read_address(text)
+    except ValueError:
+        return ""
+    return str(ip_network((address, 24 if address.version == 4 else 64), strict=False))

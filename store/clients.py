@@ -15,12 +15,12 @@ from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
-from redis.exceptions import NoPermissionError, RedisClusterException
+from redis.exceptions import NoPermissionError, NoScriptError, RedisClusterException
 from redis.retry import Retry
 
 from store import keepalive
 from store.address import RedisAddress, read_address
-from store.commands import Sendable
+from store.commands import Script, ScriptCall, Sendable
 from store.condition import Condition, read_condition
 from store.keepalive import PING_SECONDS
 from store.sentinels import async_sentinels, sentinels
@@ -128,12 +128,27 @@ def _place(where: RedisAddress) -> dict[str, Any]:
 
 def send_all(commands: Iterable[Sendable]) -> list[Any]:
     """Send commands together; their replies, in order. Raises RedisError."""
+    sent = list(commands)
     pipeline = sync_client().pipeline(transaction=False)
-    for command in commands:
+    loaded: set[Script] = set()
+    for command in sent:
+        if isinstance(command, ScriptCall) and command.script in loaded:
+            command.run_loaded(pipeline)
+            continue
         command.run(pipeline)
+        if isinstance(command, ScriptCall) and not is_cluster():  # there, a pipeline goes to several servers
+            loaded.add(command.script)
     with _as_redis_errors():
-        replies: list[Any] = pipeline.execute()
-    return replies
+        replies: list[Any] = pipeline.execute(raise_on_error=False)
+    return [_settled(command, reply) for command, reply in zip(sent, replies, strict=True)]
+
+
+def _settled(command: Sendable, reply: Any) -> Any:
+    if isinstance(reply, NoScriptError):  # somebody flushed the scripts meanwhile, so it was not executed
+        return command.run(sync_client())
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
 
 
 def conditions() -> list[Condition]:

@@ -81,3 +81,7 @@ class ScriptCall:
 
     def run(self, client: Any) -> Any:
         return client.execute_command("EVAL", self.script.source, len(self.keys), *self.keys, *self.args)
+
+    def run_loaded(self, pipeline: Any) -> Any:
+        """Queue it by digest, behind a run with the source."""
+        return pipeline.execute_command("EVALSHA", self.script.sha, len(self.keys), *self.keys, *self.args)

@@ -92,6 +92,9 @@ INVITATIONS = Throttle(name="invitations", calls=25, seconds=86_400, goes_on_wit
 MAILS_TO = Throttle(
     name="mails_to", calls=4, seconds=86_400, goes_on_without_redis=False
 )  # per mailbox, of all accounts
+NOTIFICATIONS = Throttle(
+    name="notifications", calls=20, seconds=86_400, goes_on_without_redis=True
+)  # mails about an account, or about a person's sign-ins
 
 # Signing in. Nothing of it goes on uncounted: while Redis is away nobody signs in, and who is signed in stays so.
 SIGN_INS_FROM = Throttle(name="sign_ins_from", calls=20, seconds=300, goes_on_without_redis=False)  # per network

@@ -144,6 +144,26 @@ def mail_server_at(host: str) -> Iterator[tuple[socket.socket, list[str]]]:
         thread.join(60)
 
 
+@contextmanager
+def mail_server_for_many() -> Iterator[tuple[int, list[list[str]]]]:
+    """A mail server that accepts any number of messages: its port, and the lines of each."""
+    mails: list[list[str]] = []
+
+    def serve(listening: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                told: list[str] = []
+                _take_one_mail(listening, told)
+                mails.append(told[told.index("DATA") + 1 :] if "DATA" in told else told)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, args=(listening,), daemon=True)
+        thread.start()
+        yield int(listening.getsockname()[1]), mails
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join(60)
+
+
 def _take_one_mail(listening: socket.socket, told: list[str]) -> None:
     connection, _ = listening.accept()
     with connection, connection.makefile("rwb") as lines:

@@ -1,3 +1,3 @@
 """Admin pages for accounts, keys, credentials and people. Each file registers its own."""
 
-from accounts.admin import credentials, keys, pages, people  # noqa: F401
+from accounts.admin import accounts, credentials, keys, people, records  # noqa: F401

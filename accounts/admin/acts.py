@@ -145,7 +145,7 @@ class GateAdmin(AnyAdmin):
                 self.queue(request)
                 response = super().changeform_view(request, object_id, form_url, extra_context)
         except (Refused, ValidationError) as error:
-            messages.error(request, "; ".join(_texts(error)))
+            messages.error(request, "; ".join(texts_of(error)))
             return HttpResponseRedirect(request.get_full_path())
         outcome = outcome_of(request)
         if outcome.issued is not None:
@@ -225,7 +225,7 @@ class ActsAdmin(GateAdmin):
             try:
                 done = act.run(row, form.cleaned_data, Actor.person(request))
             except (Refused, ValidationError) as error:
-                form.add_error(None, _texts(error))
+                form.add_error(None, texts_of(error))
             else:
                 return self._after(request, act, row, done)
         context = {
@@ -281,5 +281,5 @@ def become(row: Model, saved: Model) -> None:
     row.__dict__.update(saved.__dict__)
 
 
-def _texts(error: Refused | ValidationError) -> list[str]:
+def texts_of(error: Refused | ValidationError) -> list[str]:
     return error.messages if isinstance(error, ValidationError) else [str(error)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from itertools import islice
-from typing import NamedTuple, TypeVar
+from time import monotonic
+from typing import NamedTuple
 
 from django.db.models import Model
 from django.utils import timezone
@@ -14,20 +14,20 @@ from redis.exceptions import NoPermissionError, RedisError
 
 from accounts.facts import snapshot
 from accounts.facts.storing import later_version, raise_catalogue, store_account, store_catalogue, store_key
+from accounts.facts.together import TOGETHER, TakenTogether, in_pieces, keys_for_facts, read_accounts, read_keys
 from accounts.models import Account, ApiKey, OutboxRow
 from quotas import deployment
-from quotas.models import Catalogue, UsageHour
+from quotas.models import Catalogue
 from store import clients, names
 from store.commands import RedisCommand, ScriptCall
 
 log = logging.getLogger(__name__)
 
-Item = TypeVar("Item")
-
 BATCH = 500
 _FEW = 10  # below that, keys are published one by one
 _WAIT_MILLISECONDS = 100
 _TRIES = 3
+_TELL_SECONDS = 5
 _MODELS: dict[str, type[Model]] = {
     OutboxRow.Part.CATALOGUE: Catalogue,
     OutboxRow.Part.ACCOUNT: Account,
@@ -121,21 +121,19 @@ def _deliver_keys(public_ids: list[str]) -> None:
 
 
 def _read_keys(public_ids: list[str]) -> tuple[dict[str, int], list[PartCommand]]:
-    calls: list[PartCommand] = []
     versions: dict[str, int] = {}
-    accounts: dict[str, snapshot.PartFacts] = {}
     with snapshot.one_moment():
         catalogue = snapshot.read_catalogue()
-        used = set(UsageHour.objects.filter(key__in=public_ids).values_list("key", flat=True).distinct())
-        keys = ApiKey.objects.filter(public_id__in=public_ids).select_related("account__plan")
-        for key in keys.prefetch_related("secrets", "limits__model", "account__overrides"):
-            public_id, account_id = key.public_id, key.account.public_id
-            if account_id not in accounts:
-                part = accounts[account_id] = snapshot.read_account(key.account, catalogue)
-                calls += [account_command(account_id, part), _catalogue_version(account_id, catalogue)]
-            facts = snapshot.read_key(key, accounts[account_id], catalogue, was_used=public_id in used)
-            calls += key_commands(public_id, facts)
-            versions[public_id] = facts.version
+        rows = list(keys_for_facts().filter(public_id__in=public_ids).order_by("pk"))
+        whose = Account.objects.filter(pk__in={row.account_id for row in rows}).select_related("plan")
+        accounts = {account.pk: account for account in whose.prefetch_related("overrides")}
+        taken = TakenTogether([account.public_id for account in accounts.values()])
+        parts = read_accounts(accounts.values(), catalogue, taken)
+        calls = [account_command(account.public_id, parts[pk]) for pk, account in accounts.items()]
+        calls += _catalogue_versions(accounts.values(), catalogue)
+        for key, facts in read_keys(rows, accounts, parts, catalogue, taken):
+            calls += key_commands(key.public_id, facts)
+            versions[key.public_id] = facts.version
     return versions, calls
 
 
@@ -143,7 +141,7 @@ def _read_catalogue(_: str = "") -> tuple[int, list[PartCommand]]:
     with snapshot.one_moment():
         part = snapshot.read_catalogue()
     together = 1 if clients.minds_slots() else BATCH
-    raises = [raise_catalogue(part, partitions) for partitions in _chunks(iter(names.ALL_PARTITIONS), together)]
+    raises = [raise_catalogue(part, partitions) for partitions in in_pieces(names.ALL_PARTITIONS, together)]
     return part.version, [_catalogue_command(call) for call in (store_catalogue(part), *raises)]
 
 
@@ -188,6 +186,12 @@ def _catalogue_version(public_id: str, catalogue: snapshot.PartFacts) -> PartCom
     return _catalogue_command(raise_catalogue(catalogue, [names.partition(public_id)]))
 
 
+def _catalogue_versions(accounts: Iterable[Account], catalogue: snapshot.PartFacts) -> list[PartCommand]:
+    """The same for the partitions of many accounts."""
+    first_of = {names.partition(account.public_id): account.public_id for account in accounts}
+    return [_catalogue_version(public_id, catalogue) for public_id in first_of.values()]
+
+
 def send(calls: list[PartCommand]) -> list[Clash]:
     """Send commands; the parts of which Redis has different facts that are as new or newer."""
     clashes: dict[tuple[str, str], Clash] = {}
@@ -223,10 +227,19 @@ def partitions_in_use() -> list[str]:
 
 
 def publish_everything() -> int:
-    """Publish everything, for a Redis that has lost its data; the number of parts."""
+    """Publish everything, for a Redis that has lost its data, and log the progress; the number of parts."""
     deliver(OutboxRow.Part.CATALOGUE, "")
-    accounts = Account.objects.order_by("pk").values_list("pk", flat=True)
-    return 1 + sum(_publish_accounts_with_keys(list(ids)) for ids in _chunks(accounts.iterator(), BATCH))
+    count, accounts = 1, 0
+    total, began = Account.objects.count(), monotonic()
+    told = began
+    ids = Account.objects.order_by("pk").values_list("pk", flat=True)
+    for some in in_pieces(ids.iterator(), BATCH):
+        count, accounts = count + _publish_accounts_with_keys(some), accounts + len(some)
+        if monotonic() - told >= _TELL_SECONDS:
+            told = monotonic()
+            pace = count / (told - began)
+            log.info("published %d of %d accounts with their keys, %.0f parts a second", accounts, total, pace)
+    return count
 
 
 def publish_changed_since(moment: datetime) -> int:
@@ -235,36 +248,33 @@ def publish_changed_since(moment: datetime) -> int:
     for part, rows in ((OutboxRow.Part.ACCOUNT, Account.objects), (OutboxRow.Part.KEY, ApiKey.objects)):
         changed = rows.filter(changed_at__gte=moment).values_list("public_id", flat=True)
         parts += [(public_id, part) for public_id in changed]
-    for public_id, part in parts:
-        deliver(part, public_id)
+    deliver_parts(dict.fromkeys((part, public_id) for public_id, part in parts))
     return len(parts)
 
 
 def _publish_accounts_with_keys(ids: list[int]) -> int:
     """Publish accounts and all their keys, read at one moment and sent in batches."""
     deployment.claim()
-    calls: list[PartCommand] = []
     clashes: list[Clash] = []
     count = 0
     with snapshot.one_moment():
-        catalogue = snapshot.read_catalogue()
-        for account in Account.objects.filter(pk__in=ids).select_related("plan").prefetch_related("overrides"):
-            part = snapshot.read_account(account, catalogue)
-            calls.append(account_command(account.public_id, part))
-            count += 1
-            keys = account.keys.prefetch_related("secrets", "limits__model")
-            for key in keys.iterator(chunk_size=BATCH):
-                calls += key_commands(key.public_id, snapshot.read_key(key, part, catalogue))
-                count += 1
-                if len(calls) >= BATCH:
-                    clashes += send(calls)
-                    calls = []
-    clashes += send(calls)
+        for some in in_pieces(_accounts_with_keys(ids), BATCH):
+            clashes += send([command for commands in some for command in commands])
+            count += len(some)
     for clash in clashes:  # there are none unless the database is behind Redis
         deliver(clash.part, clash.subject)
     return count
 
 
-def _chunks(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
-    while chunk := list(islice(items, size)):
-        yield chunk
+def _accounts_with_keys(ids: list[int]) -> Iterator[list[PartCommand]]:
+    """The commands of each of these accounts, then of each of their keys."""
+    catalogue = snapshot.read_catalogue()
+    rows = Account.objects.filter(pk__in=ids).select_related("plan").prefetch_related("overrides")
+    accounts = {account.pk: account for account in rows}
+    taken = TakenTogether([account.public_id for account in accounts.values()])
+    parts = read_accounts(accounts.values(), catalogue, taken)
+    for pk, account in accounts.items():
+        yield [account_command(account.public_id, parts[pk])]
+    keys = keys_for_facts().filter(account_id__in=ids).order_by().iterator(chunk_size=TOGETHER)
+    for key, part in read_keys(keys, accounts, parts, catalogue, taken):
+        yield key_commands(key.public_id, part)

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
-from django.db.models import F, Q, Sum
+from django.db.models import F, Q, QuerySet, Sum
 
 from accounts.facts.facts import account_from_json
-from accounts.models import Account, ApiKey, KeySecret
+from accounts.models import Account, ApiKey, KeyLimit, KeySecret
 from quotas.buckets import clock
 from quotas.facts import catalogue_from_json, limit_to_json
 from quotas.limits import CALENDAR, EVERY_MODEL, SECOND, UNITS, CalendarWindow, Limit, calendar_window
 from quotas.models import Catalogue, Plan, ServedModel, UsageHour
 from quotas.terms import limits_in_force
 from store import names
+
+
+class SecretRow(NamedTuple):
+    """What the gate needs of a key's secret."""
+
+    pk: int
+    digest: str
+    pepper: str
+    expires_at: datetime | None
+    is_imported: bool
+
+
+Taken = Callable[[str, Limit, CalendarWindow], int]  # a subject and a limit → what was taken in a window
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +140,8 @@ def _included(plan: Plan, slugs: Iterable[str], left_out: set[str]) -> set[str]:
     return {EVERY_MODEL} if plan.auto_include or not left_out else set(slugs) - left_out
 
 
-def read_account(account: Account, catalogue: PartFacts) -> PartFacts:
+def read_account(account: Account, catalogue: PartFacts, taken: Taken | None = None) -> PartFacts:
+    """`taken`: what usage says was taken from calendar limits, if it was read for many subjects together."""
     if account.closed_at is not None:
         return _closed(account, catalogue)
     text = _dump(
@@ -140,23 +154,31 @@ def read_account(account: Account, catalogue: PartFacts) -> PartFacts:
             "overrides": {o.limit_name: {"amount": o.amount, "burst": o.burst} for o in account.overrides.all()},
         }
     )
-    limits = [limit for limit in _limits(catalogue, text, ()) if limit.scope == "account"]
-    return PartFacts(account.version, text, tuple(_counters(account.public_id, Q(account=account.public_id), limits)))
+    limits = [limit for limit in _limits(catalogue.json, text, ()) if limit.scope == "account"]
+    return PartFacts(account.version, text, tuple(_counters(account.public_id, limits, taken or taken_by_usage)))
 
 
-def read_key(key: ApiKey, account: PartFacts, catalogue: PartFacts, *, was_used: bool = True) -> PartFacts:
-    """`was_used`: whether the key has any usage; without, no query is needed for each limit."""
+def read_key(
+    key: ApiKey,
+    account: PartFacts,
+    catalogue: PartFacts,
+    *,
+    secrets: Iterable[SecretRow] | None = None,
+    limits: Iterable[KeyLimit] | None = None,
+    taken: Taken | None = None,
+) -> PartFacts:
+    """What is not given is read; accounts.facts.together reads it for many keys at once."""
+    secrets = list(secrets_of(key) if secrets is None else secrets)
+    imported = tuple(secret.digest for secret in secrets if secret.is_imported)
     if key.revoked_at is not None or key.account.closed_at is not None:
-        return _over(key, catalogue)
-    own = [limit.as_limit("key") for limit in key.limits.all()]
-    limits = [limit for limit in _limits(catalogue, account.json, own) if limit.scope == "key"]
+        return _over(key, catalogue, imported)
+    own = tuple(limit.as_limit("key") for limit in (key.limits.all() if limits is None else limits))
     text = _dump(
         {
             "public_id": key.public_id,
             "version": key.version,
             "secrets": [
-                {"id": s.pk, "digest": s.digest, "pepper": s.pepper, "until": _seconds(s.expires_at)}
-                for s in key.secrets.all()
+                {"id": s.pk, "digest": s.digest, "pepper": s.pepper, "until": _seconds(s.expires_at)} for s in secrets
             ],
             "models": key.narrowed_to,
             "networks": key.networks,
@@ -166,8 +188,8 @@ def read_key(key: ApiKey, account: PartFacts, catalogue: PartFacts, *, was_used:
             **_standing(key),
         }
     )
-    imported = tuple(s.digest for s in key.secrets.all() if s.is_imported)
-    counters = _counters(key.public_id, Q(key=key.public_id), limits, was_used=was_used)
+    in_force = (limit for limit in _limits(catalogue.json, account.json, own) if limit.scope == "key")
+    counters = _counters(key.public_id, in_force, taken or taken_by_usage)
     return PartFacts(key.version, text, tuple(counters), imported)
 
 
@@ -194,7 +216,11 @@ def _closed(account: Account, catalogue: PartFacts) -> PartFacts:
     return PartFacts(account.version, text, buried=_all_counters(catalogue))
 
 
-def _over(key: ApiKey, catalogue: PartFacts) -> PartFacts:
+def secrets_of(key: ApiKey) -> list[SecretRow]:
+    return [SecretRow(s.pk, s.digest, s.pepper, s.expires_at, s.is_imported) for s in key.secrets.all()]
+
+
+def _over(key: ApiKey, catalogue: PartFacts, imported: tuple[str, ...]) -> PartFacts:
     """What the gate needs of a key that is revoked or of a closed account: no secrets and no narrowings."""
     revoked = key.revoked_at is not None
     text = _dump(
@@ -210,7 +236,6 @@ def _over(key: ApiKey, catalogue: PartFacts) -> PartFacts:
             "revoked": revoked,
         }
     )
-    imported = tuple(s.digest for s in key.secrets.all() if s.is_imported)
     return PartFacts(key.version, text, imported=imported, buried=_all_counters(catalogue))
 
 
@@ -220,29 +245,38 @@ def _all_counters(catalogue: PartFacts) -> tuple[str, ...]:
     return tuple(f"{model}:{unit}:{window}" for model in models for unit in UNITS for window in CALENDAR)
 
 
-def _limits(catalogue: PartFacts, account_json: str, own: Iterable[Limit]) -> tuple[Limit, ...]:
+@lru_cache(64)  # the keys of an account follow each other, and hardly any has limits of its own
+def _limits(catalogue_json: str, account_json: str, own: tuple[Limit, ...]) -> tuple[Limit, ...]:
     account = account_from_json(account_json)
-    plan = _parsed(catalogue.json).plans[account.plan]
+    plan = _parsed(catalogue_json).plans[account.plan]
     return limits_in_force(plan.limits, account.overrides, account.plan_since, own)
 
 
 _parsed = lru_cache(4)(catalogue_from_json)  # so that a bulk publication parses its catalogue once
 
 
-def _counters(subject: str, whose: Q, limits: Iterable[Limit], *, was_used: bool = True) -> Iterator[Counter]:
+def _counters(subject: str, limits: Iterable[Limit], taken: Taken) -> Iterator[Counter]:
     hour = clock.hour()  # Redis's hour in a gate that has asked Redis: the script says which window it lacks
     for limit in limits:
-        if limit.is_smoothed:
-            continue
-        window = calendar_window(limit.window, hour)
-        if not was_used:
-            yield Counter(subject, limit, window, 0)
-            continue
-        rows = UsageHour.objects.filter(whose, hour__gte=datetime.fromtimestamp(window.start, UTC))
-        if limit.model != EVERY_MODEL:
-            rows = rows.filter(model=limit.model)
-        taken = rows.aggregate(sum=Sum("units" if limit.unit == "units" else "allowed"))["sum"] or 0
-        yield Counter(subject, limit, window, taken)
+        if not limit.is_smoothed:
+            window = calendar_window(limit.window, hour)
+            yield Counter(subject, limit, window, taken(subject, limit, window))
+
+
+def taken_by_usage(subject: str, limit: Limit, window: CalendarWindow) -> int:
+    """How much a key or an account has taken from a calendar limit in this window, by usage."""
+    of = Q(key=subject) if limit.scope == "key" else Q(account=subject)
+    return int(usage_of(limit, window).filter(of).aggregate(sum=Sum(column_of(limit)))["sum"] or 0)
+
+
+def usage_of(limit: Limit, window: CalendarWindow) -> QuerySet[UsageHour]:
+    """The hours that count for a limit, of all subjects."""
+    rows = UsageHour.objects.filter(hour__gte=datetime.fromtimestamp(window.start, UTC))
+    return rows if limit.model == EVERY_MODEL else rows.filter(model=limit.model)
+
+
+def column_of(limit: Limit) -> str:
+    return "units" if limit.unit == "units" else "allowed"
 
 
 def _dump(value: Any) -> str:

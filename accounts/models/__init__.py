@@ -23,6 +23,7 @@ from accounts.models.keys import (
     StateOfKey,
     small_object,
 )
+from accounts.models.notifications import Notification, SignInPlace, SwitchedOffTopic, Topic
 from accounts.models.people import NAME_IS_TAKEN, People, User, caseless
 from accounts.models.publishing import OutboxRow, SeenStore
 from accounts.models.records import AppendOnlyQuerySet, AuditEvent, KeptAnswer
@@ -48,11 +49,15 @@ __all__ = [
     "KeySecret",
     "ManagementKey",
     "Membership",
+    "Notification",
     "OperatorToken",
     "OutboxRow",
     "People",
     "SeenStore",
+    "SignInPlace",
     "StateOfKey",
+    "SwitchedOffTopic",
+    "Topic",
     "User",
     "caseless",
     "erased_name",

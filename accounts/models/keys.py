@@ -111,6 +111,13 @@ class ApiKey(models.Model):
         verbose_name = "API key"
         ordering = ["-created_at", "-id"]
         constraints = [models.CheckConstraint(condition=~Q(name=""), name="key_has_a_name")]
+        indexes = [
+            models.Index(
+                fields=["expires_at"],
+                name="keys_by_expiry",
+                condition=Q(revoked_at__isnull=True, expires_at__isnull=False),
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.public_id})"
@@ -147,6 +154,9 @@ class KeySecret(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True, help_text="When the grace period of a rotation ends.")
     last_used_at = models.DateTimeField(null=True, blank=True)
+    last_used_from = models.GenericIPAddressField(
+        null=True, blank=True, help_text="The client's address at the last use."
+    )
 
     objects = GuardedManager()
 

@@ -21,6 +21,7 @@ from accounts.models import Account, AccountOverride, User
 from accounts.services.acts import Actor
 from accounts.services.limits import costs_of, hold
 from accounts.services.record import account_state, lock, record_change
+from accounts.services.secrets import forget_addresses
 from accounts.standing import Status
 from quotas.models import Catalogue, Plan
 
@@ -173,6 +174,8 @@ def _change(account: Account, make_so: Callable[[Account], None], actor: Actor) 
             account.full_clean(exclude=set(now) - set(changed))
             account.save(update_fields=changed)
         _record(actor, account, before, account_state(account))
+        if account.closed_at is not None:
+            forget_addresses(account)
         if was_closed is not (account.closed_at is not None):
             publication.of_account_with_keys(account)
         else:  # also if nothing changed: a caller who repeats a change that was pending needs it published

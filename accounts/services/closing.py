@@ -8,9 +8,10 @@ from django.utils import timezone
 
 from accounts import standing
 from accounts.facts.publish import Publication, change, models_base
-from accounts.models import Account, ApiKey, Invitation, KeptAnswer, ManagementKey
+from accounts.models import Account, ApiKey, Invitation, KeptAnswer, ManagementKey, Notification
 from accounts.services.acts import Actor, record_act
 from accounts.services.record import account_state
+from accounts.services.secrets import forget_addresses
 
 ERASED = "erased"
 
@@ -39,9 +40,11 @@ def _erase(account: Account, now: Any) -> None:
     """The gate knows no names, so nothing here needs publishing, except that the account is closed."""
     of_account = {"account": account}
     models_base(ApiKey).filter(**of_account).update(name=ERASED, metadata={}, created_by=None)
+    forget_addresses(account)
     keys = ManagementKey.objects.filter(**of_account)
     keys.update(name=ERASED, created_by=None)
     keys.filter(revoked_at=None).update(revoked_at=now)
     Invitation.objects.filter(**of_account).delete()
     account.memberships.all().delete()
     KeptAnswer.objects.filter(account=account.public_id).delete()
+    Notification.objects.filter(account=account.public_id).delete()

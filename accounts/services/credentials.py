@@ -23,6 +23,7 @@ from accounts.authority import MANAGEMENT_SCOPES as MANAGEMENT_SCOPES
 from accounts.authority import OPERATOR_SCOPES as OPERATOR_SCOPES
 from accounts.authority import Beyond, check_scopes
 from accounts.models import Account, Credential, ManagementKey, OperatorToken, User
+from accounts.notifications.finding import tell_of_management_key
 from accounts.peppers import peppers
 from accounts.refused import Refused
 from accounts.services.acts import Actor, record_act
@@ -43,19 +44,23 @@ def make_management_key(
     actor: Actor,
     expires_at: datetime | None = None,
     secret: str | None = None,
+    key_id: str | None = None,
 ) -> tuple[ManagementKey, str]:
     """Create a management key, whose text is shown once. It can do no more than its creator, and expires no later than
-    the credential that creates it."""
+    the credential that creates it. A form supplies the end of its id, so that submitting it twice creates one."""
     with transaction.atomic():
         account.refresh_from_db(from_queryset=Account.objects.select_for_update())
         check_scopes(actor, account, set(scopes) & set(MANAGEMENT_SCOPES))
         if account.closed_at:
             raise Refused(gettext("The account %(account)s is closed and can't get new keys.") % {"account": account})
         caps.require_room_for_a_management_key(account)
-        public_id = keys.new_key_id(account.public_id)
+        public_id = account.public_id + key_id if key_id else keys.new_key_id(account.public_id)
+        if ManagementKey.objects.filter(public_id=public_id).exists():
+            raise Refused(f"The management key {public_id} has already been created; its secret was shown then.")
         row = ManagementKey(account=account, public_id=public_id)
         text = _mint(row, MANAGEMENT, name, scopes, MANAGEMENT_SCOPES, expires_at, actor, secret)
         _write_down(row, "management_key.issue", actor, account)
+        tell_of_management_key(row, actor.name)
     return row, text
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 
 from django.db.models import Count, F, Q
 from django.utils import timezone
 
 from accounts.facts.publish import change, models_base
 from accounts.models import (
+    Account,
     ApiKey,
     KeySecret,
     ManagementKey,
     OperatorToken,
 )
 from accounts.peppers import peppers
+from quotas.usage.ledger import LastUse
 from store import clients, names
 
 
@@ -30,11 +31,22 @@ def needed_peppers() -> dict[str, int]:
     return counts
 
 
-def note_last_uses(last_uses: Mapping[int, datetime]) -> None:
-    """Record when secrets were last used, never an earlier time than before. The gate doesn't need this."""
-    secrets = models_base(KeySecret)
-    for pk, moment in sorted(last_uses.items()):
-        secrets.filter(Q(last_used_at__isnull=True) | Q(last_used_at__lt=moment), pk=pk).update(last_used_at=moment)
+def note_last_uses(last_uses: Mapping[int, LastUse]) -> None:
+    """Record when and from where secrets were last used, never an earlier use than before. The gate doesn't need this.
+
+    What a closed account's secrets were used for before is copied afterwards, and no longer concerns anybody.
+    """
+    secrets = models_base(KeySecret).filter(key__account__closed_at=None)
+    for pk, (moment, address) in sorted(last_uses.items()):
+        is_news = Q(last_used_at=None) | Q(last_used_at__lt=moment)
+        if address is not None:  # another one may have been copied earlier in this second
+            is_news |= Q(last_used_at=moment) & ~Q(last_used_from=address)
+        secrets.filter(is_news, pk=pk).update(last_used_at=moment, last_used_from=address)
+
+
+def forget_addresses(account: Account) -> None:
+    """Forget from where the account's secrets were last used. The gate doesn't know it."""
+    models_base(KeySecret).filter(key__account=account).update(last_used_from=None)
 
 
 def store_new_digests(partitions: Iterable[str]) -> int:

@@ -12,19 +12,27 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.facts.publish import models_base
-from accounts.models import AuditEvent, ImportJob, ImportLine, Invitation, KeptAnswer
+from accounts.models import AuditEvent, ImportJob, ImportLine, Invitation, KeptAnswer, Notification
 
 BATCH = 500
 MOST_BATCHES = 20  # of one kind in one sweep; the next sweep is a minute later
 ANSWERS_KEPT = timedelta(hours=24)
 REPORTS_KEPT = timedelta(days=30)
 INVITATIONS_KEPT = timedelta(days=90)  # after they were accepted, withdrawn or expired
+NOTIFICATIONS_KEPT = timedelta(days=100)
 UPLOADS_GIVEN_UP = timedelta(hours=1)
 
 
 def sweep() -> int:
     """Delete all expired rows. Returns their number."""
-    return sweep_kept_answers() + sweep_sessions() + sweep_invitations() + sweep_imports() + sweep_audit()
+    return (
+        sweep_kept_answers()
+        + sweep_sessions()
+        + sweep_invitations()
+        + sweep_imports()
+        + sweep_notifications()
+        + sweep_audit()
+    )
 
 
 def sweep_kept_answers() -> int:
@@ -53,6 +61,12 @@ def sweep_imports() -> int:
     )
     count = _delete(ImportLine.objects.filter(job__in=over))
     return count + _delete(over.filter(rows=None))
+
+
+def sweep_notifications() -> int:
+    """Delete notifications of occasions that cannot come back; that a key is unused is told once as long as it is."""
+    then = timezone.now() - NOTIFICATIONS_KEPT
+    return _delete(Notification.objects.filter(created_at__lt=then).exclude(kind=Notification.Kind.UNUSED))
 
 
 def sweep_audit() -> int:

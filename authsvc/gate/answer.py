@@ -91,7 +91,11 @@ def _refusal(decision: Decision, request_id: bytes) -> Answer:
         "detail": verdict.detail,
         "request_id": request_id.decode(),
     }
-    headers: Headers = [(b"content-type", b"application/problem+json"), (b"cache-control", b"no-store")]
+    headers: Headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"cache-control", b"no-store"),
+        (b"x-request-id", request_id),
+    ]
     if verdict.status == 401:
         headers.append((b"www-authenticate", _challenge(verdict)))
     elif verdict is Verdict.MODEL_NOT_ALLOWED:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from random import random
 from time import monotonic, time
 from typing import Any
 
@@ -51,7 +52,7 @@ class Gate:
         measure_pipes()
         self.lookup = kind(link(), peppers())
         self._wanted = WANTED_OF_BROWSERS if settings.WEBSOCKET_KEYS else WANTED
-        self._logs_all = settings.LOG_DECISIONS == "all"
+        self._share_logged = settings.LOG_SAMPLE if settings.LOG_DECISIONS == "all" else 0.0  # of allowed calls
         self._log = DecisionLog()
         self._queries_told: set[bytes] = set()
         self._repaying: asyncio.Task[None] | None = None
@@ -104,7 +105,7 @@ class Gate:
             decision.protocols = without_keys(asked.headers[PROTOCOLS])
         verdict, identity = decision.verdict, request_id(asked.headers)
         measure(decision, monotonic() - began)
-        if verdict is not ALLOWED or self._logs_all:
+        if verdict is not ALLOWED or (self._share_logged and random() < self._share_logged):
             self._note(decision, asked, identity, began)
         return decision, identity
 
@@ -157,7 +158,12 @@ class Gate:
             why = self._tell_of_query(asked.query)
         if why:
             line["why"] = why
-        self._log.write(line)
+        if decision.verdict is ALLOWED:
+            if self._share_logged < 1:
+                line["share"] = self._share_logged
+            self._log.write_allowed(line)
+        else:
+            self._log.write(line)
 
 
 _gates: dict[asyncio.AbstractEventLoop, Gate] = {}

@@ -1,4 +1,4 @@
-"""One line of JSON for each refusal, through a bounded queue, so that a slow log reader never slows a decision."""
+"""Decisions as lines of JSON, through a bounded queue, so that a slow log reader never slows a decision."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from runtime.measures import LOG_LINES
 
 MOST_A_SECOND = 100
 MOST_WAITING = 1000
+MOST_ALLOWED_WAITING = 800  # of these; the rest is left to refusals
 
 
 class DecisionLog:
-    """At most MOST_A_SECOND lines a second per process; the others are counted, and the count is logged."""
+    """Refusals: at most MOST_A_SECOND lines a second per process, since anybody can cause them and fill a disk. Allowed
+    calls: as many as the operator asks for, while the reader keeps up. What is left out is counted, and the count is
+    logged."""
 
     def __init__(self) -> None:
         self._lines: deque[dict[str, object]] = deque()
@@ -24,19 +27,35 @@ class DecisionLog:
         self._second, self._written, self.left_out = 0, 0, 0
         self._thread: Thread | None = None
 
+    def write_allowed(self, line: dict[str, object]) -> None:
+        """Log an allowed call."""
+        self._turn_second()
+        if len(self._lines) >= MOST_ALLOWED_WAITING:
+            self._leave_out()
+            return
+        LOG_LINES.count("written")
+        self._put(line)
+
     def write(self, line: dict[str, object]) -> None:
+        """Log a refusal."""
+        self._turn_second()
+        if self._written >= MOST_A_SECOND or len(self._lines) >= MOST_WAITING:
+            self._leave_out()
+            return
+        self._written += 1
+        LOG_LINES.count("written")
+        self._put(line)
+
+    def _leave_out(self) -> None:
+        self.left_out += 1
+        LOG_LINES.count("left_out")
+
+    def _turn_second(self) -> None:
         second = int(monotonic())
         if second != self._second:
             if self.left_out and len(self._lines) < MOST_WAITING:
                 self._put({"log": "decisions", "left_out": self.left_out})
             self._second, self._written, self.left_out = second, 0, 0
-        if self._written >= MOST_A_SECOND or len(self._lines) >= MOST_WAITING:
-            self.left_out += 1
-            LOG_LINES.count("left_out")
-            return
-        self._written += 1
-        LOG_LINES.count("written")
-        self._put(line)
 
     def _put(self, line: dict[str, object]) -> None:
         self._lines.append(line)

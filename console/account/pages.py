@@ -13,6 +13,7 @@ from accounts import caps
 from accounts.authority import Action
 from accounts.refused import Refused
 from accounts.services.accounts import rename_account
+from console.account.plans import compared
 from console.catalogue import limits_of
 from console.frame import count_write, forbidden, page, show
 from console.limits import sentence
@@ -36,6 +37,8 @@ def account(request: HttpRequest, seat: Seat) -> HttpResponse:
         "limits": [sentence(limit) for limit in limits_of(seat.account)],
         "may_rename": seat.may(Action.RENAME_ACCOUNT) and not seat.account.closed_at,
         "may_export": seat.may(Action.EXPORT_ACCOUNT),
+        "may_close": seat.may(Action.CLOSE_ACCOUNT),
+        "offers": compared(seat.account),
     }
     return show(request, seat, "account/account", context)
 

@@ -141,10 +141,11 @@ def _usage(key: ApiKey, now: datetime) -> tuple[Any, int, int]:
 
 
 class OldSecret(NamedTuple):
-    """A secret that a rotation left working, and whether it looks safe to end it."""
+    """A secret that a rotation left working, whether it looks safe to end it, and when it will if it is not used."""
 
     secret: KeySecret
     is_quiet: bool
+    safe_at: datetime
 
 
 def _old_secret(key: ApiKey, now: datetime) -> OldSecret | None:
@@ -152,5 +153,5 @@ def _old_secret(key: ApiKey, now: datetime) -> OldSecret | None:
         if secret.expires_at and secret.expires_at > now:
             newest = next(iter(key.secrets.all()))
             since = max(filter(None, (secret.last_used_at, newest.created_at)))
-            return OldSecret(secret, now - since >= SAFE_AFTER)
+            return OldSecret(secret, now - since >= SAFE_AFTER, since + SAFE_AFTER)
     return None

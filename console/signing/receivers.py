@@ -14,6 +14,8 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 
 from accounts.models import User
+from accounts.notifications.places import note_sign_in
+from accounts.services.acts import Actor
 from console.signing.backend import user_called
 from console.signing.newcomers import give_account, place
 from console.signing.record import write_down
@@ -30,6 +32,7 @@ def _failed(credentials: dict[str, Any], request: HttpRequest | None = None, **_
 def _signed_in(request: HttpRequest, user: User, **_: Any) -> None:
     methods = [str(one.get("method")) for one in request.session.get("account_authentication_methods", [])]
     write_down(request, user, "user.sign_in", how=list(dict.fromkeys(methods)))
+    note_sign_in(user, Actor.address_of(request), request.headers.get("User-Agent", ""))
 
 
 @receiver(django_signals.user_logged_out)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from allauth.account import views
 from django.urls import include, path, re_path
 
-from console.signing import oidc
+from console.signing import oidc, sessions
+from console.signing.notifications import notifications
 
 _RESET_KEY = r"^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$"
 
@@ -25,5 +26,7 @@ urlpatterns = [
     path("second-factor/", include("allauth.mfa.urls")),
     path("oidc/login/", oidc.start, name="oidc_login"),
     path("oidc/callback/", oidc.callback, name="oidc_callback"),
+    path("sessions/<int:session>/end/", sessions.end, name="session_end"),
+    path("notifications/", notifications, name="notifications"),
     path("sessions/", include("allauth.usersessions.urls")),
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
 
@@ -11,20 +11,20 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_POST
 
 from accounts.authority import Action, check_role
 from accounts.models import Account, Membership
 from accounts.refused import Refused
 from accounts.services.invitations import invite, resend, withdraw
-from accounts.services.members import Wish, change_member
+from accounts.services.members import Change, Wish, change_member
 from console.frame import TooMany, count_write, page
 from console.seat import Seat
 from console.team.pages import find_invitation, find_member
 from store.throttles import INVITATIONS, MAILS_TO, ThrottleUnavailable, mailbox
 
-REVOKE = "revoke"
+REVOKE, KEEP_WORKING = "revoke", "keep"
 
 
 def _act(act: Callable[..., str]) -> Callable[..., HttpResponseBase]:
@@ -115,7 +115,10 @@ def remove(request: HttpRequest, seat: Seat, member_id: str) -> HttpResponse:
         if not is_self:
             check_role(seat.actor, seat.account, row.role, None)
         count_write(seat.account)
-        wish = Wish(revoke_keys=request.POST.get("keys") == REVOKE)
+        wish = Wish(
+            keep_management_keys=request.POST.get("management_keys") == KEEP_WORKING,
+            revoke_keys=request.POST.get("keys") == REVOKE,
+        )
         change = change_member(row, None, actor=seat.actor, wish=wish)
     except Refused as error:
         messages.error(request, str(error))
@@ -123,11 +126,22 @@ def remove(request: HttpRequest, seat: Seat, member_id: str) -> HttpResponse:
     if is_self:
         messages.success(request, gettext("You have left %(account)s.") % {"account": seat.account.name})
         return redirect("console")
-    words = [gettext("%(name)s no longer belongs to the account.") % {"name": name}]
-    if change.keys_are_revoked:
-        words.append(gettext("Their keys are revoked: %(count)d.") % {"count": len(change.publications)})
-    messages.success(request, " ".join(words))
+    words = gettext("%(name)s no longer belongs to the account.") % {"name": name}
+    messages.success(request, " ".join([words, *_ended(change)]))
     return redirect("console_team", seat.account.public_id)
+
+
+def _ended(change: Change) -> Iterator[str]:
+    """What ended together with somebody's membership, a sentence each."""
+    if change.keys_are_revoked:
+        count = len(change.publications)
+        yield ngettext("%(count)d key was revoked.", "%(count)d keys were revoked.", count) % {"count": count}
+    if count := len(change.left.revoked):
+        said = ngettext("%(count)d management key was revoked.", "%(count)d management keys were revoked.", count)
+        yield said % {"count": count}
+    if count := len(change.left.kept):
+        said = ngettext("%(count)d management key keeps working.", "%(count)d management keys keep working.", count)
+        yield said % {"count": count}
 
 
 def _title(role: str) -> str:

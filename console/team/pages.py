@@ -20,6 +20,7 @@ from accounts.services.invitations import MOST_OPEN
 from accounts.services.outgrown import credentials_behind, keys_made_by
 from console.frame import forbidden, page, show
 from console.seat import Seat
+from console.team.management_keys import not_revoked, shown_on_team
 
 ON_A_PAGE = 50
 MOST_NAMED = 20
@@ -48,6 +49,7 @@ def team(request: HttpRequest, seat: Seat) -> HttpResponse:
         "invitations": _invitations(seat.account, timezone.now()),
         "roles": in_plain_words(ROLES),
         **to_invite(seat),
+        **shown_on_team(seat),
     }
     return show(request, seat, "team/team", context)
 
@@ -60,7 +62,9 @@ def member(request: HttpRequest, seat: Seat, member_id: str) -> HttpResponse:
     is_self = row.user_id == seat.user.pk
     if not is_self and not may_touch(seat, row.role):
         return forbidden(request, seat)
-    made = list(keys_made_by(row.user, credentials_behind(row.user), seat.account)[: MOST_NAMED + 1])
+    behind = credentials_behind(row.user)
+    made = list(keys_made_by(row.user, behind, seat.account)[: MOST_NAMED + 1])
+    management = list(not_revoked(seat.account).filter(public_id__in=behind)[: MOST_NAMED + 1])
     context = {
         "member": row,
         "is_self": is_self,
@@ -69,6 +73,9 @@ def member(request: HttpRequest, seat: Seat, member_id: str) -> HttpResponse:
         "made": made[:MOST_NAMED],
         "made_more": len(made) > MOST_NAMED,
         "may_revoke": is_self or seat.may(Action.CHANGE_KEY),
+        "management": management[:MOST_NAMED],
+        "management_more": len(management) > MOST_NAMED,
+        "may_keep_management": not is_self and seat.may(Action.WRITE_MANAGEMENT_KEYS),
     }
     return show(request, seat, "team/member", context)
 

@@ -21,7 +21,7 @@ CONFIGURATION = CHECKOUT / "deploy" / "traefik"
 def start_traefik(place: DemoPlace, children: Children, models: Sequence[ModelServer]) -> None:
     static = place.root / "traefik.yml"
     static.write_text(json.dumps(_static(place), indent=2), encoding="utf-8")  # JSON is YAML
-    environment = {"GATE_URL": place.gate_url, "MODELS": addresses(models, place)}
+    environment = {"GATE_URL": place.gate_url, "MODELS": addresses(models, place), "CONSOLE_URL": place.console_url}
     children.start("traefik", [str(_binary()), f"--configfile={static}"], plain_environment() | environment)
 
 

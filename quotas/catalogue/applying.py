@@ -91,6 +91,8 @@ def _apply_model(entry: ModelEntry, row: ServedModel | None) -> Iterator[str]:
         "cost": entry.cost,
         "enabled": entry.enabled,
         "auto_include": entry.auto_include,
+        "speaks": entry.speaks,
+        "example": entry.example,
     }
     if row is None:
         ServedModel.objects.create(slug=entry.slug, **wanted)
@@ -98,9 +100,8 @@ def _apply_model(entry: ModelEntry, row: ServedModel | None) -> Iterator[str]:
         return
     changed = {name: value for name, value in wanted.items() if getattr(row, name) != value}
     if changed:
-        yield f"model {entry.slug}: " + ", ".join(
-            f"{name} {getattr(row, name)!r} → {v!r}" for name, v in changed.items()
-        )
+        told = (f"{name} {getattr(row, name)!r} → {value!r}" for name, value in changed.items() if name != "example")
+        yield f"model {entry.slug}: " + ", ".join([*told, *(["a different example"] if "example" in changed else [])])
         for name, value in changed.items():
             setattr(row, name, value)
         row.save(update_fields=list(changed))
@@ -142,6 +143,11 @@ def apply_plan(entry: PlanEntry) -> Iterator[str]:
             yield f"plan {entry.name}: max_keys {row.max_keys} → {entry.max_keys}"
         row.max_keys = entry.max_keys
         row.save(update_fields=["max_keys"])
+    if row.offered != entry.offered:
+        if not is_new:
+            yield f"plan {entry.name}: {'' if entry.offered else 'no longer '}offered to customers on other plans"
+        row.offered = entry.offered
+        row.save(update_fields=["offered"])
     wanted = set() if everything else set(entry.models)
     present = set(row.served_models.values_list("slug", flat=True))
     if wanted != present:

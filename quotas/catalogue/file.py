@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from quotas import limits, rules
+from quotas.examples import faults_of_example
 from quotas.limits import EVERY_MODEL, Limit
 from quotas.models import MAX_KEYS, MOST_MAX_KEYS, SEGMENT, SLUG
 from runtime.labels import ONE_LINE, odd_character
@@ -18,8 +19,9 @@ from runtime.labels import ONE_LINE, odd_character
 MOST_TITLE = 200
 
 _TOP = ("default_plan", "models", "plans")
-_MODEL = ("title", "cost", "path", "enabled", "auto_include")
-_PLAN = ("title", "models", "auto_include", "max_keys", "limits")
+_MODEL = ("title", "cost", "path", "enabled", "auto_include", "speaks", "example")
+_PROTOCOLS = ("", "openai")
+_PLAN = ("title", "models", "auto_include", "max_keys", "offered", "limits")
 _EXAMPLES = {"name": '"minute"', "per": '"key" or "account"', "amount": "60", "window": '"minute"'}
 _LIMIT = ("name", "per", "amount", "window", "unit", "model", "burst", "shadow")
 
@@ -87,6 +89,8 @@ class ModelEntry:
     cost: int
     enabled: bool
     auto_include: bool = True  # in plans for every model, even if no plan names it
+    speaks: str = ""  # "openai": clients of OpenAI's API can call it
+    example: dict[str, Any] | None = None  # quotas/examples.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,7 @@ class PlanEntry:
     limits: tuple[Limit, ...]
     auto_include: bool = False  # for a plan of every model: include new ones too
     max_keys: int = MAX_KEYS  # keys an account may have, neither revoked nor expired
+    offered: bool = False  # customers on other plans see it
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +185,22 @@ class _CatalogueReader:
             cost,
             self._value(raw, "enabled", bool, True, where),
             self._value(raw, "auto_include", bool, True, where),
+            self._speaks(raw, where),
+            self._example(raw, where),
         )
+
+    def _speaks(self, raw: dict[str, Any], where: str) -> str:
+        protocol: str = self._value(raw, "speaks", str, "", where)
+        if protocol not in _PROTOCOLS:
+            self._fault(where, f'speaks = {protocol!r}; write speaks = "openai", or leave it out', "speaks")
+        return protocol
+
+    def _example(self, raw: dict[str, Any], where: str) -> dict[str, Any] | None:
+        if "example" not in raw:
+            return None
+        for fault in faults_of_example(raw["example"]):
+            self._fault(where, f"example: {fault}", "example")
+        return raw["example"] if isinstance(raw["example"], dict) else None
 
     def _paths_apart(self, models: Mapping[str, ModelEntry]) -> None:
         for _, other, text in rules.conflicting_paths({slug: model.path for slug, model in models.items()}):
@@ -213,6 +233,7 @@ class _CatalogueReader:
             tuple(found),
             self._auto_include(raw, included, where),
             self._max_keys(raw, where),
+            self._value(raw, "offered", bool, False, where),
         )
 
     def _max_keys(self, raw: dict[str, Any], where: str) -> int:

@@ -1,4 +1,4 @@
-"""`UsageHour` → `UsageDay`: daily totals, so that a year is read from days instead of hours.
+"""`UsageHour` → `UsageDay`, `RefusalHour` → `RefusalDay`: daily totals, so that a year is read from days.
 
 Days are never incremented: each is recomputed from its hours, in the transaction that writes them. So a late hour, a
 repeated copy or a crash does no harm. Writers of usage first lock the row of `DaysKept`, because two that compute the
@@ -10,17 +10,30 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
-from django.db.models import Max
+from django.db.models import Max, Model
 from django.utils import timezone
 
-from quotas.models import DaysKept, UsageDay, UsageHour
+from quotas.models import DaysKept, RefusalDay, RefusalHour, UsageDay, UsageHour
 
 DAY = timedelta(days=1)
 ALL_DAYS = datetime(1970, 1, 1, tzinfo=UTC)  # `since` once all days are complete
 COUNTS = ("allowed", "refused", "shadow_refused", "units")
+
+
+class Summed(NamedTuple):
+    """Two tables of one kind of counts: by hour and birth, and by day."""
+
+    hours: type[Model]
+    days: type[Model]
+    reason: tuple[str, ...]  # the columns that tell counts of a key and model apart
+    counts: tuple[str, ...]
+
+
+USAGE = Summed(UsageHour, UsageDay, (), COUNTS)
+REFUSALS = Summed(RefusalHour, RefusalDay, ("reason", "by_limit"), ("calls",))
 
 
 def day_start(moment: datetime) -> datetime:
@@ -35,17 +48,18 @@ def lock_usage() -> DaysKept:
     return DaysKept.objects.select_for_update().get(pk=kept.pk)
 
 
-def add_up(days: Iterable[tuple[str, str, datetime]]) -> None:
+def add_up(days: Iterable[tuple[str, str, datetime]], of: Summed = USAGE) -> None:
     """Recompute these days of these keys and models. Call with the lock held."""
     rows = [(day, key, model, day, day + DAY) for key, model, day in sorted(set(days))]
     with connection.cursor() as cursor:
-        cursor.executemany(_adding_up('"key" = %s AND model = %s AND'), _bound(rows))
+        cursor.executemany(_adding_up(of, '"key" = %s AND model = %s AND'), _bound(rows))
 
 
 def add_up_all(day: datetime) -> None:
     """Recompute a day for all keys and models. Call with the lock held."""
     with connection.cursor() as cursor:
-        cursor.execute(_adding_up(), _bound([(day, day, day + DAY)])[0])
+        for of in (USAGE, REFUSALS):
+            cursor.execute(_adding_up(of), _bound([(day, day, day + DAY)])[0])
 
 
 def keep_days(seconds: float) -> int:
@@ -75,12 +89,14 @@ def _keep_one_more() -> bool:
     return newest is not None
 
 
-def _adding_up(of: str = "") -> str:
+def _adding_up(of: Summed, where: str = "") -> str:
+    reason = "".join(f", {column}" for column in of.reason)
     return (  # made only of names in this file
-        f'INSERT INTO {UsageDay._meta.db_table} (account, "key", model, day, {", ".join(COUNTS)}) '  # noqa: S608
-        f'SELECT account, "key", model, %s, {", ".join(f"SUM({count})" for count in COUNTS)} '
-        f'FROM {UsageHour._meta.db_table} WHERE {of} hour >= %s AND hour < %s GROUP BY account, "key", model '
-        'ON CONFLICT ("key", model, day) DO UPDATE SET ' + ", ".join(f"{count} = excluded.{count}" for count in COUNTS)
+        f'INSERT INTO {of.days._meta.db_table} (day, account, "key", model{reason}, {", ".join(of.counts)}) '  # noqa: S608
+        f'SELECT %s, account, "key", model{reason}, {", ".join(f"SUM({count})" for count in of.counts)} '
+        f"FROM {of.hours._meta.db_table} WHERE {where} hour >= %s AND hour < %s "
+        f'GROUP BY account, "key", model{reason} ON CONFLICT ("key", model, day{reason}) DO UPDATE SET '
+        + ", ".join(f"{count} = excluded.{count}" for count in of.counts)
     )
 
 

@@ -1,19 +1,20 @@
-"""Redis usage → `UsageHour`: absolute values, so copying twice, late or by two workers is harmless."""
+"""Redis usage → `UsageHour`, `RefusalHour`: absolute values, so copying twice, late or by two workers is harmless."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 
-from quotas.limits import hour_of, hour_start
-from quotas.models import UsageHour
+from quotas.limits import SCOPES, UNITS, WINDOWS, hour_of, hour_start
 from quotas.usage import days
+from runtime.networks import read_address
 from store import clients, names
 from store.commands import Script, ScriptCall, command
 
@@ -21,7 +22,26 @@ FORGET = Script.in_file(Path(__file__).parents[1] / "lua" / "forget.lua")
 _BATCH = 500
 _TRIES = 20
 _KEPT_SECONDS = 2 * 3600  # for which a copied hash of a past hour stays in Redis
-_COUNTS = ("a", "r", "s", "x", "b")
+_COUNTS = ("a", "r", "s", "x", "b")  # whatever else is counted changes only with one of these
+
+OVER_LIMIT = "over_limit"  # the gate's word for it
+SHADOW_REFUSED = "shadow_refused"  # what a limit in shadow would have refused
+_RULE = re.compile(r"r:([a-z_]{1,32})")
+_LIMIT = re.compile(
+    rf"([ls]):((?:{'|'.join(SCOPES)}):(?:\*|[\w.-]{{1,63}}):(?:{'|'.join(UNITS)}):(?:{'|'.join(WINDOWS)}))"
+)
+
+
+class LastUse(NamedTuple):
+    """When a secret was last used, and from where, if that is known."""
+
+    moment: datetime
+    address: str | None
+
+
+def later(one: LastUse, other: LastUse) -> LastUse:
+    """The later use; of two in the same second the one whose address is known."""
+    return max(one, other, key=lambda use: (use.moment, use.address is not None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +71,37 @@ class CountedHour:
             allowed + self.count("x"),
         )
 
-    def last_uses(self) -> Iterator[tuple[int, datetime]]:
+    def refusals(self) -> Iterator[tuple[Any, ...]]:
+        """A row for each reason for which calls were refused, or would have been."""
+        row = (self.key[:8], self.key, self.model, hour_start(self.hour), self.count("b"))
+        for name in self.raw:
+            if found := _RULE.fullmatch(name):
+                yield (*row, found[1], "", self.count(name))
+            elif found := _LIMIT.fullmatch(name):
+                yield (*row, OVER_LIMIT if found[1] == "l" else SHADOW_REFUSED, found[2], self.count(name))
+
+    def last_uses(self) -> Iterator[tuple[int, LastUse]]:
         for name, seconds in self.raw.items():
             if name.startswith("u:"):
-                yield int(name[2:]), datetime.fromtimestamp(int(seconds), UTC)
+                address = self._address(name[2:], seconds)
+                yield int(name[2:]), LastUse(datetime.fromtimestamp(int(seconds), UTC), address)
+
+    def _address(self, secret: str, seconds: str) -> str | None:
+        """Where the use in this second came from. A gate of the version before keeps no address, only the second."""
+        second, _, address = self.raw.get(f"f:{secret}", "").partition(" ")
+        try:
+            return str(read_address(address)) if second == seconds else None
+        except ValueError:
+            return None
 
 
 @dataclass(slots=True)
 class Copied:
-    """The result of one round: how many usage hashes were copied, and the last use of each secret."""
+    """The result of one round: how many usage hashes were copied, of which accounts, and each secret's last use."""
 
     hashes: int = 0
-    last_uses: dict[int, datetime] = field(default_factory=dict)
+    accounts: set[str] = field(default_factory=set)
+    last_uses: dict[int, LastUse] = field(default_factory=dict)
 
 
 def copy_usage(partitions: Iterable[str]) -> Copied:
@@ -74,8 +113,9 @@ def copy_usage(partitions: Iterable[str]) -> Copied:
         _forget(hours)
         copied.hashes += len(hours)
         for hour in hours:
-            for secret, moment in hour.last_uses():
-                copied.last_uses[secret] = max(moment, copied.last_uses.get(secret, moment))
+            copied.accounts.add(hour.key[:8])
+            for secret, use in hour.last_uses():
+                copied.last_uses[secret] = later(use, copied.last_uses.get(secret, use))
     return copied
 
 
@@ -119,25 +159,30 @@ def _read(changed_names: list[str]) -> list[CountedHour]:
 
 def _store(hours: list[CountedHour]) -> None:
     """Keep the greater of stored and copied for each birth of a counter, and add up the days of these hours."""
+    usage = [hour.row() for hour in hours if hour.count("b")]
+    refusals = [row for hour in hours if hour.count("b") for row in hour.refusals()]
+    if not usage:
+        return
+    with transaction.atomic():
+        days.lock_usage()
+        _keep_greater(days.USAGE, usage)
+        if refusals:
+            _keep_greater(days.REFUSALS, refusals)
+
+
+def _keep_greater(of: days.Summed, rows: list[tuple[Any, ...]]) -> None:
     greater = "GREATEST" if connection.vendor == "postgresql" else "MAX"
-    table = UsageHour._meta.db_table
-    counts = ("allowed", "refused", "shadow_refused", "units")
-    columns = ("account", '"key"', "model", "hour", "birth", *counts)
+    table, counts = of.hours._meta.db_table, of.counts
+    identity = ('"key"', "model", "hour", "birth", *of.reason)
     statement = (  # made of names in this file
-        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(columns))}) "  # noqa: S608
-        f'ON CONFLICT ("key", model, hour, birth) DO UPDATE SET '
+        f"INSERT INTO {table} (account, {', '.join([*identity, *counts])}) "  # noqa: S608
+        f"VALUES ({', '.join(['%s'] * len(rows[0]))}) ON CONFLICT ({', '.join(identity)}) DO UPDATE SET "
         + ", ".join(f"{count} = {greater}({table}.{count}, excluded.{count})" for count in counts)
     )
-    rows = [hour.row() for hour in hours if hour.count("b")]
-    rows.sort(
-        key=lambda row: row[1:5]
-    )  # the same order everywhere, so that two workers never deadlock on each other's rows
-    if not rows:
-        return
-    with transaction.atomic(), connection.cursor() as cursor:
-        days.lock_usage()
+    rows.sort(key=lambda row: row[1:])  # the same everywhere, so that two workers never deadlock on each other's rows
+    with connection.cursor() as cursor:
         cursor.executemany(statement, rows)
-        days.add_up((hour.key, hour.model, days.day_start(hour_start(hour.hour))) for hour in hours if hour.count("b"))
+    days.add_up(((key, model, days.day_start(hour)) for _, key, model, hour, *_ in rows), of)
 
 
 def _forget(hours: list[CountedHour]) -> None:

@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
-from quotas.models import UsageDay, UsageHour
-from quotas.usage.days import COUNTS, DAY, complete_since, day_start
+from quotas.usage.days import COUNTS, DAY, USAGE, Summed, complete_since, day_start
 
 HOUR = timedelta(hours=1)
 INTERVALS = ("hour", "day", "month", "total")
@@ -107,7 +106,7 @@ def is_full_hour(moment: datetime) -> bool:
 
 def read_usage(selection: UsageSelection, *, most: int, after: Position | None = None) -> list[UsageRow]:
     """At most `most` rows, ordered by time and groups; only those after a position, if given."""
-    parts = list(_parts(selection.going_on(after)))
+    parts = list(parts_of(selection.going_on(after), USAGE))
     if not parts:
         return []
     statement, values = _statement(selection, parts, after)
@@ -126,7 +125,7 @@ def read_all(selection: UsageSelection, page: int = 5000) -> Iterator[UsageRow]:
         after = selection.position(rows[-1])
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     """A time range in one of the two tables."""
 
     table: str
@@ -135,21 +134,31 @@ class _Part(NamedTuple):
     end: datetime
 
 
-def _parts(selection: UsageSelection) -> Iterator[_Part]:
+def parts_of(selection: UsageSelection, of: Summed) -> Iterator[Part]:
     """Whole days from complete days, the rest from hours."""
-    hours, days = (UsageHour._meta.db_table, "hour"), (UsageDay._meta.db_table, "day")
+    hours, days = (of.hours._meta.db_table, "hour"), (of.days._meta.db_table, "day")
     start, end = selection.start, selection.end
     since = complete_since() if selection.interval != "hour" else None
     first = max(day_start(start + DAY - timedelta(microseconds=1)), since) if since else end
     last = day_start(end)
     if first < last:
-        ragged = [_Part(*hours, start, first), _Part(*days, first, last), _Part(*hours, last, end)]
+        ragged = [Part(*hours, start, first), Part(*days, first, last), Part(*hours, last, end)]
     else:
-        ragged = [_Part(*hours, start, end)]
+        ragged = [Part(*hours, start, end)]
     return (part for part in ragged if part.start < part.end)
 
 
-def _statement(selection: UsageSelection, parts: Sequence[_Part], after: Position | None) -> tuple[str, list[Any]]:
+def where(part: Part, selection: UsageSelection) -> tuple[str, list[Any]]:
+    """The condition for a part's rows in SQL, with the values that are bound."""
+    condition = f"{part.column} >= %s AND {part.column} < %s"
+    values: list[Any] = [_adapt(part.start), _adapt(part.end)]
+    for name, wanted in selection.filters():
+        condition += f' AND "{name}" IN ({", ".join(["%s"] * len(wanted)) or "NULL"})'
+        values += wanted
+    return condition, values
+
+
+def _statement(selection: UsageSelection, parts: Sequence[Part], after: Position | None) -> tuple[str, list[Any]]:
     """One statement for all parts. Its text consists of names in this file; all values are bound."""
     by = [f'"{group}"' for group in selection.groups]
     has_time = selection.interval != "total"
@@ -158,12 +167,9 @@ def _statement(selection: UsageSelection, parts: Sequence[_Part], after: Positio
     tables = []
     for part in parts:
         time = [f"{_begin_of(selection.interval, part.column)} AS at"] if has_time else []
-        where = f"{part.column} >= %s AND {part.column} < %s"
-        values += [_adapt(part.start), _adapt(part.end)]
-        for name, wanted in selection.filters():
-            where += f' AND "{name}" IN ({", ".join(["%s"] * len(wanted)) or "NULL"})'
-            values += wanted
-        tables.append(f"SELECT {', '.join([*time, *by, *COUNTS])} FROM {part.table} WHERE {where}")  # noqa: S608
+        condition, bound = where(part, selection)
+        values += bound
+        tables.append(f"SELECT {', '.join([*time, *by, *COUNTS])} FROM {part.table} WHERE {condition}")  # noqa: S608
     sums = ", ".join(f"SUM({count})" for count in COUNTS)
     statement = f"SELECT {', '.join([*columns, sums])} FROM ({' UNION ALL '.join(tables)}) AS usage"  # noqa: S608
     if not columns:

@@ -18,6 +18,8 @@ from accounts.keys import (
     Pepper,
     PresentedKey,
     crc_of,
+    derived_secret,
+    digest_of,
     new_account_id,
     new_key,
     new_key_id,
@@ -52,6 +54,7 @@ def test_one_hmac_gives_the_check_and_the_digest():
     mac = hmac.digest(b"p" * 40, body.encode(), "sha256")
     assert number(check) == int.from_bytes(mac, "big") >> (256 - 35)
     assert int(key.digest, 16) == int.from_bytes(mac, "big") & ((1 << 221) - 1)
+    assert int.from_bytes(digest_of(b"\xff" * 32), "big") == (1 << 221) - 1  # whatever the bits beside it are
     assert number(crc) == zlib.crc32(key.text[:-6].encode())
 
 
@@ -67,7 +70,7 @@ def test_a_minted_key_is_read_back():
     assert isinstance(presented, PresentedKey)
     assert (presented.public_id, presented.digest.hex()) == (key.public_id, key.digest)
     assert key.text.startswith(key.start)
-    assert len(key.start) < 25
+    assert key.start == key.text[: len("ask_") + 16 + len("_XX")]  # two characters of the secret
 
 
 @given(st.integers(4, 64), st.sampled_from(ALPHABET.decode()))
@@ -91,6 +94,14 @@ def test_a_cut_key_is_incomplete(length):
 def test_a_forged_key_has_a_right_checksum_and_a_wrong_check():
     body = made().text[:-12] + "000000"
     assert read(body + crc_of(body.encode()).decode()) is FORGED
+
+
+@pytest.mark.parametrize("place", range(-12, -6))
+def test_every_character_of_the_check_counts(place):
+    text = made().text
+    other = "0" if text[place] != "0" else "1"
+    checked = text[:place] + other + text[place + 1 : -6]
+    assert read(checked + crc_of(checked.encode()).decode()) is FORGED
 
 
 def test_a_key_of_another_pepper_is_forged_until_that_pepper_stands_beside():
@@ -120,6 +131,12 @@ def test_the_prefix_is_a_setting():
     key = made(prefix="acme")
     assert isinstance(read(key.text, KeyReader("acme", [PEPPER])), PresentedKey)
     assert read(key.text) is INCOMPLETE
+
+
+def test_a_derived_secret_knows_where_one_part_ends_and_the_next_begins():
+    assert derived_secret(PEPPER, "ab", "c") == derived_secret(PEPPER, "ab", "c")
+    others = {derived_secret(PEPPER, *parts) for parts in (("ab", "c"), ("a", "bc"), ("abc",), ("ab", "c", ""))}
+    assert len(others | {derived_secret(OTHER, "ab", "c")}) == 5
 
 
 def test_ids_do_not_repeat():

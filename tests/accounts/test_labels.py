@@ -30,6 +30,9 @@ NO_LABELS = {
     "KeptAnswer": {"caller", "key", "fingerprint", "account", "subject", "pepper", "nonce", "digest"},
     "ImportJob": {"public_id", "actor", "address", "state", "made_with"},
     "ImportLine": {"outcome", "key", "why"},
+    "Notification": {"kind", "account", "subject", "outcome"},
+    "SwitchedOffTopic": {"topic"},
+    "SignInPlace": {"network", "browser"},
     "OutboxRow": {"part", "subject"},
     "SeenStore": {"identity"},
     "Invitation": {"public_id", "role", "invited_by", "made_with"},
@@ -43,6 +46,8 @@ NO_LABELS = {
     "User": {"password", "folded_username"},
     "UsageHour": {"account", "key"},
     "UsageDay": {"account", "key"},
+    "RefusalHour": {"account", "key", "model", "reason", "by_limit"},
+    "RefusalDay": {"account", "key", "model", "reason", "by_limit"},
 }
 
 

@@ -73,7 +73,7 @@ def test_a_turn_that_fails_is_counted_by_what_failed_and_leaves_the_time_of_the_
 
 
 def test_a_completed_turn_is_counted_with_what_it_did():
-    turns, names = Turns(), ["authsvc_published_parts changed", "authsvc_copied_usage_hours"]
+    turns, names = Turns(), ["authsvc_published_parts changed", "authsvc_usage_copied"]
     before = [counted(name) for name in names]
     with turns.measured():
         pass

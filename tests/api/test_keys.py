@@ -264,7 +264,7 @@ def test_a_listed_key_has_all_its_fields_and_no_secret(owner, issued):
     change_key(issued.key, limits=[Limit(name="day", scope="key", amount=9, window="day")], actor=ACTOR)
     used = timezone.now().replace(microsecond=0)
     secret = KeySecret.objects.get()
-    secret.last_used_at = used
+    secret.last_used_at, secret.last_used_from = used, "2001:db8::7"
     secret.save()
     rotated = rotate_key(issued.key, grace=timedelta(1), actor=ACTOR)
     key = owner.get(KEYS).json()["results"][0]
@@ -285,8 +285,13 @@ def test_a_listed_key_has_all_its_fields_and_no_secret(owner, issued):
         "made_with",
         "created_at",
         "last_used_at",
+        "secrets",
         "metadata",
     }
+    new, old = key["secrets"]
+    assert (new["expires_at"], new["last_used_at"], new["last_used_from"]) == (None, None, None)
+    assert (old["last_used_at"], old["last_used_from"]) == (key["last_used_at"], "2001:db8::7")
+    assert old["expires_at"] > old["created_at"] and issued.text.startswith(old["start"])
     assert key["last_used_at"] == used.isoformat().replace("+00:00", "Z") and rotated.text.startswith(key["start"])
     assert key["limits"] == [
         {"name": "day", "amount": 9, "window": "day", "unit": "requests", "model": "*", "burst": None}

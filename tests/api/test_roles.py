@@ -22,7 +22,7 @@ from accounts.services.credentials import make_management_key
 from accounts.services.invitations import invite
 from api.base.operations import Operation
 from api.urls import OPERATIONS, VIEWS
-from quotas.models import UsageHour
+from quotas.models import RefusalHour, UsageHour
 from tests.api.callers import everybody, member_of
 from tests.conftest import ACTOR
 
@@ -112,6 +112,7 @@ STATUS = {"-": 403, "0": 404, "!": 401, "?": 400}
 NOT_OF_ACCOUNTS = ("models/", "plans/")
 QUERIES = {
     "read_usage": "group_by=account",
+    "read_refusals": "group_by=account",
     "read_limits": "key={key}&model=sm",
     "import_keys": "account={account}",
     "read_import_report": "outcome=imported",
@@ -242,7 +243,9 @@ def places(account, pro_account, issued):
 def _use(key: ApiKey) -> None:
     hour = timezone.now().replace(minute=0, second=0, microsecond=0)
     owner = key.account.public_id
-    UsageHour.objects.create(account=owner, key=key.public_id, model="sm", hour=hour, birth=1, allowed=1, units=1)
+    row = {"account": owner, "key": key.public_id, "model": "sm", "hour": hour, "birth": 1}
+    UsageHour.objects.create(**row, allowed=1, refused=1, units=1)
+    RefusalHour.objects.create(**row, reason="wrong_secret", calls=1)
 
 
 def imported(account: Account) -> str:

@@ -62,6 +62,7 @@ TAKEN: dict[str, set[str]] = {
     "AUTHSVC_WHEN_REDIS_IS_DOWN": set(),
     "AUTHSVC_LEASE": {"a fraction"},
     "AUTHSVC_LOG_DECISIONS": set(),
+    "AUTHSVC_LOG_SAMPLE": set(),
     "AUTHSVC_IMPORTED_KEYS": set(),
     "AUTHSVC_WEBSOCKET_KEYS": set(),
     "AUTHSVC_CACHE_MB": set(),
@@ -81,6 +82,7 @@ TAKEN: dict[str, set[str]] = {
     "AUTHSVC_OIDC_ROLE": set(),
     "AUTHSVC_OIDC_ACCOUNT": set(BAD) - NEVER,
     "AUTHSVC_MAILBOX": set(),
+    "AUTHSVC_NOTIFICATIONS": set(),
     "AUTHSVC_AUDIT_KEEP": set(),
     "AUTHSVC_TRUSTED_PROXIES": {"a separator"},
     "AUTHSVC_CATALOGUE": set(BAD) - NEVER,  # set_up reports errors in the file

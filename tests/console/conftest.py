@@ -13,8 +13,8 @@ from accounts.facts.publish import models_base
 from accounts.models import Account, User
 from accounts.services.acts import Actor
 from accounts.services.roles import set_role
-from quotas.models import UsageHour
-from quotas.usage.days import add_up, day_start, lock_usage
+from quotas.models import RefusalHour, UsageHour
+from quotas.usage.days import REFUSALS, add_up, day_start, lock_usage
 from tests.conftest import ACTOR
 from tests.gate.conftest import ask  # noqa: F401
 
@@ -51,6 +51,8 @@ def used():
         *,
         calls: int = 1,
         refused: int = 0,
+        reason: str = "",
+        by_limit: str = "",
         ago: timedelta = timedelta(0),
         at: datetime | None = None,
     ) -> None:
@@ -69,6 +71,10 @@ def used():
         with transaction.atomic():
             lock_usage()
             add_up([(key.public_id, model, day_start(hour))])
+            if reason:
+                row = {"account": key.account.public_id, "key": key.public_id, "model": model, "hour": hour}
+                RefusalHour.objects.create(**row, birth=birth, reason=reason, by_limit=by_limit, calls=refused)
+                add_up([(key.public_id, model, day_start(hour))], REFUSALS)
 
     return used
 

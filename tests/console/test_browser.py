@@ -60,13 +60,25 @@ title = "English, small"
 [models.fr_core_news_md]
 title = "French, medium"
 cost = 2
+example = { path = "/ner", body = { text = "Marie Curie travaillait à Paris." }, answer = { entities = ["Marie Curie"] } }
 
 [models.e5-large]
 title = "Multilingual embeddings"
 cost = 4
 
+[plans.free]
+title = "Free"
+models = ["en_core_web_sm"]
+max_keys = 5
+offered = true
+limits = [
+  { name = "minute", per = "account", amount = 60, window = "minute", burst = 10 },
+  { name = "month", per = "account", amount = 10000, window = "month", unit = "units" },
+]
+
 [plans.pro]
 title = "Pro"
+offered = true
 models = ["*"]
 limits = [
   { name = "second", per = "account", amount = 50, window = "second", burst = 100 },
@@ -147,7 +159,7 @@ def sign_in(page: Page) -> None:
     page.goto("/")
     page.get_by_label("User name").fill("ada")
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign In", exact=True).click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     page.wait_for_url("**/console/*/")
 
 

@@ -13,8 +13,10 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from accounts.models import User
 from accounts.services.accounts import close_account, suspend_account
+from accounts.services.credentials import make_management_key
 from accounts.services.invitations import invite
 from accounts.services.keys import issue_key
+from accounts.services.roles import set_role
 from console.colours import DARK_PAGE, LIGHT_PAGE, READABLE, accent_on, contrast
 from tests.conftest import ACTOR
 from tests.console.conftest import ROLES, person
@@ -29,22 +31,27 @@ READERS: dict[str, set[str]] = {
     "console_key_new": {"owner", "admin", "member"},
     "console_key": set(ROLES),
     "console_key_change": {"owner", "admin"},
+    "console_try": set(ROLES),
     "console_usage": set(ROLES),
     "console_usage_csv": set(ROLES),
     "console_models": set(ROLES),
     "console_team": set(ROLES),
     "console_member": {"owner", "admin"},
+    "console_management_key_new": {"owner", "admin"},
     "console_account": set(ROLES),
     "console_audit": {"owner", "admin"},
 }
 WRITERS: dict[str, set[str]] = {
+    "console_try_key": {"owner", "admin", "member"},
     "console_key_rename": {"owner", "admin"},
     "console_key_rotate": {"owner", "admin"},
     "console_key_end_rotation": {"owner", "admin"},
     "console_key_pause": {"owner", "admin"},
     "console_key_resume": {"owner", "admin"},
     "console_key_revoke": {"owner", "admin"},
+    "console_management_key_revoke": {"owner", "admin"},
     "console_account_rename": {"owner", "admin"},
+    "console_account_close": {"owner"},
 }
 # These lead back with a notice, whoever sends them; what they do is tested with the team.
 OF_THE_TEAM = {"console_invite", "console_resend", "console_withdraw", "console_role", "console_remove"}
@@ -68,11 +75,13 @@ def addresses(account, issued) -> dict[str, str]:
     """The address of every page, with rows that somebody else made."""
     member = person("mia", account, "member").user.memberships.get()  # type: ignore[attr-defined]
     invitation = invite(account, email="new@example.org", role="member", actor=ACTOR)
+    management_key, _ = make_management_key(account, name="deploy", scopes=["keys:read"], actor=ACTOR)
     parts = {
         "account": account.public_id,
         "key_id": issued.key.public_id,
         "member_id": member.public_id,
         "invitation_id": invitation.public_id,
+        "management_key_id": management_key.public_id,
     }
     return {name: re.sub(r"<str:(\w+)>", lambda part: parts[part[1]], text) for name, text in ADDRESSES.items()}
 
@@ -96,11 +105,65 @@ def test_each_role_sends_what_it_may_and_nothing_else(addresses, account, role):
     assert sent == {name for name, roles in WRITERS.items() if role in roles}
 
 
-def test_another_account_is_404_on_every_page(addresses, pro_account):
-    stranger = person("eve", pro_account, "owner")
+# The whole table: every page and form, for everybody who could be asking. What a role may not do is 403; to everybody
+# outside of the account its pages look as if they did not exist.
+OUTSIDERS = ("owner of another account", "superuser", "former owner")
+ASKING = (*ROLES, *OUTSIDERS, "nobody")
+
+
+def asking(who: str, account, pro_account) -> Client:
+    match who:
+        case "nobody":
+            return Client()
+        case "owner of another account":
+            return person("eve", pro_account, "owner")
+        case "superuser":
+            return person("root", is_staff=True, is_superuser=True)
+        case "former owner":
+            client = person("olga", account, "owner")
+            set_role(account, client.user, None, actor=ACTOR)  # type: ignore[attr-defined]
+            return client
+    return person(f"some-{who}", account, who)
+
+
+def expected(name: str, who: str) -> set[int]:
+    if who == "nobody":
+        return {302}  # to the sign-in
+    if who in OUTSIDERS:
+        return {404}
+    if name in OF_THE_TEAM:
+        return {302}  # back, with a notice
+    may = who in (READERS | WRITERS)[name]
+    return ({200} if name in READERS else {200, 201, 302, 404, 409, 422}) if may else {403}
+
+
+@pytest.mark.parametrize("who", ASKING)
+def test_the_table_of_pages_and_people(addresses, account, pro_account, who):
+    client, wrong = asking(who, account, pro_account), {}
     for name, address in addresses.items():
-        send = stranger.get if name in READERS else stranger.post
-        assert send(address).status_code == 404, name
+        answer = (client.get if name in READERS else client.post)(address)
+        if answer.status_code not in expected(name, who):
+            wrong[name] = answer.status_code
+        if who == "nobody":
+            assert answer["Location"].startswith("/login/?next=/console/"), name
+        elif who in OUTSIDERS:
+            assert account.name not in answer.content.decode(), name
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("who", ["viewer", "member", *OUTSIDERS, "nobody"])
+def test_forms_of_the_team_change_nothing_for_who_may_not_send_them(addresses, account, pro_account, who):
+    def state() -> list[object]:
+        return [
+            *account.memberships.exclude(user__username="some-" + who).values_list("user__username", "role"),
+            *account.invitations.values_list("email", "role", "withdrawn_at", "sendings"),
+        ]
+
+    client = asking(who, account, pro_account)
+    before = state()
+    for name in OF_THE_TEAM:
+        client.post(addresses[name], {"role": "viewer", "email": "other@example.org", "keys": "revoke"})
+    assert state() == before
 
 
 def test_rows_of_another_account_are_404_on_pages_of_ones_own(addresses, account, pro_account):
@@ -112,16 +175,10 @@ def test_rows_of_another_account_are_404_on_pages_of_ones_own(addresses, account
             assert send(mine).status_code == 404, name
 
 
-def test_nobody_gets_in_without_signing_in(addresses):
-    for name, address in addresses.items():
-        answer = Client().get(address)
-        assert (answer.status_code, answer["Location"].partition("?")[0]) == (302, "/login/"), name
-
-
 def test_no_form_is_taken_without_its_token(addresses, account):
     client = Client(enforce_csrf_checks=True)
     client.force_login(person("ada", account).user)  # type: ignore[attr-defined]
-    for name in {*WRITERS, *OF_THE_TEAM, "console_key_new", "console_key_change"}:
+    for name in {*WRITERS, *OF_THE_TEAM, "console_key_new", "console_key_change", "console_management_key_new"}:
         assert client.post(addresses[name]).status_code == 403, name
 
 
@@ -212,7 +269,13 @@ def test_staff_are_shown_the_way_to_the_admin(account):
 def test_the_console_and_the_pages_of_ones_own_sign_in_lead_to_each_other(account, owner):
     security = reverse("mfa_index")
     assert f'href="{security}"' in owner.get(f"/console/{account.public_id}/").content.decode()
-    assert f'href="{reverse("console")}"' in owner.get(security).content.decode()
+    page = owner.get(security).content.decode()
+    assert f'href="/console/{account.public_id}/keys/"' in page and 'aria-label="Main"' in page  # the same frame
+
+
+def test_people_without_an_account_see_the_pages_of_their_sign_in_alone():
+    page = person("olga").get(reverse("mfa_index")).content.decode()
+    assert f'href="{reverse("console")}"' in page and 'aria-label="Main"' not in page
 
 
 def test_the_admin_leads_to_the_pages_of_ones_own_sign_in(operator):

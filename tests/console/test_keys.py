@@ -305,9 +305,11 @@ def test_the_page_says_when_an_old_secret_looks_safe_to_end(account, owner, issu
     long_ago = timezone.now() - timedelta(days=3)
     models_base(KeySecret).filter(key=issued.key).update(created_at=long_ago)
     models_base(KeySecret).filter(key=issued.key, expires_at__isnull=False).update(
-        last_used_at=timezone.now() - last_use
+        last_used_at=timezone.now() - last_use, last_used_from="203.0.113.7"
     )
-    assert said in owner.get(page_of(account, f"{issued.key.public_id}/")).content.decode()
+    html = owner.get(page_of(account, f"{issued.key.public_id}/")).content.decode()
+    assert said in html and 'ago</time>, from <span class="mono">203.0.113.7</span>' in html
+    assert ("in 21 hours</time>, if nothing uses it until then" in html) is (said == "Still in use")
 
 
 @pytest.mark.parametrize("sent", [{}, {"grace": "5", "version": "1"}, {"grace": "0", "version": "x"}, {"grace": "0"}])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from html import unescape
+
 import pytest
 from django.test import Client
 
 from accounts.models import User
 from api.base.problems import WORDS
 from authsvc.gate.verdict import Verdict
+from console.meanings import MEANINGS, MEANINGS_OF_API
 from console.pages import ADVICE
 
 CODES = sorted({verdict.code for verdict in Verdict if verdict.code})
@@ -20,12 +23,43 @@ def test_every_public_code_has_a_page(code):
     assert code in page.content.decode()
 
 
+@pytest.mark.parametrize("verdict", [verdict for verdict in Verdict if verdict.code])
+def test_the_page_of_a_code_shows_the_gates_own_answer(verdict, settings):
+    page = unescape(Client().get(f"/errors/{verdict.code}").content.decode())
+    status = settings.OVER_LIMIT_STATUS if verdict is Verdict.OVER_LIMIT else verdict.status
+    assert f"HTTP/1.1 {status} " in page and f'"detail": "{verdict.detail}"' in page
+    assert f'"type": "{settings.ERRORS_URL}{verdict.code}"' in page and "application/problem+json" in page
+
+
+def test_an_example_has_the_headers_that_matter():
+    over, foreign = (
+        unescape(Client().get(f"/errors/{code}").content.decode()) for code in ("quota_exceeded", "no_key")
+    )
+    assert 'Ratelimit: "minute";r=0;t=10' in over and "Retry-After: 1" in over and '"violated-policies"' in over
+    assert 'Www-Authenticate: Bearer realm="' in foreign
+    scope = unescape(Client().get("/errors/insufficient_scope").content.decode())
+    assert 'scope="model:en_core_web_sm"' in scope
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_the_page_of_an_api_word_shows_a_problem_of_the_api(word, settings):
+    page = unescape(Client().get(f"/errors/{word}").content.decode())
+    status, advice = WORDS[word]
+    assert f"HTTP/1.1 {status.value} " in page and f'"type": "{settings.ERRORS_URL}{word}"' in page and advice in page
+
+
+def test_no_example_needs_the_database_or_redis(redis_away):
+    with redis_away():
+        assert Client().get("/errors/quota_exceeded").status_code == 200
+
+
 def test_the_api_and_the_gate_share_no_problem_code():
     assert not set(WORDS) & set(CODES)
 
 
 def test_there_is_advice_for_exactly_the_existing_codes():
-    assert sorted(ADVICE) == CODES
+    assert sorted(ADVICE) == sorted(MEANINGS) == CODES
+    assert sorted(MEANINGS_OF_API) == sorted(WORDS)
 
 
 @pytest.mark.parametrize("code", ["nothing", "allowed", "x" * 200])

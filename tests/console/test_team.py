@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 
 import pytest
 from django.core import mail
+from django.db import models
 from django.test import Client
 
 from accounts.models import Account, AuditEvent, Invitation, Membership
 from accounts.services.invitations import invite
 from accounts.services.keys import issue_key
+from console.audit import ACTS
+from console.audit_words import value_in_words
 from tests.conftest import ACTOR
 from tests.console.conftest import acting, person
 from tests.console.test_keys import told
+from tests.servers import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -168,3 +173,94 @@ def test_the_audit_log_has_pages_and_kinds(account, owner, pro_key):
     assert pro_key.key.public_id not in first + second
     assert "Changed who belongs" not in first
     assert "Changed who belongs" in owner.get(page, {"kind": "account."}).content.decode()
+
+
+ACT = re.compile(r'"((?:account|key|invitation|management_key|import)\.[a-z_]+)"')
+NOT_ACTS = {"account.public_id"}
+
+
+def test_every_act_on_an_account_has_words():
+    written = {
+        act
+        for folder in ("accounts", "api")
+        for file in (ROOT / folder).rglob("*.py")
+        for act in ACT.findall(file.read_text(encoding="utf-8"))
+    }
+    assert len(written) > 20 and written - NOT_ACTS <= set(ACTS)
+
+
+@pytest.fixture
+def told_of(account, owner):
+    """What the audit log tells for a query."""
+
+    def told_of(**query: str) -> list[str]:
+        html = owner.get(f"/console/{account.public_id}/audit/", query).content.decode()
+        return re.findall(r'<td role="cell" data-name="Who" class="break">([^<]+)</td>', html)
+
+    return told_of
+
+
+def write(account, **fields):
+    at = fields.pop("at", None)
+    given = {"actor": "ada", "act": "key.issue", "subject": "aaaaaaaa11111111", "account": account.public_id}
+    row = AuditEvent.objects.create(**given | fields)
+    if at is not None:
+        models.QuerySet(AuditEvent).filter(pk=row.pk).update(at=at)
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"q": "revoked a k"}, ["bob"]),
+        ({"q": "REVOKED A K"}, ["bob"]),
+        ({"q": "bbbbbbbb"}, ["bob"]),
+        ({"q": "198.51.100."}, ["ada"]),
+        ({"q": "bo"}, ["bob"]),
+        ({"q": "%"}, []),
+        ({"who": "ADA"}, ["ada"]),
+        ({"who": "ad"}, []),
+        ({"from": "2026-03-01"}, ["bob"]),
+        ({"to": "2026-03-01"}, ["bob", "ada"]),
+        ({"to": "2026-02-28"}, ["ada"]),
+        ({"from": "2026-03-02", "to": "2026-03-02"}, []),
+        ({"from": "yesterday", "to": "9999-12-31"}, ["bob", "ada"]),
+        ({"q": "bob", "kind": "account."}, []),
+    ],
+)
+def test_the_audit_log_is_searched_by_words_people_and_days(account, owner, told_of, query, found):
+    write(account, at=datetime(2026, 2, 1, 12, tzinfo=UTC), address="198.51.100.7")
+    write(
+        account, at=datetime(2026, 3, 1, 23, 59, tzinfo=UTC), actor="bob", act="key.revoke", subject="bbbbbbbb11111111"
+    )
+    query = {"kind": "key."} | query
+    assert told_of(**query) == found
+
+
+def test_the_audit_log_finds_a_key_by_its_name_of_today(account, owner, issued, told_of):
+    write(account, actor="eve", subject=issued.key.public_id)
+    assert "eve" in told_of(q="fir")
+
+
+def test_an_empty_search_leads_back_to_everything(account, owner):
+    page = f"/console/{account.public_id}/audit/"
+    html = owner.get(page, {"q": "nobody said this"}).content.decode()
+    assert "No entry matches." in html and f'href="{page}"' in html
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("models", None, "all models of the plan"),
+        ("networks", ["192.0.2.0/24", "2001:db8::/32"], "192.0.2.0/24, 2001:db8::/32"),
+        ("expires_at", "2026-03-01T12:00:00+00:00", "1 Mar 2026, 12:00 UTC"),
+        ("expires_at", "soon", "soon"),
+        ("max_keys", 12000, "12,000"),
+        ("limits", {"own-day": "5/day"}, "own-day: 5/day"),
+        ("overrides", {"month": {"amount": 20000, "burst": None}}, "month: amount: 20,000"),
+        ("role", "admin", "admin"),
+        ("name", "", "none"),
+        ("enabled", True, "yes"),
+    ],
+)
+def test_values_of_the_audit_log_are_said_in_words(name, value, said):
+    assert value_in_words(name, value) == said

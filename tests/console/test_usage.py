@@ -11,9 +11,11 @@ from django.http import QueryDict
 from django.utils import timezone
 
 from accounts.services.keys import issue_key, revoke_key
+from authsvc.gate.decision import RULES
 from console.charts import OTHERS, chart_of, nice_top, steps
 from console.templatetags.console import compact, relative
 from console.usage.asked import read
+from console.usage.reasons import WORDS, reason_of
 from quotas.usage.reading import UsageRow
 from tests.conftest import ACTOR
 
@@ -57,11 +59,42 @@ def test_the_overview_names_keys_that_expire_soon(account, owner, used):
 
 
 def test_refusals_are_listed_with_what_to_do(account, owner, issued, used):
-    used(issued.key, refused=9)
-    used(issued.key, "-", calls=0, refused=2)
+    used(issued.key, refused=9, reason="over_limit", by_limit="key:*:requests:minute")
+    used(issued.key, refused=8, reason="over_limit", by_limit="account:*:units:month")
+    used(issued.key, "-", calls=0, refused=5, reason="unknown_model")
+    used(issued.key, "lg", calls=0, refused=4, reason="model_not_allowed")
+    used(issued.key, refused=3, reason="over_limit", by_limit="account:*:units:day")  # a limit that is gone
+    used(issued.key, refused=2, reason="word_of_a_later_version")
+    used(issued.key, refused=7)  # counted by a version without reasons
     html = owner.get(overview(account)).content.decode()
-    assert "Over a limit, or not allowed" in html and "No model has this path" in html
-    assert html.index(">9<") < html.index(">2<")
+    told = [
+        "Over a limit: 60 calls a minute, bursts of 10, for each key",
+        "It makes room again all the time",
+        "Over a limit: 1,000 units a month, shared by all keys",
+        "Once used up, it renews on ",
+        "Unknown model",
+        "No model has this path",
+        "Model not allowed",
+        "The plan does not include this model",
+        "The limit has been removed since",
+        "Word of a later version",
+        "7 more calls were refused",
+    ]
+    places = [html.index(words) for words in told]
+    assert places == sorted(places)
+    assert html.count(f"keys/{issued.key.public_id}/") >= 6 and "/errors/quota_exceeded" in html
+
+
+def test_refusals_from_before_reasons_were_counted_are_still_told(account, owner, issued, used):
+    used(issued.key, refused=9)
+    assert "9 calls were refused before reasons were counted" in owner.get(overview(account)).content.decode()
+
+
+def test_each_reason_has_words_of_its_own():
+    words = {rule.verdict.word for rule in RULES}
+    assert words == set(WORDS)
+    for word in words:
+        assert all(reason_of(word, model="sm", plan_models={"sm"}))
 
 
 def test_usage_of_another_account_is_never_in_it(account, owner, issued, pro_key, used):

@@ -68,9 +68,10 @@ def test_every_service_of_ours_has_every_secret_as_a_file_and_none_in_its_enviro
         for secret in ("SECRET_KEY", "KEY_PEPPER", "DATABASE_URL", "REDIS_URL"):
             assert environment[f"{secret}_FILE"] == f"/secrets/authsvc/{secret}"
             assert secret not in environment
-    mail = services_of("deploy/compose/mail.yml")["console"]["environment"]
-    assert "EMAIL_URL" not in mail
-    assert mail["EMAIL_URL_FILE"] == "/secrets/authsvc/EMAIL_URL"
+    for name in ("console", "worker"):
+        mail = services_of("deploy/compose/mail.yml")[name]["environment"]
+        assert "EMAIL_URL" not in mail
+        assert mail["EMAIL_URL_FILE"] == "/secrets/authsvc/EMAIL_URL"
 
 
 def test_the_image_names_the_version_of_the_code():

@@ -116,3 +116,47 @@ def test_a_stuck_log_reader_delays_nobody(monkeypatch, lines):
     for number in range(5000):
         decisions.write({"n": number})  # nobody flushes
     assert len(decisions._lines) <= log.MOST_WAITING + 1
+
+
+def test_a_share_of_the_allowed_calls_is_logged_and_every_refusal(ask, issued, lines, settings, on_a_loop, monkeypatch):
+    from authsvc.gate import app
+
+    settings.LOG_DECISIONS, settings.LOG_SAMPLE = "all", 0.25
+    on_a_loop(app.close_gate())
+    drawn = iter([0.1, 0.25, 0.9, 0.2])
+    monkeypatch.setattr(app, "random", lambda: next(drawn))
+    for _ in range(4):
+        ask(issued.text)
+        ask(None)
+    flush()
+    found = [json.loads(line) for line in lines]
+    assert [line["verdict"] for line in found] == [
+        "allowed",
+        *["no_key"] * 3,
+        "allowed",
+        "no_key",
+    ]
+    assert {line.get("share") for line in found if line["verdict"] == "allowed"} == {0.25}
+    assert not any("share" in line for line in found if line["verdict"] == "no_key")
+
+
+def test_allowed_calls_are_all_written_and_take_no_room_from_refusals(lines, monkeypatch):
+    monkeypatch.setattr(log, "monotonic", lambda: 100.0)
+    decisions = DecisionLog()
+    for number in range(log.MOST_WAITING):
+        decisions.write_allowed({"n": number})
+    decisions.write({"refused": 1})
+    decisions.flush()
+    assert len(lines) == log.MOST_ALLOWED_WAITING + 1 and json.loads(lines[-1]) == {"refused": 1}
+    assert decisions.left_out == log.MOST_WAITING - log.MOST_ALLOWED_WAITING
+
+
+def test_a_refusal_has_one_id_in_its_line_its_header_and_its_body(ask, issued, lines):
+    answer = ask(None, traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+    flush()
+    ids = {
+        json.loads(lines[0])["request_id"],
+        json.loads(answer.body)["request_id"],
+        dict(answer.headers)[b"x-request-id"].decode(),
+    }
+    assert ids == {"4bf92f3577b34da6a3ce929d0e0e4736"}

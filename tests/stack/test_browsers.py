@@ -54,3 +54,17 @@ def test_your_own_headers_are_added(tmp_path):
 def test_your_own_headers_replace_the_list(tmp_path):
     with shipped_traefik(tmp_path, CORS_ORIGINS=f" ,{PAGE},", CORS_HEADERS="Authorization,Content-Type") as traefik:
         assert names(preflight(traefik.web), "Access-Control-Allow-Headers") == {"authorization", "content-type"}
+
+
+@pytest.mark.parametrize(
+    ("console", "origin"),
+    [
+        ("http://console.localhost:80", "http://console.localhost"),
+        ("https://console.example.org:443", "https://console.example.org"),
+        ("https://console.example.org:8443", "https://console.example.org:8443"),
+    ],
+)
+def test_the_console_may_call_under_the_origin_that_a_browser_sends(tmp_path, console, origin):
+    with shipped_traefik(tmp_path, CONSOLE_URL=console) as traefik:
+        assert preflight(traefik.web, origin=origin).headers["Access-Control-Allow-Origin"] == origin
+        assert "Access-Control-Allow-Origin" not in preflight(traefik.web).headers

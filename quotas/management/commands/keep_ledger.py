@@ -40,7 +40,9 @@ class Command(OperatorCommand):
         if options["once"]:
             try:
                 _refuse_unfit()
-                self.stdout.write(str(Worker().turn()))
+                worker = Worker()
+                self.stdout.write(str(worker.turn()))
+                worker.postman.go()
             except (RedisError, DatabaseError) as error:
                 raise CommandError(_in_words(error), returncode=PENDING) from error
             return
@@ -96,3 +98,4 @@ def _keep_turning(worker: Worker, turns: Turns) -> None:
             trouble = ""
         if done.is_news:
             log.info("%s", done)
+    worker.postman.leave()

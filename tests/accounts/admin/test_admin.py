@@ -132,12 +132,18 @@ def test_a_closed_account_is_refused_at_the_gate_and_offers_no_acts(operator, ac
     assert "../suspend/" not in page and "../close/" not in page
 
 
-def test_a_new_plan_and_name_reach_the_gate(operator, account):
-    pro = Plan.objects.get(name="pro")
-    response = send(operator, page_of(account), plan=pro.pk, name="acme & sons")
+def test_a_new_name_reaches_the_gate(operator, account):
+    response = send(operator, page_of(account), name="acme & sons")
     assert "success: Done" in said(response, operator)
+    published(account)
+    assert AuditEvent.objects.values_list("act", flat=True)[0] == "account.rename"
+
+
+def test_a_new_plan_reaches_the_gate(operator, account):
+    response = send(operator, page_of(account, "plan"), plan=Plan.objects.get(name="pro").pk)
+    assert "success: Done: acme" in said(response, operator)
     assert published(account)["plan"] == "pro"
-    assert list(AuditEvent.objects.values_list("act", flat=True)[:2]) == ["account.move", "account.rename"]
+    assert AuditEvent.objects.values_list("act", flat=True)[0] == "account.move"
 
 
 def test_a_new_account_is_published_with_its_members(operator, account):
@@ -510,9 +516,13 @@ REGISTERED = [model for model in admin.site._registry if model._meta.app_label i
 
 def test_each_of_our_models_has_pages_or_is_shown_on_those_of_another():
     inline = {"AccountOverride", "KeyLimit", "PlanLimit"}
-    sums_of_hours, of_the_api, of_nobody = {"UsageDay", "DaysKept"}, {"ImportJob", "ImportLine"}, {"Deployment"}
+    of_reports = {"UsageDay", "RefusalHour", "RefusalDay", "DaysKept"}
+    of_the_person_alone = {"Notification", "SignInPlace", "SwitchedOffTopic"}
+    of_the_api, of_nobody = {"ImportJob", "ImportLine"}, {"Deployment"}
     ours = {model.__name__ for app in ("accounts", "quotas") for model in apps.get_app_config(app).get_models()}
-    assert {model.__name__ for model in REGISTERED} == ours - inline - sums_of_hours - of_the_api - of_nobody
+    assert {
+        model.__name__ for model in REGISTERED
+    } == ours - inline - of_reports - of_the_api - of_nobody - of_the_person_alone
 
 
 @pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
@@ -533,7 +543,7 @@ def test_staff_with_view_permissions_change_nothing(looker, one_of_each, model):
 
 def test_staff_with_view_permissions_cannot_act(looker, account, issued):
     urls = [page_of(account, act) for act in ("suspend", "resume", "close")]
-    urls += [page_of(issued.key, act) for act in ("rotate", "end-rotation", "revoke")]
+    urls += [page_of(issued.key, act) for act in ("rotate", "end-rotation", "pause", "resume", "revoke")]
     assert {looker.get(url).status_code for url in urls} == {403}
     assert {looker.post(url, {"grace": 1, "version": 1}).status_code for url in urls} == {403}
     looker.post(list_of(ApiKey), {"action": "revoke_selected", "_selected_action": [issued.key.pk], "confirmed": "1"})

@@ -12,10 +12,11 @@ from django.test import Client, override_settings
 
 from accounts.models import AuditEvent
 from console.signing import hashing
+from console.signing.backend import Passwords
 from console.signing.record import UNKNOWN
 from store.throttles import SIGN_INS_FROM, SIGN_INS_OF, Throttle
 from tests.api.callers import fill
-from tests.console.signing.people import HERE, acts, is_signed_in, mia, sign_in
+from tests.console.signing.people import HERE, PASSWORD, acts, is_signed_in, mia, sign_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -104,6 +105,25 @@ def test_whatever_a_user_is_called_the_guesses_count_together(redis_db, typed):
     EmailAddress.objects.create(user=user, email="mia@example.org", verified=True, primary=True)
     fill(redis_db, SIGN_INS_OF, str(user.pk))
     assert sign_in(Client(), typed).status_code == 429
+
+
+def test_only_a_confirmed_address_names_its_user():
+    from allauth.account.models import EmailAddress
+
+    address = EmailAddress.objects.create(user=mia(), email="other@example.org", verified=False)
+    sign_in(client := Client(), "other@example.org")
+    assert not is_signed_in(client)
+    EmailAddress.objects.filter(pk=address.pk).update(verified=True)
+    sign_in(client, "other@example.org")
+    assert is_signed_in(client)
+
+
+def test_the_right_password_of_somebody_who_left_is_wrong():
+    user = mia(is_active=False)
+    assert Passwords().authenticate(None, "mia", PASSWORD) is None
+    user.is_active = True
+    user.save()
+    assert Passwords().authenticate(None, "mia", PASSWORD) == user
 
 
 def test_a_user_who_is_not_there_is_slowed_down_alike(redis_db, hashes):

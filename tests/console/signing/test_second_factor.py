@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, hotp_value
+from django.core.cache import cache
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.test import Client
@@ -82,6 +83,16 @@ def test_a_code_lets_in_once(half_in):
     again = Client()
     sign_in(again)
     assert again.post(f"{FACTOR}authenticate/", {"code": first}).status_code == 200
+    assert not is_signed_in(again)
+
+
+def test_a_code_lets_in_once_whichever_process_is_asked(half_in):
+    first = code()
+    half_in.post(f"{FACTOR}authenticate/", {"code": first})
+    cache.clear()  # that of Django is of one process
+    again = Client()
+    sign_in(again)
+    again.post(f"{FACTOR}authenticate/", {"code": first})
     assert not is_signed_in(again)
 
 

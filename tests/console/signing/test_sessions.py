@@ -6,11 +6,14 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from allauth.usersessions.models import UserSession
 from django.conf import settings as configured
 from django.core.mail import EmailMessage
 from django.test import Client
 
+from accounts.models import User
 from console.signing import middleware
+from console.signing.devices import device_of, place_of
 from runtime import mailbox
 from store import names
 from tests.accounts.forms import posted
@@ -33,9 +36,91 @@ def test_sessions_are_listed_and_the_others_can_be_ended():
     assert "198.51.100.4" not in here.get(SESSIONS).content.decode()
 
 
-def test_nobody_sees_sessions_of_others():
-    from accounts.models import User
+def test_one_session_is_ended_and_the_others_stay():
+    mia()
+    here, there, elsewhere = Client(**HERE), Client(REMOTE_ADDR="198.51.100.4"), Client(REMOTE_ADDR="192.0.2.9")
+    for client in (here, there, elsewhere):
+        sign_in(client)
+    (row,) = UserSession.objects.filter(ip="198.51.100.4")
+    assert here.post(f"{SESSIONS}{row.pk}/end/")["Location"] == SESSIONS
+    assert [is_signed_in(client) for client in (here, there, elsewhere)] == [True, False, True]
+    (told,) = acts("user.session_end")
+    assert told.after is not None
+    assert (told.actor, told.address, told.after["address"]) == ("mia", "203.0.113.7", "198.51.100.4")
+    again = here.post(f"{SESSIONS}{row.pk}/end/", follow=True)
+    assert "has ended already" in again.content.decode()
 
+
+def test_nobody_ends_a_session_of_others_or_the_one_they_are_in():
+    mia()
+    here = Client(**HERE)
+    sign_in(here)
+    (row,) = UserSession.objects.all()
+    eve = Client()
+    eve.force_login(User.objects.create_user("eve"))
+    eve.post(f"{SESSIONS}{row.pk}/end/")
+    here.post(f"{SESSIONS}{row.pk}/end/")
+    assert is_signed_in(here) and not acts("user.session_end")
+    assert Client().post(f"{SESSIONS}{row.pk}/end/")["Location"].startswith("/login/")
+    assert here.get(f"{SESSIONS}{row.pk}/end/").status_code == 405
+
+
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+CHROME = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"
+)
+SAFARI = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Safari/605.1.15"
+PHONE = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) CriOS/141.0 Mobile"
+)
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "device"),
+    [
+        (FIREFOX, "Firefox on Linux"),
+        (CHROME, "Chrome on Windows"),
+        (f"{CHROME} Edg/141.0.0.0", "Edge on Windows"),
+        (f"{CHROME} OPR/120.0", "Opera on Windows"),
+        (SAFARI, "Safari on macOS"),
+        (PHONE, "Chrome on iPhone"),
+        (CHROME.replace("Windows NT 10.0; Win64; x64", "Linux; Android 15; Pixel 9"), "Chrome on Android"),
+        ("curl/8.5.0", "curl"),
+        ("", "An unknown device"),
+        ("<script>", "An unknown device"),
+    ],
+)
+def test_a_device_is_called_by_its_browser_and_system(user_agent, device):
+    assert device_of(user_agent) == device
+
+
+@pytest.mark.parametrize(
+    ("address", "here", "place"),
+    [
+        ("203.0.113.7", "203.0.113.7", "Your current address"),
+        ("203.0.113.200", "203.0.113.7", "Your current network"),
+        ("203.0.114.7", "203.0.113.7", "A different network"),
+        ("2001:db8::1", "2001:db8::ffff:1", "Your current network"),
+        ("2001:db8:0:1::1", "2001:db8::1", "A different network"),
+        ("203.0.113.7", "2001:db8::1", "A different network"),
+        ("203.0.113.7", "", "A different network"),
+    ],
+)
+def test_a_place_is_told_by_its_network(address, here, place):
+    assert place_of(address, here) == place
+
+
+def test_the_page_tells_devices_and_places_in_words():
+    mia()
+    here, there = Client(**HERE, HTTP_USER_AGENT=FIREFOX), Client(REMOTE_ADDR="203.0.113.9", HTTP_USER_AGENT=PHONE)
+    sign_in(here)
+    sign_in(there)
+    page = here.get(SESSIONS).content.decode()
+    assert page.index("Firefox on Linux") < page.index("Chrome on iPhone")
+    assert "This session" in page and "Your current network" in page and page.count("/end/") == 1
+
+
+def test_nobody_sees_sessions_of_others():
     mia()
     sign_in(Client(REMOTE_ADDR="198.51.100.4"))
     eve = Client()
@@ -114,8 +199,6 @@ def test_mails_that_would_have_been_sent_are_shown_to_superusers(operator):
 
 
 def test_nobody_else_reads_them(operator):
-    from accounts.models import User
-
     clerk = Client()
     clerk.force_login(User.objects.create_user("clerk", is_staff=True))
     assert clerk.get("/mailbox/").status_code == 403

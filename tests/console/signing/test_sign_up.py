@@ -30,7 +30,7 @@ def is_open(settings):
 
 def test_from_sign_up_to_an_account_of_one_s_own(catalogue, is_open):
     client = Client(**HERE)
-    assert "Sign Up" in client.get("/login/").content.decode()
+    assert "Create an account" in client.get("/login/").content.decode()
     sent = client.post(SIGN_UP, ADA)
     assert (sent.status_code, sent["Location"]) == (302, "/accounts/confirm-email/")
     assert not is_signed_in(client) and not Account.objects.exists()
@@ -105,7 +105,7 @@ def test_sign_ups_are_counted(catalogue, is_open, redis_db):
 def test_it_is_closed_otherwise(settings, setting):
     settings.SIGN_UP = setting
     client = Client()
-    assert "Sign Up Closed" in client.get(SIGN_UP).content.decode()
+    assert "Signing up is closed" in client.get(SIGN_UP).content.decode()
     client.post(SIGN_UP, ADA)
     assert not User.objects.exists()
     assert SIGN_UP not in client.get("/login/").content.decode()

@@ -497,3 +497,27 @@ def test_a_limit_per_account_bounds_one_per_key_that_it_covers(key, account, is_
 
 def test_the_shipped_catalogue_causes_no_warning():
     assert list(read_catalogue_file(ROOT / "deploy" / "catalogue.toml").warnings()) == []
+
+
+def test_a_model_may_have_an_example_and_speak_openai(tmp_path):
+    file = tmp_path / "catalogue.toml"
+    file.write_text('[models.llm]\nspeaks = "openai"\nexample = { path = "/v1/chat/completions", body = { n = 1 } }\n')
+    model = read_catalogue_file(file).models["llm"]
+    assert (model.speaks, model.example) == ("openai", {"path": "/v1/chat/completions", "body": {"n": 1}})
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('speaks = "ollama"', 'write speaks = "openai"'),
+        ('example = "x"', "write an object"),
+        ('example = { path = "ner" }', "does not continue"),
+        ("example = { body = { at = 2026-01-01 } }", "write dates as text"),
+    ],
+)
+def test_a_bad_example_is_refused_with_its_line(tmp_path, line, said):
+    file = tmp_path / "catalogue.toml"
+    file.write_text(f"[models.llm]\ncost = 1\n{line}\n")
+    with pytest.raises(BadCatalogue) as caught:
+        read_catalogue_file(file)
+    assert said in str(caught.value) and f"{file}:3:" in str(caught.value)

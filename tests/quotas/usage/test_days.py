@@ -50,7 +50,7 @@ def test_a_late_or_repeated_hour_corrects_its_day():
 def test_a_crash_leaves_neither_the_hour_nor_the_day(monkeypatch):
     ledger._store([counted(NOON, 3)])
 
-    def die(_):
+    def die(*_):
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patch:
@@ -65,8 +65,8 @@ def test_a_crash_leaves_neither_the_hour_nor_the_day(monkeypatch):
 def test_workers_that_copy_hours_of_one_day_at_once_miss_none(monkeypatch):
     add_up = days.add_up
 
-    def add_up_and_linger(wanted) -> None:
-        add_up(wanted)
+    def add_up_and_linger(*args) -> None:
+        add_up(*args)
         sleep(0.01)  # before the commit: a worker that does not wait would miss these hours
 
     monkeypatch.setattr(days, "add_up", add_up_and_linger)

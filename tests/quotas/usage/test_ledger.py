@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import StringIO
 
@@ -18,26 +19,37 @@ from accounts.services.accounts import close_account
 from accounts.services.keys import revoke_key
 from accounts.services.secrets import note_last_uses
 from quotas.buckets import Charge, clock
-from quotas.models import UsageHour
+from quotas.limits import Limit
+from quotas.models import RefusalDay, RefusalHour, UsageHour
 from quotas.usage import ledger
 from store import clients, names
 from tests.conftest import ACTOR
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+ADDRESS = "203.0.113.7"
+
 
 @pytest.fixture
 def count(redis_db, issued):
     """Count calls as the gate does: allowed ones with a cost, and refused ones."""
 
-    def count(allowed: int = 0, refused: int = 0, *, cost: int = 1, key: str = issued.key.public_id) -> None:
+    def count(
+        allowed: int = 0,
+        refused: int = 0,
+        *,
+        cost: int = 1,
+        key: str = issued.key.public_id,
+        reason: str = "revoked_key",
+        limits: tuple[Limit, ...] = (),
+    ) -> None:
         account = names.account(key[:8])
         version = redis_db.hget(account, "v"), redis_db.hget(account, names.field("v", key))
         versions = (int(redis_db.get(names.catalogue_version(key[:2]))), int(version[0]), int(version[1]))
         secret = KeySecret.objects.get(key__public_id=key).pk
         for number in range(allowed + refused):
-            charge = Charge(key, "sm", cost, (), versions, secret)  # type: ignore[arg-type]
-            call = charge.call("take" if number < allowed else "revoked_key", clock.hour())
+            charge = Charge(key, "sm", cost, limits, versions, secret)  # type: ignore[arg-type]
+            call = charge.call("take" if number < allowed or limits else reason, clock.hour(), ADDRESS)
             assert call.run(redis_db)[0] == (1 if number < allowed else 0)
 
     return count
@@ -45,6 +57,19 @@ def count(redis_db, issued):
 
 def keep() -> None:
     call_command("keep_ledger", once=True, stdout=StringIO())
+
+
+def reasons() -> dict[str, int]:
+    """Sums by reason of hours, which those of days must equal."""
+    of_hours, of_days = (
+        {
+            f"{row['reason']} {row['by_limit']}".strip(): row["sum"]
+            for row in table.objects.values("reason", "by_limit").annotate(sum=Sum("calls")).order_by()
+        }
+        for table in (RefusalHour, RefusalDay)
+    )
+    assert of_hours == of_days
+    return of_hours
 
 
 def totals() -> tuple[int, int, int]:
@@ -60,19 +85,83 @@ def test_usage_is_copied_with_units_and_last_use(count, issued):
     row = UsageHour.objects.get()
     assert (row.account, row.key, row.model) == (issued.key.public_id[:8], issued.key.public_id, "sm")
     assert KeySecret.objects.get().last_used_at is not None
+    assert KeySecret.objects.get().last_used_from == ADDRESS
+
+
+def test_refusals_are_copied_by_reason(count, redis_db, issued):
+    limit = Limit(name="x", scope="key", amount=2, window="minute", burst=2)
+    count(2, 3, limits=(limit,))
+    count(0, 4, reason="wrong_secret")
+    count(2, limits=(replace(limit, amount=1, burst=1, shadow=True, unit="units"),))
+    keep()
+    assert reasons() == {
+        "over_limit key:*:requests:minute": 3,
+        "wrong_secret": 4,
+        "shadow_refused key:*:units:minute": 1,
+    }
+    assert totals() == (4, 7, 4)
+    row = RefusalHour.objects.filter(reason="wrong_secret").get()
+    usage = UsageHour.objects.get()
+    assert (row.account, row.key, row.model) == (issued.key.public_id[:8], issued.key.public_id, "sm")
+    assert (row.hour, row.birth) == (usage.hour, usage.birth)
+
+
+def test_what_no_gate_of_ours_wrote_breaks_nothing(count, redis_db):
+    """A field of a later version, or garbage, is left alone; the counts beside it are copied."""
+    count(2, 3)
+    (name,) = redis_db.scan_iter("*:u:*")
+    secret = KeySecret.objects.get().pk
+    garbage = {"r:" + "x" * 33: 1, "r:": 1, "l:key:*:requests:week": 1, "l:nonsense": 1, "z:new": "thing"}
+    for address in ("", "fe80::1%eth0", "<script>", "203.0.113.7, 10.0.0.1", "9" * 500):
+        second = redis_db.hget(name, f"u:{secret}")
+        redis_db.hset(name, mapping={**garbage, f"f:{secret}": f"{second} {address}"})
+        redis_db.sadd(names.changed(name[1:3]), name)
+        keep()
+        assert KeySecret.objects.get().last_used_from in (None, "fe80::1")
+    assert reasons() == {"revoked_key": 3}
+
+
+def test_a_gate_and_a_worker_of_the_version_before_lose_nothing(count, redis_db):
+    """It counts refusals without reasons, and it notes the second of the last use without the address."""
+    count(2, 3)
+    (name,) = redis_db.scan_iter("*:u:*")
+    secret = KeySecret.objects.get().pk
+    keep()
+    used_at = int(redis_db.hget(name, f"u:{secret}"))
+    redis_db.hincrby(name, "r", 2)
+    redis_db.hset(name, f"u:{secret}", used_at + 1)
+    redis_db.sadd(names.changed(name[1:3]), name)
+    keep()
+    assert totals() == (2, 5, 2)
+    assert reasons() == {"revoked_key": 3}
+    assert KeySecret.objects.get().last_used_at == datetime.fromtimestamp(used_at + 1, UTC)
+    assert KeySecret.objects.get().last_used_from is None
+    raw = redis_db.hgetall(name)  # what a worker of the version before reads as numbers
+    assert all(int(raw[field]) for field in raw if field in "arsxb" or field.startswith("u:"))
+
+
+def test_of_a_closed_account_no_address_is_kept(count, issued):
+    count(1)
+    keep()
+    count(1)
+    close_account(issued.key.account, actor=ACTOR)
+    assert KeySecret.objects.get().last_used_from is None
+    keep()
+    assert KeySecret.objects.get().last_used_from is None
 
 
 def test_repeating_adds_nothing(count, redis_db):
-    count(5)
+    count(5, 2)
     for _ in range(3):
         keep()
         for name in redis_db.scan_iter("*:u:*"):
             redis_db.sadd(names.changed(name[1:3]), name)
-    assert totals() == (5, 0, 5)
+    assert totals() == (5, 2, 5)
+    assert reasons() == {"revoked_key": 2}
 
 
 def test_two_workers_at_once_are_harmless(count, issued):
-    count(50)
+    count(50, 9)
     part = [issued.key.public_id[:2]]
 
     def copy(_) -> None:
@@ -81,43 +170,47 @@ def test_two_workers_at_once_are_harmless(count, issued):
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(copy, range(6)))
-    assert totals() == (50, 0, 50)
+    assert totals() == (50, 9, 50)
+    assert reasons() == {"revoked_key": 9}
 
 
 def test_an_older_copy_never_takes_anything_away(count):
-    count(3)
+    count(3, 1)
     old = ledger._read([next(iter(clients.sync_client().scan_iter("*:u:*")))])
-    count(4)
+    count(4, 5)
     keep()
     ledger._store(old)
-    assert totals() == (7, 0, 7)
+    assert totals() == (7, 6, 7)
+    assert reasons() == {"revoked_key": 6}
 
 
 def test_a_redis_that_was_emptied_in_the_hour_counts_on_in_another_birth(count, redis_db):
-    count(3)
+    count(3, 2)
     keep()
     redis_db.flushdb()
     keep()  # publishes everything again
-    count(4)
+    count(4, 1)
     keep()
-    assert totals() == (7, 0, 7)
+    assert totals() == (7, 3, 7)
+    assert reasons() == {"revoked_key": 3}
     assert UsageHour.objects.count() == 2
 
 
 def test_what_changed_while_it_was_copied_stays_on_the_list(count, redis_db, issued, monkeypatch):
-    count(3)
+    count(3, 1)
     store_ = ledger._store
 
     def store_and_count(hours) -> None:
         store_(hours)
-        count(2)
+        count(2, 1)
 
     with monkeypatch.context() as patch:
         patch.setattr(ledger, "_store", store_and_count)
         keep()
     assert redis_db.scard(names.changed(issued.key.public_id[:2])) == 1
     keep()
-    assert totals() == (5, 0, 5)
+    assert totals() == (5, 2, 5)
+    assert reasons() == {"revoked_key": 2}
     assert redis_db.scard(names.changed(issued.key.public_id[:2])) == 0
 
 
@@ -201,22 +294,23 @@ def test_a_restored_old_copy_costs_no_counts(count, redis_db, issued, monkeypatc
     watching.turn()
     account = names.account(issued.key.public_id[:8])
     taken, window, _ = names.counter(issued.key.public_id[:8], "*", "units", "month")
-    count(2)
+    count(2, 1)
     redis_db.hset(account, taken, 2)
     (usage,) = redis_db.scan_iter("*:u:*")
     old = redis_db.hgetall(usage)
-    count(7)
+    count(7, 4)
     watching.turn()
-    assert totals() == (9, 0, 9)
+    assert totals() == (9, 5, 9)
     redis_db.delete(usage)
     redis_db.hset(usage, mapping=old)
     monkeypatch.setattr(ledger_worker, "_identity", lambda _: "another")
     watching.turn()
     assert redis_db.hget(account, taken) == "9"
     assert redis_db.hget(account, window)
-    count(3)
+    count(3, 6)
     watching.turn()
-    assert totals() == (12, 0, 12)
+    assert totals() == (12, 11, 12)
+    assert reasons() == {"revoked_key": 11}
 
 
 def test_a_worker_that_starts_beside_an_old_copy_notices_it(redis_db, issued, monkeypatch):
@@ -238,7 +332,7 @@ def test_a_worker_that_starts_beside_an_old_copy_notices_it(redis_db, issued, mo
 def test_a_hash_that_counts_on_while_it_is_closed_begins_a_new_birth_all_the_same(
     count, redis_db, monkeypatch, busy_for
 ):
-    count(2)
+    count(2, 3)
     (usage,) = redis_db.scan_iter("*:u:*")
     birth = redis_db.hget(usage, "b")
     store_, copies = ledger._store, []
@@ -247,7 +341,7 @@ def test_a_hash_that_counts_on_while_it_is_closed_begins_a_new_birth_all_the_sam
         store_(hours)
         copies.append(len(hours))
         if len(copies) <= busy_for:
-            count(1)
+            count(1, 2)
 
     with monkeypatch.context() as patch:
         patch.setattr(ledger, "_store", store_and_count)
@@ -257,7 +351,8 @@ def test_a_hash_that_counts_on_while_it_is_closed_begins_a_new_birth_all_the_sam
     count(4)
     assert redis_db.hget(usage, "b") != birth
     keep()
-    assert totals() == (6 + busy_for, 0, 6 + busy_for)
+    assert totals() == (6 + busy_for, 3 + 2 * busy_for, 6 + busy_for)
+    assert reasons() == {"revoked_key": 3 + 2 * busy_for}
 
 
 @pytest.mark.parametrize("later_first", [True, False])
@@ -270,10 +365,13 @@ def test_the_later_use_of_a_secret_stays_whichever_hour_is_copied_first(
     secret = KeySecret.objects.get()
     used_at = int(redis_db.hget(this_hour, f"u:{secret.pk}"))
     earlier = names.usage(issued.key.public_id, "lg", clock.hour() - 1)
-    redis_db.hset(earlier, mapping={"a": 1, "b": 1, f"u:{secret.pk}": used_at - 3600})
+    redis_db.hset(
+        earlier,
+        mapping={"a": 1, "b": 1, f"u:{secret.pk}": used_at - 3600, f"f:{secret.pk}": f"{used_at - 3600} 203.0.113.9"},
+    )
     order = [this_hour, earlier] if later_first else [earlier, this_hour]
     for names_copied in [order] if at_once else [[order[0]], [order[1]]]:
         monkeypatch.setattr(ledger, "_changed", lambda _, these=names_copied: iter(these))
         note_last_uses(ledger.copy_usage([]).last_uses)
     secret.refresh_from_db()
-    assert secret.last_used_at == datetime.fromtimestamp(used_at, UTC)
+    assert (secret.last_used_at, secret.last_used_from) == (datetime.fromtimestamp(used_at, UTC), ADDRESS)

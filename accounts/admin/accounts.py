@@ -1,54 +1,54 @@
-"""Admin pages for accounts, the audit log and the outbox."""
+"""Admin pages for accounts: plan, overrides, members, keys, and what they used."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest, HttpResponse
-from django.template.defaultfilters import filesizeformat
-from django.urls import reverse
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
-from accounts.admin import credentials, keys, people  # noqa: F401  their pages register themselves
-from accounts.admin.acts import Act, ActsAdmin, FollowsParent, ReadOnlyAdmin, become, outcome_of, plainly
+from accounts.admin.acts import Act, ActsAdmin, FollowsParent, become, outcome_of, plainly, say, texts_of
+from accounts.admin.columns import badge, moment
+from accounts.admin.moving import DAYS, MoveForm, offers
 from accounts.admin.people import tell
-from accounts.models import (
-    Account,
-    AccountOverride,
-    ApiKey,
-    AuditEvent,
-    Invitation,
-    KeptAnswer,
-    Membership,
-    OutboxRow,
-    SeenStore,
-    User,
-)
+from accounts.models import Account, AccountOverride, ApiKey, Membership, User
+from accounts.refused import Refused
 from accounts.services.accounts import (
     AccountEdit,
     OverrideAmount,
     change_account,
     close_account,
     create_account,
+    move_account,
     override_limits,
     reopen_account,
     resume_account,
     suspend_account,
 )
 from accounts.services.acts import Actor
-from accounts.services.audit import table_bytes
 from accounts.services.members import put_member
+from console.charts import chart_of, floor, steps
+from console.keys.state import state_of
+from console.limits import sentence
+from console.operators.figures import days_of, sums_of
+from console.operators.places import may
 from quotas.catalogue.forms import InlineFormSet, RowForm
 from quotas.models import Catalogue
+from quotas.terms import limits_in_force
 
-# Accounts and the people in them.
+CHART_DAYS = 30
+MOST_KEYS = 10  # listed on the page of an account
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -78,6 +78,8 @@ class OverrideForm(RowForm):
 class OverrideInline(FollowsParent):
     model = AccountOverride
     form = OverrideForm
+    verbose_name = gettext_lazy("amount of its own")
+    verbose_name_plural = gettext_lazy("amounts of its own, instead of the plan's")
     fields = ("limit_name", "amount", "burst")
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
@@ -92,6 +94,7 @@ class OverrideInline(FollowsParent):
 
 class MemberInline(FollowsParent):
     model = Membership
+    verbose_name, verbose_name_plural = gettext_lazy("member"), gettext_lazy("members")
     fields = ("user", "role")
     autocomplete_fields = ("user",)
 
@@ -101,23 +104,22 @@ _WRITABLE = ("name", "external_id", "plan", "max_keys")
 
 @admin.register(Account)
 class AccountAdmin(ActsAdmin):
-    list_display = ("name", "public_id", "external_id", "state", "plan", "key_count", "member_count", "created_at")
+    change_form_template = "admin/accounts/account.html"
+    list_display = (
+        "name",
+        badge("state", gettext_lazy("state")),
+        "plan",
+        "key_count",
+        "member_count",
+        "external_id",
+        "public_id",
+        moment("created_at", gettext_lazy("created")),
+    )
     list_filter = (StateFilter, "plan")
     list_select_related = ("plan",)
     search_fields = ("name", "public_id", "external_id", "users__username", "users__email")
-    fields = (
-        "name",
-        "external_id",
-        "plan",
-        "max_keys",
-        "public_id",
-        "state",
-        "plan_since",
-        "suspended_at",
-        "closed_at",
-        "keys",
-        "version",
-    )
+    search_help_text = gettext_lazy("Name, public id, external id, or a member's user name or email address.")
+    details = ("public_id", "created_at", "plan_since", "suspended_at", "closed_at", "version")
     acts = (
         Act(
             name="suspend",
@@ -168,17 +170,15 @@ class AccountAdmin(ActsAdmin):
     def member_count(self, account: Any) -> int:
         return int(account.number_of_members)
 
-    @admin.display
-    def keys(self, account: Account) -> SafeString:
-        listed = reverse("admin:accounts_apikey_changelist") + f"?account__id__exact={account.pk}"
-        issue = reverse("admin:accounts_apikey_add") + f"?for_account={account.pk}"
-        return format_html('<a href="{}">Show</a> · <a href="{}">Issue a key</a>', listed, issue)
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return self.fields if obj is not None else _WRITABLE
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        if obj is None:
+            return [(None, {"fields": _WRITABLE})]
+        # The plan has a page of its own, which shows what a different one would have refused.
+        fields = [name for name in _WRITABLE if name != "plan"]
+        return [(None, {"fields": fields}), (_("Details"), {"fields": self.details, "classes": ("collapse",)})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return tuple(name for name in self.get_fields(request, obj) if name not in _WRITABLE)
+        return self.details if obj is not None else ()
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
         return (OverrideInline, MemberInline) if obj is not None else (MemberInline,)
@@ -186,6 +186,54 @@ class AccountAdmin(ActsAdmin):
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         default = Catalogue.objects.filter(pk=1).values_list("default_plan", flat=True).first()
         return {"plan": default, **super().get_changeform_initial_data(request)}
+
+    def get_urls(self) -> list[URLPattern]:
+        page = self.admin_site.admin_view(self.change_plan)
+        return [path("<int:account_id>/plan/", page, name="accounts_account_plan"), *super().get_urls()]
+
+    def change_plan(self, request: HttpRequest, account_id: int) -> HttpResponse:
+        """Every plan with what it would have refused last week, and the choice of one."""
+        account = self.get_object(request, str(account_id))
+        if not self.has_change_permission(request, account):
+            raise PermissionDenied
+        if account is None:
+            raise Http404
+        form = MoveForm(request.POST if request.method == "POST" else None)
+        if form.is_bound and form.is_valid():
+            try:
+                publication = move_account(account, form.cleaned_data["plan"], actor=Actor.person(request))
+            except (Refused, ValidationError) as error:
+                form.add_error(None, texts_of(error))
+            else:
+                words = _("%(account)s is on the plan %(plan)s.")
+                told = words % {"account": account, "plan": form.cleaned_data["plan"]}
+                say(request, told, is_pending=publication.is_pending)
+                return HttpResponseRedirect(self._url_of(account))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Change the plan of %(name)s") % {"name": account.name},
+            "form": form,
+            "account": account,
+            "opts": self.opts,
+            "offers": offers(account),
+            "days": DAYS,
+            "row_url": self._url_of(account),
+        }
+        return TemplateResponse(request, "admin/accounts/change_plan.html", context)
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Any = None,
+    ) -> HttpResponse:
+        if obj is not None:
+            context["title"] = obj.name
+            context |= _at_a_glance(request, obj)
+        return super().render_change_form(request, context, add, change, form_url, obj)
 
     def apply(self, request: HttpRequest, form: Any, formsets: Sequence[Any], *, change: bool) -> None:
         actor, outcome, account, cleaned = Actor.person(request), outcome_of(request), form.instance, form.cleaned_data
@@ -201,8 +249,6 @@ class AccountAdmin(ActsAdmin):
             outcome.note(publication)
         else:
             changed = {name: cleaned[name] for name in form.changed_data if name in _WRITABLE}
-            if "plan" in changed:
-                changed["plan"] = changed["plan"].name
             if changed:
                 outcome.note(change_account(account, AccountEdit(**changed), actor=actor))
         for formset in formsets:
@@ -243,62 +289,22 @@ def _count_of(rows: QuerySet[Any]) -> Any:
     return Coalesce(Subquery(counted), 0, output_field=IntegerField())
 
 
-# The audit log, and what is still to be published.
-
-
-class ActFilter(admin.SimpleListFilter):
-    title = "kind of act"
-    parameter_name = "kind"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(kind, kind) for kind in ("account", "key", "catalogue", "user", "group")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEvent]) -> QuerySet[AuditEvent]:
-        return queryset.filter(act__startswith=f"{self.value()}.") if self.value() else queryset
-
-
-@admin.register(AuditEvent)
-class AuditEventAdmin(ReadOnlyAdmin):
-    list_display = ("at", "actor", "address", "act", "account", "subject")
-    list_filter = (ActFilter,)
-    search_fields = ("actor", "act", "=account", "=subject", "=address")
-    date_hierarchy = "at"
-    show_full_result_count = False
-
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        size, days = table_bytes(), settings.AUDIT_KEEP_DAYS
-        words = "Its size is unknown" if size is None else f"The table takes up {filesizeformat(size)}"
-        kept = f"rows are kept for {days:g} days" if days else "rows are kept forever (AUTHSVC_AUDIT_KEEP)"
-        return super().changelist_view(request, {"subtitle": f"{words}; {kept}.", **(extra_context or {})})
-
-
-@admin.register(Invitation)
-class InvitationAdmin(ReadOnlyAdmin):
-    list_display = ("email", "account", "role", "invited_by", "sent_at", "expires_at", "accepted_at", "withdrawn_at")
-    readonly_fields = ("created_by", "made_with")
-    list_select_related = ("account",)
-    search_fields = ("email", "account__name", "=account__public_id")
-
-
-@admin.register(KeptAnswer)
-class KeptAnswerAdmin(ReadOnlyAdmin):
-    fields = list_display = ("caller", "account", "subject", "status", "created_at")
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        # Filtering by hidden fields in the URL would reveal them character by character.
-        return lookup.partition("__")[0] in self.fields
-
-    search_fields = ("=subject", "=account")
-
-
-@admin.register(OutboxRow)
-class OutboxRowAdmin(ReadOnlyAdmin):
-    list_display = ("id", "part", "subject", "version", "created_at")
-    list_filter = ("part",)
-    search_fields = ("=subject",)
-
-
-@admin.register(SeenStore)
-class SeenStoreAdmin(ReadOnlyAdmin):
-    list_display = ("identity",)
-    search_fields = ("identity",)
+def _at_a_glance(request: HttpRequest, account: Account) -> dict[str, Any]:
+    """What the page shows above the form: the plan in words, usage and keys, as far as this person may see them."""
+    overrides = {row.limit_name: row for row in account.overrides.all()}
+    plan = [limit.value() for limit in account.plan.limits.select_related("model")]
+    limits = limits_in_force(plan, overrides, 0, ())
+    shown: dict[str, Any] = {"account": account, "limits": [(sentence(one), one.name in overrides) for one in limits]}
+    now = timezone.now()
+    if may(request, "quotas.view_usagehour"):
+        rows = days_of(now, CHART_DAYS, accounts=(account.public_id,))
+        moments = steps(floor(now, "day") - timedelta(days=CHART_DAYS - 1), now, "day")
+        shown["chart"] = chart_of(
+            rows, moments, "day", series_of=lambda row: row.model or "", words=_("Calls a day by model")
+        )
+        shown["sums"] = sums_of(rows)
+    if may(request, "accounts.view_apikey"):
+        keys = ApiKey.objects.filter(account=account).prefetch_related("secrets")
+        shown["keys"] = [(key, state_of(key, now)) for key in keys[:MOST_KEYS]]
+        shown["key_count"] = keys.count()
+    return shown

@@ -1,0 +1,90 @@
+"""Many keys and accounts at once: a few queries for hundreds of them, where a snapshot of one takes several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeVar
+
+from django.db.models import QuerySet, Sum
+
+from accounts.facts.snapshot import PartFacts, SecretRow, Taken, column_of, read_account, read_key, usage_of
+from accounts.models import Account, ApiKey, KeyLimit, KeySecret
+from quotas.limits import CalendarWindow, Limit
+
+Item = TypeVar("Item")
+
+TOGETHER = 500  # fewer than SQLite takes parameters
+
+
+@dataclass(slots=True)
+class TakenTogether:
+    """What was taken from calendar limits by any of these accounts and their keys; one query for each kind of limit."""
+
+    accounts: Sequence[str]
+    _found: dict[tuple[object, ...], dict[str, int]] = field(default_factory=dict)
+
+    def __call__(self, subject: str, limit: Limit, window: CalendarWindow) -> int:
+        kind = (limit.scope, limit.model, limit.unit, window.start)
+        if kind not in self._found:
+            self._found[kind] = self._read(limit, window)
+        return self._found[kind].get(subject, 0)
+
+    def _read(self, limit: Limit, window: CalendarWindow) -> dict[str, int]:
+        of = "key" if limit.scope == "key" else "account"
+        rows = usage_of(limit, window).filter(account__in=self.accounts).order_by()
+        return dict(rows.values_list(of).annotate(sum=Sum(column_of(limit))).values_list(of, "sum"))
+
+
+def keys_for_facts() -> QuerySet[ApiKey]:
+    """Keys without the columns that no gate needs, some of which take long to convert."""
+    return ApiKey.objects.defer("name", "metadata", "created_at", "changed_at", "created_by", "made_with")
+
+
+def read_accounts(accounts: Iterable[Account], catalogue: PartFacts, taken: Taken) -> dict[int, PartFacts]:
+    """The facts of accounts whose plans and overrides were fetched with them, by their primary keys."""
+    return {account.pk: read_account(account, catalogue, taken) for account in accounts}
+
+
+def read_keys(
+    keys: Iterable[ApiKey],
+    accounts: Mapping[int, Account],
+    parts: Mapping[int, PartFacts],
+    catalogue: PartFacts,
+    taken: Taken,
+) -> Iterator[tuple[ApiKey, PartFacts]]:
+    """Each key with its facts; secrets and limits are fetched here, for hundreds of keys at a time.
+
+    Django's own prefetching makes a query set for each key and relation, which costs more than all the rest.
+    """
+    for some in in_pieces(keys, TOGETHER):
+        pks = [key.pk for key in some]
+        secrets, limits = _secrets_of(pks), _limits_of(pks)
+        for key in some:
+            key.account = accounts[key.account_id]
+            part = parts[key.account_id]
+            its, own = secrets.get(key.pk, ()), limits.get(key.pk, ())
+            yield key, read_key(key, part, catalogue, secrets=its, limits=own, taken=taken)
+
+
+def _secrets_of(keys: Sequence[int]) -> dict[int, list[SecretRow]]:
+    """In the order in which a key's own secrets are read."""
+    found: dict[int, list[SecretRow]] = {}
+    rows = KeySecret.objects.filter(key__in=keys)
+    for key, *secret in rows.values_list("key_id", *SecretRow._fields):
+        found.setdefault(key, []).append(SecretRow(*secret))
+    return found
+
+
+def _limits_of(keys: Sequence[int]) -> dict[int, list[KeyLimit]]:
+    found: dict[int, list[KeyLimit]] = {}
+    for limit in KeyLimit.objects.filter(key__in=keys).select_related("model"):
+        found.setdefault(limit.key_id, []).append(limit)
+    return found
+
+
+def in_pieces(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    source = iter(items)
+    while piece := list(islice(source, size)):
+        yield piece

@@ -1,0 +1,1 @@
+"""The servers that are compared. Each is a context manager that starts one and stops it."""

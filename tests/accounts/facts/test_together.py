@@ -1,0 +1,102 @@
+"""Many keys read together have the same facts as each of them read alone."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from accounts.facts import delivery, snapshot
+from accounts.facts.together import TakenTogether, keys_for_facts, read_accounts, read_keys
+from accounts.models import Account, ApiKey
+from accounts.services.accounts import close_account, create_account, override_limit
+from accounts.services.keys import issue_key, revoke_key, rotate_key
+from quotas.limits import Limit, calendar_window, hour_of
+from quotas.models import Plan, UsageHour
+from tests.accounts.facts.test_snapshot import QUOTAS
+from tests.conftest import ACTOR
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def many(catalogue):
+    """Accounts with keys of every kind, and usage of most."""
+    catalogue(QUOTAS)
+    chance = random.Random(7)
+    plan = Plan.objects.get(name="free")
+    for number in range(4):
+        account, _ = create_account(f"account {number}", plan, actor=ACTOR)
+        keys = [
+            issue_key(account, name="plain", actor=ACTOR).key,
+            issue_key(account, name="narrow", actor=ACTOR, models=["sm"], networks=["10.0.0.0/8"], methods=["GET"]).key,
+            issue_key(
+                account,
+                name="limited",
+                actor=ACTOR,
+                expires_at=timezone.now() + timedelta(days=1),
+                limits=[Limit(name="own", scope="key", amount=9, window="day", model="sm")],
+            ).key,
+            issue_key(account, name="revoked", actor=ACTOR).key,
+        ]
+        rotate_key(keys[0], grace=timedelta(days=1), actor=ACTOR)
+        revoke_key(keys[3], actor=ACTOR)
+        for key in keys:
+            _use(key.public_id, chance)
+    first, *_, last = Account.objects.order_by("pk")
+    override_limit(first, "month", 77, actor=ACTOR)
+    close_account(last, actor=ACTOR)
+
+
+def _use(key: str, chance: random.Random) -> None:
+    start = calendar_window("month", hour_of(datetime.now(UTC))).start
+    hours = [start - 3600, start, int(timezone.now().timestamp()) // 3600 * 3600]
+    for hour in dict.fromkeys(hours):
+        for model in ("sm", "lg"):
+            allowed = chance.randrange(50)
+            UsageHour.objects.create(
+                account=key[:8], key=key, model=model, birth=1, allowed=allowed, units=allowed * 3,
+                hour=datetime.fromtimestamp(hour, UTC),
+            )  # fmt: skip
+
+
+def test_facts_and_counters_are_those_of_each_key_read_alone(many):
+    catalogue = snapshot.read_catalogue()
+    accounts = {row.pk: row for row in Account.objects.select_related("plan").prefetch_related("overrides")}
+    taken = TakenTogether([row.public_id for row in accounts.values()])
+    parts = read_accounts(accounts.values(), catalogue, taken)
+    together = dict(read_keys(keys_for_facts(), accounts, parts, catalogue, taken))
+    assert len(together) == 16
+    assert any(counter.taken for part in together.values() for counter in part.counters)
+    for key, part in together.items():
+        alone = snapshot.read_all(key.public_id)
+        assert (alone.key, alone.account) == (part, parts[key.account_id])
+
+
+def test_more_keys_take_no_more_queries(many, catalogue):
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            delivery._publish_accounts_with_keys(list(Account.objects.values_list("pk", flat=True)))
+        return len(captured)
+
+    before = queries()
+    account = Account.objects.order_by("pk")[1]
+    for _ in range(5):
+        issue_key(account, name="more", actor=ACTOR)
+    assert queries() == before
+
+
+def test_progress_is_logged_while_everything_is_published(many, monkeypatch, caplog):
+    monkeypatch.setattr(delivery, "_TELL_SECONDS", 0)
+    monkeypatch.setattr(delivery, "BATCH", 3)
+    caplog.set_level("INFO")
+    assert delivery.publish_everything() == 1 + 4 + ApiKey.objects.count()
+    told = [record.getMessage() for record in caplog.records if record.getMessage().startswith("published")]
+    assert [line.split(",")[0] for line in told] == [
+        "published 3 of 4 accounts with their keys",
+        "published 4 of 4 accounts with their keys",
+    ]
