@@ -67,7 +67,9 @@ class _Prose(HTMLParser):
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         has = {name: value or "" for name, value in attributes}
-        if tag not in _VOID and (self._skipped or tag in _NOT_PROSE or has.get("translate") == "no"):
+        if tag not in _VOID and (
+            self._skipped or tag in _NOT_PROSE or has.get("translate") == "no" or "mono" in has.get("class", "").split()
+        ):
             self._skipped.append(tag)
         if not self._skipped:
             self.said += [has[name] for name in _READ_ALOUD if name in has and tag not in ("meta", "link")]
