@@ -20,7 +20,7 @@ def moment(field: str, words: Words, otherwise: str = "–") -> Callable[[Any], 
 
     def column(row: Any) -> SafeString | str:
         value: datetime | None = getattr(row, field)
-        return near(value, otherwise)
+        return otherwise if value is None else near(value)
 
     return _described(column, field, words)
 

@@ -6,13 +6,18 @@ import pytest
 from redis.exceptions import ResponseError
 
 from store.clients import send_all
-from store.commands import Script, command
+from store.commands import Script, Sendable, command
 
 SUM = Script("return tonumber(ARGV[1]) + tonumber(redis.call('GET', KEYS[1]) or 0)")
 
 
 def test_replies_come_in_the_order_of_the_commands(redis_db):
-    calls = [SUM.call(["{a}:n"], [1]), command("SET", "{a}:n", 10), SUM.call(["{a}:n"], [1]), SUM.call(["{a}:n"], [2])]
+    calls: list[Sendable] = [
+        SUM.call(["{a}:n"], [1]),
+        command("SET", "{a}:n", 10),
+        SUM.call(["{a}:n"], [1]),
+        SUM.call(["{a}:n"], [2]),
+    ]
     assert [int(reply) if str(reply).isdigit() else reply for reply in send_all(calls)] == [1, True, 11, 12]
 
 
@@ -25,7 +30,12 @@ def test_the_source_goes_once(redis_db):
 
 
 def test_scripts_flushed_between_two_commands_are_sent_again(redis_db):
-    calls = [SUM.call(["{a}:n"], [1]), command("SCRIPT", "FLUSH"), SUM.call(["{a}:n"], [2]), SUM.call(["{a}:n"], [3])]
+    calls: list[Sendable] = [
+        SUM.call(["{a}:n"], [1]),
+        command("SCRIPT", "FLUSH"),
+        SUM.call(["{a}:n"], [2]),
+        SUM.call(["{a}:n"], [3]),
+    ]
     assert send_all(calls)[2:] == [2, 3]
 
 
