@@ -18,7 +18,7 @@ _NOT_PROSE = {"script", "style", "code", "pre", "samp", "svg", "textarea"}
 _READ_ALOUD = ("title", "alt", "placeholder", "aria-label", "aria-description", "content")
 _BUTTONS = {"submit", "button", "reset"}
 _INNERMOST = re.compile(r"⟦[^⟦⟧]*⟧")
-_WORD = re.compile(r"[^\W\d_]{2,}(?:[-’'.@/_\w]*\w)?")
+_WORD = re.compile(r"[^\W\d_]{2,}(?:[-’'.@/:_\w]*\w)?")
 
 
 class _Bracketed:

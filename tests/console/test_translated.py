@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PASSWORD = "correct horse battery"
 # Names of the account's people and things, and what is the same in every language.
 DATA = re.compile(
-    r"authsvc|acme|free|first|sm|small|ada|mia|tests|ci-staging|deploy|ask_\w*|[A-Z]{3,}|\w+[@.][-\w.@]+"
+    r"authsvc|acme|free|first|sm|small|ada|mia|tests|ci-staging|deploy(?:-job)?|\w+:(?:read|write)|ask_\w*|[A-Z2-7]{3,}|\w+[@.][-\w.@]+"
     r"|curl|cURL|Python|JavaScript|http|Firefox[/.\d]*"
 )
 
@@ -157,6 +157,30 @@ def test_invitations_have_no_english(account):
     client = person("mia")
     for send in (client.get, client.post):
         assert unmarked(send(path, headers={"Accept-Language": "fr"}).content.decode()) == []
+
+
+def test_refusals_of_services_have_no_english(account, owner):
+    issued = issue_key(account, name="first", actor=ACTOR)
+    at = f"/console/{account.public_id}/keys/{issued.key.public_id}/rotate/"
+    for form in ({"grace": "1d", "version": "0"}, {"grace": "x"}, {}):
+        page = owner.post(at, form, headers={"Accept-Language": "fr"}, follow=True)
+        assert unmarked(page.content.decode()) == []
+    member = account.memberships.get()
+    gone = owner.post(
+        f"/console/{account.public_id}/team/{member.public_id}/remove/",
+        headers={"Accept-Language": "fr"},
+        follow=True,
+    )
+    assert "dernier propriétaire" in gone.content.decode() and unmarked(gone.content.decode()) == []
+
+
+def test_programs_are_told_the_same_in_english_by_the_same_services(account, owner):
+    member = account.memberships.get()
+    at = f"/api/v1/accounts/{account.public_id}/members/{member.public_id}/"
+    owner.cookies["language"] = "fr"
+    answer = owner.delete(at, headers={"Accept-Language": "fr"})
+    assert answer.json()["detail"] == "ada is the last owner. Make somebody else an owner first."
+    assert answer.json()["title"] == "Conflict"
 
 
 def test_the_first_operator_s_page_has_no_english(db):
