@@ -5,9 +5,12 @@ ARG BASE=python:3.13-slim
 FROM ${BASE} AS packages
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1
 # A separate environment, without the base image's packages and without pip. This layer changes only with the lock file.
-COPY requirements/service.txt /tmp/
+COPY requirements/service.txt requirements/otel.txt /tmp/
 RUN python -m venv --without-pip /opt/venv \
     && pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --require-hashes -r /tmp/service.txt
+# For traces: --build-arg OTEL=1
+ARG OTEL=
+RUN if [ -n "$OTEL" ]; then pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --require-hashes -r /tmp/otel.txt; fi
 
 FROM ${BASE}
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/opt/venv/bin:$PATH

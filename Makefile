@@ -83,10 +83,11 @@ docs: .venv-docs/installed.txt ## Build the docs as a site in site/, offline and
 
 lock: setup ## Write requirements/ from pyproject.toml (UPGRADE=1 for the newest versions)
 	$(COMPILE) pyproject.toml -o requirements/service.txt
+	$(COMPILE) --group otel -c requirements/service.txt -o requirements/otel.txt
 	$(COMPILE) --group demo -c requirements/service.txt -o requirements/demo.txt
 	$(COMPILE) --group model -c requirements/service.txt -c requirements/demo.txt -o requirements/model.txt
 	$(COMPILE) --group docs -o requirements/docs.txt
-	$(COMPILE) --group dev -c requirements/service.txt -c requirements/demo.txt -o requirements/dev.txt
+	$(COMPILE) --group dev -c requirements/service.txt -c requirements/demo.txt -c requirements/otel.txt -o requirements/dev.txt
 
 # In the stack it signs in as `discover` does; for another Traefik add options in TRAEFIK_OPTIONS.
 stack-check: ## Check the running compose stack, or the Traefik at TRAEFIK_URL

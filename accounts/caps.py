@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from django.core.exceptions import ValidationError
+from django.db.models import Count
 from django.utils.translation import gettext, gettext_lazy
 
 from accounts.models import Account, ApiKey, ManagementKey, Membership, OperatorToken
@@ -33,7 +36,19 @@ def most_keys_of(account: Account) -> int:
 
 def room_for_keys(account: Account) -> int:
     """How many more keys the account may have."""
-    return max(most_keys_of(account) - ApiKey.objects.living().filter(account=account).count(), 0)
+    return rooms_for_keys([account])[account.pk]
+
+
+def rooms_for_keys(accounts: Collection[Account]) -> dict[int, int]:
+    """How many more keys each of these accounts may have, by primary key. The plans are read again, as above."""
+    plans = {account.plan_id for account in accounts if account.max_keys is None}
+    most = dict(Plan.objects.filter(pk__in=plans).values_list("pk", "max_keys")) if plans else {}
+    keys = ApiKey.objects.living().filter(account__in=[account.pk for account in accounts]).order_by()
+    there = dict(keys.values_list("account").annotate(Count("pk")))
+    return {
+        one.pk: max((most[one.plan_id] if one.max_keys is None else one.max_keys) - there.get(one.pk, 0), 0)
+        for one in accounts
+    }
 
 
 def require_room_for_a_key(account: Account) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 import dj_database_url
@@ -57,6 +58,7 @@ REDIS_CONNECT_SECONDS = env.number("AUTHSVC_REDIS_CONNECT_SECONDS", 2, least=0.1
 LEASE_SECONDS = env.number("AUTHSVC_LEASE", 10, least=1, most=3600)
 LOG_DECISIONS = env.choice("AUTHSVC_LOG_DECISIONS", "refused", "all")
 LOG_SAMPLE = env.number("AUTHSVC_LOG_SAMPLE", 1, most=1)  # the share of allowed calls that `all` logs
+OTEL_URL = hosts.optional_address("AUTHSVC_OTEL_URL", "")  # of an OTLP/HTTP collector, for traces
 WEBSOCKET_KEYS = env.flag("AUTHSVC_WEBSOCKET_KEYS", default=False)  # keys in Sec-WebSocket-Protocol
 IMPORTED_KEYS = env.flag("AUTHSVC_IMPORTED_KEYS", default=False)
 CACHE_BYTES = env.count("AUTHSVC_CACHE_MB", 64, least=1, most=1_000_000) * 1024 * 1024  # per process, for facts
@@ -84,6 +86,9 @@ DRAIN_SECONDS = env.number("AUTHSVC_DRAIN", 5, most=300)  # checked here; used b
 
 if not set(SERVES) <= {"gate", "console"} or not SERVES:
     raise BadSetting(f"AUTHSVC_SERVES={','.join(SERVES)!r} is not gate, console or gate,console.")
+
+if OTEL_URL and find_spec("opentelemetry") is None:
+    raise BadSetting("AUTHSVC_OTEL_URL is set: install OpenTelemetry from requirements/otel.txt, too.")
 
 if {"*"} & set(OIDC_DOMAINS) or any(domain.startswith(".") for domain in OIDC_DOMAINS):
     raise BadSetting("AUTHSVC_OIDC_DOMAINS names no domain as in an address: write example.org, or leave it out.")

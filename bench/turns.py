@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from time import monotonic, perf_counter
+from time import monotonic
 from typing import Protocol
 
 from bench import wrk
@@ -53,6 +53,7 @@ class Server:
     load: wrk.Load
     processes: Mapping[str, int]
     before_each: Callable[[], None] = lambda: None
+    warm_seconds: float = WARM_SECONDS
     asked: int = field(default=0, init=False)
 
     def warm_up(self) -> None:
@@ -60,7 +61,7 @@ class Server:
         end = monotonic() + START_SECONDS
         while True:
             try:
-                self.take_turn(WARM_SECONDS)
+                self.take_turn(self.warm_seconds)
                 return
             except wrk.LoadFailed:
                 if monotonic() >= end:
@@ -87,21 +88,23 @@ class Server:
 
 @dataclass(slots=True)
 class Work:
-    """Work that is done piece by piece: `do` returns how many pieces it did, however long it takes."""
+    """Work by a program that ends. `do` returns how many pieces it did, and its seconds in all and of CPU time."""
 
     name: str
-    do: Callable[[], int]
+    do: Callable[[], Mapping[str, float]]
     processes: Mapping[str, int]
 
     def warm_up(self) -> None:
         """The first time is like any other."""
 
     def take_turn(self, seconds: float) -> Turn:
-        before, begin = {role: cpu_seconds(pid) for role, pid in self.processes.items()}, perf_counter()
-        count = self.do()
-        took = perf_counter() - begin
+        """As long as the work takes."""
+        before = {role: cpu_seconds(pid) for role, pid in self.processes.items()}
+        done = self.do()
         used = {role: cpu_seconds(pid) - before[role] for role, pid in self.processes.items()}
-        return Turn(count, took, {role: seconds * 1e6 / count for role, seconds in used.items()})
+        count = int(done["count"])
+        cpu = {role: one * 1e6 / count for role, one in {"client": done["cpu"], **used}.items()}
+        return Turn(count, done["seconds"], cpu)
 
 
 def take_turns(

@@ -100,10 +100,10 @@ def _measure() -> None:
 def _report(name: str, selection: object) -> None:
     from django.db import connection
 
-    from quotas.usage import reading
+    from quotas.usage import days, reading
 
     times = [_seconds(lambda: reading.read_usage(selection, most=1000)) for _ in range(5)]  # type: ignore[arg-type]
-    statement, values = reading._statement(selection, list(reading.parts_of(selection, reading.USAGE)), None)  # type: ignore[arg-type,attr-defined]
+    statement, values = reading._statement(selection, list(reading.parts_of(selection, days.USAGE)), None)  # type: ignore[arg-type]
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN {statement} LIMIT 1000", values)
         plan = [line for (line,) in cursor.fetchall()]

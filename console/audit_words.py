@@ -61,11 +61,16 @@ def changes_of(before: Any, after: Any) -> list[dict[str, Any]]:
     return [
         {
             "name": FIELDS.get(name) or name.replace("_", " ").capitalize(),
-            "before": value_in_words(name, before[name]) if name in before else None,
+            "before": value_in_words(name, before[name]) if _says_something(name, before) else None,
             "after": value_in_words(name, after[name]) if name in after else None,
         }
         for name in names
     ]
+
+
+def _says_something(name: str, before: dict[str, Any]) -> bool:
+    """A field that was simply empty needs no crossed-out “none” before its first value."""
+    return name in before and (before[name] not in _NOTHING or name in _EMPTY)
 
 
 def value_in_words(name: str, value: Any) -> str:

@@ -7,19 +7,25 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import mark_safe
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from accounts.admin.acts import FollowsParent, GateAdmin, ReadOnlyAdmin, become, outcome_of, say
+from accounts.admin.columns import moment
 from accounts.facts.publish import models_base
 from accounts.services.acts import Actor
 from accounts.services.catalogue import change_catalogue
+from console.limits import sentence
 from quotas import rules
-from quotas.catalogue.applying import apply_default_plan, apply_model, apply_plan, include_in_every
-from quotas.catalogue.file import ModelEntry, PlanEntry
-from quotas.catalogue.forms import LimitForm, LimitFormSet, RowForm
+from quotas.catalogue.applying import apply_default_plan, apply_model, apply_plan, include_in_every, include_in_plan
+from quotas.catalogue.file import BadCatalogue, ModelEntry, PlanEntry
+from quotas.catalogue.forms import LimitForm, LimitFormSet, RowForm, limit_of
 from quotas.limits import EVERY_MODEL, Limit
 from quotas.models import NEW, Catalogue, Plan, PlanLimit, ServedModel, UsageHour
 
@@ -88,7 +94,8 @@ class IsNew(admin.SimpleListFilter):
 class ServedModelAdmin(CatalogueEdits):
     form = ServedModelForm
     fields = ("slug", "path", "title", "cost", "enabled", "auto_include", "speaks", "example")
-    list_display = ("slug", "title", "path", "cost", "enabled", "state", "created_at")
+    list_display = ("slug", "title", "path", "cost", "enabled", "state", "created")
+    created = moment("created_at", gettext_lazy("created"))
     list_filter = (IsNew, "enabled", "auto_include")
     actions = ("include_in_every",)
     search_fields = ("slug", "title", "path")
@@ -110,6 +117,31 @@ class ServedModelAdmin(CatalogueEdits):
         slugs = list(queryset.values_list("slug", flat=True))
         lines, publication = change_catalogue(lambda: include_in_every(slugs), actor=Actor.person(request))
         say(request, f"{len(lines)} of {len(slugs)} models included.", is_pending=publication.is_pending)
+
+    def get_urls(self) -> list[URLPattern]:
+        page = self.admin_site.admin_view(self.include)
+        return [path("<int:model_id>/include/", page, name="quotas_servedmodel_include"), *super().get_urls()]
+
+    def include(self, request: HttpRequest, model_id: int) -> HttpResponse:
+        """Add a model to the plan that was chosen, or to every plan with every model: the button on the front page."""
+        model = self.get_object(request, str(model_id))
+        if request.method != "POST" or not self.has_change_permission(request, model):
+            raise PermissionDenied
+        if model is None:
+            raise Http404
+        name = request.POST.get("plan", "")
+        if name and not Plan.objects.filter(name=name).exists():
+            raise Http404
+        apply = (lambda: include_in_plan(model.slug, name)) if name else (lambda: include_in_every([model.slug]))
+        try:
+            _lines, publication = change_catalogue(apply, actor=Actor.person(request))
+        except BadCatalogue as error:
+            messages.error(request, str(error))
+        else:
+            plan = name or _("every plan with every model")
+            words = _("%(model)s is in %(plan)s.") % {"model": model.slug, "plan": plan}
+            say(request, words, is_pending=publication.is_pending)
+        return HttpResponseRedirect(reverse(f"{self.admin_site.name}:index"))
 
     def apply(self, request: HttpRequest, form: Any, formsets: Sequence[Any], *, change: bool) -> None:
         row, cleaned = form.instance, form.cleaned_data
@@ -138,11 +170,30 @@ class PlanLimitForm(LimitForm):
         help_texts = {"scope": "A limit per key multiplies with the number of keys: add a limit per account as well."}
 
 
+class LimitInWords(PlanLimitForm):
+    """A limit alone, without a plan that it would belong to."""
+
+    class Meta(PlanLimitForm.Meta):
+        model = PlanLimit
+        fields = ("name", "scope", "model", "amount", "window", "unit", "burst", "shadow")
+
+
 class PlanLimitInline(FollowsParent):
     model = PlanLimit
     form = PlanLimitForm
     formset = LimitFormSet
-    fields = ("name", "scope", "model", "amount", "window", "unit", "burst", "shadow")
+    verbose_name, verbose_name_plural = gettext_lazy("limit"), gettext_lazy("limits")
+    fields = ("in_words", "name", "scope", "model", "amount", "window", "unit", "burst", "shadow")
+    readonly_fields = ("in_words",)
+
+    class Media:
+        js = ("console/limits.js",)
+
+    @admin.display(description=gettext_lazy("in words"))
+    def in_words(self, limit: PlanLimit) -> SafeString:
+        """What the row says; limits.js asks again while somebody types."""
+        words = sentence(limit.value()) if limit.pk else ""
+        return format_html('<span data-words="{}">{}</span>', reverse("admin:quotas_plan_words"), words)
 
 
 @admin.register(Plan)
@@ -150,14 +201,26 @@ class PlanAdmin(CatalogueEdits):
     form = PlanForm
     fields = ("name", "title", "all_models", "auto_include", "served_models", "max_keys", "offered")
     inlines = (PlanLimitInline,)
-    list_display = ("name", "title", "models_of_it", "limits_of_it", "accounts_on_it", "created_at")
+    list_display = ("name", "title", "models_of_it", "limits_of_it", "accounts_on_it", "created")
+    created = moment("created_at", gettext_lazy("created"))
     list_filter = ("all_models", "served_models")
     search_fields = ("name", "title")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        plans = super().get_queryset(request).prefetch_related("served_models", "limits")
+        plans = super().get_queryset(request).prefetch_related("served_models", "limits__model")
         counted: QuerySet[Any] = plans.annotate(account_count=Count("accounts", distinct=True))
         return counted
+
+    def get_urls(self) -> list[URLPattern]:
+        return [path("words/", self.admin_site.admin_view(self.words), name="quotas_plan_words"), *super().get_urls()]
+
+    def words(self, request: HttpRequest) -> HttpResponse:
+        """A limit in words while it is being typed; nothing while it is not yet one."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        form = LimitInWords({"name": "limit", **request.GET.dict()})
+        words = sentence(limit_of(form.cleaned_data, scope="key")) if form.is_valid() else ""
+        return HttpResponse(words, content_type="text/plain; charset=utf-8")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("name", "warnings") if obj is not None else ()
@@ -175,7 +238,7 @@ class PlanAdmin(CatalogueEdits):
 
     @admin.display(description="limits")
     def limits_of_it(self, plan: Plan) -> str:
-        return ", ".join(f"{limit.name} {limit.amount}/{limit.window}" for limit in plan.limits.all())
+        return format_html_join(mark_safe("<br>"), "{}", ((sentence(limit.value()),) for limit in plan.limits.all()))
 
     @admin.display(description="accounts", ordering="account_count")
     def accounts_on_it(self, plan: Any) -> int:

@@ -26,6 +26,9 @@ FACTS = SharedCounter("authsvc_facts_lookups", "Look-ups of a key's facts, by wh
 LOG_LINES = SharedCounter(
     "authsvc_log_lines", "Decisions that were to be logged, by what became of the line.", "fate"
 ).expect("written", "left_out")
+SPANS = SharedCounter("authsvc_spans", "Spans of traced decisions, by what became of them.", "fate").expect(
+    "sent", "failed", "dropped"
+)
 
 # The gate's way to Redis.
 BATCH_SIZE = SharedHistogram(
@@ -71,6 +74,7 @@ COUNTED = (
     SHADOW_REFUSALS,
     FACTS,
     LOG_LINES,
+    SPANS,
     BATCH_SIZE,
     BATCH_TIME,
     REDIS_FAILURES,

@@ -57,8 +57,11 @@ class SharedCounter:
 
     def count_in_a_thread(self, *values: str) -> None:
         """For series that no event loop counts."""
+        self.add_in_a_thread(1, *values)
+
+    def add_in_a_thread(self, number: int, *values: str) -> None:
         with self._in_threads:
-            self.count(*values)
+            self.add(number, *values)
 
     def _settle(self, values: Labels) -> int:
         """Find the place of a new combination. A flood of models ends up under NO_MODEL."""

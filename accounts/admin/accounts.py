@@ -72,7 +72,7 @@ class StateFilter(admin.SimpleListFilter):
 class OverrideForm(RowForm):
     """An amount that replaces that of a plan's limit."""
 
-    limit_name = forms.ChoiceField(label="limit")
+    limit_name = forms.ChoiceField(label="limit", widget=forms.Select(attrs={"aria-label": gettext_lazy("Limit")}))
 
 
 class OverrideInline(FollowsParent):
@@ -107,14 +107,15 @@ class AccountAdmin(ActsAdmin):
     change_form_template = "admin/accounts/account.html"
     list_display = (
         "name",
-        badge("state", gettext_lazy("state")),
+        "state_of_it",
         "plan",
         "key_count",
         "member_count",
         "external_id",
         "public_id",
-        moment("created_at", gettext_lazy("created")),
+        "created",
     )
+    state_of_it, created = badge("state", gettext_lazy("state")), moment("created_at", gettext_lazy("created"))
     list_filter = (StateFilter, "plan")
     list_select_related = ("plan",)
     search_fields = ("name", "public_id", "external_id", "users__username", "users__email")

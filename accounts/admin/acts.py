@@ -255,6 +255,13 @@ class FollowsParent(AnyInline):
 
     extra = 0
 
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """The columns' headings are no labels of the fields below them."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None:
+            field.widget.attrs.setdefault("aria-label", capfirst(str(field.label or db_field.verbose_name)))
+        return field
+
     def _parent(self) -> AnyAdmin:
         return self.admin_site.get_model_admin(self.parent_model)
 

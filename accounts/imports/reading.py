@@ -9,7 +9,7 @@ import csv
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -205,7 +205,7 @@ def _import_lines(
     is_tenants = most_foreign is not None
     with change() as publication:
         accounts = _Accounts(lines, account, lock=not dry_run)
-        room = _Room(promised or Counter())
+        room = _Room(accounts.all, promised or Counter())
         there = _already_there(lines, account if is_tenants and dry_run else None)
         left = most_foreign() if most_foreign is not None and not dry_run else len(lines)
         models = models_of(account.plan) if is_tenants and account is not None else _every_model()
@@ -247,9 +247,10 @@ class _Accounts:
         rows = rows.order_by("pk")  # always in the same order, so that two imports can't deadlock
         if account is not None:
             self._only = rows.get(pk=account.pk)
+            self.all = [self._only]
             return
         references = {line.account for line in lines} | {line.external_id for line in lines}
-        found = list(rows.filter(is_meant_by(references - {""})))
+        self.all = found = list(rows.filter(is_meant_by(references - {""})))
         self._by_external = {row.external_id: row for row in found}
         self._by_any: dict[str | None, Account] = {**self._by_external, **{row.public_id: row for row in found}}
 
@@ -277,12 +278,11 @@ class _Accounts:
 class _Room:
     """How many more keys each account may have. The accounts are locked, so no keys can be issued concurrently."""
 
-    def __init__(self, promised: Counter[str]) -> None:
-        self._promised, self._left = promised, dict[int, int]()
+    def __init__(self, accounts: Collection[Account], promised: Counter[str]) -> None:
+        rooms = caps.rooms_for_keys(accounts)
+        self._left = {account.pk: rooms[account.pk] - promised[account.public_id] for account in accounts}
 
     def take(self, account: Account) -> None:
-        if account.pk not in self._left:
-            self._left[account.pk] = caps.room_for_keys(account) - self._promised[account.public_id]
         if self._left[account.pk] <= 0:
             raise _Refused(caps.no_room(account))
         self._left[account.pk] -= 1

@@ -18,6 +18,7 @@ from django.utils import timezone
 from accounts.models import Account, ApiKey, Notification, User
 from accounts.notifications.recipients import TOPIC_OF, Kind, is_still_one
 from accounts.notifications.words import mail_of
+from runtime.measures import MAILS
 from store.throttles import NOTIFICATIONS
 
 MOST_MAILS = 20  # of one run
@@ -96,11 +97,13 @@ def _send(letter: Letter) -> bool:
         subject, text = mail_of(letter.kind, letter.account, letter.rows)
         EmailMessage(subject, text, to=[letter.user.email]).send()
     except Exception as error:  # smtplib raises many kinds of errors
+        MAILS.count("failed")
         NOTIFICATIONS.give_back(letter.whose)
         _try_later(letter, error)
         if isinstance(error, SMTPRecipientsRefused):
             return False
         raise MailServerFailed from error
+    MAILS.count("sent")
     _end(letter.rows, Outcome.SENT)
     return True
 

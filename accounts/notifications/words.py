@@ -65,7 +65,7 @@ def _unused(account: Account | None, rows: Sequence[Notification]) -> tuple[str,
         "An API key has not been used for 90 days", "{count} API keys have not been used for 90 days", len(rows)
     )
     words = ngettext("Nobody has used this key for 90 days:", "Nobody has used these keys for 90 days:", len(rows))
-    advice = gettext("A key that nobody needs is a risk without a use: revoke it. If you are not sure, pause it first.")
+    advice = gettext("A key that nobody needs is only a risk: revoke it. If you are not sure, pause it first.")
     listed = _keys(account, rows, lambda row: gettext("unused since {moment}").format(moment=_moment(row.moment)))
     return subject.format(count=len(rows)), f"{words}\n\n{listed}\n\n{advice}"
 
@@ -85,9 +85,10 @@ def _keys(account: Account | None, rows: Sequence[Notification], about: Callable
 
 
 def _quota_nearly_used(account: Account | None, rows: Sequence[Notification]) -> tuple[str, str]:
-    subject = gettext("80 % of a quota is used")
-    words = gettext("More than 80 % of this quota is used. When it is used up, calls are refused until it renews:")
-    return subject, f"{words}\n\n{_quotas(rows)}\n\n{_where_usage_is(account)}"
+    share = gettext("{number}%").format(number=80)
+    subject = gettext("{share} of a quota is used").format(share=share)
+    words = gettext("At least {share} of this quota is used. When it is used up, calls are refused until it renews:")
+    return subject, f"{words.format(share=share)}\n\n{_quotas(rows)}\n\n{_where_usage_is(account)}"
 
 
 def _quota_used_up(account: Account | None, rows: Sequence[Notification]) -> tuple[str, str]:
@@ -124,7 +125,7 @@ def _management_key(account: Account | None, rows: Sequence[Notification]) -> tu
     subject = ngettext("A new management key was created", "{count} new management keys were created", len(rows))
     words = gettext("Programs with a management key can change the account as its scopes allow:")
     listed = "\n".join(_management_key_line(row) for row in rows[:MOST_LISTED])
-    advice = gettext("If nobody of you expected this, revoke it and look into the audit log: {link}")
+    advice = gettext("If you did not expect this, revoke it and look into the audit log: {link}")
     return subject.format(
         count=len(rows)
     ), f"{words}\n\n{listed}\n\n{advice.format(link=_link('console_audit', account))}"

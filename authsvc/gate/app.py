@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from random import random
 from time import monotonic, time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
@@ -19,6 +19,7 @@ from authsvc.gate.decision import Decision, cannot_decide, decide
 from authsvc.gate.forwarded import (
     PATH,
     PROTOCOLS,
+    TRACEPARENT,
     WANTED,
     WANTED_OF_BROWSERS,
     GateRequest,
@@ -34,6 +35,9 @@ from runtime.measures import measure_pipes
 from store.clients import StoreUnavailable
 from store.link import close_link, link
 from store.pipe import DECISION_SECONDS
+
+if TYPE_CHECKING:
+    from authsvc.gate.spans import Spans
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -54,6 +58,7 @@ class Gate:
         self._wanted = WANTED_OF_BROWSERS if settings.WEBSOCKET_KEYS else WANTED
         self._share_logged = settings.LOG_SAMPLE if settings.LOG_DECISIONS == "all" else 0.0  # of allowed calls
         self._log = DecisionLog()
+        self._spans = _spans()
         self._queries_told: set[bytes] = set()
         self._repaying: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -77,6 +82,8 @@ class Gate:
                 await self.lookup.owed.repay(self.lookup.link)
         await close_link()
         self.lookup.close()
+        if self._spans is not None:
+            await self._spans.close()
         self._log.flush()
 
     async def answer(self, path: str, query: bytes, headers: list[tuple[bytes, bytes]]) -> Answer:
@@ -105,6 +112,8 @@ class Gate:
             decision.protocols = without_keys(asked.headers[PROTOCOLS])
         verdict, identity = decision.verdict, request_id(asked.headers)
         measure(decision, monotonic() - began)
+        if self._spans is not None and TRACEPARENT in asked.headers:
+            self._spans.note(decision, asked.headers[TRACEPARENT], monotonic() - began)
         if verdict is not ALLOWED or (self._share_logged and random() < self._share_logged):
             self._note(decision, asked, identity, began)
         return decision, identity
@@ -164,6 +173,14 @@ class Gate:
             self._log.write_allowed(line)
         else:
             self._log.write(line)
+
+
+def _spans() -> Spans | None:
+    if not settings.OTEL_URL:
+        return None
+    from authsvc.gate.spans import Spans  # here, because OpenTelemetry may not be installed
+
+    return Spans(settings.OTEL_URL, settings.VERSION)
 
 
 _gates: dict[asyncio.AbstractEventLoop, Gate] = {}

@@ -15,8 +15,9 @@ METHODS = {m.encode(): m for m in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELET
 LONGEST_URI = 8192
 
 # The only headers that the gate reads: Traefik's `authRequestHeaders` must let them through.
+TRACEPARENT = b"traceparent"
 WANTED = frozenset(
-    (b"x-forwarded-uri", b"x-forwarded-method", b"x-forwarded-for", b"authorization", b"x-api-key", b"traceparent")
+    (b"x-forwarded-uri", b"x-forwarded-method", b"x-forwarded-for", b"authorization", b"x-api-key", TRACEPARENT)
 )
 # With AUTHSVC_WEBSOCKET_KEYS this one too: a browser's websocket can set no other.
 PROTOCOLS = b"sec-websocket-protocol"
@@ -74,7 +75,7 @@ def read_headers(
 
 def request_id(found: dict[bytes, bytes]) -> bytes:
     """The trace id of a valid `traceparent` (W3C Trace Context, 3.2), or a new one."""
-    trace = found.get(b"traceparent")
+    trace = found.get(TRACEPARENT)
     if trace is not None and (valid := _TRACE.fullmatch(trace)) is not None:
         return valid[1]
     return b"%b%012x" % (_process, next(_serial))

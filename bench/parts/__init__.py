@@ -11,6 +11,7 @@ from bench.parts.gate import (
     cold_keys,
     forged_keys,
 )
+from bench.parts.many import a_million_keys, importing, publishing_again
 
 PARTS = (
     Part("empty", "the gate against an empty ASGI answer of the stock worker", against_an_empty_answer),
@@ -39,4 +40,12 @@ PARTS = (
         against_oauth2_proxy,
         needs=("wrk", "oauth2-proxy"),
     ),
+    Part(
+        "many",
+        "a thousand keys against a million in 100,000 accounts; memory of the gate and of Redis",
+        a_million_keys,
+        set_up=660,
+    ),
+    Part("import", "importing keys of another system", importing, needs=(), turns=1, set_up=20),
+    Part("publish", "publishing everything into an empty Redis", publishing_again, needs=(), turns=1, set_up=40),
 )

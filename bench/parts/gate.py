@@ -14,7 +14,7 @@ from bench.servers.empty import empty_answers
 from bench.servers.gate import TARGET, WITH_KEY, RunningGate, filled_stores, started_gate
 from bench.servers.oauth2_proxy import oauth2_proxy
 from bench.servers.obvious import obvious_way
-from bench.turns import Server
+from bench.turns import WARM_SECONDS, Server
 
 CONNECTIONS = 64
 GATE = "the gate"
@@ -30,11 +30,12 @@ def asking(  # one subject: the gate, with these keys
     connections: int = CONNECTIONS,
     is_refused: bool = False,
     before_each: Callable[[], None] = lambda: None,
+    warm_seconds: float = WARM_SECONDS,
 ) -> Server:
     path = gate.stores.directory / f"{name.replace(' ', '-')}.lua"
     script = wrk.write_script(path, target=TARGET, headers=WITH_KEY, keys=keys)
     load = wrk.Load(script, gate.port, connections, is_refused)
-    return Server(name, load, gate.processes, before_each)
+    return Server(name, load, gate.processes, before_each, warm_seconds)
 
 
 def against_an_empty_answer(stack: ExitStack, directory: Path, scale: Scale) -> Iterator[Yielded]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from django.db.models import Sum
 
-from accounts.models import Account, ApiKey
+from accounts.models import Account
 from console.charts import floor
 from quotas.models import ServedModel, UsageDay
 from quotas.usage.reading import HOUR, UsageRow, UsageSelection, read_usage
@@ -103,7 +103,3 @@ def names_of_accounts(ids: Iterable[str]) -> dict[str, tuple[str, int]]:
     """The name and the primary key of each account, by its public id."""
     rows = Account.objects.filter(public_id__in=list(ids)).values_list("public_id", "name", "pk")
     return {id: (name, pk) for id, name, pk in rows}
-
-
-def keys_by_id(ids: Iterable[str]) -> dict[str, ApiKey]:
-    return {key.public_id: key for key in ApiKey.objects.filter(public_id__in=list(ids))}

@@ -16,8 +16,8 @@ from console.keys.state import EXPIRES_SOON
 from console.operators.condition import examine
 from console.operators.figures import days_of, hours_of, sums_of, top_accounts, top_models
 from console.operators.places import may
-from console.operators.refused import period_of, refused_between
-from quotas.models import NEW, ServedModel
+from console.operators.refused import period_of, refused_between, refused_by_limits
+from quotas.models import NEW, Plan, ServedModel
 from quotas.usage.reading import UsageRow
 
 DAYS, HOURS = 30, 24
@@ -44,6 +44,7 @@ def front(request: HttpRequest) -> dict[str, Any]:
         shown |= _keys(now)
     if may(request, "quotas.view_servedmodel"):
         shown["new_models"] = list(ServedModel.objects.filter(NEW)[:MOST])
+        shown["plan_names"] = Plan.objects.filter(all_models=False).values_list("name", flat=True)
     if may(request, "accounts.view_auditevent"):
         shown["acts"] = list(AuditEvent.objects.all()[:MOST])
     return shown
@@ -68,6 +69,7 @@ def _calls(now: datetime) -> dict[str, Any]:
         "accounts": top_accounts(since, MOST),
         "models": top_models(since, MOST),
         "refused": refused_between(*period_of("yesterday", now), MOST),
+        "limits": refused_by_limits(*period_of("week", now), MOST),
     }
 
 

@@ -1,4 +1,4 @@
-"""How the admin names its tables."""
+"""How the admin names its tables and writes its shares."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import Any
 
 from django import template
 from django.utils.text import capfirst
+from django.utils.translation import gettext
 
 from console.operators.places import Words, name_of
+from console.templatetags.console import number
 
 register = template.Library()
 
@@ -16,3 +18,9 @@ register = template.Library()
 def table_name(opts: Any) -> Words:
     """What operators call the table of a model: users are People."""
     return name_of(opts.label_lower) or capfirst(str(opts.verbose_name_plural))
+
+
+@register.filter
+def percent(share: float) -> str:
+    """0.876 → 88%; in French 88 %"""
+    return gettext("%(number)s%%") % {"number": number(round(share * 100))}

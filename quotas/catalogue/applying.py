@@ -126,6 +126,17 @@ def include_in_every(slugs: Iterable[str]) -> Iterator[str]:
         yield f"model {row.slug}: auto_include False → True"
 
 
+def include_in_plan(slug: str, name: str) -> Iterator[str]:
+    """Add a model to a plan that names its models."""
+    model, plan = ServedModel.objects.get(slug=slug), Plan.objects.get(name=name)
+    limits = [limit.value() for limit in plan.limits.select_related("model")]
+    if told := [text for _, text in rules.costs_that_never_fit(limits, {slug: model.cost})]:
+        raise BadCatalogue(told)
+    if not plan.served_models.filter(pk=model.pk).exists():
+        plan.served_models.add(model)
+        yield f"plan {name}: model {slug} added"
+
+
 def apply_plan(entry: PlanEntry) -> Iterator[str]:
     """Make the plan's row and its limits match the entry."""
     row, is_new = Plan.objects.get_or_create(name=entry.name, defaults={"title": entry.title})

@@ -109,7 +109,7 @@ def copy_usage(partitions: Iterable[str]) -> Copied:
     copied = Copied()
     for changed_names in _batches(_changed(partitions)):
         hours = _read(changed_names)
-        _store(hours)
+        keep_hours(hours)
         _forget(hours)
         copied.hashes += len(hours)
         for hour in hours:
@@ -132,7 +132,7 @@ def begin_new_births() -> int:
         left = batch
         for _ in range(_TRIES):
             hours = _read(left)
-            _store(hours)
+            keep_hours(hours)
             gone = clients.send_all(_forgetting(hour, -1) for hour in hours)
             # A busy key has counted on since it was read: repeat until nothing came after the copy.
             left = [hour.name for hour, is_gone in zip(hours, gone, strict=True) if not is_gone]
@@ -157,7 +157,7 @@ def _read(changed_names: list[str]) -> list[CountedHour]:
     return [CountedHour(name, *names.read_usage(name), raw) for name, raw in zip(changed_names, found, strict=True)]
 
 
-def _store(hours: list[CountedHour]) -> None:
+def keep_hours(hours: list[CountedHour]) -> None:
     """Keep the greater of stored and copied for each birth of a counter, and add up the days of these hours."""
     usage = [hour.row() for hour in hours if hour.count("b")]
     refusals = [row for hour in hours if hour.count("b") for row in hour.refusals()]

@@ -64,6 +64,7 @@ TAKEN: dict[str, set[str]] = {
     "AUTHSVC_LOG_DECISIONS": set(),
     "AUTHSVC_LOG_SAMPLE": set(),
     "AUTHSVC_IMPORTED_KEYS": set(),
+    "AUTHSVC_OTEL_URL": set(),
     "AUTHSVC_WEBSOCKET_KEYS": set(),
     "AUTHSVC_CACHE_MB": set(),
     "AUTHSVC_BRAND_NAME": set(BAD) - NEVER - {"a number without end", "beyond ASCII"},  # those are longer than 40
@@ -198,3 +199,11 @@ def test_a_value_that_would_fail_later_stops_the_start_too(environment, monkeypa
 def test_blank_is_the_default(environment, monkeypatch, name, blank):
     monkeypatch.setenv(name, blank)
     start(name)
+
+
+def test_a_collector_without_opentelemetry_stops_the_start(environment, monkeypatch):
+    monkeypatch.setenv("AUTHSVC_OTEL_URL", "http://collector:4318")
+    start("AUTHSVC_OTEL_URL")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(BadSetting, match=r"AUTHSVC_OTEL_URL is set: install OpenTelemetry from requirements/otel\.txt"):
+        start("AUTHSVC_OTEL_URL")

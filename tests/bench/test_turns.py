@@ -56,10 +56,12 @@ def test_a_server_that_never_answers_ends_the_warming_up(monkeypatch, tmp_path):
         Server("gate", wrk.Load(tmp_path, 1, 1), {}).warm_up()
 
 
-def test_work_is_counted_in_its_own_pieces():
-    turn = Work("import", lambda: 500, {"client": os.getpid()}).take_turn(1)
-    assert turn.count == 500
-    assert turn.p50 is None
+def test_work_is_counted_in_its_own_pieces_and_seconds():
+    work = Work("import", lambda: {"count": 500, "seconds": 2.0, "cpu": 0.1}, {"redis": os.getpid()})
+    turn = work.take_turn(1)
+    assert (turn.count, turn.pace, turn.p50) == (500, 250, None)
+    assert turn.cpu["client"] == pytest.approx(200)
+    assert turn.cpu["redis"] < 200
 
 
 def test_the_time_of_children_counts():

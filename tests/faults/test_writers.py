@@ -63,8 +63,8 @@ STEPS_OF_A_CHANGE = [
 
 STEPS_OF_A_COPY = [
     ("quotas.usage.ledger", "_read", "after"),
-    ("quotas.usage.ledger", "_store", "before"),
-    ("quotas.usage.ledger", "_store", "after"),
+    ("quotas.usage.ledger", "keep_hours", "before"),
+    ("quotas.usage.ledger", "keep_hours", "after"),
     ("quotas.usage.ledger", "_forget", "after"),
     ("accounts.ledger_worker", "copy_usage", "after"),
     ("accounts.ledger_worker", "note_last_uses", "after"),

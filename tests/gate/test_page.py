@@ -78,4 +78,4 @@ def _of_product(frame: FrameType | None) -> str | None:
 def test_a_warm_decision_enters_decision_once_and_once_more_when_redis_has_answered(on_a_loop, issued):
     entered = on_a_loop(entries(issued.text))
     assert entered["authsvc/gate/decision.py"] == 2
-    assert len(entered) <= 13, entered
+    assert len(entered) <= 15, entered  # counting for /metrics enters three

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 def test_it_shows_usage_keys_and_limits_at_a_glance(operator, account, busy):  # noqa: F811
     override_limit(account, "month", 77, actor=ACTOR)
     page = words(operator.get(page_of(account)))
-    assert "Allowed, 30 days 10 Refused, 30 days 42 81 % of all calls" in page
+    assert "Allowed, 30 days 10 Refused, 30 days 42 81% of all calls" in page
     assert "Keys 1 key Issue a key laptop" in page
     assert "77 units a month, shared by all keys own amount" in page
     assert "60 calls a minute, bursts of 10, for each key" in page

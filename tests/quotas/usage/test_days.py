@@ -32,7 +32,9 @@ def sums() -> dict[datetime, int]:
 
 
 def test_a_day_is_the_sum_of_its_hours_and_births():
-    ledger._store([counted(NOON, 3), counted(NOON, 4, birth=2), counted(NOON + HOUR, 5), counted(NOON + 12 * HOUR, 6)])
+    ledger.keep_hours(
+        [counted(NOON, 3), counted(NOON, 4, birth=2), counted(NOON + HOUR, 5), counted(NOON + 12 * HOUR, 6)]
+    )
     assert sums() == {days.day_start(NOON): 12, days.day_start(NOON) + days.DAY: 6}
     day = UsageDay.objects.first()
     assert day is not None
@@ -40,15 +42,15 @@ def test_a_day_is_the_sum_of_its_hours_and_births():
 
 
 def test_a_late_or_repeated_hour_corrects_its_day():
-    ledger._store([counted(NOON, 3)])
-    ledger._store([counted(NOON, 3)])
-    ledger._store([counted(NOON - 5 * HOUR, 10)])
-    ledger._store([counted(NOON, 2)])  # an older copy
+    ledger.keep_hours([counted(NOON, 3)])
+    ledger.keep_hours([counted(NOON, 3)])
+    ledger.keep_hours([counted(NOON - 5 * HOUR, 10)])
+    ledger.keep_hours([counted(NOON, 2)])  # an older copy
     assert sums() == {days.day_start(NOON): 13}
 
 
 def test_a_crash_leaves_neither_the_hour_nor_the_day(monkeypatch):
-    ledger._store([counted(NOON, 3)])
+    ledger.keep_hours([counted(NOON, 3)])
 
     def die(*_):
         raise RuntimeError("killed")
@@ -56,7 +58,7 @@ def test_a_crash_leaves_neither_the_hour_nor_the_day(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(days, "add_up", die)
         with pytest.raises(RuntimeError):
-            ledger._store([counted(NOON + HOUR, 4)])
+            ledger.keep_hours([counted(NOON + HOUR, 4)])
     assert sums() == {days.day_start(NOON): 3}
     assert UsageHour.objects.count() == 1
 
@@ -72,7 +74,7 @@ def test_workers_that_copy_hours_of_one_day_at_once_miss_none(monkeypatch):
     monkeypatch.setattr(days, "add_up", add_up_and_linger)
 
     def store(number: int) -> None:
-        ledger._store([counted(NOON - 12 * HOUR + number % 24 * HOUR, number + 1)])
+        ledger.keep_hours([counted(NOON - 12 * HOUR + number % 24 * HOUR, number + 1)])
         connections.close_all()
 
     with ThreadPoolExecutor(4) as pool:

@@ -50,7 +50,7 @@ def count(redis_db, issued):
         for number in range(allowed + refused):
             charge = Charge(key, "sm", cost, limits, versions, secret)  # type: ignore[arg-type]
             call = charge.call("take" if number < allowed or limits else reason, clock.hour(), ADDRESS)
-            assert call.run(redis_db)[0] == (1 if number < allowed else 0)
+            assert bool(call.run(redis_db)[0]) is (number < allowed)
 
     return count
 
@@ -179,7 +179,7 @@ def test_an_older_copy_never_takes_anything_away(count):
     old = ledger._read([next(iter(clients.sync_client().scan_iter("*:u:*")))])
     count(4, 5)
     keep()
-    ledger._store(old)
+    ledger.keep_hours(old)
     assert totals() == (7, 6, 7)
     assert reasons() == {"revoked_key": 6}
 
@@ -198,14 +198,14 @@ def test_a_redis_that_was_emptied_in_the_hour_counts_on_in_another_birth(count, 
 
 def test_what_changed_while_it_was_copied_stays_on_the_list(count, redis_db, issued, monkeypatch):
     count(3, 1)
-    store_ = ledger._store
+    store_ = ledger.keep_hours
 
     def store_and_count(hours) -> None:
         store_(hours)
         count(2, 1)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ledger, "_store", store_and_count)
+        patch.setattr(ledger, "keep_hours", store_and_count)
         keep()
     assert redis_db.scard(names.changed(issued.key.public_id[:2])) == 1
     keep()
@@ -221,7 +221,7 @@ def test_a_worker_that_dies_before_it_has_stored_loses_nothing(count, monkeypatc
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(ledger, "_store", die)
+        patch.setattr(ledger, "keep_hours", die)
         with pytest.raises(RuntimeError):
             keep()
     keep()
@@ -335,7 +335,7 @@ def test_a_hash_that_counts_on_while_it_is_closed_begins_a_new_birth_all_the_sam
     count(2, 3)
     (usage,) = redis_db.scan_iter("*:u:*")
     birth = redis_db.hget(usage, "b")
-    store_, copies = ledger._store, []
+    store_, copies = ledger.keep_hours, []
 
     def store_and_count(hours) -> None:
         store_(hours)
@@ -344,7 +344,7 @@ def test_a_hash_that_counts_on_while_it_is_closed_begins_a_new_birth_all_the_sam
             count(1, 2)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ledger, "_store", store_and_count)
+        patch.setattr(ledger, "keep_hours", store_and_count)
         assert ledger.begin_new_births() == 1
     assert len(copies) == busy_for + 1
     assert not redis_db.exists(usage)

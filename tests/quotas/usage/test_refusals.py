@@ -42,7 +42,7 @@ def refused(at: datetime, key: str = ADA, model: str = "sm", birth: int = 1, **c
 
 @pytest.fixture
 def a_week():
-    ledger._store(
+    ledger.keep_hours(
         [
             refused(MIDNIGHT - HOUR, expired_key=2, limit=5),
             refused(MIDNIGHT, limit=7, shadow=9),
@@ -119,8 +119,8 @@ def test_who_was_refused_most_and_why(a_week):
 
 
 def test_a_day_is_recomputed_from_its_hours(a_week):
-    ledger._store([refused(MIDNIGHT - HOUR, limit=6), refused(MIDNIGHT + HOUR, limit=1)])
-    ledger._store([refused(MIDNIGHT, limit=2)])  # an older copy
+    ledger.keep_hours([refused(MIDNIGHT - HOUR, limit=6), refused(MIDNIGHT + HOUR, limit=1)])
+    ledger.keep_hours([refused(MIDNIGHT, limit=2)])  # an older copy
     (row,) = read_refusals(replace(WEEK, end=MIDNIGHT + days.DAY, models=("sm",)), most=1)
     assert row.calls == 6 + 7 + 1 + 1
 
