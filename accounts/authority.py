@@ -7,17 +7,21 @@ write to the database.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from django.contrib.auth.models import Permission
 from django.db.models import Q
+from django.utils.translation import gettext, gettext_lazy
 
 from accounts.models import Account, ManagementKey, Membership, OperatorToken, User
 from accounts.refused import Refused
 from accounts.services.acts import Actor
+
+if TYPE_CHECKING:  # only the stubs know it
+    from django.utils.functional import _StrPromise as StrPromise
 
 Role = Membership.Role
 
@@ -51,32 +55,43 @@ class Action(Enum):
     """Something that can be done: its description, the roles that may do it, the scopes that a management key and an
     operator token need for it, and the roles that may do it only to what they created themselves."""
 
-    READ_SELF = ("see who one is", EVERY_ROLE, ANY, ANY)
-    READ_CATALOGUE = ("see models and plans", EVERY_ROLE, ANY, ANY)
-    READ_ACCOUNT = ("see the account", EVERY_ROLE, ANY, ANY)
-    RENAME_ACCOUNT = ("rename the account", MASTERS, NEVER, "accounts:write")
-    EXPORT_ACCOUNT = ("export the account", OWNERS, NEVER, "accounts:write")
-    CLOSE_ACCOUNT = ("close the account", OWNERS, NEVER, "accounts:write")
-    PROVISION_ACCOUNT = ("make and set accounts", NOBODY, NEVER, "accounts:write")
-    ASSIGN_PLAN = ("put accounts on plans and override limits", NOBODY, NEVER, "plans:assign")
-    READ_MEMBERS = ("see members and invitations", EVERY_ROLE, "members:write", "accounts:write")
-    WRITE_MEMBERS = ("invite, change and remove members and viewers", MASTERS, "members:write", "accounts:write")
-    CHANGE_ADMINS = ("change and remove admins", MASTERS, NEVER, "accounts:write")
-    CHANGE_OWNERS = ("change and remove owners", OWNERS, NEVER, "accounts:write")
-    READ_KEYS = ("see keys", EVERY_ROLE, "keys:read", "keys:write")
-    ISSUE_KEY = ("issue keys", ISSUERS, "keys:write", "keys:write")
-    CHANGE_KEY = ("change, rotate, pause and revoke keys", MASTERS, "keys:write", "keys:write", MEMBERS)
-    IMPORT_KEYS = ("import keys of another system", MASTERS, "keys:write", "keys:write")
-    READ_MANAGEMENT_KEYS = ("see management keys", MASTERS, NEVER, "keys:write")
-    WRITE_MANAGEMENT_KEYS = ("make and revoke management keys", MASTERS, NEVER, "keys:write")
-    READ_USAGE = ("see usage and limits", EVERY_ROLE, "usage:read", "usage:read")
-    EXPLAIN = ("have a decision explained", OWNERS, NEVER, "usage:read")
-    READ_AUDIT = ("read the audit log", MASTERS, NEVER, "accounts:write")
+    READ_SELF = (gettext_lazy("see who one is"), EVERY_ROLE, ANY, ANY)
+    READ_CATALOGUE = (gettext_lazy("see models and plans"), EVERY_ROLE, ANY, ANY)
+    READ_ACCOUNT = (gettext_lazy("see the account"), EVERY_ROLE, ANY, ANY)
+    RENAME_ACCOUNT = (gettext_lazy("rename the account"), MASTERS, NEVER, "accounts:write")
+    EXPORT_ACCOUNT = (gettext_lazy("export the account"), OWNERS, NEVER, "accounts:write")
+    CLOSE_ACCOUNT = (gettext_lazy("close the account"), OWNERS, NEVER, "accounts:write")
+    PROVISION_ACCOUNT = (gettext_lazy("make and set accounts"), NOBODY, NEVER, "accounts:write")
+    ASSIGN_PLAN = (gettext_lazy("put accounts on plans and override limits"), NOBODY, NEVER, "plans:assign")
+    READ_MEMBERS = (gettext_lazy("see members and invitations"), EVERY_ROLE, "members:write", "accounts:write")
+    WRITE_MEMBERS = (
+        gettext_lazy("invite, change and remove members and viewers"),
+        MASTERS,
+        "members:write",
+        "accounts:write",
+    )
+    CHANGE_ADMINS = (gettext_lazy("change and remove admins"), MASTERS, NEVER, "accounts:write")
+    CHANGE_OWNERS = (gettext_lazy("change and remove owners"), OWNERS, NEVER, "accounts:write")
+    READ_KEYS = (gettext_lazy("see keys"), EVERY_ROLE, "keys:read", "keys:write")
+    ISSUE_KEY = (gettext_lazy("issue keys"), ISSUERS, "keys:write", "keys:write")
+    CHANGE_KEY = (gettext_lazy("change, rotate, pause and revoke keys"), MASTERS, "keys:write", "keys:write", MEMBERS)
+    IMPORT_KEYS = (gettext_lazy("import keys of another system"), MASTERS, "keys:write", "keys:write")
+    READ_MANAGEMENT_KEYS = (gettext_lazy("see management keys"), MASTERS, NEVER, "keys:write")
+    WRITE_MANAGEMENT_KEYS = (gettext_lazy("make and revoke management keys"), MASTERS, NEVER, "keys:write")
+    READ_USAGE = (gettext_lazy("see usage and limits"), EVERY_ROLE, "usage:read", "usage:read")
+    EXPLAIN = (gettext_lazy("have a decision explained"), OWNERS, NEVER, "usage:read")
+    READ_AUDIT = (gettext_lazy("read the audit log"), MASTERS, NEVER, "accounts:write")
 
     def __init__(
-        self, words: str, roles: frozenset[str], management: str, operator: str, own: frozenset[str] = NOBODY
+        self, words: StrPromise, roles: frozenset[str], management: str, operator: str, own: frozenset[str] = NOBODY
     ) -> None:
-        self.words, self.roles, self.management, self.operator, self.own = words, roles, management, operator, own
+        self.roles, self.management, self.operator, self.own = roles, management, operator, own
+        self._words = words
+
+    @property
+    def words(self) -> str:
+        """In the language of whoever reads them."""
+        return str(self._words)
 
 
 TO_CHANGE = {  # the action needed to change a member with this role
@@ -176,13 +191,28 @@ def authority_of_person(user: User, account: Account) -> Authority:
     return Authority("person", operator_scopes(now), role)
 
 
-def check_scopes(actor: Actor, account: Account, scopes: Collection[str], *, verb: str = "create") -> None:
+def check_scopes(
+    actor: Actor, account: Account, scopes: Collection[str], *, verb: Literal["create", "revoke"] = "create"
+) -> None:
     """Raise Beyond if a management key with these scopes could do more than the actor."""
     authority = authority_of(actor, account)
     needed = [Action.WRITE_MANAGEMENT_KEYS, *(action for scope in scopes for action in actions_of_scope(scope))]
     if missing := authority.lacks(needed):
-        words = f"You can't {verb} a management key with these scopes, because it could do more than you."
-        raise Beyond(f"{words} You lack {' and '.join(missing)}.", missing[0] if ":" in missing[0] else "")
+        words = {
+            "create": gettext(
+                "You can't create a management key with these scopes, because it could do more than you."
+            ),
+            "revoke": gettext(
+                "You can't revoke a management key with these scopes, because it could do more than you."
+            ),
+        }
+        lacking = gettext("You lack %(rights)s.") % {"rights": _in_a_row(missing)}
+        raise Beyond(f"{words[verb]} {lacking}", missing[0] if ":" in missing[0] else "")
+
+
+def _in_a_row(words: Sequence[str]) -> str:
+    *some, last = words
+    return gettext("%(some)s and %(last)s") % {"some": ", ".join(some), "last": last} if some else last
 
 
 def scopes_to_give(authority: Authority) -> list[str]:
@@ -199,7 +229,7 @@ def check_role(actor: Actor, account: Account, before: str | None, after: str | 
     action = TO_CHANGE.get(before or Role.MEMBER.value, Action.WRITE_MEMBERS)
     if missing := authority.lacks([action]):
         needed = action.management if authority.kind == "management_key" else missing[0]
-        raise Beyond(f"You may not {action.words}.", needed if ":" in needed else "")
+        raise Beyond(gettext("You may not %(act)s.") % {"act": action.words}, needed if ":" in needed else "")
     highest = authority.highest_role
     if after is not None and (highest is None or is_lower(highest, after)):
         raise Beyond(_above(authority, after, highest))
@@ -207,8 +237,12 @@ def check_role(actor: Actor, account: Account, before: str | None, after: str | 
 
 def _above(authority: Authority, role: str, highest: str | None) -> str:
     if authority.kind != "person":
-        return f"Programs can give at most the role {MOST_BY_MACHINES}; a signed-in person has to make somebody {role}."
-    return f"You can't make somebody {role}: the highest role that you can give is {highest}."
+        words = gettext(
+            "Programs can give at most the role %(highest)s; a signed-in person has to make somebody %(role)s."
+        )
+        return words % {"highest": MOST_BY_MACHINES, "role": role}
+    words = gettext("You can't make somebody %(role)s: the highest role that you can give is %(highest)s.")
+    return words % {"role": role, "highest": highest}
 
 
 def outranks(editor: User, other: User) -> bool:

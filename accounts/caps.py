@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from django.core.exceptions import ValidationError
 from django.db.models import Count
+from django.utils.translation import gettext, gettext_lazy
 
 from accounts.models import Account, ApiKey, ManagementKey, Membership, OperatorToken
 from accounts.refused import Refused
@@ -57,19 +58,23 @@ def require_room_for_a_key(account: Account) -> None:
 
 def no_room(account: Account) -> str:
     """Why the account can't have more keys, and what to do."""
-    who = f"the plan {account.plan.name} allows" if account.max_keys is None else "it may have"
-    return (
-        f"The account {account.public_id} has as many keys as {who}: {most_keys_of(account)} that are neither "
-        "revoked nor expired. Revoke keys that are no longer used, or ask the operator for a higher max_keys."
-    )
+    if account.max_keys is None:
+        words = gettext(
+            "The account %(account)s has as many keys as the plan %(plan)s allows: %(most)d that are neither revoked "
+            "nor expired. Revoke keys that are no longer used, or ask the operator for a higher max_keys."
+        )
+    else:
+        words = gettext(
+            "The account %(account)s has as many keys as it may have: %(most)d that are neither revoked nor expired. "
+            "Revoke keys that are no longer used, or ask the operator for a higher max_keys."
+        )
+    return words % {"account": account.public_id, "plan": account.plan.name, "most": most_keys_of(account)}
 
 
 def require_room_for_a_management_key(account: Account) -> None:
     if ManagementKey.objects.active().filter(account=account).count() >= MOST_MANAGEMENT_KEYS:
-        raise Refused(
-            f"The account {account.public_id} has {MOST_MANAGEMENT_KEYS} management keys, the maximum. "
-            "Revoke one first."
-        )
+        words = gettext("The account %(account)s has %(most)d management keys, the maximum. Revoke one first.")
+        raise Refused(words % {"account": account.public_id, "most": MOST_MANAGEMENT_KEYS})
 
 
 def require_room_for_an_operator_token() -> None:
@@ -77,20 +82,30 @@ def require_room_for_an_operator_token() -> None:
     tokens = OperatorToken.objects.active()
     list(tokens.select_for_update().values_list("pk"))
     if tokens.count() >= MOST_OPERATOR_TOKENS:
-        raise Refused(f"There are {MOST_OPERATOR_TOKENS} operator tokens, the maximum. Revoke one first.")
+        words = gettext("There are %(most)d operator tokens, the maximum. Revoke one first.")
+        raise Refused(words % {"most": MOST_OPERATOR_TOKENS})
 
 
 def require_room_for_a_member(account: Account) -> None:
     if Membership.objects.filter(account=account).count() >= MOST_MEMBERS:
-        raise Refused(f"The account {account.public_id} has {MOST_MEMBERS} members, the maximum. Remove one first.")
+        words = gettext("The account %(account)s has %(most)d members, the maximum. Remove one first.")
+        raise Refused(words % {"account": account.public_id, "most": MOST_MEMBERS})
 
 
 def require_room_for_overrides(account: Account, wanted: int) -> None:
     if wanted > MOST_OVERRIDES:
-        raise Refused(f"The account {account.public_id} has {MOST_OVERRIDES} overrides, the maximum. Remove one first.")
+        words = gettext("The account %(account)s has %(most)d overrides, the maximum. Remove one first.")
+        raise Refused(words % {"account": account.public_id, "most": MOST_OVERRIDES})
+
+
+_AT_MOST = {
+    "models": gettext_lazy("A key can have at most %(most)d models; there are %(found)d."),
+    "networks": gettext_lazy("A key can have at most %(most)d networks; there are %(found)d."),
+    "limits": gettext_lazy("A key can have at most %(most)d limits; there are %(found)d."),
+}
 
 
 def at_most(most: int, found: int, field: str) -> None:
     """Raise ValidationError if a key would have more than `most` of something."""
     if found > most:
-        raise ValidationError({field: f"A key can have at most {most} {field}; there are {found}."})
+        raise ValidationError({field: _AT_MOST[field] % {"most": most, "found": found}})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext
 
 from accounts.models import ApiKey
 from quotas.limits import EVERY_MODEL, Limit
@@ -22,9 +23,15 @@ def models_of_key(key: ApiKey) -> set[str]:
     return models if key.narrowed_to is None else models & set(key.narrowed_to)
 
 
-def listed(plan: Plan) -> str:
-    """The end of an error message: the models that the plan has."""
-    return f"; the plan {plan.name} has {', '.join(sorted(models_of(plan))) or 'none'}"
+def no_such_models(slugs: Iterable[str], plan: Plan | None) -> str:
+    """An error message that says which models the plan has."""
+    if plan is None:
+        return gettext("Unknown model %(models)s.") % {"models": in_words(slugs)}
+    known = sorted(models_of(plan))
+    words = {"models": in_words(slugs), "plan": plan.name, "known": ", ".join(known)}
+    if not known:
+        return gettext("Unknown model %(models)s; the plan %(plan)s has none.") % words
+    return gettext("Unknown model %(models)s; the plan %(plan)s has %(known)s.") % words
 
 
 def in_words(models: Iterable[str]) -> str:
@@ -48,5 +55,5 @@ def refuse_foreign(
         known |= {*(key.narrowed_to or ()), *key.limits.exclude(model=None).values_list("model__slug", flat=True)}
     foreign = {field: slugs - known for field, slugs in wanted.items() if slugs - known}
     if foreign:
-        faults = {field: f"Unknown model {in_words(slugs)}{listed(plan)}." for field, slugs in foreign.items()}
+        faults = {field: no_such_models(slugs, plan) for field, slugs in foreign.items()}
         raise ValidationError(faults)

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from django.core.exceptions import ValidationError
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from accounts import keys
 from accounts.models import Account, erased_name
@@ -41,8 +42,10 @@ def call_by(account: Account, external_id: str | None) -> None:
         return
     _refuse_if_erased(account)
     if Account.objects.filter(public_id=external_id).exclude(pk=account.pk).exists():
-        text = f"An account already has the id {external_id}. Use that id directly, or choose a different external id."
-        raise ValidationError({"external_id": text})
+        words = gettext(
+            "An account already has the id %(id)s. Use that id directly, or choose a different external id."
+        )
+        raise ValidationError({"external_id": words % {"id": external_id}})
     account.external_id = external_id
 
 
@@ -51,7 +54,7 @@ def rename(account: Account, name: str) -> None:
     if name.strip() != account.name:
         _refuse_if_erased(account)
         if name.strip() == erased_name(account.public_id):
-            raise ValidationError({"name": "Erased accounts have names like this: use a different name."})
+            raise ValidationError({"name": gettext("Erased accounts have names like this: use a different name.")})
         account.name = name.strip()
 
 
@@ -102,11 +105,10 @@ def erase(account: Account) -> None:
 
 def _refuse_if_closed(account: Account) -> None:
     if account.closed_at is not None:
-        raise Refused(f"The account {account} is closed. Reopen it first.")
+        raise Refused(gettext("The account %(account)s is closed. Reopen it first.") % {"account": account})
 
 
 def _refuse_if_erased(account: Account) -> None:
     if account.is_erased:
-        raise Refused(
-            f"The account {account.public_id} was closed and erased, which cannot be undone. Create a new one."
-        )
+        words = gettext("The account %(account)s was closed and erased, which cannot be undone. Create a new one.")
+        raise Refused(words % {"account": account.public_id})

@@ -226,6 +226,7 @@ ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
 MFA_ADAPTER = "console.signing.adapters.SecondFactorAdapter"
 MFA_FORMS = {
+    "add_webauthn": "console.signing.forms.AddPasskeyForm",
     "authenticate": "console.signing.forms.SecondFactorForm",
     "reauthenticate": "console.signing.forms.SecondFactorAgainForm",
 }

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 from authsvc.gate.specimen import specimen
 from authsvc.gate.verdict import Verdict
 from console.meanings import MEANINGS, MEANINGS_OF_API
+from console.problem_titles import title_in_words
 
 # How a client's developer can fix each public code.
 ADVICE = {
@@ -78,13 +79,17 @@ def error(
         status, advice = words_of_api[code]
         headers, body = sample_of(code)
         example = _written(body["status"], body["title"], headers, body)
-        shown = ErrorShown(code, status.value, body["title"], MEANINGS_OF_API[code], advice, is_of_gate=False)
+        shown = ErrorShown(
+            code, status.value, title_in_words(body["title"]), MEANINGS_OF_API[code], advice, is_of_gate=False
+        )
         return render(request, "console/error.html", {"error": shown, "examples": [example]})
     verdicts = [verdict for verdict in Verdict if verdict.code == code]
     if not code or not verdicts:
         raise Http404
     first = specimen(verdicts[0])
-    shown = ErrorShown(code, first.status, verdicts[0].title, MEANINGS[code], ADVICE[code], is_of_gate=True)
+    shown = ErrorShown(
+        code, first.status, title_in_words(verdicts[0].title), MEANINGS[code], ADVICE[code], is_of_gate=True
+    )
     return render(request, "console/error.html", {"error": shown, "examples": _examples(verdicts)})
 
 

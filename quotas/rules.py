@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from django.utils.translation import gettext
+
 from quotas import limits
 from quotas.limits import EVERY_MODEL, Limit
 
@@ -25,15 +27,24 @@ def doubles(found: Iterable[Limit]) -> Iterator[tuple[Limit, str]]:
     counters: dict[tuple[str, ...], str] = {}
     for limit in found:
         if limit.name in names:
-            yield limit, f"two limits are named {limit.name}: a name is a policy's name in headers"
+            words = gettext("two limits are named %(name)s: a name is a policy's name in headers")
+            yield limit, words % {"name": limit.name}
         if limit.identity in counters:
-            yield (
-                limit,
-                f"the limits {counters[limit.identity]} and {limit.name} have the same counter "
-                f"(per {limit.scope}, model {limit.model}, {limit.unit}, {limit.window}): keep the smaller one",
-            )
+            yield limit, _same_counter(counters[limit.identity], limit)
         names.add(limit.name)
         counters[limit.identity] = limit.name
+
+
+def _same_counter(name: str, limit: Limit) -> str:
+    words = gettext(
+        "the limits %(one)s and %(other)s have the same counter "
+        "(per %(scope)s, model %(model)s, %(unit)s, %(window)s): keep the smaller one"
+    )
+    return words % {"one": name, "other": limit.name, **_parts(limit)}
+
+
+def _parts(limit: Limit) -> dict[str, str]:
+    return {"scope": limit.scope, "model": limit.model, "unit": limit.unit, "window": limit.window}
 
 
 def costs_that_never_fit(found: Iterable[Limit], costs: Mapping[str, int]) -> Iterator[tuple[Limit, str]]:
@@ -42,24 +53,34 @@ def costs_that_never_fit(found: Iterable[Limit], costs: Mapping[str, int]) -> It
         for slug, units in costs.items():
             cost = limit.cost_of(units)
             if limit.applies_to(slug) and cost > limit.room:
-                yield (
-                    limit,
-                    f"a call to {slug} costs {cost} and never fits into the limit {limit.name} with room "
-                    f"for {limit.room}: raise its {'burst' if limit.is_smoothed else 'amount'} or lower the cost",
-                )
+                yield limit, _never_fits(limit) % {"model": slug, "cost": cost, "name": limit.name, "room": limit.room}
+
+
+def _never_fits(limit: Limit) -> str:
+    if limit.is_smoothed:
+        return gettext(
+            "a call to %(model)s costs %(cost)d and never fits into the limit %(name)s with room for %(room)d: "
+            "raise its burst or lower the cost"
+        )
+    return gettext(
+        "a call to %(model)s costs %(cost)d and never fits into the limit %(name)s with room for %(room)d: "
+        "raise its amount or lower the cost"
+    )
 
 
 def out_of_range(limit: Limit) -> Iterator[tuple[str, str]]:
     """Fields for which the script's arithmetic would not be exact, and what to write instead."""
     most = limits.MOST_SMOOTHED if limit.is_smoothed else limits.MOST_CALENDAR
     if not 1 <= limit.amount <= most:
-        yield "amount", f"An amount per {limit.window} is a whole number between 1 and {most}."
+        words = gettext("An amount per %(window)s is a whole number between 1 and %(most)d.")
+        yield "amount", words % {"window": gettext(limit.window), "most": most}
     if limit.burst is None:
         return
     if not limit.is_smoothed:
-        yield "burst", f"A {limit.window} is a quota and has no burst: leave it out."
+        words = gettext("A %(window)s is a quota and has no burst: leave it out.")
+        yield "burst", words % {"window": gettext(limit.window)}
     elif not 1 <= limit.burst <= limits.MOST_BURST:
-        yield "burst", f"A burst is a whole number between 1 and {limits.MOST_BURST}."
+        yield "burst", gettext("A burst is a whole number between 1 and %(most)d.") % {"most": limits.MOST_BURST}
 
 
 def multiplied(found: Iterable[Limit]) -> Iterator[tuple[Limit, str]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import unicodedata
 
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy
 
-ONE_LINE = "Use one line of printable characters: U+{code:04X} is not allowed."
+ONE_LINE = gettext_lazy("Use one line of printable characters: U+{code:04X} is not allowed.")
 MOST_MARKS = 8  # accents on one letter; more would reach into the lines above
 
 _ZWNJ, _ZWJ = "\u200c", "\u200d"

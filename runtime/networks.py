@@ -9,10 +9,12 @@ import re
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+from django.utils.translation import gettext_lazy, gettext_noop
+
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-HINT = "Write an address or a network such as 203.0.113.0/24."
+HINT = gettext_lazy("Write an address or a network such as 203.0.113.0/24.")
 
 # 203.0.113.5:1234 and [2001:db8::1]:1234, as Azure's gateways and some others write X-Forwarded-For.
 _WITH_PORT = re.compile(r"(?:([0-9.]+)|\[([0-9A-Fa-f:.]+)\]):[0-9]{1,5}", re.ASCII)
@@ -21,13 +23,24 @@ _IN_BRACKETS = re.compile(r"\[([0-9A-Fa-f:.]+)\]")
 _MAPPED = IPv6Network("::ffff:0:0/96")
 _COMPATIBLE = IPv6Network("::/96")  # IPv4-compatible addresses (RFC 2373), which nothing sends; includes ::1
 _LOOPBACK = IPv6Address("::1")
+_NOBODY_S = gettext_noop("%(text)s cannot match any client: it is not a client's address")
+_MULTICAST = gettext_noop("%(text)s cannot match any client: it is for multicast, which no client sends from")
+_BROADCAST = gettext_noop("%(text)s cannot match any client: it is for broadcast, which no client sends from")
 _OF_NO_CLIENT = (  # addresses that no packet comes from
-    (IPv4Network("0.0.0.0/8"), "is not a client's address"),
-    (IPv4Network("224.0.0.0/4"), "is for multicast, which no client sends from"),
-    (IPv4Network("255.255.255.255/32"), "is for broadcast, which no client sends from"),
-    (IPv6Network("::/128"), "is not a client's address"),
-    (IPv6Network("ff00::/8"), "is for multicast, which no client sends from"),
+    (IPv4Network("0.0.0.0/8"), _NOBODY_S),
+    (IPv4Network("224.0.0.0/4"), _MULTICAST),
+    (IPv4Network("255.255.255.255/32"), _BROADCAST),
+    (IPv6Network("::/128"), _NOBODY_S),
+    (IPv6Network("ff00::/8"), _MULTICAST),
 )
+
+
+class NoNetwork(ValueError):
+    """A text that names no network of clients. Settings say so in English, pages in their reader's language."""
+
+    def __init__(self, words: str, text: str) -> None:
+        super().__init__(words % {"text": text})
+        self.words, self.text = words, text
 
 
 def read_address(text: str) -> Address:
@@ -41,25 +54,41 @@ def read_address(text: str) -> Address:
 
 
 def read_network(text: str) -> Network:
-    """A network as people write it. Raises ValueError for one that no client can be in."""
+    """A network as people write it. Raises NoNetwork, also for one that no client can be in."""
     text = text.strip()
     if "%" in text:
-        raise ValueError(f"{text!r} names a zone, which has no meaning on other machines: remove % and what follows it")
-    network = ip_network(text)
+        words = gettext_noop(
+            "%(text)s names a zone, which has no meaning on other machines: remove %% and what follows it"
+        )
+        raise NoNetwork(words, repr(text))
+    network = _parsed(text)
     plain = plain_network(network)
     if isinstance(plain, IPv6Network):
         if plain.prefixlen and plain.overlaps(_MAPPED) and plain.network_address != IPv6Address("::"):
-            raise ValueError(f"{text!r} covers more than IPv4-mapped addresses: write 0.0.0.0/0 for any IPv4 client")
+            words = gettext_noop("%(text)s covers more than IPv4-mapped addresses: write 0.0.0.0/0 for any IPv4 client")
+            raise NoNetwork(words, repr(text))
         if plain.subnet_of(_COMPATIBLE) and _LOOPBACK not in plain and int(plain.network_address):
-            raise ValueError(f"{text!r} cannot match any client: write the IPv4 address without ::")
-    for other, why in _OF_NO_CLIENT:
+            words = gettext_noop("%(text)s cannot match any client: write the IPv4 address without ::")
+            raise NoNetwork(words, repr(text))
+    for other, words in _OF_NO_CLIENT:
         if plain.version == other.version and plain.subnet_of(other):  # type: ignore[arg-type]
-            raise ValueError(f"{text!r} cannot match any client: it {why}")
+            raise NoNetwork(words, repr(text))
     return plain
 
 
+def _parsed(text: str) -> Network:
+    """Like ip_network, in words that can be translated."""
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        if "host bits" in str(error):
+            raise NoNetwork(gettext_noop("%(text)s has host bits set"), text) from error
+        words = gettext_noop("%(text)s does not appear to be an IPv4 or IPv6 network")
+        raise NoNetwork(words, repr(text)) from error
+
+
 def read_networks(texts: Iterable[str]) -> list[Network]:
-    """Each network once, in the order given. Raises ValueError."""
+    """Each network once, in the order given. Raises NoNetwork."""
     return list(dict.fromkeys(read_network(text) for text in texts))
 
 

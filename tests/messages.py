@@ -20,6 +20,7 @@ from tests.servers import ROOT
 
 FOLDERS = ("authsvc", "console", "api", "traefik", "accounts", "quotas", "runtime", "store")
 CATALOGUES = ROOT / "console" / "locale"
+OUR_ENGLISH = CATALOGUES / "en" / "LC_MESSAGES" / "django.po"  # our words for some of allauth's, written by hand
 KEYWORDS = {
     "_": None,
     "gettext": None,
@@ -49,7 +50,8 @@ class Words(Catalog):
 
 
 def catalogues() -> list[Path]:
-    return sorted(CATALOGUES.glob("*/LC_MESSAGES/django.po"))
+    """Those of languages that messages are translated into."""
+    return sorted(file for file in CATALOGUES.glob("*/LC_MESSAGES/django.po") if file != OUR_ENGLISH)
 
 
 def marked(language: str) -> Words:
@@ -122,11 +124,16 @@ def _forms(string: str | tuple[str, ...] | list[str] | None, plurals: int, messa
     return (str(string or ""),)
 
 
+def compile_beside(file: Path) -> None:
+    file.with_suffix(".mo").write_bytes(compiled(read(file)))
+
+
 def main() -> None:
+    compile_beside(OUR_ENGLISH)
     for file in catalogues():
         catalogue = translated(file)
         file.write_bytes(written(catalogue))
-        file.with_suffix(".mo").write_bytes(compiled(catalogue))
+        compile_beside(file)
         missing = untranslated(catalogue)
         sys.stdout.write(f"{file.relative_to(ROOT)}: {len(catalogue)} strings, {len(missing)} without a translation\n")
 

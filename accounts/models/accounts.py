@@ -19,7 +19,7 @@ from runtime.labels import one_line
 EXTERNAL_ID = r"^[A-Za-z0-9._~:@|+-]{1,200}\Z"
 
 
-EXTERNAL_ID_WORDS = "Use 1 to 200 of A-Z a-z 0-9 . _ ~ : @ | + -."
+EXTERNAL_ID_WORDS = gettext_lazy("Use 1 to 200 of A-Z a-z 0-9 . _ ~ : @ | + -.")
 
 
 is_external_id = RegexValidator(EXTERNAL_ID, EXTERNAL_ID_WORDS)

@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from accounts.models.accounts import Account, made_with
 from accounts.models.active import ExpiringQuerySet, is_living
@@ -29,15 +30,16 @@ StateOfKey = Literal["active", "paused", "expired", "revoked"]
 def small_object(value: Any) -> None:
     """Validate metadata: a JSON object of at most 8 KB that every supported database can store."""
     if not isinstance(value, dict):
-        raise ValidationError("Metadata must be a JSON object.")
+        raise ValidationError(gettext("Metadata must be a JSON object."))
     if not _can_be_kept(value):
-        raise ValidationError(f"Metadata contains a null character or more than {DEEPEST_METADATA} levels of nesting.")
+        words = gettext("Metadata contains a null character or more than %(most)d levels of nesting.")
+        raise ValidationError(words % {"most": DEEPEST_METADATA})
     try:
         text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
     except ValueError as error:
-        raise ValidationError("Metadata contains a value that JSON can't represent.") from error
+        raise ValidationError(gettext("Metadata contains a value that JSON can't represent.")) from error
     if len(text) > MOST_METADATA_BYTES:
-        raise ValidationError("Metadata is longer than 8 KB.")
+        raise ValidationError(gettext("Metadata is longer than 8 KB."))
 
 
 def _can_be_kept(value: Any, depth: int = 0) -> bool:

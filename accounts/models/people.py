@@ -9,10 +9,11 @@ from django.contrib.auth.models import AbstractUser, UserManager
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.utils.translation import gettext_lazy
 
 from runtime.labels import one_line
 
-NAME_IS_TAKEN = "A user with that username already exists."
+NAME_IS_TAKEN = gettext_lazy("A user with that username already exists.")
 
 
 def caseless(username: str) -> str:
@@ -33,16 +34,17 @@ class User(AbstractUser):
     """A person who can sign in."""
 
     username = models.CharField(
+        gettext_lazy("username"),
         max_length=150,
         unique=True,
         validators=[UnicodeUsernameValidator(), one_line],
-        help_text="Up to 150 letters, digits and @ . + - _. Not case-sensitive.",
+        help_text=gettext_lazy("Up to 150 letters, digits and @ . + - _. Not case-sensitive."),
         error_messages={"unique": NAME_IS_TAKEN},
     )
     folded_username = models.CharField(max_length=600, unique=True, editable=False)
-    first_name = models.CharField("first name", max_length=150, blank=True, validators=[one_line])
-    last_name = models.CharField("last name", max_length=150, blank=True, validators=[one_line])
-    email = models.EmailField("email address", blank=True, validators=[one_line])
+    first_name = models.CharField(gettext_lazy("first name"), max_length=150, blank=True, validators=[one_line])
+    last_name = models.CharField(gettext_lazy("last name"), max_length=150, blank=True, validators=[one_line])
+    email = models.EmailField(gettext_lazy("email address"), blank=True, validators=[one_line])
 
     objects: ClassVar[People] = People()
 

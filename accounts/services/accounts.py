@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.utils.translation import gettext
 
 from accounts import caps, standing
 from accounts.facts.publish import Publication, change
@@ -147,7 +148,7 @@ def plan_named(name: str | None) -> Plan:
     if name is None:
         catalogue = Catalogue.objects.select_related("default_plan").filter(pk=1).first()
         if catalogue is None or catalogue.default_plan is None:
-            raise ValidationError({"plan": "Specify a plan: the catalogue has no default plan."})
+            raise ValidationError({"plan": gettext("Specify a plan: the catalogue has no default plan.")})
         return catalogue.default_plan
     plan = Plan.objects.filter(name=name).first()
     if plan is None:

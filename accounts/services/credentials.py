@@ -16,6 +16,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Model
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from accounts import caps, keys
 from accounts.authority import MANAGEMENT_SCOPES as MANAGEMENT_SCOPES
@@ -51,7 +52,7 @@ def make_management_key(
         account.refresh_from_db(from_queryset=Account.objects.select_for_update())
         check_scopes(actor, account, set(scopes) & set(MANAGEMENT_SCOPES))
         if account.closed_at:
-            raise Refused(f"The account {account} is closed and can't get new keys.")
+            raise Refused(gettext("The account %(account)s is closed and can't get new keys.") % {"account": account})
         caps.require_room_for_a_management_key(account)
         public_id = account.public_id + key_id if key_id else keys.new_key_id(account.public_id)
         if ManagementKey.objects.filter(public_id=public_id).exists():
@@ -150,9 +151,9 @@ def _mint(
 ) -> str:
     unknown = set(scopes) - set(known)
     if unknown or not scopes:
-        raise ValidationError({"scopes": f"Choose at least one of: {', '.join(known)}."})
+        raise ValidationError({"scopes": gettext("Choose at least one of: %(scopes)s.") % {"scopes": ", ".join(known)}})
     if expires_at is not None and expires_at <= timezone.now():
-        raise ValidationError({"expires_at": "This time has passed."})
+        raise ValidationError({"expires_at": gettext("This time has passed.")})
     expires_at = _last_moment(actor, expires_at)
     new = keys.new_key(row.public_id, prefix_of(kind), peppers()[0], secret)
     row.name, row.scopes, row.expires_at = name.strip(), [one for one in known if one in scopes], expires_at
@@ -169,7 +170,7 @@ def _check_superuser(actor: Actor) -> None:
         return  # a command
     rights = {"is_active": True, "is_superuser": True}
     if actor.user is None or not User.objects.filter(pk=actor.user.pk, **rights).exists():
-        raise Beyond("Only superusers can create operator tokens.")
+        raise Beyond(gettext("Only superusers can create operator tokens."))
 
 
 def _last_moment(actor: Actor, wanted: datetime | None) -> datetime | None:
@@ -179,9 +180,8 @@ def _last_moment(actor: Actor, wanted: datetime | None) -> datetime | None:
         return wanted or end
     if wanted > end:
         latest = end.strftime("%Y-%m-%dT%H:%M:%SZ")
-        raise ValidationError(
-            {"expires_at": f"Choose a time no later than {latest}, when the credential that you are using expires."}
-        )
+        words = gettext("Choose a time no later than %(latest)s, when the credential that you are using expires.")
+        raise ValidationError({"expires_at": words % {"latest": latest}})
     return wanted
 
 

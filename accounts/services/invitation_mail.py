@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.utils import dateformat
+from django.utils.translation import gettext, pgettext
 
 from accounts.models import Invitation
 from runtime.labels import escaped
@@ -17,16 +20,23 @@ _JOINTS = re.compile(r"(?<=\w)[:.@/。．｡](?=\S)")
 
 def in_words(row: Invitation, link: str) -> tuple[str, str]:
     """Subject and text. The subject contains nothing from tenants, because people see it in a list and trust it."""
-    host = urlsplit(settings.CONSOLE_URL).netloc
-    text = (
-        f"You are invited to an account at {host}, as {row.role}.\n\n"
-        f"    Account:     {quoted(row.account.name)}, {row.account.public_id}\n"
-        f"    Invited by:  {quoted(row.invited_by)}\n\n"
-        "People there chose these two names; this service did not.\n\n"
-        f"To join, open this link before {row.expires_at:%Y-%m-%d %H:%M} UTC:\n\n{link}\n\n"
-        "Anyone who has the link can join with it, once. If you were not expecting this, ignore it.\n"
+    words = {
+        "host": urlsplit(settings.CONSOLE_URL).netloc,
+        "role": row.get_role_display(),
+        "account": f"{quoted(row.account.name)}, {row.account.public_id}",
+        "who": quoted(row.invited_by),
+        "until": dateformat.format(row.expires_at.astimezone(UTC), pgettext("date format", "j M Y, H:i")),
+    }
+    parts = (
+        gettext("You are invited to an account at %(host)s, with the role “%(role)s”."),
+        gettext("    Account:     %(account)s\n    Invited by:  %(who)s"),
+        gettext("People there chose these two names; this service did not."),
+        gettext("To join, open this link before %(until)s UTC:"),
+        link.replace("%", "%%"),
+        gettext("Anyone who has the link can join with it, once. If you were not expecting this, ignore it."),
     )
-    return f"Invitation to an account at {host}", text
+    subject = gettext("Invitation to an account at %(host)s") % words
+    return subject, "\n\n".join(part % words for part in parts) + "\n"
 
 
 def quoted(label: str) -> str:

@@ -11,6 +11,7 @@ from django.core.mail import EmailMessage
 from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from accounts import keys
 from accounts.authority import check_role
@@ -35,15 +36,16 @@ def invite(account: Account, *, email: str, role: str, actor: Actor) -> Invitati
     with transaction.atomic():
         account.refresh_from_db(from_queryset=Account._base_manager.select_for_update())
         if account.closed_at:
-            raise Refused(f"The account {account} is closed. Nobody can join it.")
+            raise Refused(gettext("The account %(account)s is closed. Nobody can join it.") % {"account": account})
         check_role(actor, account, None, role)
         if account.memberships.filter(user__email__iexact=email).exists():
-            raise Refused(f"{email} is already a member.")
+            raise Refused(gettext("%(email)s is already a member.") % {"email": email})
         for old in account.invitations.filter(email__iexact=email, accepted_at=None, withdrawn_at=None):
             if old.is_open(timezone.now()) and old.sent_at:  # if its mail failed, the same request sends a new one
-                raise Refused(
-                    f"{email} has already been invited ({old.public_id}). Send that invitation again, or withdraw it."
+                words = gettext(
+                    "%(email)s has already been invited (%(id)s). Send that invitation again, or withdraw it."
                 )
+                raise Refused(words % {"email": email, "id": old.public_id})
             old.withdrawn_at = old.expires_at
             old.save(update_fields=["withdrawn_at"])
         _keep_few_open(account)
@@ -91,7 +93,8 @@ def withdraw(row: Invitation, *, actor: Actor) -> None:
         _lock(row)
         check_role(actor, row.account, row.role, None)
         if row.accepted_at:
-            raise Refused(f"{row.email} has already joined. Remove the member instead.")
+            words = gettext("%(email)s has already joined. Remove the member instead.")
+            raise Refused(words % {"email": row.email})
         if row.withdrawn_at is None:
             row.withdrawn_at = timezone.now()
             row.save(update_fields=["withdrawn_at"])
@@ -136,22 +139,23 @@ def _lock(row: Invitation) -> None:
     try:
         row.refresh_from_db(from_queryset=Invitation.objects.select_for_update())
     except Invitation.DoesNotExist as error:  # the account was erased concurrently
-        raise Refused("This invitation no longer exists: the account was closed.") from error
+        raise Refused(gettext("This invitation no longer exists: the account was closed.")) from error
 
 
 def _lock_open(row: Invitation, *, or_expired: bool) -> None:
     _lock(row)
     if row.accepted_at or row.withdrawn_at or not (or_expired or row.is_open(timezone.now())):
-        raise Refused("This invitation was accepted or withdrawn, or has expired.")
+        raise Refused(gettext("This invitation was accepted or withdrawn, or has expired."))
 
 
 def _keep_few_open(account: Account) -> None:
     """The caller holds the account's lock."""
     still_open = account.invitations.filter(accepted_at=None, withdrawn_at=None, expires_at__gt=timezone.now())
     if still_open.count() >= MOST_OPEN:
-        raise Refused(
-            f"The account {account} has {MOST_OPEN} open invitations. Withdraw one, or wait until one is used."
+        words = gettext(
+            "The account %(account)s has %(most)d open invitations. Withdraw one, or wait until one is used."
         )
+        raise Refused(words % {"account": account, "most": MOST_OPEN})
 
 
 def _send(row: Invitation) -> None:

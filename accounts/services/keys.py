@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from accounts import caps, keys
 from accounts.facts.publish import Publication, change, models_base
@@ -20,14 +21,14 @@ from accounts.models import (
     KeySecret,
 )
 from accounts.peppers import peppers
-from accounts.plan_models import in_words, listed
+from accounts.plan_models import no_such_models
 from accounts.refused import Refused
 from accounts.services.acts import Actor
 from accounts.services.limits import costs_of, hold
 from accounts.services.record import key_state, lock, record_change
 from quotas.limits import EVERY_MODEL, Limit
 from quotas.models import Plan, ServedModel
-from runtime.networks import HINT, read_networks
+from runtime.networks import HINT, NoNetwork, read_networks
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -66,10 +67,11 @@ def issue_key(
     with change() as publication:
         lock(account)
         if account.closed_at:
-            raise Refused(f"The account {account} is closed and can't get new keys.")
+            raise Refused(gettext("The account %(account)s is closed and can't get new keys.") % {"account": account})
         public_id = account.public_id + key_id if key_id else keys.new_key_id(account.public_id)
         if ApiKey.objects.filter(public_id=public_id).exists():
-            raise Refused(f"The key {public_id} has already been issued; its secret was shown then.")
+            words = gettext("The key %(key)s has already been issued; its secret was shown then.")
+            raise Refused(words % {"key": public_id})
         caps.require_room_for_a_key(account)
         key = ApiKey(account=account, public_id=public_id, created_by=actor.user, made_with=actor.made_with)
         _set(
@@ -82,7 +84,7 @@ def issue_key(
             metadata=metadata or {},
         )
         if expires_at is not None and expires_at <= timezone.now():
-            raise ValidationError({"expires_at": "This time has passed."})
+            raise ValidationError({"expires_at": gettext("This time has passed.")})
         key.full_clean(exclude=["public_id"])
         key.save()
         _narrow(key, limits)
@@ -130,12 +132,13 @@ def rotate_key(
     A form supplies the key's version, so that submitting it twice rotates once.
     """
     if not timedelta(0) <= grace <= LONGEST_GRACE:
-        raise ValidationError({"grace": "The grace period must be between 0 and 7 days."})
+        raise ValidationError({"grace": gettext("The grace period must be between 0 and 7 days.")})
     with change() as publication:
         lock(key)
         _refuse_if_revoked(key)
         if version not in (None, key.version):
-            raise Refused(f"The key {key.public_id} has changed since this form was opened. Open it again.")
+            words = gettext("The key %(key)s has changed since this form was opened. Open it again.")
+            raise Refused(words % {"key": key.public_id})
         now = timezone.now()
         ends = now + grace
         for place, old in enumerate(key.secrets.order_by("-id")):
@@ -205,7 +208,7 @@ def import_key(account: Account, *, name: str, digest_of_text: bytes, start: str
     with change() as publication:
         lock(account)
         if account.closed_at:
-            raise Refused(f"The account {account} is closed and can't get new keys.")
+            raise Refused(gettext("The account %(account)s is closed and can't get new keys.") % {"account": account})
         caps.require_room_for_a_key(account)
         key = ApiKey(
             account=account,
@@ -231,7 +234,7 @@ def import_key(account: Account, *, name: str, digest_of_text: bytes, start: str
 
 def _refuse_if_revoked(key: ApiKey) -> None:
     if key.revoked_at:
-        raise Refused(f"The key {key.public_id} is revoked. Issue a new one.")
+        raise Refused(gettext("The key %(key)s is revoked. Issue a new one.") % {"key": key.public_id})
 
 
 _CHANGEABLE = ["name", "narrowed_to", "networks", "methods", "expires_at", "metadata"]  # not the version
@@ -262,10 +265,10 @@ def _known_models(models: Sequence[str] | None, plan: Plan | None) -> list[str] 
     caps.at_most(caps.MOST_MODELS, len(wanted), "models")
     unknown = set(wanted) - set(ServedModel.objects.filter(slug__in=wanted).values_list("slug", flat=True))
     if unknown:
-        of_plan = listed(plan) if plan is not None else ""  # the key of a form has no account yet
-        raise ValidationError({"models": f"Unknown model {in_words(unknown)}{of_plan}."})
+        raise ValidationError({"models": no_such_models(unknown, plan)})  # the key of a form has no account yet
     if not wanted:
-        raise ValidationError({"models": "Choose at least one model, or leave this out for all models of the plan."})
+        words = gettext("Choose at least one model, or leave this out for all models of the plan.")
+        raise ValidationError({"models": words})
     return wanted
 
 
@@ -273,14 +276,16 @@ def _networks(networks: Sequence[str]) -> list[str]:
     caps.at_most(caps.MOST_NETWORKS, len(networks), "networks")
     try:
         return [str(network) for network in read_networks(networks)]
-    except ValueError as error:
-        raise ValidationError({"networks": f"{error}. {HINT}"}) from error
+    except NoNetwork as error:
+        words = gettext(error.words) % {"text": error.text}
+        raise ValidationError({"networks": f"{words}. {HINT}"}) from error
 
 
 def _methods(methods: Sequence[str]) -> list[str]:
     unknown = set(methods) - set(METHODS)
     if unknown:
-        raise ValidationError({"methods": f"Unknown method {', '.join(sorted(unknown))}. Use {', '.join(METHODS)}."})
+        words = gettext("Unknown method %(methods)s. Use %(known)s.")
+        raise ValidationError({"methods": words % {"methods": ", ".join(sorted(unknown)), "known": ", ".join(METHODS)}})
     return list(dict.fromkeys(methods))
 
 

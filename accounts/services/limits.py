@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext
 
 from quotas import rules
 from quotas.limits import EVERY_MODEL, Limit
@@ -23,7 +24,7 @@ def hold(limits: Sequence[Limit], costs: Mapping[str, int], *, of: str = "limits
     """Raise ValidationError for limits that a plan may not have either."""
     named = {limit.model for limit in limits} - {EVERY_MODEL}
     unknown = named - set(ServedModel.objects.filter(slug__in=named).values_list("slug", flat=True))
-    faults = [f"Unknown model {slug}." for slug in sorted(unknown)]
+    faults = [gettext("Unknown model %(models)s.") % {"models": slug} for slug in sorted(unknown)]
     faults += [f"{limit.name}: {text}" for limit in limits for _, text in rules.out_of_range(limit)]
     faults += [text for _, text in rules.doubles(limits)]
     faults += [text for _, text in rules.costs_that_never_fit(limits, costs)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.db import transaction
+from django.utils.translation import gettext
 
 from accounts.authority import Action, Beyond, authority_of, check_role
 from accounts.facts.publish import Publication, models_base
@@ -46,7 +47,8 @@ def change_member(member: Membership, role: str | None, *, actor: Actor, wish: W
         owners = account.memberships.filter(role=Role.OWNER)
         is_owner = owners.filter(pk=member.pk).exists()
         if is_owner and role != Role.OWNER and not owners.exclude(pk=member.pk).exists():
-            raise Refused(f"{member.user.get_username()} is the last owner. Make somebody else an owner first.")
+            words = gettext("%(name)s is the last owner. Make somebody else an owner first.")
+            raise Refused(words % {"name": member.user.get_username()})
         return put_member(account, member.user, role, actor=actor, wish=wish)
 
 
@@ -68,6 +70,8 @@ def put_member(account: Account, user: User, role: str | None, *, actor: Actor, 
 def _check_wish(actor: Actor, account: Account, wish: Wish, *, is_self: bool) -> None:
     authority = authority_of(actor, account)
     if wish.keep_management_keys and (is_self or not authority.may(Action.WRITE_MANAGEMENT_KEYS)):
-        raise Beyond("Management keys can be kept only by somebody other than their creator who may create them.")
+        raise Beyond(
+            gettext("Management keys can be kept only by somebody other than their creator who may create them.")
+        )
     if wish.revoke_keys and not is_self and not authority.may(Action.CHANGE_KEY):
-        raise Beyond("You may not revoke keys.", "keys:write" if actor.credential else "")
+        raise Beyond(gettext("You may not revoke keys."), "keys:write" if actor.credential else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import connection, transaction
+from django.utils.translation import gettext
 
 from accounts import caps
 from accounts.authority import is_lower
@@ -56,7 +57,7 @@ def create_first_operator(*, username: str, email: str, password: str, address: 
     with transaction.atomic():
         _lock_people()
         if User.objects.filter(is_superuser=True, is_active=True).exists():
-            raise Refused("There is already an operator.")
+            raise Refused(gettext("There is already an operator."))
         user = User.objects.create_superuser(username, email, password)
         rights = {"is_active": True, "is_staff": True, "is_superuser": True}
         record_change(Actor(username, address, user), "user.first_operator", None, username, None, rights)

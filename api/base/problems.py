@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core import exceptions as django
 from django.db import DatabaseError, IntegrityError, InterfaceError
 from django.http import Http404
+from django.utils.translation import gettext_lazy
 from rest_framework import exceptions as rest
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
@@ -20,6 +21,9 @@ from accounts.refused import Refused
 from runtime.faults import is_database_away
 from store.throttles import ThrottleUnavailable
 
+if TYPE_CHECKING:  # only the stubs know it
+    from django.utils.functional import _StrPromise as StrPromise
+
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
@@ -28,28 +32,42 @@ LONGEST_DETAIL = 500
 
 
 # Every word that a problem's `type` can end in, with its status and what a client's developer can do about it.
-WORDS: dict[str, tuple[HTTPStatus, str]] = {
-    "invalid": (HTTPStatus.BAD_REQUEST, "Each entry of `errors` names a field and what is wrong with it."),
-    "unreadable": (HTTPStatus.BAD_REQUEST, "Send one JSON object in UTF-8, as application/json."),
+WORDS: dict[str, tuple[HTTPStatus, StrPromise]] = {
+    "invalid": (
+        HTTPStatus.BAD_REQUEST,
+        gettext_lazy("Each entry of `errors` names a field and what is wrong with it."),
+    ),
+    "unreadable": (HTTPStatus.BAD_REQUEST, gettext_lazy("Send one JSON object in UTF-8, as application/json.")),
     "not_authenticated": (
         HTTPStatus.UNAUTHORIZED,
-        "Sign in, or send Authorization: Bearer with a management key. A key for models is not valid here.",
+        gettext_lazy(
+            "Sign in, or send Authorization: Bearer with a management key. A key for models is not valid here."
+        ),
     ),
-    "forbidden": (HTTPStatus.FORBIDDEN, "Your role, or the scopes of the credential, do not include this."),
-    "not_found": (HTTPStatus.NOT_FOUND, "It does not exist, or it belongs to another account."),
-    "bad_method": (HTTPStatus.METHOD_NOT_ALLOWED, "Use one of the methods in Allow."),
-    "not_acceptable": (HTTPStatus.NOT_ACCEPTABLE, "Accept application/json."),
-    "conflict": (HTTPStatus.CONFLICT, "The current state does not allow this. The detail says what to do instead."),
-    "too_slow": (HTTPStatus.REQUEST_TIMEOUT, "Send the body without pauses, over a new connection."),
-    "too_large": (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Send a smaller body."),
+    "forbidden": (
+        HTTPStatus.FORBIDDEN,
+        gettext_lazy("Your role, or the scopes of the credential, do not include this."),
+    ),
+    "not_found": (HTTPStatus.NOT_FOUND, gettext_lazy("It does not exist, or it belongs to another account.")),
+    "bad_method": (HTTPStatus.METHOD_NOT_ALLOWED, gettext_lazy("Use one of the methods in Allow.")),
+    "not_acceptable": (HTTPStatus.NOT_ACCEPTABLE, gettext_lazy("Accept application/json.")),
+    "conflict": (
+        HTTPStatus.CONFLICT,
+        gettext_lazy("The current state does not allow this. The detail says what to do instead."),
+    ),
+    "too_slow": (HTTPStatus.REQUEST_TIMEOUT, gettext_lazy("Send the body without pauses, over a new connection.")),
+    "too_large": (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, gettext_lazy("Send a smaller body.")),
     "unsupported": (
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-        "Send the body as application/json, or a file of keys as text/csv.",
+        gettext_lazy("Send the body as application/json, or a file of keys as text/csv."),
     ),
-    "key_reused": (HTTPStatus.UNPROCESSABLE_ENTITY, "Use a new Idempotency-Key for each distinct request."),
-    "too_many": (HTTPStatus.TOO_MANY_REQUESTS, "Wait for the seconds in Retry-After."),
-    "internal": (HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error. See the service log for details."),
-    "unavailable": (HTTPStatus.SERVICE_UNAVAILABLE, "Try again after the seconds in Retry-After."),
+    "key_reused": (
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        gettext_lazy("Use a new Idempotency-Key for each distinct request."),
+    ),
+    "too_many": (HTTPStatus.TOO_MANY_REQUESTS, gettext_lazy("Wait for the seconds in Retry-After.")),
+    "internal": (HTTPStatus.INTERNAL_SERVER_ERROR, gettext_lazy("Internal error. See the service log for details.")),
+    "unavailable": (HTTPStatus.SERVICE_UNAVAILABLE, gettext_lazy("Try again after the seconds in Retry-After.")),
 }
 _WORD_OF = {status: word for word, (status, _) in WORDS.items() if word not in ("invalid",)}
 

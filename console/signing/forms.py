@@ -8,6 +8,7 @@ from allauth.account import forms as account_forms
 from allauth.core import context
 from allauth.mfa.adapter import get_adapter
 from allauth.mfa.base import forms as factor_forms
+from allauth.mfa.webauthn import forms as passkey_forms
 from django.forms import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext
@@ -81,3 +82,9 @@ class SecondFactorForm(_CountedCode, factor_forms.AuthenticateForm):
 
 class SecondFactorAgainForm(_CountedCode, factor_forms.ReauthenticateForm):
     pass
+
+
+class AddPasskeyForm(passkey_forms.AddWebAuthnForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["name"].label = gettext("Name")  # allauth's is not translated

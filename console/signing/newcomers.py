@@ -9,12 +9,14 @@ from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.auth import login
 from django.http import HttpRequest
+from django.utils import translation
 
 from accounts.models import Account, Membership, User
 from accounts.refused import Refused
 from accounts.services.accounts import create_account
 from accounts.services.acts import Actor
 from accounts.services.roles import set_role
+from console.languages import WRITTEN_IN
 from quotas.models import Catalogue
 
 log = logging.getLogger(__name__)
@@ -59,6 +61,7 @@ def place(request: HttpRequest, user: User) -> None:
             return
         actor = Actor("identity provider", Actor.address_of(request))
         try:
-            set_role(account, user, settings.OIDC_ROLE, actor=actor)
+            with translation.override(WRITTEN_IN):  # a refusal goes to the log
+                set_role(account, user, settings.OIDC_ROLE, actor=actor)
         except Refused as error:
             log.error("%s came in and joined no account: %s", user.get_username(), error)
