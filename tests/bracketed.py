@@ -12,7 +12,6 @@ from django.utils.translation import trans_real
 
 _WITHOUT_BRACKETS = "date format"  # such messages are not read but obeyed
 _MISSING = object()
-_LOADED: dict[str, Any] = vars(trans_real)["_translations"]
 _VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 _NOT_PROSE = {"script", "style", "code", "pre", "samp", "svg", "textarea"}
 _READ_ALOUD = ("title", "alt", "placeholder", "aria-label", "aria-description", "content")
@@ -49,11 +48,12 @@ class _Bracketed:
 def brackets(language: str = "fr") -> Iterator[None]:
     """Messages of the language are in brackets."""
     real = trans_real.translation(language)
-    _LOADED[language] = _Bracketed(real)
+    loaded: dict[str, Any] = vars(trans_real)["_translations"]  # Django makes another when a test changes LANGUAGES
+    loaded[language] = _Bracketed(real)
     try:
         yield
     finally:
-        _LOADED[language] = real
+        loaded[language] = real
 
 
 class _Prose(HTMLParser):
