@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from struct import pack
 from time import time
 from typing import NamedTuple
 
@@ -103,35 +104,36 @@ class Charge:
             names.changed(self.partition),
             names.catalogue_version(self.partition),
         ]
-        fields = [
-            names.field(names.VERSION),
-            names.field(names.VERSION, key),
-            names.field(names.LOADED),
-            names.field(names.LOADED, key),
-        ]
+        fields = [names.field(names.VERSION), names.field(names.VERSION, key)]
         limits: list[str | int] = []
         for limit in self.limits:
             subject = account if limit.scope == "account" else key
-            shadow, cost = int(limit.shadow), limit.cost_of(self.cost)
+            common: list[str | int] = [
+                int(limit.shadow),
+                limit.cost_of(self.cost),
+                limit.amount,
+                ":".join(limit.identity),
+            ]
             if limit.is_smoothed:
                 keys.append(names.bucket(subject, limit.model, limit.unit, limit.window))
-                limits += ["g", shadow, cost, limit.amount, SMOOTHED[limit.window], limit.room, 0, 0]
+                limits += ["g", *common, SMOOTHED[limit.window], limit.room]
             else:
                 window = calendar_window(limit.window, hour)
                 start = window.start * SECOND
-                fields += names.counter(subject[-8:], limit.model, limit.unit, limit.window)
-                limits += [
-                    limit.scope[0],
-                    shadow,
-                    cost,
-                    limit.amount,
-                    window.number,
-                    start,
-                    window.end,
-                    limit.since if limit.since > start else 0,
-                ]
-        head: list[str | int] = [hour, mode, *self.versions, f"u:{self.secret}", self.cost, len(fields)]
-        return TAKE.call(keys, [*head, *fields, *limits])
+                taken, in_window, since = names.counter(subject[-8:], limit.model, limit.unit, limit.window)
+                fields += (taken, in_window)
+                limits += ["c", *common, window.number, start, window.end, limit.since if limit.since > start else 0]
+                limits += [names.field(names.LOADED, "" if subject == account else key), since]
+        use = f"u:{self.secret}", f"f:{self.secret}"
+        head: list[str | int] = [hour, mode, *map(str, self.versions), *use, self.cost]
+        return TAKE.call(keys, packed_for_lua(*head, len(head) + 1 + len(fields), *fields, *limits))
+
+
+def packed_for_lua(*values: str | int) -> tuple[bytes, bytes]:
+    """The format by which Lua takes the values apart, and the values: doubles, and strings that end in a zero byte."""
+    form = "<" + "".join("s" if isinstance(value, str) else "d" for value in values)
+    parts = (value.encode() + b"\0" if isinstance(value, str) else pack("<d", value) for value in values)
+    return form.encode(), b"".join(parts)
 
 
 async def take(

@@ -14,8 +14,8 @@ WINDOWS = (*SMOOTHED, *CALENDAR)
 SCOPES = ("account", "key")
 UNITS = ("requests", "units")
 
-MOST_BURST = 1_000_000  # times an hour of microseconds it must stay below 2**53 in the script
-MOST_SMOOTHED = 1_000_000
+MOST_BURST = MOST_SMOOTHED = 10**9  # up to which lua/take.lua computes exactly
+MOST_COST = 1_000_000  # of a call to a model
 MOST_CALENDAR = 10**12
 EVERY_MODEL = "*"
 

@@ -75,7 +75,7 @@ class ServedModel(models.Model):
     title = models.CharField(max_length=200, blank=True, validators=[one_line])
     cost = models.PositiveIntegerField(
         default=1,
-        validators=[MinValueValidator(1), MaxValueValidator(1_000_000)],
+        validators=[MinValueValidator(1), MaxValueValidator(limits.MOST_COST)],
         help_text="How many units one call uses.",
     )
     enabled = models.BooleanField(
@@ -113,7 +113,9 @@ class ServedModel(models.Model):
     class Meta:
         ordering = ["slug"]
         constraints = [
-            models.CheckConstraint(condition=Q(cost__gte=1) & Q(cost__lte=1_000_000), name="model_cost_in_range"),
+            models.CheckConstraint(
+                condition=Q(cost__gte=1) & Q(cost__lte=limits.MOST_COST), name="model_cost_in_range"
+            ),
             models.CheckConstraint(condition=Q(path__startswith="/"), name="model_path_begins_with_slash"),
         ]
 

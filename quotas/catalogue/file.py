@@ -176,8 +176,8 @@ class _CatalogueReader:
                 "path",
             )
         cost = self._value(raw, "cost", int, 1, where)
-        if not 1 <= cost <= limits.MOST_BURST:
-            self._fault(where, f"cost = {cost} is not between 1 and {limits.MOST_BURST}", "cost")
+        if not 1 <= cost <= limits.MOST_COST:
+            self._fault(where, f"cost = {cost} is not between 1 and {limits.MOST_COST}", "cost")
         return ModelEntry(
             slug,
             path,

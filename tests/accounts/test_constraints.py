@@ -64,12 +64,12 @@ def test_the_unchanged_values_are_accepted(one_of_each, model):
 
 AMOUNT = [
     {"amount": 0},
-    {"amount": 1_000_001},
+    {"amount": 1_000_000_001},
     {"window": "day", "amount": 10**12 + 1, "unit": "units"},
     {"window": "week"},
     {"unit": "tokens"},
     {"burst": 0},
-    {"burst": 1_000_001},
+    {"burst": 1_000_000_001},
     {"window": "month", "burst": 5},
 ]
 

@@ -66,25 +66,30 @@ class StoppedRedis:
         key: str = KEY,
     ) -> Tally | Stale | Unloaded:
         charge = Charge(key, "sm", cost, limits, versions, secret=9)
-        call = charge.call(mode, self.hour, address)
+        reply = self.reply(charge, mode, self.hour, address)
+        return _outcome(reply[0], reply, len(charge.shown))
+
+    def reply(self, charge: Charge, mode: Mode, hour: int, address: str = "203.0.113.7") -> list[int]:
+        """The script's own reply to a gate that believes it is this hour."""
+        call = charge.call(mode, hour, address)
         with self.client.pipeline(transaction=True) as pipe:
             pipe.mset({"seconds": self.now // SECOND, "microseconds": self.now % SECOND})
             pipe.evalsha(self._sha, len(call.keys), *call.keys, *call.args)
-            reply = pipe.execute()[-1]
-        return _outcome(reply[0], reply, len(charge.shown))
+            reply: list[int] = pipe.execute()[-1]
+        return reply
 
     def later(self, seconds: float) -> None:
         self.now += round(seconds * SECOND)
 
     def bucket(self, limit: Limit) -> Bucket | None:
-        return read_bucket(self.client, _name_of(limit))
+        return read_bucket(self.client, name_of(limit))
 
     def life(self, limit: Limit) -> int:
         """The milliseconds that the bucket was to live when it was written."""
-        return int(self.client.get(f"life:{_name_of(limit)}"))
+        return int(self.client.get(f"life:{name_of(limit)}"))
 
 
-def _name_of(limit: Limit) -> str:
+def name_of(limit: Limit) -> str:
     return names.bucket(KEY if limit.scope == "key" else ACCOUNT, limit.model, limit.unit, limit.window)
 
 

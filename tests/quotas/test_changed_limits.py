@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import ceil, floor
+from math import ceil
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from quotas.buckets import Mode, Tally
 from quotas.limits import MOST_BURST, MOST_SMOOTHED, SECOND, SMOOTHED, Limit
 from tests.quotas.conftest import StoppedRedis
+from tests.quotas.slow_model import SlowBucket
 
 PLAN = Limit(name="minute", scope="key", amount=60, window="minute", burst=10)
 DAY_SECONDS = 86400
@@ -205,40 +206,6 @@ def test_a_bucket_lives_until_all_that_was_used_has_drained(take, stopped):
 
 
 # Any changes, against exact fractions.
-
-
-@dataclass
-class SlowBucket:
-    """The same in calls and fractions, with nothing packed or rounded."""
-
-    window: int
-    at: int = 0
-    amount: int = 1
-    burst: int = 1
-    used: Fraction = Fraction(0)
-    forgiven: Fraction = Fraction(0)
-
-    def ask(self, now: int, limit: Limit, cost: int, takes: bool) -> Tally:
-        used = max(self.used - self._drained(now), Fraction(0))
-        if (limit.amount, limit.room) == (self.amount, self.burst):
-            forgiven = min(self.forgiven, used)
-        else:
-            forgiven = max(used - limit.room, Fraction(0))
-        owed = used - forgiven
-        fits = owed + cost <= limit.room
-        if takes and fits:
-            owed, used = owed + cost, used + cost
-        # That a look and a refusal write at times, and at others not, is nothing that anybody may notice.
-        self.at, self.amount, self.burst, self.used, self.forgiven = now, limit.amount, limit.room, used, forgiven
-        meters = floor(limit.room - owed), self._seconds(owed)
-        return Tally(fits, meters) if fits else Tally(False, meters, self._seconds(owed + cost - limit.room), (0,))
-
-    def _drained(self, now: int) -> Fraction:
-        return Fraction(max(now - self.at, 0) * self.amount, self.window)
-
-    def _seconds(self, calls: Fraction) -> int:
-        """In whole seconds; the script waits in whole microseconds first, which changes nothing."""
-        return ceil(calls * self.window / self.amount / SECOND)
 
 
 amounts = st.integers(1, 12) | st.sampled_from([59, 999, 6000, 7919, MOST_SMOOTHED - 1, MOST_SMOOTHED])

@@ -144,13 +144,13 @@ def limit(**fields) -> str:
         # ranges
         ("[models.sm]\ncost = 0\n", 2, "cost = 0 is not between 1 and 1000000"),
         ("[models.sm]\ncost = 1000001\n", 2, "cost = 1000001 is not between 1 and 1000000"),
-        (limit(amount="0"), 5, "amount = 0 is not a whole number between 1 and 1000000"),
+        (limit(amount="0"), 5, "amount = 0 is not a whole number between 1 and 1000000000"),
         (limit(amount="1.0"), 5, "amount = 1.0 is not a whole number"),
         (limit(amount="true"), 5, "amount = True is not a whole number"),
-        (limit(amount="1000001"), 5, "amount = 1000001 is not a whole number between 1 and 1000000"),
+        (limit(amount="1000000001"), 5, "amount = 1000000001 is not a whole number between 1 and 1000000000"),
         (limit(window='"day"', amount="1000000000001"), 5, "is not a whole number between 1 and 1000000000000"),
-        (limit(burst="0"), 5, "burst = 0 is not a whole number between 1 and 1000000"),
-        (limit(burst="1000001"), 5, "burst = 1000001 is not a whole number between 1 and 1000000"),
+        (limit(burst="0"), 5, "burst = 0 is not a whole number between 1 and 1000000000"),
+        (limit(burst="1000000001"), 5, "burst = 1000000001 is not a whole number between 1 and 1000000000"),
         # contradictions
         (limit(window='"day"', burst="3"), 5, "the limit a: a day limit is a quota and has no burst; leave it out"),
         (limit(window='"month"', burst="3"), 5, "the limit a: a month limit is a quota and has no burst; leave it out"),
