@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
                 ('is_staff', models.BooleanField(default=False, help_text='Designates whether the user can log into this admin site.', verbose_name='staff status')),
                 ('is_active', models.BooleanField(default=True, help_text='Designates whether this user should be treated as active. Unselect this instead of deleting accounts.', verbose_name='active')),
                 ('date_joined', models.DateTimeField(default=django.utils.timezone.now, verbose_name='date joined')),
-                ('username', models.CharField(error_messages={'unique': 'A user with that username already exists.'}, help_text='Up to 150 letters, digits and @ . + - _. Not case-sensitive.', max_length=150, unique=True, validators=[django.contrib.auth.validators.UnicodeUsernameValidator(), runtime.labels.one_line])),
+                ('username', models.CharField(error_messages={'unique': 'A user with that username already exists.'}, help_text='Up to 150 letters, digits and @ . + - _. Not case-sensitive.', max_length=150, unique=True, validators=[django.contrib.auth.validators.UnicodeUsernameValidator(), runtime.labels.one_line], verbose_name='username')),
                 ('folded_username', models.CharField(editable=False, max_length=600, unique=True)),
                 ('first_name', models.CharField(blank=True, max_length=150, validators=[runtime.labels.one_line], verbose_name='first name')),
                 ('last_name', models.CharField(blank=True, max_length=150, validators=[runtime.labels.one_line], verbose_name='last name')),
