@@ -9,10 +9,16 @@ import re
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-from django.utils.translation import gettext_lazy, gettext_noop
+from django.utils.translation import gettext_lazy
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
+
+
+def gettext_noop(words: str) -> str:
+    """Mark words for translation. Django's own would load the settings, which need this module."""
+    return words
+
 
 HINT = gettext_lazy("Write an address or a network such as 203.0.113.0/24.")
 
