@@ -113,7 +113,7 @@ def test_repeating_a_put_writes_nothing(billing):
         ({"nam": "x"}, "nam", "Unknown field"),
         ({"overrides": {"xx": {"amount": 1}}}, "overrides", "has no limit xx"),
         ({"overrides": {"minute": {"amount": 0}}}, "overrides.minute.amount", "greater"),
-        ({"overrides": {"minute": {"amount": 10**7}}}, "overrides", "1000000"),
+        ({"overrides": {"minute": {"amount": 10**10}}}, "overrides", "1000000000"),
         ({"overrides": {"month": {"amount": 5, "burst": 5}}}, "overrides", "burst"),
         ({"overrides": [1]}, "overrides", "dictionary"),
         ({"overrides": {"minute": 5}}, "overrides.minute", "dictionary"),

@@ -217,7 +217,7 @@ def test_a_key_that_calls_no_model_has_no_call_to_show(account, owner):
         ({"methods": ["BREW"]}, "BREW is not one of the available choices"),
         ({"metadata": "no colon"}, "name: value"),
         ({"metadata": "{broken"}, "This is not a JSON object."),
-        ({"amount_0": "9999999", "window_0": "minute", "unit_0": "requests"}, "1"),
+        ({"amount_0": "9999999999", "window_0": "minute", "unit_0": "requests"}, "1"),
         ({"amount_0": "5", "window_0": "day", "amount_1": "6", "window_1": "day"}, "Two of the limits"),
     ],
 )
