@@ -121,7 +121,11 @@ def test_the_audit_log_records_who_issued_a_key_and_from_where(owner):
         ({"name": "k", "limits": [{"name": "l", "amount": "5", "window": "day"}]}, "limits[0].amount", "integer"),
         ({"name": "k", "limits": [{"name": "l", "amount": True, "window": "day"}]}, "limits[0].amount", "integer"),
         ({"name": "k", "limits": [{"name": "l", "amount": 0, "window": "day"}]}, "limits[0].amount", "greater"),
-        ({"name": "k", "limits": [{"name": "l", "amount": 10**10, "window": "hour"}]}, "limits[0].amount", "1000000000"),
+        (
+            {"name": "k", "limits": [{"name": "l", "amount": 10**10, "window": "hour"}]},
+            "limits[0].amount",
+            "1000000000",
+        ),
         ({"name": "k", "limits": [{"name": "l", "amount": 1, "window": "year"}]}, "limits[0].window", "choice"),
         ({"name": "k", "limits": [{"name": "l", "amount": 1, "window": []}]}, "limits[0].window", "choice"),
         (
