@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -153,8 +154,7 @@ def mail_server_for_many() -> Iterator[tuple[int, list[list[str]]]]:
         with suppress(OSError):
             while True:
                 told: list[str] = []
-                _take_one_mail(listening, told)
-                mails.append(told[told.index("DATA") + 1 :] if "DATA" in told else told)
+                _take_one_mail(listening, told, partial(_note, mails, told))
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=serve, args=(listening,), daemon=True)
@@ -164,7 +164,12 @@ def mail_server_for_many() -> Iterator[tuple[int, list[list[str]]]]:
         thread.join(60)
 
 
-def _take_one_mail(listening: socket.socket, told: list[str]) -> None:
+def _note(mails: list[list[str]], told: list[str]) -> None:
+    mails.append(told.copy())
+
+
+def _take_one_mail(listening: socket.socket, told: list[str], note: Callable[[], object] = bool) -> None:
+    """`note` is called before the sender learns that the mail was taken, so that a test finds it right after."""
     connection, _ = listening.accept()
     with connection, connection.makefile("rwb") as lines:
 
@@ -180,6 +185,7 @@ def _take_one_mail(listening: socket.socket, told: list[str]) -> None:
             if in_mail:
                 in_mail = line != "."
                 if not in_mail:
+                    note()
                     say(b"250 taken")
             elif line.upper().startswith("DATA"):
                 in_mail = True
