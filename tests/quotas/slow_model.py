@@ -26,16 +26,17 @@ class SlowBucket:
         used, forgiven = self._at(now, limit)
         owed = used - forgiven
         fits = owed + cost <= limit.room
+        # A look or a refusal leaves a bucket alone, unless its limit has changed while something was used of it, or the
+        # clock was set back. Only a clock that is set back a little after a look can tell the difference.
+        carries_over = used > 0 if self._is_other(limit) else now < self.at
         if takes and fits:
             owed, used = owed + cost, used + cost
-        # A look or a refusal leaves a bucket alone unless its limit has changed or the clock was set back. Otherwise a
-        # clock that is set back a little after a look would find it fuller than it was.
-        if (takes and fits) or now < self.at or self._is_other(limit):
+        if carries_over or (takes and fits):
             self.at, self.amount, self.burst, self.used, self.forgiven = now, limit.amount, limit.room, used, forgiven
         meters = floor(limit.room - owed), self._seconds(owed, limit)
-        return (
-            Tally(fits, meters) if fits else Tally(False, meters, self._seconds(owed + cost - limit.room, limit), (0,))
-        )
+        if fits:
+            return Tally(True, meters)
+        return Tally(False, meters, self._seconds(owed + cost - limit.room, limit), (0,))
 
     def microseconds_until(self, now: int, limit: Limit, cost: int) -> int:
         """How long a call has to wait that was refused just now."""

@@ -155,6 +155,36 @@ def test_a_billion_drains_to_the_microsecond(take, stopped, window, amount):
     assert take(limit, mode="peek").meters == (amount, 0)
 
 
+@pytest.mark.parametrize("amount", [MOST_SMOOTHED, 999_999_937])
+def test_no_rest_of_a_billion_is_lost_from_call_to_call(redis, amount):
+    """What is left is a floor, so a rest that goes missing shows only once it has added up to a unit."""
+    limit = Limit(name="tokens", scope="key", amount=amount, window="hour", unit="units")
+    its = Course(redis, int(MIDNIGHTS[0].timestamp()) * SECOND, [limit])
+    its.ask(amount)
+    for number in range(300):
+        its.leap(5_000_037 + 13 * number)
+        its.ask(1_000_000)
+
+
+@pytest.mark.parametrize("amount", [1, 7, 999_983])
+def test_a_large_debt_that_drains_slowly_is_kept_to_the_microsecond(redis, amount):
+    limit = Limit(name="tokens", scope="key", amount=amount, burst=MOST_SMOOTHED, window="hour", unit="units")
+    its = Course(redis, int(MIDNIGHTS[0].timestamp()) * SECOND, [limit])
+    its.ask(MOST_SMOOTHED - 40)
+    for number in range(40):
+        its.leap(1 + number % 3)
+        its.ask(1)
+    its.wait(1)
+
+
+@pytest.mark.parametrize(("back", "goes_on"), [(3600 * SECOND, True), (3600 * SECOND + 1, False)])
+def test_a_clock_that_fell_back_by_an_hour_goes_on_and_by_more_asks_the_ledger(redis, back, goes_on):
+    its = Course(redis, int(MIDNIGHTS[0].timestamp()) * SECOND, [POOL[3]])
+    its.ask(1)
+    its.leap(-back)
+    assert isinstance(its.ask(1), Tally) is goes_on
+
+
 class GateOfTheVersionBefore:
     """Reads and writes buckets of five doubles, as take.lua did in 0.2."""
 
