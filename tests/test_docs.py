@@ -183,6 +183,7 @@ def test_the_calls_of_the_readme_are_those_that_the_demo_prints():
         logs="",
         manage="",
         operator="",
+        people="",
     )
     calls = re.findall(r"^ *\$? *curl -[iN] .*\\\n.*'$", told, re.M)
     assert len(calls) == 3

@@ -51,6 +51,10 @@ class DemoPlace:
         return self.root / "keys.env"
 
     @property
+    def people(self) -> Path:
+        return self.root / "people.txt"
+
+    @property
     def ready(self) -> Path:
         return self.root / "ready"
 

@@ -17,6 +17,7 @@ from .place import CHECKOUT, lock, take_place
 from .ports import require_free
 from .sample_keys import Keys, kept_keys, new_keys
 from .sample_models import SPACY_MODELS
+from .sample_people import people
 
 EXAMPLES = """
 authsvc is running.
@@ -40,6 +41,10 @@ Three calls to try:
   # A key of the plan "pro" may, and receives each sentence as it is ready.
   curl -N {gateway}/fr_core_news_md/sentences/stream -H 'Authorization: Bearer {pro}' \\
     -H 'Content-Type: application/json' -d '{{"text": "Marie Curie travaillait à Paris. Elle y est restée."}}'
+
+Customers who can sign in to the console, with a week of invented usage (name, role, password):
+
+{people}
 
 {operator}
 Ctrl-C stops everything.
@@ -83,9 +88,11 @@ def demo(folder: Path, port: int, report: Callable[[str], None]) -> None:
     try:
         stack.start()
         keys = _keys(stack, report)
+        report("inviting people")
+        somebody = people(stack.place, stack.service)
         manage = stack.service.write_manage()
         report("ready")
-        print(_examples(stack, keys, manage), flush=True)
+        print(_examples(stack, keys, somebody, manage), flush=True)
         place.ready.touch()  # last, so that everything is printed and written by then
         while True:
             stack.require_alive()
@@ -105,10 +112,11 @@ def _keys(stack: Demo, report: Callable[[str], None]) -> Keys:
     return new_keys(stack.place, stack.service)
 
 
-def _examples(stack: Demo, keys: Keys, manage: Path) -> str:
+def _examples(stack: Demo, keys: Keys, somebody: str, manage: Path) -> str:
     place, link = stack.place, stack.first_operator_link
     return EXAMPLES.format(
         operator=FIRST_OPERATOR.format(link=link) if link else SIGN_IN.format(console=place.console_url),
+        people="\n".join(f"  {line}" for line in somebody.splitlines()),
         gateway=place.gateway_url,
         console=place.console_url,
         keys=place.keys,

@@ -12,6 +12,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import requests
 
 from deploy.demo.ports import free_ports, is_free
 from tests.stack import wire
@@ -88,7 +89,7 @@ def test_the_keys_are_what_their_names_say(demo):
 
 
 def test_only_their_owner_can_read_the_secrets(demo):
-    private = ("keys.env", "secret_key", "key_pepper", "store_password", "redis_url", "manage")
+    private = ("keys.env", "people.txt", "secret_key", "key_pepper", "store_password", "redis_url", "manage")
     assert {name: (demo.folder / name).stat().st_mode & 0o077 for name in private} == dict.fromkeys(private, 0)
     assert demo.folder.stat().st_mode & 0o077 == 0
 
@@ -112,6 +113,19 @@ def test_the_link_that_is_printed_leads_to_the_form_for_the_first_operator(demo)
     (link,) = re.findall(rf"^  (http://127\.0\.0\.1:{demo.port + 1}/first-operator/\S+)$", demo.said(), re.M)
     with urllib.request.build_opener(urllib.request.HTTPCookieProcessor()).open(link, timeout=10) as page:
         assert 'name="password1"' in page.read().decode()
+
+
+def test_the_people_that_are_printed_sign_in_and_see_usage(demo):
+    console = f"http://127.0.0.1:{demo.port + 1}"
+    people = re.findall(r"^  (\w+) (owner|viewer) (\S{16})$", demo.said(), re.M)
+    assert [(name, role) for name, role, _ in people] == [("ada", "owner"), ("vic", "viewer")]
+    for name, _, password in people:
+        with requests.Session() as browser:
+            browser.get(f"{console}/login/", timeout=10)
+            form = {"username": name, "password": password, "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+            page = browser.post(f"{console}/login/", form, headers={"Referer": f"{console}/login/"}, timeout=30)
+        assert page.status_code == 200 and "/console/" in page.url
+        assert "Example Research" in page.text and "en_core_web_sm" in page.text  # the legend of its chart
 
 
 def test_manage_knows_where_everything_is(demo):

@@ -1,0 +1,34 @@
+"""manage.py demo_people: people with passwords of their own, keys and usage; only once, and only on purpose."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth import authenticate
+from django.core.management.base import CommandError
+
+from accounts.models import Account, User
+from quotas.models import UsageHour
+from tests.accounts.management.test_commands import run
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_people_can_sign_in_to_an_account_that_was_used(catalogue):
+    lines = [line.split() for line in run("demo_people", "--this-is-a-demo").splitlines()]
+    assert [line[:2] for line in lines] == [["ada", "owner"], ["vic", "viewer"]]
+    account = Account.objects.get(external_id="demo-team")
+    for name, role, password in lines:
+        user = authenticate(username=name, password=password)
+        assert user is not None and account.memberships.get(user=user).role == role
+    assert account.keys.count() == 3
+    assert UsageHour.objects.filter(account=account.public_id).exists()
+
+
+def test_nothing_is_made_twice_or_by_mistake(catalogue):
+    with pytest.raises(CommandError, match="--this-is-a-demo"):
+        run("demo_people")
+    assert not User.objects.exists()
+    run("demo_people", "--this-is-a-demo")
+    with pytest.raises(CommandError, match="already somebody called ada and vic"):
+        run("demo_people", "--this-is-a-demo")
+    assert Account.objects.count() == 1
