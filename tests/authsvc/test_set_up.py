@@ -331,7 +331,7 @@ def test_the_link_of_a_real_start_makes_the_operator_of_a_real_console(environme
         with httpx.Client(follow_redirects=True, timeout=60) as browser:
             form = browser.get(link)
             assert (form.status_code, form.url.path) == (200, "/first-operator/")
-            (token,) = re.findall(r'name="csrfmiddlewaretoken" value="([^"]+)"', form.text)
+            token, *_ = re.findall(r'name="csrfmiddlewaretoken" value="([^"]+)"', form.text)
             filled_in = {
                 "username": "ada",
                 "email": "ada@example.org",
