@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
 import pytest
 from babel.messages import Message
 
 from tests import messages
+from tests.servers import ROOT
 
 EACH = pytest.mark.parametrize("file", messages.catalogues(), ids=lambda file: file.parts[-3])
 PLACES = re.compile(r"%\(\w+\)[sd]|%%|(?<![%$])\{\w+\}")
@@ -35,6 +37,16 @@ def forms(message: Message) -> list[tuple[str, str]]:
     if isinstance(message.id, str):
         return [(message.id, str(message.string))]
     return [(message.id[min(number, 1)], form) for number, form in enumerate(message.string or ())]
+
+
+@pytest.mark.parametrize("folder", messages.FOLDERS)
+def test_no_message_hides_in_an_f_string(folder):
+    """Before Python 3.12 an f-string is one token: what is marked inside of it is not found."""
+    for file in (ROOT / folder).rglob("*.py"):
+        for text in (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.JoinedStr)):
+            called = [node.func for node in ast.walk(text) if isinstance(node, ast.Call)]
+            marked = [one.id for one in called if isinstance(one, ast.Name) and ("gettext" in one.id or one.id == "_")]
+            assert not marked, f"{file}:{text.lineno}"
 
 
 @EACH

@@ -91,7 +91,8 @@ def relative(moment: datetime, now: datetime) -> str:
 
 def full(moment: datetime) -> str:
     """26 Nov 2026, 03:47 UTC; in French 26 nov. 2026 à 03:47 UTC"""
-    return f"{dateformat.format(moment.astimezone(UTC), pgettext('date format', 'j M Y, H:i'))} UTC"
+    written = pgettext("date format", "j M Y, H:i")  # not in the f-string, where Python 3.11 hides it from Babel
+    return f"{dateformat.format(moment.astimezone(UTC), written)} UTC"
 
 
 def day_of(moment: datetime) -> str:
