@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -31,6 +31,14 @@ def workers_of(master: subprocess.Popen[bytes]) -> list[int]:
     return [int(pid) for pid in children.split()]
 
 
+def sockets_of(pid: int) -> int:
+    found = 0
+    for number in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            found += str(number.readlink()).startswith("socket:")
+    return found
+
+
 def memory_of(pids: list[int]) -> int:
     return sum(
         int(line.split()[1]) * 1024
@@ -47,9 +55,12 @@ def test_a_worker_that_is_killed_takes_only_its_own_open_requests_with_it(house:
     before = workers_of(master)
 
     async def run() -> Counter[str]:
-        connections = [Connection(house.port) for _ in range(20)]
-        for connection in connections:
-            await connection.judged(packed(pro_key.text))
+        connections: list[Connection] = []
+        idle = {pid: sockets_of(pid) for pid in before}
+        while len(connections) < 400 and not all(sockets_of(pid) > idle[pid] for pid in before):
+            crowd = [Connection(house.port) for _ in range(20)]
+            await asyncio.gather(*(connection.judged(packed(pro_key.text)) for connection in crowd))
+            connections += crowd
         os.kill(before[0], signal.SIGKILL)
         outcomes: Counter[str] = Counter()
         for connection in connections:
@@ -61,7 +72,7 @@ def test_a_worker_that_is_killed_takes_only_its_own_open_requests_with_it(house:
 
     outcomes = asyncio.run(run())
     assert set(outcomes) <= {"200", "429", "closed"}  # each has a connection to one worker, and only that one ends
-    assert outcomes["closed"] < 20
+    assert outcomes["closed"] < outcomes.total()
     wait_until(lambda: len(set(workers_of(master)) - set(before)) == 1, "another worker", seconds=60)
     house.wait_for(pro_key.text, 200)
 

@@ -53,11 +53,13 @@ def test_a_key_is_made_used_rotated_and_revoked(service, account):
 
 @dataclass
 class Life:
-    """What we know of a key: its text, earlier texts with the times at which they expire, and whether it is revoked."""
+    """What we know of a key: its text, earlier texts with the times at which they expire, and whether it is revoked or
+    paused."""
 
     text: str = ""
     olds: dict[str, float] = field(default_factory=dict)
     is_revoked: bool = False
+    is_paused: bool = False
     expires: float = inf  # a change may set a time that has passed, which ends the key at once
 
     def must_work(self) -> dict[str, bool | None]:
@@ -66,7 +68,9 @@ class Life:
         found: dict[str, bool | None] = {}
         for text, own_end in {self.text: inf, **self.olds}.items():
             end = min(own_end, self.expires)
-            found[text] = False if self.is_revoked or end <= now else None if end < now + CLOSE else True
+            found[text] = (
+                False if self.is_revoked or self.is_paused or end <= now else None if end < now + CLOSE else True
+            )
         return found
 
 
@@ -130,6 +134,8 @@ def test_whatever_is_done_to_a_key_the_gate_knows_it_on_the_next_request(service
                     life.text = response.json()["key"]
                 case "end_rotation":
                     life.olds = dict.fromkeys(life.olds, 0.0)
+                case "pause_key" | "resume_key":
+                    life.is_paused = name == "pause_key"
                 case "revoke_key":
                     life.is_revoked = True
 
