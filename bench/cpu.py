@@ -29,7 +29,8 @@ from statistics import median
 from time import perf_counter
 
 from accounts.keys import Pepper, new_key
-from bench.gate import CATALOGUE, HEADERS, TARGET
+from bench.filling import CATALOGUE
+from bench.servers.gate import HEADERS, TARGET
 from tests.servers import ROOT, accepts, free_port, redis_server, running, wait_until
 
 KEYS = 20
