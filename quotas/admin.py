@@ -80,7 +80,7 @@ class ServedModelForm(RowForm):
 class IsNew(admin.SimpleListFilter):
     """Models that were found in Traefik and that no plan names yet."""
 
-    title = "new"
+    title = gettext_lazy("new")
     parameter_name = "new"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:

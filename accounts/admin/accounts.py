@@ -52,7 +52,7 @@ MOST_KEYS = 10  # listed on the page of an account
 
 
 class StateFilter(admin.SimpleListFilter):
-    title = "state"
+    title = gettext_lazy("state")
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -124,29 +124,29 @@ class AccountAdmin(ActsAdmin):
     acts = (
         Act(
             name="suspend",
-            title="Suspend",
-            warning="All calls of the account are refused until it is resumed.",
+            title=gettext_lazy("Suspend"),
+            warning=gettext_lazy("All calls of the account are refused until it is resumed."),
             is_offered=lambda account: account.state == "active",
             run=plainly(suspend_account),
         ),
         Act(
             name="resume",
-            title="Resume",
-            warning="The account's keys work again from the next request on.",
+            title=gettext_lazy("Resume"),
+            warning=gettext_lazy("The account's keys work again from the next request on."),
             is_offered=lambda account: account.state == "suspended",
             run=plainly(resume_account),
         ),
         Act(
             name="close",
-            title="Close",
-            warning="All calls of the account are refused until it is reopened here.",
+            title=gettext_lazy("Close"),
+            warning=gettext_lazy("All calls of the account are refused until it is reopened here."),
             is_offered=lambda account: account.state != "closed",
             run=plainly(close_account),
         ),
         Act(
             name="reopen",
-            title="Reopen",
-            warning="Keys that were not revoked work again from the next request on.",
+            title=gettext_lazy("Reopen"),
+            warning=gettext_lazy("Keys that were not revoked work again from the next request on."),
             is_offered=lambda account: account.state == "closed" and not account.is_erased,
             run=plainly(reopen_account),
         ),

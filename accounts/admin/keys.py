@@ -58,7 +58,7 @@ from quotas.models import ServedModel
 
 
 class KeyStateFilter(admin.SimpleListFilter):
-    title = "state"
+    title = gettext_lazy("state")
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -190,18 +190,22 @@ class ApiKeyAdmin(ActsAdmin):
     acts = (
         Act(
             name="rotate",
-            title="Rotate",
+            title=gettext_lazy("Rotate"),
             form=RotateForm,
             run=_rotate,
-            warning="The key gets a new secret, which is shown once. The old secret works until the grace period ends.",
+            warning=gettext_lazy(
+                "The key gets a new secret, which is shown once. The old secret works until the grace period ends."
+            ),
             is_offered=lambda key: key.revoked_at is None,
         ),
         Act(
             name="end-rotation",
-            title="End rotation",
+            title=gettext_lazy("End rotation"),
             run=plainly(end_rotation),
             is_offered=_is_rotating,
-            warning="Old secrets, which work only for a grace period, are refused from the next request on.",
+            warning=gettext_lazy(
+                "Old secrets, which work only for a grace period, are refused from the next request on."
+            ),
         ),
         Act(
             name="pause",
@@ -221,10 +225,10 @@ class ApiKeyAdmin(ActsAdmin):
         ),
         Act(
             name="revoke",
-            title="Revoke",
+            title=gettext_lazy("Revoke"),
             run=plainly(revoke_key),
             is_offered=lambda key: key.revoked_at is None,
-            warning="The key is refused from its next request on. This cannot be undone.",
+            warning=gettext_lazy("The key is refused from its next request on. This cannot be undone."),
         ),
     )
 

@@ -9,6 +9,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.defaultfilters import filesizeformat
+from django.utils.translation import gettext_lazy
 
 from accounts.admin.acts import ReadOnlyAdmin
 from accounts.models import AuditEvent, Invitation, KeptAnswer, OutboxRow, SeenStore
@@ -16,7 +17,7 @@ from accounts.services.audit import table_bytes
 
 
 class ActFilter(admin.SimpleListFilter):
-    title = "kind of act"
+    title = gettext_lazy("kind of act")
     parameter_name = "kind"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
