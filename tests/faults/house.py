@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,22 +85,20 @@ class House:
 
     def ask(self, key: str) -> http.client.HTTPResponse:
         """The answer to a question over a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=GATE_SECONDS)
-        connection.request("GET", "/auth/?model=sm", headers=dict(question(key)))
-        response = connection.getresponse()
-        response.read()
-        connection.close()
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=GATE_SECONDS)) as connection:
+            connection.request("GET", "/auth/?model=sm", headers=dict(question(key)))
+            response = connection.getresponse()
+            response.read()
         return response
 
     def statuses(self, key: str, number: int) -> Counter[int]:
         return Counter(self.ask(key).status for _ in range(number))
 
     def readiness(self) -> tuple[int, list[str]]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=GATE_SECONDS)
-        connection.request("GET", "/readyz")
-        response = connection.getresponse()
-        body: dict[str, Any] = json.loads(response.read())
-        connection.close()
+        with closing(http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=GATE_SECONDS)) as connection:
+            connection.request("GET", "/readyz")
+            response = connection.getresponse()
+            body: dict[str, Any] = json.loads(response.read())
         return response.status, body["reasons"]
 
     def wait_for(self, key: str, status: int) -> None:

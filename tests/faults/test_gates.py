@@ -8,8 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections import Counter
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -31,12 +32,23 @@ def workers_of(master: subprocess.Popen[bytes]) -> list[int]:
     return [int(pid) for pid in children.split()]
 
 
-def sockets_of(pid: int) -> int:
-    found = 0
-    for number in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(OSError):  # closed meanwhile
-            found += str(number.readlink()).startswith("socket:")
-    return found
+def stopped(pid: int) -> bool:
+    """Whether the process has really stopped: a signal only asks for it."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+@contextmanager
+def only(serving: int, workers: list[int]) -> Iterator[None]:
+    """While the block runs, all workers but one are stopped, so that it accepts every new connection."""
+    others = [pid for pid in workers if pid != serving]
+    for pid in others:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_until(lambda: all(map(stopped, others)), "the other workers stopped")
+        yield
+    finally:
+        for pid in others:
+            os.kill(pid, signal.SIGCONT)
 
 
 def memory_of(pids: list[int]) -> int:
@@ -54,25 +66,31 @@ def test_a_worker_that_is_killed_takes_only_its_own_open_requests_with_it(house:
     wait_until(lambda: len(workers_of(master)) == 2, "two workers")
     before = workers_of(master)
 
-    async def run() -> Counter[str]:
-        connections: list[Connection] = []
-        idle = {pid: sockets_of(pid) for pid in before}
-        while len(connections) < 400 and not all(sockets_of(pid) > idle[pid] for pid in before):
-            crowd = [Connection(house.port) for _ in range(20)]
-            await asyncio.gather(*(connection.judged(packed(pro_key.text)) for connection in crowd))
-            connections += crowd
+    async def connect() -> list[Connection]:
+        crowd = [Connection(house.port) for _ in range(20)]
+        await asyncio.gather(*(connection.judged(packed(pro_key.text)) for connection in crowd))
+        return crowd
+
+    async def outcome(connection: Connection) -> str:
+        try:
+            return str(await connection.judged(packed(pro_key.text)))
+        except (OSError, asyncio.IncompleteReadError):
+            return "closed"
+
+    async def run() -> list[set[str]]:
+        crowds: list[list[Connection]] = []
+        for pid in before:
+            with only(pid, before):
+                crowds.append(await connect())
         os.kill(before[0], signal.SIGKILL)
-        outcomes: Counter[str] = Counter()
-        for connection in connections:
-            try:
-                outcomes[str(await connection.judged(packed(pro_key.text)))] += 1
-            except (OSError, asyncio.IncompleteReadError):
-                outcomes["closed"] += 1
+        outcomes = [{await outcome(connection) for connection in crowd} for crowd in crowds]
+        for connection in chain(*crowds):
+            await connection.close()
         return outcomes
 
-    outcomes = asyncio.run(run())
-    assert set(outcomes) <= {"200", "429", "closed"}  # each has a connection to one worker, and only that one ends
-    assert outcomes["closed"] < outcomes.total()
+    of_the_killed, of_the_other = asyncio.run(run())
+    assert of_the_killed == {"closed"}
+    assert of_the_other <= {"200", "429"}
     wait_until(lambda: len(set(workers_of(master)) - set(before)) == 1, "another worker", seconds=60)
     house.wait_for(pro_key.text, 200)
 
