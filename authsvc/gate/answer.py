@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from functools import cache
+from functools import cache, lru_cache
 from http import HTTPStatus
 from typing import NamedTuple
 
 from django.conf import settings
 
 from authsvc.gate.decision import Decision
+from authsvc.gate.forwarded import REQUEST_ID_LENGTH
 from authsvc.gate.grounds import Grounds
 from authsvc.gate.rendering import Headers, Rendered, auth_headers, render
-from authsvc.gate.verdict import ALLOWED, Verdict
+from authsvc.gate.verdict import ALLOWED, MODEL_NOT_ALLOWED, OVER_LIMIT, Verdict
 from quotas.buckets import clock
 
 _REALM = b'Bearer realm="%b"' % str(settings.REALM).replace("\\", "").replace('"', "").encode("ascii", "ignore")
@@ -40,16 +41,27 @@ def answer(decision: Decision, request_id: bytes) -> Answer:
         offered = [(b"sec-websocket-protocol", decision.protocols)] if decision.protocols else []
         constant = auth_headers(grounds.charge, grounds.known.account.plan)
         return Answer(200, [*constant, (b"x-auth-request-id", request_id), *rate_limit(grounds, meters), *offered], b"")
-    return _refusal(decision, request_id)
+    if decision.verdict is Verdict.OVER_LIMIT:
+        return _over_limit(decision, request_id)
+    return _refused(decision.verdict, decision.model, request_id)
 
 
 def written(decision: Decision, request_id: bytes) -> tuple[bytes, bytes]:
     """The same answer as it is written: the head, without its last empty line, and the body."""
-    if decision.verdict is ALLOWED and decision.tally is not None and not decision.protocols:
-        assert decision.grounds is not None
-        return head(decision.grounds, decision.tally.meters, request_id), b""
-    status, headers, body = answer(decision, request_id)
-    return b"".join((_status_line(status), *(b"%b: %b\r\n" % header for header in headers))), body
+    verdict = decision.verdict
+    if verdict is ALLOWED:
+        if decision.tally is not None and not decision.protocols:
+            assert decision.grounds is not None
+            return head(decision.grounds, decision.tally.meters, request_id), b""
+    elif verdict is not OVER_LIMIT:
+        head_format, body_format = _refusal_format(verdict, decision.model if verdict is MODEL_NOT_ALLOWED else "")
+        return head_format % request_id, body_format % request_id
+    return _as_written(answer(decision, request_id))
+
+
+def _as_written(answer: Answer) -> tuple[bytes, bytes]:
+    lines = (b"%b: %b\r\n" % header for header in answer.headers)
+    return b"".join((_status_line(answer.status), *lines)), answer.body
 
 
 @cache
@@ -81,39 +93,61 @@ def _rendered(grounds: Grounds) -> Rendered:
     return rendered
 
 
-def _refusal(decision: Decision, request_id: bytes) -> Answer:
-    verdict = decision.verdict
-    status = _OVER_LIMIT_STATUS if verdict is Verdict.OVER_LIMIT else verdict.status
-    problem: dict[str, object] = {
+def _refused(verdict: Verdict, model: str, request_id: bytes) -> Answer:
+    """A refusal that says the same to everybody, whatever the key."""
+    headers: Headers = []
+    if verdict.status == 401:
+        headers.append((b"www-authenticate", _challenge(verdict)))
+    elif verdict is Verdict.MODEL_NOT_ALLOWED:
+        scope = b', error="insufficient_scope", scope="model:%b"' % model.encode()
+        headers.append((b"www-authenticate", _REALM + scope))
+    elif verdict is Verdict.CANNOT_DECIDE:
+        headers.append((b"retry-after", b"%d" % _RETRY_SOON))
+    return _problem(verdict, verdict.status, headers, request_id)
+
+
+def _over_limit(decision: Decision, request_id: bytes) -> Answer:
+    grounds, tally = decision.grounds, decision.tally
+    assert grounds is not None and tally is not None
+    violated = [grounds.charge.shown[place] for place in tally.violated]
+    headers = [(b"retry-after", b"%d" % max(tally.wait, 1)), *rate_limit(grounds, tally.meters)]
+    if any(not limit.is_smoothed for limit in violated):
+        headers.append((b"x-should-retry", b"false"))  # read by the SDKs of OpenAI and Anthropic
+    names = {"violated-policies": [limit.name for limit in violated]}
+    return _problem(decision.verdict, _OVER_LIMIT_STATUS, headers, request_id, names)
+
+
+def _problem(
+    verdict: Verdict, status: int, headers: Headers, request_id: bytes, more: dict[str, list[str]] | None = None
+) -> Answer:
+    """Problem details (RFC 9457)."""
+    problem = {
         "type": f"{_ERRORS_URL}{verdict.code}",
         "title": verdict.title,
         "status": status,
         "detail": verdict.detail,
         "request_id": request_id.decode(),
+        **(more or {}),
     }
-    headers: Headers = [
+    body = json.dumps(problem, separators=(",", ":")).encode()
+    common = [
         (b"content-type", b"application/problem+json"),
         (b"cache-control", b"no-store"),
         (b"x-request-id", request_id),
     ]
-    if verdict.status == 401:
-        headers.append((b"www-authenticate", _challenge(verdict)))
-    elif verdict is Verdict.MODEL_NOT_ALLOWED:
-        scope = b', error="insufficient_scope", scope="model:%b"' % decision.model.encode()
-        headers.append((b"www-authenticate", _REALM + scope))
-    elif verdict is Verdict.CANNOT_DECIDE:
-        headers.append((b"retry-after", b"%d" % _RETRY_SOON))
-    elif verdict is Verdict.OVER_LIMIT and decision.tally is not None:
-        assert decision.grounds is not None
-        violated = [decision.grounds.charge.shown[place] for place in decision.tally.violated]
-        headers.append((b"retry-after", b"%d" % max(decision.tally.wait, 1)))
-        headers += rate_limit(decision.grounds, decision.tally.meters)
-        if any(not limit.is_smoothed for limit in violated):
-            headers.append((b"x-should-retry", b"false"))  # read by the SDKs of OpenAI and Anthropic
-        problem["violated-policies"] = [limit.name for limit in violated]
-    body = json.dumps(problem, separators=(",", ":")).encode()
-    headers.append((b"content-length", b"%d" % len(body)))
-    return Answer(status, headers, body)
+    return Answer(status, [*common, *headers, (b"content-length", b"%d" % len(body))], body)
+
+
+@lru_cache(1024)
+def _refusal_format(verdict: Verdict, model: str) -> tuple[bytes, bytes]:
+    """The same as it is written, head and body, each with a place for the request's id: strangers cause most refusals,
+    and none of them should cost more than an allowed call."""
+    placeholder = b"?" * REQUEST_ID_LENGTH
+    head, body = (
+        part.replace(b"%", b"%%").replace(placeholder, b"%b")
+        for part in _as_written(_refused(verdict, model, placeholder))
+    )
+    return head, body
 
 
 def _challenge(verdict: Verdict) -> bytes:

@@ -29,7 +29,7 @@ from authsvc.gate.forwarded import (
 from authsvc.gate.log import DecisionLog
 from authsvc.gate.measure import measure
 from authsvc.gate.presented import without_keys
-from authsvc.gate.verdict import ALLOWED, Verdict
+from authsvc.gate.verdict import ALLOWED, PIN_MISMATCH
 from runtime.errand import Errand
 from runtime.measures import measure_pipes
 from store.clients import StoreUnavailable
@@ -142,37 +142,40 @@ class Gate:
                     log.exception("calls that passed without redis could not be counted; trying again")
 
     def _note(self, decision: Decision, asked: GateRequest, identity: bytes, began: float) -> None:
-        known, request = decision.known, decision.request
-        line: dict[str, object] = {
-            "log": "decision",
-            "verdict": decision.verdict.word,
-            "key": known.key.public_id if known else "",
-            "account": known.account.public_id if known else "",
-            "model": decision.model,
-            "ms": round((monotonic() - began) * 1000, 2),
-            "request_id": identity.decode(),
-        }
-        if request is not None:
-            line |= {"method": request.method, "path": request.path[:512], "client": request.client}
-        else:
-            # A request that was not understood is shown as it came, without its query, which may hold anything.
-            uri, _, _ = asked.headers.get(b"x-forwarded-uri", b"").partition(b"?")
-            line |= {
-                "method": asked.headers.get(b"x-forwarded-method", b"").decode("latin-1")[:32],
-                "path": uri.decode("latin-1")[:512],
-                "client": asked.headers.get(b"x-forwarded-for", b"").decode("latin-1")[:64],
-            }
-        why = decision.why
-        if decision.verdict is Verdict.PIN_MISMATCH and request is None:
+        why, is_refusal = decision.why, decision.verdict is not ALLOWED
+        if decision.verdict is PIN_MISMATCH and decision.request is None:
             why = self._tell_of_query(asked.query)
+        if not self._log.has_room(is_refusal=is_refusal):
+            return
+        line = line_of(decision, asked, identity, monotonic() - began)
         if why:
             line["why"] = why
-        if decision.verdict is ALLOWED:
-            if self._share_logged < 1:
-                line["share"] = self._share_logged
-            self._log.write_allowed(line)
-        else:
-            self._log.write(line)
+        if not is_refusal and self._share_logged < 1:
+            line["share"] = self._share_logged
+        self._log.write(line, is_refusal=is_refusal)
+
+
+def line_of(decision: Decision, asked: GateRequest, identity: bytes, seconds: float) -> dict[str, object]:
+    """A decision for the log."""
+    known, request = decision.known, decision.request
+    line: dict[str, object] = {
+        "log": "decision",
+        "verdict": decision.verdict.word,
+        "key": known.key.public_id if known else "",
+        "account": known.account.public_id if known else "",
+        "model": decision.model,
+        "ms": round(seconds * 1000, 2),
+        "request_id": identity.decode(),
+    }
+    if request is not None:
+        return line | {"method": request.method, "path": request.path[:512], "client": request.client}
+    # A request that was not understood is shown as it came, without its query, which may hold anything.
+    uri, _, _ = asked.headers.get(b"x-forwarded-uri", b"").partition(b"?")
+    return line | {
+        "method": asked.headers.get(b"x-forwarded-method", b"").decode("latin-1")[:32],
+        "path": uri.decode("latin-1")[:512],
+        "client": asked.headers.get(b"x-forwarded-for", b"").decode("latin-1")[:64],
+    }
 
 
 def _spans() -> Spans | None:

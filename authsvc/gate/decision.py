@@ -29,7 +29,7 @@ from authsvc.gate.forwarded import (
 from authsvc.gate.grounds import Grounds, Rule, charge_for, counting
 from authsvc.gate.presented import ForeignKey, could_be_imported, keys_in
 from authsvc.gate.question import Question
-from authsvc.gate.verdict import ALLOWED, Verdict
+from authsvc.gate.verdict import ALLOWED, FORGED_KEY, INCOMPLETE_KEY, Verdict
 from quotas.buckets import Stale, Tally, Unloaded, take
 from runtime.errand import due_by
 from store.clients import StoreRefused, StoreUnavailable
@@ -125,17 +125,21 @@ def read_key(headers: dict[bytes, bytes], lookup: Lookup) -> PresentedKey | Fore
     if not text.startswith(reader.ours):
         is_foreign = lookup.takes_imported and could_be_imported(text)
         return ForeignKey(text) if is_foreign else Verdict.FOREIGN_KEY
-    return Verdict.FORGED_KEY if key is FORGED else Verdict.INCOMPLETE_KEY
+    return FORGED_KEY if key is FORGED else INCOMPLETE_KEY
 
 
 async def identify(
     key: PresentedKey | ForeignKey | Verdict, headers: dict[bytes, bytes], deadline: float, lookup: Lookup
 ) -> PresentedKey | Decision:
     """The key, where its string alone does not tell."""
+    # Only the catalogue says whether a check may belong to a pepper that is gone, and a cold process has none.
+    is_cold = key is FORGED_KEY and lookup.catalogue is None
+    if isinstance(key, Verdict) and not is_cold:
+        return Decision(key)
+
     try:
         async with due_by(deadline):
-            if key is Verdict.FORGED_KEY and lookup.catalogue is None:
-                # Only the catalogue says whether a check may belong to a pepper that is gone, and this process is cold.
+            if is_cold:
                 await lookup.learn_catalogue()
                 key = read_key(headers, lookup)
             if isinstance(key, ForeignKey):

@@ -34,6 +34,7 @@ CLEAN_URI = re.compile(rb"((?:" + _SEGMENT + rb")++/?)(?:\?[\x21-\x7e]*+)?")
 _PIN = re.compile(rb"model=([A-Za-z0-9][A-Za-z0-9._-]{0,62})")
 _TRACE = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 
+REQUEST_ID_LENGTH = 32  # like a trace id's
 _process = token_hex(10).encode()
 _serial = count()
 

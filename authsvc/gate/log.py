@@ -27,28 +27,23 @@ class DecisionLog:
         self._second, self._written, self.left_out = 0, 0, 0
         self._thread: Thread | None = None
 
-    def write_allowed(self, line: dict[str, object]) -> None:
-        """Log an allowed call."""
+    def has_room(self, *, is_refusal: bool = True) -> bool:
+        """Whether a line may be written now. Ask before making one; a line that may not be written is counted."""
         self._turn_second()
-        if len(self._lines) >= MOST_ALLOWED_WAITING:
-            self._leave_out()
-            return
+        if is_refusal:
+            has_room = self._written < MOST_A_SECOND and len(self._lines) < MOST_WAITING
+        else:
+            has_room = len(self._lines) < MOST_ALLOWED_WAITING
+        if not has_room:
+            self.left_out += 1
+            LOG_LINES.count("left_out")
+        return has_room
+
+    def write(self, line: dict[str, object], *, is_refusal: bool = True) -> None:
+        """Write a line for which there is room."""
+        self._written += is_refusal
         LOG_LINES.count("written")
         self._put(line)
-
-    def write(self, line: dict[str, object]) -> None:
-        """Log a refusal."""
-        self._turn_second()
-        if self._written >= MOST_A_SECOND or len(self._lines) >= MOST_WAITING:
-            self._leave_out()
-            return
-        self._written += 1
-        LOG_LINES.count("written")
-        self._put(line)
-
-    def _leave_out(self) -> None:
-        self.left_out += 1
-        LOG_LINES.count("left_out")
 
     def _turn_second(self) -> None:
         second = int(monotonic())

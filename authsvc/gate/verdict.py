@@ -110,6 +110,9 @@ class Verdict(Enum):
     def __init__(self, word: str, status: int, code: str, title: str, detail: str) -> None:
         self.word, self.status, self.code, self.title, self.detail = word, status, code, title, detail
 
+    __hash__ = object.__hash__  # an enum's own calls Python for each look-up; members are compared by identity anyway
+
 
 # For the hot path: on Python 3.11 looking a member up in its enum costs more than a call.
-ALLOWED = Verdict.ALLOWED
+ALLOWED, OVER_LIMIT, MODEL_NOT_ALLOWED = Verdict.ALLOWED, Verdict.OVER_LIMIT, Verdict.MODEL_NOT_ALLOWED
+FORGED_KEY, INCOMPLETE_KEY, PIN_MISMATCH = Verdict.FORGED_KEY, Verdict.INCOMPLETE_KEY, Verdict.PIN_MISMATCH

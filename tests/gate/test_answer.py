@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
 
 from accounts.facts.facts import AccountFacts, KeyFacts, SecretFacts
 from accounts.facts.known import KnownKey
-from authsvc.gate.answer import answer, head, rate_limit
+from authsvc.gate.answer import answer, head, rate_limit, written
 from authsvc.gate.decision import Decision
+from authsvc.gate.forwarded import request_id
 from authsvc.gate.grounds import Grounds, charge_for
 from authsvc.gate.verdict import Verdict
 from quotas.buckets import Tally, clock
@@ -93,6 +95,30 @@ def test_a_prepared_answer_and_an_assembled_one_are_the_same(at):
         assert (status, body, ready[0], ready[-1]) == (200, b"", b"HTTP/1.1 200 OK", b"")
         assert sorted(ready[1:-1]) == sorted(b"%b: %b" % header for header in headers)
     assert b"content-length: 0" in ready
+
+
+@pytest.mark.parametrize("verdict", [verdict for verdict in Verdict if verdict is not Verdict.ALLOWED])
+def test_a_refusal_that_was_rendered_before_is_the_assembled_one(verdict):
+    grounds = grounds_of(MINUTE)
+    tally = Tally(False, (0, 7), 7, (0,)) if verdict is Verdict.OVER_LIMIT else None
+    for identity in (ID, b"4bf92f3577b34da6a3ce929d0e0e4736", request_id({})):
+        decision = Decision(verdict, grounds=grounds, tally=tally)
+        status, headers, body = answer(decision, identity)
+        ready, ready_body = written(decision, identity)
+        line, *lines, last = ready.split(b"\r\n")
+        assert (line.split()[1], last, ready_body) == (b"%d" % status, b"", body)
+        assert lines == [b"%b: %b" % header for header in headers]
+        assert dict(headers)[b"content-length"] == b"%d" % len(body)
+        assert json.loads(body)["request_id"] == identity.decode()
+
+
+def test_a_refusal_names_the_model_it_is_about():
+    other = ModelFacts("50%_lg", "/lg", 1, True)
+    for model in (MODEL, other):
+        grounds = grounds_of()
+        grounds.model = model
+        head, _ = written(Decision(Verdict.MODEL_NOT_ALLOWED, grounds=grounds), ID)
+        assert b'scope="model:%b"' % model.slug.encode() in head
 
 
 def test_without_limits_a_ready_answer_has_no_header_of_theirs():

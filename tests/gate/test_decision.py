@@ -11,18 +11,21 @@ from django.core.management import call_command
 from django.db import connections
 
 from accounts.facts.publish import models_base
+from accounts.keys import Pepper, new_key
 from accounts.models import Account, ApiKey, KeySecret
 from accounts.peppers import peppers
 from accounts.services.accounts import close_account, move_account, override_limit, resume_account, suspend_account
 from accounts.services.acts import Actor
 from accounts.services.catalogue import change_catalogue
 from accounts.services.keys import change_key, end_rotation, import_key, issue_key, revoke_key, rotate_key
-from authsvc.gate.app import close_gate
+from authsvc.gate.app import close_gate, gate
 from quotas import buckets
 from quotas.models import Catalogue, Plan, PlanLimit
 from store import names
 from store.commands import command
 from tests.conftest import ACTOR, CATALOGUE
+from tests.gate.conftest import question, raw
+from tests.servers import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -106,6 +109,23 @@ def test_a_forged_key_with_a_right_checksum_costs_nothing(ask, issued, costs):
     with costs() as counted:
         assert ask((body + crc_of(body)).decode()).status == 401
     assert dict(counted) == {}
+
+
+async def answered_at_once(key: str) -> bool:
+    answers: list[bytes] = []
+    gate().answer_directly(b"model=sm", raw(question(key)), lambda head, _: answers.append(head))
+    at_once = bool(answers)
+    await until(lambda: bool(answers), "an answer")
+    return at_once
+
+
+def test_a_refusal_for_its_string_alone_needs_neither_a_task_nor_a_timer(on_a_loop, ask, issued):
+    forged = new_key("A" * 16, "ask", Pepper.of("not ours")).text
+    assert not on_a_loop(answered_at_once(forged)), "a cold process has to learn the catalogue first"
+    ask(issued.text)
+    for key in (forged, issued.text[:-1], "junk"):
+        assert on_a_loop(answered_at_once(key))
+    assert not on_a_loop(answered_at_once(issued.text)), "only Redis can allow it"
 
 
 def test_an_unknown_key_asks_the_database_once_a_minute_and_redis_each_time(ask, issued, costs):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from unittest.mock import Mock
 
 import pytest
 
@@ -26,6 +27,12 @@ def lines(monkeypatch):
     monkeypatch.setattr(log, "_out", Out)
     monkeypatch.setattr(DecisionLog, "_start", lambda self: None)
     return written
+
+
+def put(decisions: DecisionLog, line: dict[str, object], *, is_refusal: bool = True) -> None:
+    """As the gate does."""
+    if decisions.has_room(is_refusal=is_refusal):
+        decisions.write(line, is_refusal=is_refusal)
 
 
 def flush() -> None:
@@ -101,12 +108,32 @@ def test_more_than_a_hundred_a_second_are_counted_not_written(lines, monkeypatch
     monkeypatch.setattr(log, "monotonic", lambda: now)
     decisions = DecisionLog()
     for number in range(MOST_A_SECOND + 50):
-        decisions.write({"n": number})
+        put(decisions, {"n": number})
     now = 101.0
-    decisions.write({"n": "next"})
+    put(decisions, {"n": "next"})
     decisions.flush()
     assert len(lines) == MOST_A_SECOND + 2
     assert json.loads(lines[-2]) == {"log": "decisions", "left_out": 50}
+
+
+def test_a_flood_of_refusals_makes_no_lines_that_are_left_out(ask, issued, lines, monkeypatch):
+    from authsvc.gate import app
+
+    made = Mock(wraps=app.line_of)
+    monkeypatch.setattr(app, "line_of", made)
+    monkeypatch.setattr(log, "monotonic", lambda: 100.0)
+    for _ in range(MOST_A_SECOND + 20):
+        assert ask(None).status == 401
+    flush()
+    assert len(lines) == made.call_count == MOST_A_SECOND
+
+
+def test_a_query_that_is_no_pin_is_an_error_even_where_the_log_is_full(ask, issued, lines, monkeypatch, caplog):
+    monkeypatch.setattr(log, "monotonic", lambda: 100.0)
+    for _ in range(MOST_A_SECOND):
+        ask(None)
+    ask(issued.text, query="MODEL=sm")
+    assert "'MODEL=sm'" in caplog.text
 
 
 def test_a_stuck_log_reader_delays_nobody(monkeypatch, lines):
@@ -114,7 +141,7 @@ def test_a_stuck_log_reader_delays_nobody(monkeypatch, lines):
     monkeypatch.setattr(log, "monotonic", lambda: next(seconds))
     decisions = DecisionLog()
     for number in range(5000):
-        decisions.write({"n": number})  # nobody flushes
+        put(decisions, {"n": number})  # nobody flushes
     assert len(decisions._lines) <= log.MOST_WAITING + 1
 
 
@@ -144,8 +171,8 @@ def test_allowed_calls_are_all_written_and_take_no_room_from_refusals(lines, mon
     monkeypatch.setattr(log, "monotonic", lambda: 100.0)
     decisions = DecisionLog()
     for number in range(log.MOST_WAITING):
-        decisions.write_allowed({"n": number})
-    decisions.write({"refused": 1})
+        put(decisions, {"n": number}, is_refusal=False)
+    put(decisions, {"refused": 1})
     decisions.flush()
     assert len(lines) == log.MOST_ALLOWED_WAITING + 1 and json.loads(lines[-1]) == {"refused": 1}
     assert decisions.left_out == log.MOST_WAITING - log.MOST_ALLOWED_WAITING

@@ -21,7 +21,7 @@ OTHERS = sorted({*ROOT.glob("authsvc/gate/*.py"), ROOT / "authsvc/asgi.py"} - {P
 
 
 def verdicts_given(file: Path) -> Iterator[str]:
-    """`Verdict.NAME` in the file's code, unless it is only compared or asked for its words."""
+    """`Verdict.NAME`, or NAME alone, in the file's code, unless it is only compared or asked for its words."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
     for node in ast.walk(tree):
@@ -29,7 +29,7 @@ def verdicts_given(file: Path) -> Iterator[str]:
             continue
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Verdict":
             yield node.attr
-        elif isinstance(node, ast.Name) and node.id == "ALLOWED":
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in Verdict.__members__:
             yield node.id
 
 
