@@ -177,7 +177,16 @@ def derived_secret(pepper: Pepper, *parts: str) -> str:
 
 
 def _random(length: int) -> str:
-    return "".join(chr(secrets.choice(ALPHABET)) for _ in range(length))
+    """Random characters, each equally likely: bytes that would favour the first ones are thrown away."""
+    found = b""
+    while len(found) < length:
+        found += secrets.token_bytes(2 * length).translate(_CHARACTERS, _UNFAIR)
+    return found[:length].decode()
+
+
+_FAIR = 256 - 256 % len(ALPHABET)
+_CHARACTERS = bytes(ALPHABET[byte % len(ALPHABET)] for byte in range(256))
+_UNFAIR = bytes(range(_FAIR, 256))
 
 
 _PAIRS = tuple(bytes((high, low)) for high in ALPHABET for low in ALPHABET)

@@ -17,6 +17,7 @@ from accounts.facts.delivery import BATCH, deliver_parts
 from accounts.models import Account, ApiKey, OutboxRow
 from quotas.deployment import AnotherDeployment
 from quotas.models import Catalogue
+from runtime.insertion import insert
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ class Publication:
     """The outcome of a change: None while its transaction runs, then published or pending."""
 
     def __init__(self) -> None:
-        self.rows: list[OutboxRow] = []
+        self.parts: list[tuple[str, str]] = []
         self.published: bool | None = None
 
     @property
@@ -50,7 +51,7 @@ class Publication:
         made = [OutboxRow(part=OutboxRow.Part.KEY, subject=subject, version=version) for subject, version in keys]
         OutboxRow.objects.bulk_create(made, batch_size=BATCH)
         if account.closed_at is None or len(made) <= BATCH:
-            self.rows += made
+            self.parts += [(row.part, row.subject) for row in made]
         # Otherwise the worker shrinks them: at once the gate only needs to know that the account is closed.
 
     def of_catalogue(self) -> None:
@@ -58,10 +59,11 @@ class Publication:
         catalogue, _ = Catalogue.objects.get_or_create(pk=1)
         self._raise(catalogue, OutboxRow.Part.CATALOGUE, "")
 
-    def of_births(self, rows: Sequence[ApiKey]) -> None:
+    def of_births(self, key_ids: Sequence[str]) -> None:
         """This transaction creates all of these keys."""
-        made = [OutboxRow(part=OutboxRow.Part.KEY, subject=row.public_id, version=row.version) for row in rows]
-        self.rows += OutboxRow.objects.bulk_create(made)
+        part = OutboxRow.Part.KEY
+        insert(OutboxRow, ["subject"], ((key_id,) for key_id in key_ids), part=part, version=ApiKey().version)
+        self.parts += [(part, key_id) for key_id in key_ids]
 
     def of_birth(self, row: ApiKey | Account) -> None:
         """This transaction creates the row, whose first version need not be raised."""
@@ -76,7 +78,8 @@ class Publication:
         self._note(part, subject, row.version)
 
     def _note(self, part: str, subject: str, version: int) -> None:
-        self.rows.append(OutboxRow.objects.create(part=part, subject=subject, version=version))
+        OutboxRow.objects.create(part=part, subject=subject, version=version)
+        self.parts.append((part, subject))
 
 
 def models_base(model: type[Model]) -> Any:
@@ -94,11 +97,11 @@ def change() -> Iterator[Publication]:
 
 
 def _publish_now(publication: Publication) -> None:
-    if not publication.rows:
+    if not publication.parts:
         publication.published = True
         return
     try:
-        deliver_parts(dict.fromkeys((row.part, row.subject) for row in publication.rows))
+        deliver_parts(dict.fromkeys(publication.parts))
     except (RedisError, DatabaseError) as error:
         # It is committed all the same and the outbox row remains. Reporting a failure would make people do it twice.
         publication.published = False

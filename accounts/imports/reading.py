@@ -30,6 +30,7 @@ from accounts.reference import is_meant_by, unknown
 from accounts.services.acts import Actor
 from accounts.services.record import key_state
 from quotas.models import ServedModel
+from runtime.insertion import insert
 from runtime.labels import ONE_LINE, odd_character
 
 COLUMNS = ("account", "external_id", "name", "key", "sha256", "start", "expires_at", "models")
@@ -45,6 +46,7 @@ SWITCHED_OFF = "Gates refuse imported keys until AUTHSVC_IMPORTED_KEYS=1 is set 
 _KEY = re.compile(rf"[\x21-\x7e]{{{SHORTEST},{LONGEST}}}")
 _SHA256 = re.compile("[0-9A-Fa-f]{64}")
 _START_LENGTH, _NAME_LENGTH, _LONGEST_WHY = 24, 200, 300
+_NAME = ApiKey._meta.get_field("name")
 
 
 class Unreadable(ValueError):
@@ -73,6 +75,16 @@ class LineOutcome(NamedTuple):
     word: str
     key: str = ""
     why: str = ""
+
+
+class _NewKey(NamedTuple):
+    """A key that a line asks for, checked and with an id."""
+
+    public_id: str
+    account: Account
+    models: list[str] | None
+    expires_at: datetime | None
+    line: Line
 
 
 class _Refused(Exception):
@@ -225,16 +237,16 @@ def _import_lines(
                         left, outcome = left - 1, outcome._replace(why=FOREIGN)
                     outcomes.append(outcome)
                     continue
-                key = _key(line, of, models, actor)
+                new = _new(line, of, models)
                 room.take(of)
-                made.append((key, line))
-                outcomes.append(LineOutcome(line.number, IMPORTED, "" if dry_run else key.public_id))
+                made.append(new)
+                outcomes.append(LineOutcome(line.number, IMPORTED, "" if dry_run else new.public_id))
             except _Refused as refusal:
                 outcomes.append(LineOutcome(line.number, REFUSED, why=str(refusal)))
         if made and not dry_run:
             _write(made, actor, publication)
     if dry_run and promised is not None:
-        promised.update(key.account.public_id for key, _ in made)
+        promised.update(new.account.public_id for new in made)
     return outcomes, publication
 
 
@@ -310,56 +322,49 @@ def _known(line: Line, account: Account, key: str, is_revoked: bool) -> LineOutc
     return LineOutcome(line.number, ALREADY_THERE, key)
 
 
-def _key(line: Line, account: Account, models: set[str], actor: Actor) -> ApiKey:
+def _new(line: Line, account: Account, models: set[str]) -> _NewKey:
     unknown = [slug for slug in line.models if slug not in models]
     if unknown:
         raise _Refused(f"Unknown model {', '.join(unknown)[:100]}.")
     expires_at = datetime.fromisoformat(line.expires_at) if line.expires_at else None
     if expires_at is not None and expires_at <= timezone.now():
         raise _Refused("The time in expires_at has passed.")
-    key = ApiKey(
-        account=account,
-        public_id=keys.new_key_id(account.public_id),
-        name=line.name,
-        expires_at=expires_at,
-        narrowed_to=list(line.models) or None,
-        created_by=actor.user,
-        made_with=actor.made_with,
-    )
     try:
-        key.clean_fields(exclude=["account", "created_by"])
+        _NAME.clean(line.name, None)  # the other columns were checked above or are ours
     except ValidationError as error:
         raise _Refused("; ".join(error.messages)[:_LONGEST_WHY]) from error
-    return key
+    return _NewKey(keys.new_key_id(account.public_id), account, list(line.models) or None, expires_at, line)
 
 
-def _write(made: Sequence[tuple[ApiKey, Line]], actor: Actor, publication: Publication) -> None:
-    rows = ApiKey.objects.bulk_create([key for key, _ in made])
-    KeySecret.objects.bulk_create(_secret(key, line) for key, line in made)
-    publication.of_births(rows)
-    AuditEvent.objects.bulk_create(_event(key, actor) for key in rows)
-
-
-def _secret(key: ApiKey, line: Line) -> KeySecret:
-    return KeySecret(
-        key=key,
-        digest=line.digests[0],
-        pepper=line.pepper,
-        minted_pepper=line.pepper,
-        start=line.start,
-        is_imported=True,
+def _write(made: Sequence[_NewKey], actor: Actor, publication: Publication) -> None:
+    """Insert the keys, their secrets, and their rows in the outbox and the audit log."""
+    ids = [new.public_id for new in made]
+    columns = ("public_id", "account_id", "name", "narrowed_to", "expires_at")
+    rows = ((new.public_id, new.account.pk, new.line.name, new.models, new.expires_at) for new in made)
+    insert(ApiKey, columns, rows, created_by=actor.user, made_with=actor.made_with)
+    pks = dict(ApiKey.objects.filter(public_id__in=ids).order_by().values_list("public_id", "pk"))
+    secrets = (
+        (pks[new.public_id], new.line.digests[0], new.line.pepper, new.line.pepper, new.line.start) for new in made
     )
+    insert(KeySecret, ("key_id", "digest", "pepper", "minted_pepper", "start"), secrets, is_imported=True)
+    publication.of_births(ids)
+    _write_down(made, actor)
 
 
-def _event(key: ApiKey, actor: Actor) -> AuditEvent:
-    return AuditEvent(
-        actor=actor.name,
-        address=actor.address,
-        act="key.import",
-        account=key.account.public_id,
-        subject=key.public_id,
-        after=key_state(key, limits=()),
+def _write_down(made: Sequence[_NewKey], actor: Actor) -> None:
+    """Record each key in the audit log, as if it had been imported alone."""
+    like = key_state(ApiKey(), limits=())
+    states = (
+        {
+            **like,
+            "name": new.line.name,
+            "models": new.models,
+            "expires_at": new.expires_at and new.expires_at.isoformat(),
+        }
+        for new in made
     )
+    rows = ((new.account.public_id, new.public_id, state) for new, state in zip(made, states, strict=True))
+    insert(AuditEvent, ("account", "subject", "after"), rows, actor=actor.name, address=actor.address, act="key.import")
 
 
 def to_json(line: Line) -> dict[str, Any]:

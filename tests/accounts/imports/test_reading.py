@@ -271,14 +271,14 @@ def test_a_worker_that_dies_in_a_batch_loses_and_repeats_nothing(account, monkey
 
 
 def test_an_unexpected_error_in_one_line_stops_neither_the_others_nor_the_worker(account, monkeypatch):
-    import_key = reading._key
+    new_key = reading._new
 
     def fail_for_one(line, *rest):
         if line.number == 4:
             raise ZeroDivisionError
-        return import_key(line, *rest)
+        return new_key(line, *rest)
 
-    monkeypatch.setattr(reading, "_key", fail_for_one)
+    monkeypatch.setattr(reading, "_new", fail_for_one)
     job = job_of(file_of(*(f"acme,n,{key_number(number)}" for number in range(5))))
     jobs.work_on_imports(60)
     job.refresh_from_db()
