@@ -61,12 +61,14 @@ class Worker:
         self._server = ""
         self._republished_at = self._swept_at = -float(EVERY_SECONDS)
         self._warned_at = float("-inf")
+        self.deployment: str | None = None  # its identity, once it is known
+        self._swept: float | None = None
         self.postman = Postman()
 
     def turn(self) -> Turn:
         """Do what is due. Raises RedisError or DatabaseError; the next turn continues from there."""
         turn = Turn()
-        deployment.claim()  # usage of another deployment's keys is not ours to copy
+        self.deployment = deployment.claim()  # usage of another deployment's keys is not ours to copy
         turn.republished = self._mend()
         turn.published = delivery.deliver_all()
         partitions = delivery.partitions_in_use()
@@ -86,7 +88,11 @@ class Worker:
         if monotonic() - self._swept_at >= EVERY_SECONDS:
             self._watch_memory()
             sweep()
-            self._swept_at = monotonic()
+            self._swept_at = self._swept = monotonic()
+
+    def report(self) -> dict[str, object]:
+        """For the worker's report of itself."""
+        return {"swept_ago": None if self._swept is None else round(monotonic() - self._swept)}
 
     def _watch_memory(self) -> None:
         """Log that Redis is filling up: at once, and again each hour while it lasts."""

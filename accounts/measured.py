@@ -44,6 +44,8 @@ class Turns:
 
     def __init__(self) -> None:
         self._completed_at = self._seconds = 0.0
+        self._completed: float | None = None
+        self._trouble = ""
 
     @contextmanager
     def measured(self) -> Iterator[None]:
@@ -51,15 +53,22 @@ class Turns:
         try:
             yield
         except (RedisError, DatabaseError) as error:
-            TURNS.count("redis_failed" if isinstance(error, RedisError) else "database_failed")
+            self._trouble = "redis" if isinstance(error, RedisError) else "database"
+            TURNS.count(f"{self._trouble}_failed")
             raise
         TURNS.count("completed")
+        self._trouble, self._completed = "", monotonic()
         self._completed_at, self._seconds = time(), monotonic() - began
 
     def did(self, turn: Turn) -> None:
         COPIED.add(turn.copied)
         PUBLISHED.add(turn.published, "changed")
         PUBLISHED.add(turn.republished, "again")
+
+    def report(self) -> dict[str, object]:
+        """For the worker's report of itself: when it last completed a turn, and what fails since."""
+        ago = None if self._completed is None else round(monotonic() - self._completed, 1)
+        return {"copied_ago": ago, "trouble": self._trouble}
 
     def metrics(self) -> list[Metric]:
         at, seconds = "authsvc_worker_last_turn_timestamp_seconds", "authsvc_worker_last_turn_seconds"

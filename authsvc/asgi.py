@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 
@@ -18,8 +19,13 @@ from django.db import connections
 from authsvc.checks import stop_if_wrong
 from authsvc.gate.app import Gate, Receive, Scope, Send, close_gate, gate, is_for_the_gate, serve
 from authsvc.gate.forwarded import PATH
+from quotas import deployment
 from runtime import health, migrating
+from runtime.processes import ServerReports
 from runtime.protocol import OFFER, DirectAnswers
+from store import clients, names
+from store.commands import ScriptCall
+from store.link import link
 
 stop_if_wrong()
 
@@ -82,12 +88,28 @@ async def _live(scope: Scope, receive: Receive, send: Send) -> None:
         gc.freeze()
         gc.set_threshold(*COLLECTOR)
         scope.get("state", {})[OFFER] = DirectAnswers(PATH.encode(), _gate.answer_directly)
+    reports = ServerReports(_whose, _by_link if _IS_GATE else _by_client)
+    reports.begin()
     await send({"type": "lifespan.startup.complete"})
     await receive()
+    await reports.end()
     if _gate is not None:
         _gate = None
         await close_gate()
     await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _whose() -> str | None:
+    """A gate learns its deployment's identity by itself, and must not wait for the database."""
+    return _gate.lookup.deployment if _gate is not None else await asyncio.to_thread(deployment.known)
+
+
+async def _by_link(report: ScriptCall) -> None:
+    await link().ask(names.CATALOGUE_PARTITION, report)
+
+
+async def _by_client(report: ScriptCall) -> None:
+    await asyncio.to_thread(lambda: report.run(clients.sync_client()))
 
 
 async def _refuse(send: Send, status: int, title: bytes) -> None:

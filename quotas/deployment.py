@@ -21,9 +21,13 @@ def own() -> str:
     return known() or Deployment.objects.get_or_create(pk=1, defaults={"identity": token_hex(16)})[0].identity
 
 
-def claim() -> None:
-    """Claim a Redis that has no owner; does nothing if it is ours. Raises AnotherDeployment, or another RedisError."""
-    ownership.claim(own())
+def claim() -> str:
+    """Claim a Redis that has no owner; does nothing if it is ours. Returns our identity.
+
+    Raises AnotherDeployment, or another RedisError."""
+    ours = own()
+    ownership.claim(ours)
+    return ours
 
 
 def refuse_another() -> None:

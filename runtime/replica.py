@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import secrets
 import signal
 from collections import Counter
 from collections.abc import Callable
@@ -30,6 +31,8 @@ _SERVES, _BORN_IN, _STARTS, _USED, _HAS_SERVED, _FIRST = range(6)  # of a seat's
 _HEAD_BYTES = 64
 _NUMBER_BYTES = 8 * (_FIRST + SERIES)
 _SEAT_BYTES = _NUMBER_BYTES + SERIES * NAME_BYTES
+
+IDENTITY = secrets.token_hex(4)  # of this replica: a process outside of gunicorn is one of its own
 
 _memory = memoryview(mmap.mmap(-1, _HEAD_BYTES + SEATS * _SEAT_BYTES))  # untouched pages cost nothing
 _replica = _memory[:_HEAD_BYTES].cast("Q")
@@ -99,6 +102,11 @@ def sit(index: int) -> WorkerSeat:
     _places = _seat.places()
     for move in _movers:
         move(_seat.numbers)
+    return _seat
+
+
+def own_seat() -> WorkerSeat:
+    """The seat of this process."""
     return _seat
 
 

@@ -12,6 +12,7 @@ PREFIX = f"{settings.REDIS_PREFIX}:" if settings.REDIS_PREFIX else ""
 CATALOGUE_PARTITION = "authsvc"  # the catalogue, one value for all, has a slot of its own
 CATALOGUE = f"{PREFIX}{{{CATALOGUE_PARTITION}}}:catalogue"
 DEPLOYMENT = f"{PREFIX}{{{CATALOGUE_PARTITION}}}:deployment"  # which deployment the data belongs to
+PROCESSES = f"{PREFIX}{{{CATALOGUE_PARTITION}}}:processes"  # which processes run, by their own reports
 LIFE = f"{PREFIX}authsvc:life"  # set once everything is published; missing after Redis lost its data
 MAILBOX = f"{PREFIX}authsvc:mailbox"  # the mails of a service without a mail server
 EVERY_USAGE = f"{PREFIX}{{*}}:u:*"  # a pattern for SCAN

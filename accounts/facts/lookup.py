@@ -81,6 +81,11 @@ class Lookup:
         await self._whose.learn()
         return asyncio.create_task(self._whose.watch())
 
+    @property
+    def deployment(self) -> str | None:
+        """This deployment's identity, once it is known."""
+        return self._whose.ours
+
     async def _read_ours(self) -> str | None:
         try:
             return await self._database(deployment.known)

@@ -32,6 +32,11 @@ class Whose:
         self._ours: str | None = None
         self._trusted_at = self._learnt_at = float("-inf")
 
+    @property
+    def ours(self) -> str | None:
+        """This deployment's identity, once it is known."""
+        return self._ours
+
     async def require_ours(self) -> None:
         """Raises StoreRefused if Redis is known to belong to another deployment, StoreUnavailable if it is away.
 

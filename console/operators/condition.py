@@ -1,26 +1,47 @@
-"""How Redis is, for a page: asked for a bounded time, by one thread, so that nothing piles up behind one that hangs."""
+"""How Redis is, and who reports there, for a page: asked for a bounded time, by one thread, so that nothing piles up
+behind a Redis that hangs."""
 
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from threading import Lock
 
+from redis.exceptions import RedisError
+
+from runtime.processes import ReportedProcess, read_processes
 from store.examination import Examination, by_client
 
 SECONDS = 0.8
 
 _thread = ThreadPoolExecutor(1, "examine-redis")
 _lock = Lock()
-_asked: list[Future[Examination]] = []  # the last question, which is shared until it is answered
+_asked: list[Future[ServiceCondition]] = []  # the last question, which is shared until it is answered
 
 
-def examine() -> Examination:
+@dataclass(frozen=True, slots=True)
+class ServiceCondition:
+    """What Redis told. Without `processes`, it could not be asked who runs."""
+
+    store: Examination
+    processes: list[ReportedProcess] | None
+
+
+def examine() -> ServiceCondition:
     """Ask Redis, or join whoever is asking already."""
     with _lock:
         if not _asked or _asked[0].done():
-            _asked[:] = [_thread.submit(by_client)]
+            _asked[:] = [_thread.submit(_ask)]
         asked = _asked[0]
     try:
         return asked.result(SECONDS)
     except TimeoutError:
-        return Examination(("the store does not answer (TimeoutError)",))
+        return ServiceCondition(Examination(("the store does not answer (TimeoutError)",)), None)
+
+
+def _ask() -> ServiceCondition:
+    store = by_client()
+    try:
+        return ServiceCondition(store, read_processes())
+    except (RedisError, OSError):  # the examination has found out as well
+        return ServiceCondition(store, None)

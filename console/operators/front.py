@@ -17,6 +17,7 @@ from console.operators.condition import examine
 from console.operators.figures import days_of, hours_of, sums_of, top_accounts, top_models
 from console.operators.places import may
 from console.operators.refused import period_of, refused_between, refused_by_limits
+from console.operators.replicas import roll_call
 from quotas.models import NEW, Plan, ServedModel
 from quotas.usage.reading import UsageRow
 
@@ -35,7 +36,10 @@ class Waiting(NamedTuple):
 def front(request: HttpRequest) -> dict[str, Any]:
     """What this person may see of it. Nothing here waits longer for Redis than `examine`."""
     now = timezone.now()
-    shown: dict[str, Any] = {"now": now, "store": examine()}
+    found = examine()
+    shown: dict[str, Any] = {"now": now, "store": found.store}
+    if found.processes is not None:
+        shown["roll"] = roll_call(found.processes, now)
     if may(request, "accounts.view_outboxrow"):
         shown["waiting"] = _waiting()
     if may(request, "quotas.view_usagehour"):

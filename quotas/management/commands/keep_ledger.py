@@ -20,6 +20,7 @@ from runtime import health, listening
 from runtime.admin_server import serve_beside
 from runtime.commands import PENDING, OperatorCommand
 from runtime.faults import in_words, of_redis
+from runtime.processes import ReportsBeside
 from store.clients import conditions
 from store.condition import REMEDY, wrong_policies, wrong_policy
 
@@ -78,6 +79,8 @@ def _keep_turning(worker: Worker, turns: Turns) -> None:
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    reports = ReportsBeside(lambda: worker.deployment, lambda: {**turns.report(), **worker.report()})
+    reports.begin()
     log.info("keeping the ledger")
     trouble = ""
     while not stop.wait(PAUSE_SECONDS):
@@ -99,3 +102,4 @@ def _keep_turning(worker: Worker, turns: Turns) -> None:
         if done.is_news:
             log.info("%s", done)
     worker.postman.leave()
+    reports.end()

@@ -87,7 +87,7 @@ def test_a_redis_that_hangs_holds_nobody_up(monkeypatch):
 
     monkeypatch.setattr(condition, "by_client", hang)
     monkeypatch.setattr(condition, "SECONDS", 0.01)
-    faults = [condition.examine().faults for _ in range(3)]
+    faults = [condition.examine().store.faults for _ in range(3)]
     assert faults == [("the store does not answer (TimeoutError)",)] * 3
     assert asked == [1]
     answers.set()
