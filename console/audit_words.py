@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils.translation import gettext, gettext_lazy
 
-from console.templatetags.console import full, number
+from runtime.figures import full, number
 
 FIELDS = {
     "name": gettext_lazy("Name"),

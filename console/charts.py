@@ -10,9 +10,9 @@ from typing import NamedTuple
 from django.utils import dateformat
 from django.utils.translation import gettext, gettext_lazy, pgettext_lazy
 
-from console.templatetags.console import number
 from quotas.usage.days import day_start
 from quotas.usage.reading import HOUR, UsageRow, month_start
+from runtime.figures import number
 
 MOST_SERIES = 4  # beyond that the rest is one series, "Others"
 OTHERS = gettext_lazy("Others")

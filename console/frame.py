@@ -22,6 +22,7 @@ from accounts.authority import Action
 from accounts.models import Account, User
 from console.colours import DARK_PAGE, LIGHT_PAGE, accent_on
 from console.languages import LANGUAGE
+from console.own_language import choose_own
 from console.seat import LAST_ACCOUNT, Seat, memberships_of, take_seat
 from store.throttles import DAYS_ISSUES, ISSUES, WRITES, Throttle
 
@@ -143,7 +144,8 @@ def set_theme(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def set_language(request: HttpRequest) -> HttpResponse:
-    """Remember a choice of language; anything else follows the browser again."""
+    """Remember a choice of language, for the browser and for who is signed in; anything else follows the browser."""
+    choose_own(request, request.POST.get(LANGUAGE, ""))
     return remember(request, LANGUAGE, dict(settings.LANGUAGES))
 
 

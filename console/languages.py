@@ -1,4 +1,5 @@
 """The language of a page: the one its reader chose, else what their browser asks for, else the operator's first.
+People who are signed in choose for themselves, wherever they are (console/own_language.py); others for their browser.
 
 It holds for pages and mails. The REST API, the gate and logs are always in English, since programs compare their words.
 """
@@ -67,9 +68,9 @@ class ReadersLanguage:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if request.path_info.startswith(_ALWAYS_ENGLISH):
             return self._get_response(request)
-        language = language_of(request)
-        with translation.override(language):
+        with translation.override(language_of(request)):
             response = self._get_response(request)
+            language = translation.get_language()  # OwnLanguage may have changed it
         if response.get("Content-Type", "").startswith("text/html"):
             response.headers["Content-Language"] = language
             patch_vary_headers(response, ("Accept-Language", "Cookie"))

@@ -14,9 +14,9 @@ from django.utils.translation import gettext, ngettext_lazy
 from accounts.models import Account, ApiKey
 from accounts.plan_models import models_of_key
 from authsvc.gate.explain import LimitState, Unanswered, look_at_limits, states_of
-from console.templatetags.console import full, number
 from quotas.limits import EVERY_MODEL, WINDOWS, Limit, calendar_window, hour_of
 from quotas.models import PlanLimit
+from runtime.figures import full, number
 from store.throttles import LOOKS
 
 ALMOST = 0.8  # from here on a bar warns

@@ -84,6 +84,7 @@ WRITES = Throttle(name="writes", calls=120, seconds=60, goes_on_without_redis=Tr
 OPERATORS_WRITES = Throttle(
     name="operators_writes", calls=1200, seconds=60, goes_on_without_redis=True
 )  # of an operator
+CHOICES = Throttle(name="choices", calls=20, seconds=600, goes_on_without_redis=True)  # of a person's language
 EXPORTS = Throttle(name="exports", calls=20, seconds=3600, goes_on_without_redis=True)
 EXPLANATIONS = Throttle(name="explanations", calls=120, seconds=60, goes_on_without_redis=True)
 LOOKS = Throttle(name="looks", calls=600, seconds=60, goes_on_without_redis=True)  # what is left of limits

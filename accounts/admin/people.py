@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.forms import UserChangeForm
@@ -15,6 +16,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.translation import gettext_lazy
 
 from accounts.admin.acts import AnyAdmin, become, outcome_of
 from accounts.authority import Beyond, check_role, outranks
@@ -54,6 +56,12 @@ class PersonForm(_UserChangeForm):
         help_text="Management keys and operator tokens that the person could no longer create after this "
         "change are revoked unless this is selected.",
     )
+    language = forms.ChoiceField(
+        label=User._meta.get_field("language").verbose_name,
+        help_text=User._meta.get_field("language").help_text,
+        choices=lambda: [("", gettext_lazy("Automatic")), *settings.LANGUAGES],
+        required=False,
+    )
 
 
 @admin.register(User)
@@ -65,6 +73,8 @@ class PersonAdmin(_UserAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         fieldsets = super().get_fieldsets(request, obj)
+        if obj is not None:
+            fieldsets = [*fieldsets[:2], (gettext_lazy("Language"), {"fields": ("language",)}), *fieldsets[2:]]
         if obj is None or not self.has_change_permission(request, obj):
             return fieldsets
         return [*fieldsets, ("Credentials created by this person", {"fields": ("keep_credentials",)})]
@@ -144,6 +154,7 @@ def state_of(user: User) -> dict[str, Any]:
     return {
         "username": user.get_username(),
         "email": user.email,
+        "language": user.language,
         "is_active": user.is_active,
         "is_staff": user.is_staff,
         "is_superuser": user.is_superuser,

@@ -45,6 +45,22 @@ class User(AbstractUser):
     first_name = models.CharField(gettext_lazy("first name"), max_length=150, blank=True, validators=[one_line])
     last_name = models.CharField(gettext_lazy("last name"), max_length=150, blank=True, validators=[one_line])
     email = models.EmailField(gettext_lazy("email address"), blank=True, validators=[one_line])
+    language = models.CharField(
+        gettext_lazy("language"),
+        max_length=16,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=gettext_lazy("Of the pages and mails this person reads. Automatic: as their browser asks."),
+    )
+    last_language = models.CharField(
+        max_length=16,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="Of the pages at the last sign-in: the language of mails to somebody who chose none.",
+    )
 
     objects: ClassVar[People] = People()
 

@@ -14,7 +14,9 @@ from django.core.mail import EmailMessage
 from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
+from django.utils.translation import override
 
+from accounts.languages import language_of
 from accounts.models import Account, ApiKey, Notification, User
 from accounts.notifications.recipients import TOPIC_OF, Kind, is_still_one
 from accounts.notifications.words import mail_of
@@ -94,7 +96,8 @@ def _send(letter: Letter) -> bool:
         _update(letter.rows, due_at=timezone.now() + timedelta(seconds=wait))
         return False
     try:
-        subject, text = mail_of(letter.kind, letter.account, letter.rows)
+        with override(language_of(letter.user)):
+            subject, text = mail_of(letter.kind, letter.account, letter.rows)
         EmailMessage(subject, text, to=[letter.user.email]).send()
     except Exception as error:  # smtplib raises many kinds of errors
         MAILS.count("failed")

@@ -14,6 +14,7 @@ from accounts.models import Account, ApiKey, Notification
 from accounts.notifications.recipients import Kind
 from accounts.services.invitation_mail import quoted
 from runtime.env import host_of
+from runtime.figures import full, number
 
 MOST_LISTED = 20  # keys in one mail
 
@@ -56,7 +57,7 @@ def _expires(account: Account | None, rows: Sequence[Notification], subject: str
         len(rows),
     )
     advice = gettext("If it is still needed, change when it expires, or give its programs a new key in time.")
-    listed = _keys(account, rows, lambda row: gettext("expires {moment}").format(moment=_moment(row.moment)))
+    listed = _keys(account, rows, lambda row: gettext("expires {moment}").format(moment=full(row.moment)))
     return subject.format(count=len(rows)), f"{words}\n\n{listed}\n\n{advice}"
 
 
@@ -66,7 +67,7 @@ def _unused(account: Account | None, rows: Sequence[Notification]) -> tuple[str,
     )
     words = ngettext("Nobody has used this key for 90 days:", "Nobody has used these keys for 90 days:", len(rows))
     advice = gettext("A key that nobody needs is only a risk: revoke it. If you are not sure, pause it first.")
-    listed = _keys(account, rows, lambda row: gettext("unused since {moment}").format(moment=_moment(row.moment)))
+    listed = _keys(account, rows, lambda row: gettext("unused since {moment}").format(moment=full(row.moment)))
     return subject.format(count=len(rows)), f"{words}\n\n{listed}\n\n{advice}"
 
 
@@ -102,13 +103,13 @@ def _quotas(rows: Sequence[Notification]) -> str:
 
 
 def _quota(details: Mapping[str, object]) -> str:
-    """100,000 units a month for every model, renews 2026-12-01 00:00 UTC"""
+    """100,000 units a month for every model, renews 1 Dec 2026, 00:00 UTC"""
     units = {"requests": gettext("calls"), "units": gettext("units")}[str(details["unit"])]
     each = {"day": gettext("a day"), "month": gettext("a month")}[str(details["window"])]
     model = details["model"]
     to = gettext("to all models together") if model == "*" else gettext("to {model}").format(model=model)
-    renews = _moment(datetime.fromtimestamp(int(str(details["renews"])), UTC))
-    amount = f"{int(str(details['amount'])):,}"
+    renews = full(datetime.fromtimestamp(int(str(details["renews"])), UTC))
+    amount = number(int(str(details["amount"])))
     return gettext("{amount} {units} {each}, {to}; renews {moment}").format(
         amount=amount, units=units, each=each, to=to, moment=renews
     )
@@ -135,7 +136,7 @@ def _management_key_line(row: Notification) -> str:
     name, by = quoted(str(row.details["name"])), quoted(str(row.details["by"]))
     words = gettext("{name} ({id}), created by {by}, {moment}, with the scopes {scopes}")
     scopes = ", ".join(map(str, row.details["scopes"]))
-    return "    " + words.format(name=name, id=row.subject, by=by, moment=_moment(row.moment), scopes=scopes)
+    return "    " + words.format(name=name, id=row.subject, by=by, moment=full(row.moment), scopes=scopes)
 
 
 def _new_place(account: Account | None, rows: Sequence[Notification]) -> tuple[str, str]:
@@ -153,9 +154,7 @@ def _new_place(account: Account | None, rows: Sequence[Notification]) -> tuple[s
 def _place(row: Notification) -> str:
     browser, address = str(row.details["browser"]), str(row.details["address"]) or gettext("an unknown address")
     named = gettext("an unknown browser") if browser == "other" else browser
-    return gettext("{moment}, {browser} at {address}").format(
-        moment=_moment(row.moment), browser=named, address=address
-    )
+    return gettext("{moment}, {browser} at {address}").format(moment=full(row.moment), browser=named, address=address)
 
 
 _WORDS: Mapping[str, Callable[[Account | None, Sequence[Notification]], tuple[str, str]]] = {
@@ -167,10 +166,6 @@ _WORDS: Mapping[str, Callable[[Account | None, Sequence[Notification]], tuple[st
     Kind.MANAGEMENT_KEY: _management_key,
     Kind.NEW_PLACE: _new_place,
 }
-
-
-def _moment(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _link(page: str, account: Account | None, *parts: str) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.utils import dateformat
-from django.utils.translation import gettext, pgettext
+from django.utils.translation import gettext
 
 from accounts.models import Invitation
+from runtime.figures import full
 from runtime.labels import escaped
 
 LONGEST_LABEL = 60
@@ -25,13 +24,13 @@ def in_words(row: Invitation, link: str) -> tuple[str, str]:
         "role": row.get_role_display(),
         "account": f"{quoted(row.account.name)}, {row.account.public_id}",
         "who": quoted(row.invited_by),
-        "until": dateformat.format(row.expires_at.astimezone(UTC), pgettext("date format", "j M Y, H:i")),
+        "until": full(row.expires_at),
     }
     parts = (
         gettext("You are invited to an account at %(host)s, with the role “%(role)s”."),
         gettext("    Account:     %(account)s\n    Invited by:  %(who)s"),
         gettext("People there chose these two names; this service did not."),
-        gettext("To join, open this link before %(until)s UTC:"),
+        gettext("To join, open this link before %(until)s:"),
         link.replace("%", "%%"),
         gettext("Anyone who has the link can join with it, once. If you were not expecting this, ignore it."),
     )

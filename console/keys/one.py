@@ -22,9 +22,10 @@ from console.keys.form import own_limits
 from console.keys.state import last_use, start_of, state_of
 from console.limits import meters_of_key, sentence
 from console.seat import Seat
-from console.templatetags.console import day_of, number, relative
+from console.templatetags.console import relative
 from quotas.limits import Limit
 from quotas.usage.reading import HOUR, UsageSelection, read_usage
+from runtime.figures import day_of, number
 
 CHART_DAYS = 30
 SAFE_AFTER = timedelta(hours=24)  # an old secret that nobody used for so long is probably replaced everywhere

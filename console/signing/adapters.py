@@ -18,9 +18,12 @@ from django.core.mail import EmailMessage
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import get_language, override
 
+from accounts.languages import language_of
 from accounts.models import User, caseless
 from accounts.services.acts import Actor
+from console.signing.backend import user_called
 from runtime.env import host_of
 from runtime.measures import MAILS
 
@@ -100,9 +103,12 @@ class AccountAdapter(DefaultAccountAdapter):
         return message
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        """Raises MailNotSent: a page that says "look into your mailbox" would be wrong."""
+        """In the reader's language. Raises MailNotSent: a page that says "look into your mailbox" would be wrong."""
+        reader = context.get("user") or user_called(email)  # who has the address, where somebody else typed it
+        asked_in = get_language() or settings.LANGUAGE_CODE
         try:
-            super().send_mail(template_prefix, email, context)
+            with override(language_of(reader, asked_in) if reader else asked_in):
+                super().send_mail(template_prefix, email, context)
             MAILS.count_in_a_thread("sent")
         except Exception as error:  # whatever servers, TLS and addresses make smtplib raise
             MAILS.count_in_a_thread("failed")

@@ -12,10 +12,12 @@ from django.contrib.auth import signals as django_signals
 from django.db.models.signals import post_save
 from django.dispatch import receiver
 from django.http import HttpRequest
+from django.utils.translation import get_language
 
 from accounts.models import User
 from accounts.notifications.places import note_sign_in
 from accounts.services.acts import Actor
+from accounts.services.people import note_language
 from console.signing.backend import user_called
 from console.signing.newcomers import give_account, place
 from console.signing.record import write_down
@@ -33,6 +35,12 @@ def _signed_in(request: HttpRequest, user: User, **_: Any) -> None:
     methods = [str(one.get("method")) for one in request.session.get("account_authentication_methods", [])]
     write_down(request, user, "user.sign_in", how=list(dict.fromkeys(methods)))
     note_sign_in(user, Actor.address_of(request), request.headers.get("User-Agent", ""))
+
+
+@receiver(django_signals.user_logged_in)
+def _came_in(user: User, **_: Any) -> None:
+    """Whichever door they came in by: allauth's signal tells only of its own."""
+    note_language(user, get_language() or settings.LANGUAGE_CODE)
 
 
 @receiver(django_signals.user_logged_out)

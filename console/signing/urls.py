@@ -5,6 +5,7 @@ from __future__ import annotations
 from allauth.account import views
 from django.urls import include, path, re_path
 
+from console.own_language import own_language
 from console.signing import oidc, sessions
 from console.signing.limits import count_wrong_links
 from console.signing.notifications import notifications
@@ -29,5 +30,6 @@ urlpatterns = [
     path("oidc/callback/", oidc.callback, name="oidc_callback"),
     path("sessions/<int:session>/end/", sessions.end, name="session_end"),
     path("notifications/", notifications, name="notifications"),
+    path("language/", own_language, name="own_language"),
     path("sessions/", include("allauth.usersessions.urls")),
 ]

@@ -5,13 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from django import template
-from django.utils import dateformat, timezone
+from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, gettext_lazy, ngettext_lazy, pgettext
+from django.utils.translation import gettext, gettext_lazy, ngettext_lazy
+
+from runtime.figures import day_of, full, number
 
 register = template.Library()
+register.filter(number)
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 _FAR_DAYS = 60  # beyond that a date says more than a count of days
@@ -36,12 +39,6 @@ _AHEAD = (
 def icon(name: str) -> SafeString:
     """One of the symbols in icons.html. It is decoration: the words beside it say the same."""
     return format_html('<svg class="icon" aria-hidden="true" focusable="false"><use href="#i-{}"></use></svg>', name)
-
-
-@register.filter
-def number(value: int) -> str:
-    """1234567 → 1,234,567; in French 1 234 567"""
-    return number_format(value, force_grouping=True)
 
 
 @register.filter
@@ -87,17 +84,6 @@ def relative(moment: datetime, now: datetime) -> str:
         if size >= length:
             return str(words % {"count": int(size // length)})
     raise AssertionError("a minute is the shortest")
-
-
-def full(moment: datetime) -> str:
-    """26 Nov 2026, 03:47 UTC; in French 26 nov. 2026 à 03:47 UTC"""
-    written = pgettext("date format", "j M Y, H:i")  # not in the f-string, where Python 3.11 hides it from Babel
-    return f"{dateformat.format(moment.astimezone(UTC), written)} UTC"
-
-
-def day_of(moment: datetime) -> str:
-    """26 Nov 2026; in French 26 nov. 2026"""
-    return dateformat.format(moment.astimezone(UTC), pgettext("date format", "j M Y"))
 
 
 def _time(moment: datetime, words: str, style: str) -> SafeString:

@@ -9,7 +9,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext
 
 from console.operators.places import Words, name_of
-from console.templatetags.console import number
+from runtime.figures import number
 
 register = template.Library()
 

@@ -18,10 +18,10 @@ from console.charts import Chart, chart_of, steps
 from console.frame import page, show
 from console.seat import Seat
 from console.streaming import streamed
-from console.templatetags.console import day_of
 from console.usage.asked import GROUPED, INTERVALS, RANGES, Asked, read
 from console.usage.refusals import NO_MODEL
 from quotas.usage.reading import UsageRow, read_all, read_usage
+from runtime.figures import day_of
 
 MOST_ROWS = 20_000  # of one page: beyond that the CSV has them all
 MOST_IN_TABLE = 100

@@ -10,9 +10,9 @@ from django.utils.translation import gettext, gettext_lazy
 
 from authsvc.gate.verdict import Verdict
 from console.limits import end_of, sentence
-from console.templatetags.console import full
 from quotas.limits import CALENDAR, Limit
 from quotas.usage.refusals import LimitName
+from runtime.figures import full
 
 Words = str | Promise
 

@@ -43,7 +43,7 @@ NO_LABELS = {
     "ManagementKey": {"public_id", "digest", "pepper", "start", "made_with"},
     "OperatorToken": {"public_id", "digest", "pepper", "start", "made_with"},
     "Deployment": {"identity"},
-    "User": {"password", "folded_username"},
+    "User": {"password", "folded_username", "language", "last_language"},
     "UsageHour": {"account", "key"},
     "UsageDay": {"account", "key"},
     "RefusalHour": {"account", "key", "model", "reason", "by_limit"},

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from django.core import mail
 from django.test import Client
+from django.utils.translation import override
 
 from accounts.models import Account, ApiKey, Invitation, Membership, User
 from accounts.services.accounts import suspend_account
@@ -17,6 +18,7 @@ from accounts.services.keys import issue_key, revoke_key
 from api.base.problems import WORDS
 from console import first_operator
 from console.pages import ADVICE
+from tests.accounts.notifications.test_words import OCCASIONS, mail_about
 from tests.bracketed import brackets, words_outside, words_outside_on
 from tests.conftest import ACTOR
 from tests.console.conftest import person
@@ -101,6 +103,8 @@ def test_pages_before_signing_in_have_no_english(path, account):
         "/accounts/password/change/",
         "/accounts/reauthenticate/",
         "/accounts/sessions/",
+        "/accounts/notifications/",
+        "/accounts/language/",
         "/accounts/second-factor/",
         "/accounts/second-factor/totp/activate/",
         "/accounts/second-factor/recovery-codes/generate/",
@@ -206,5 +210,18 @@ def test_mails_have_no_english(account, owner, settings):
     )
     assert len(mail.outbox) == 5
     for one in mail.outbox:
-        text = re.sub(r"https?://\S+", "", f"{one.subject}\n{one.body}")
-        assert [word for word in words_outside(text) if not DATA.fullmatch(word)] == [], one.subject
+        assert unmarked_in_mail(one.subject, one.body) == [], one.subject
+
+
+def unmarked_in_mail(subject: str, text: str) -> list[str]:
+    text = re.sub(r"https?://[^\s⟧]+", "", f"{subject}\n{text}")
+    return [word for word in words_outside(text) if not DATA.fullmatch(word)]
+
+
+@pytest.mark.parametrize("several", [1, 30])
+@pytest.mark.parametrize("kind", OCCASIONS)
+def test_mails_of_the_worker_have_no_english(kind, several, account, settings):
+    settings.SUPPORT = "mailto:help@example.org"
+    with override("fr"):
+        written = mail_about(account, kind, several)
+    assert unmarked_in_mail(*written) == [] and "⟦" in written.subject and "⟦" in written.text

@@ -18,7 +18,7 @@ from accounts.imports import reading
 from accounts.imports.jobs import receive
 from accounts.models import Account, ApiKey, AuditEvent, User
 from accounts.services import accounts as account_services
-from accounts.services import catalogue, credentials, invitations, keys, members, provisioning, roles
+from accounts.services import catalogue, credentials, invitations, keys, members, people, provisioning, roles
 from accounts.services.accounts import AccountEdit, OverrideAmount
 from accounts.services.acts import Actor
 from accounts.services.closing import close_and_erase
@@ -276,6 +276,12 @@ SERVICES: dict[str, Row] = {
         "invitation.accept",
         of_invitation,
         of_account,
+    ),
+    "people.choose_language": Row(
+        lambda w: people.choose_language(w.user, "fr", actor=OLGA),
+        "user.language_change",
+        lambda w, made: "mara",
+        of_none,
     ),
     "closing.close_and_erase": Row(
         lambda w: close_and_erase(w.account, actor=OLGA),

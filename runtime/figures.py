@@ -1,0 +1,25 @@
+"""Moments and numbers as the language in force writes them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from django.utils import dateformat
+from django.utils.formats import number_format
+from django.utils.translation import pgettext
+
+
+def number(value: int) -> str:
+    """1234567 → 1,234,567; in French 1 234 567"""
+    return number_format(value, force_grouping=True)
+
+
+def full(moment: datetime) -> str:
+    """26 Nov 2026, 03:47 UTC; in French 26 nov. 2026 à 03:47 UTC"""
+    written = pgettext("date format", "j M Y, H:i")  # not in the f-string, where Python 3.11 hides it from Babel
+    return f"{dateformat.format(moment.astimezone(UTC), written)} UTC"
+
+
+def day_of(moment: datetime) -> str:
+    """26 Nov 2026; in French 26 nov. 2026"""
+    return dateformat.format(moment.astimezone(UTC), pgettext("date format", "j M Y"))
