@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.console.test_browser import CHROMIUM, PASSWORD, chromium  # noqa: F401
 from tests.servers import wait_until
@@ -89,7 +89,7 @@ def console(demo: Demo) -> str:  # noqa: F811
 
 
 @pytest.fixture
-def new_context(chromium, console) -> Iterator[Callable[[], BrowserContext]]:  # noqa: F811
+def new_context(chromium: Browser, console: str) -> Iterator[Callable[[], BrowserContext]]:  # noqa: F811
     contexts: list[BrowserContext] = []
 
     def new_context() -> BrowserContext:
@@ -109,7 +109,7 @@ def new_context(chromium, console) -> Iterator[Callable[[], BrowserContext]]:  #
 
 
 @pytest.fixture
-def mailbox(demo: Demo, new_context) -> Page:  # noqa: F811
+def mailbox(demo: Demo, new_context: Callable[[], BrowserContext]) -> Page:  # noqa: F811
     """The mailbox of the operator whom the printed link made."""
     page = new_context().new_page()
     (link,) = re.findall(r"^  (http\S+/first-operator/\S+)$", demo.said(), re.M)
