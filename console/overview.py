@@ -15,6 +15,8 @@ from accounts.models import ApiKey
 from console.charts import chart_of, floor, steps
 from console.frame import page, show
 from console.keys.calls import ready_calls
+from console.keys.form import ALL, NEVER
+from console.keys.issuing import id_for_a_form
 from console.keys.state import EXPIRES_SOON
 from console.limits import Meter, by_window, end_of, meters_of_account
 from console.seat import Seat
@@ -108,6 +110,7 @@ def _first_steps(seat: Seat, *, has_keys: bool) -> dict[str, Any]:
     return {
         "has_keys": has_keys,
         "may_issue": seat.may(Action.ISSUE_KEY),
+        "plain": {"key_id": id_for_a_form(), "which": ALL, "expiry": NEVER},
         "model": model,
         "calls": ready_calls(model) if model else [],
     }

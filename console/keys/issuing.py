@@ -46,9 +46,13 @@ def new(request: HttpRequest, seat: Seat) -> HttpResponse:
             return _not_issued(request, seat, form, error)
         else:
             return show_secret(request, seat, issued, is_new=True)
-    # A new id for each form that is shown: sending one twice makes one key.
-    context = {"key_id": keys.new_key_id("")[:8], **_shown(form), "room": caps.room_for_keys(seat.account)}
+    context = {"key_id": id_for_a_form(), **_shown(form), "room": caps.room_for_keys(seat.account)}
     return show(request, seat, "keys/new", context, status=422 if form.errors else 200)
+
+
+def id_for_a_form() -> str:
+    """New for each form that is shown: sending one twice makes one key."""
+    return keys.new_key_id("")[:8]
 
 
 def _key_id(request: HttpRequest) -> str | None:

@@ -16,12 +16,12 @@ from django.utils.translation import gettext
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts import keys
 from accounts.authority import Action
 from accounts.refused import Refused
 from accounts.services.keys import Issued, issue_key
 from console.frame import count_new_secret, forbidden, page, show
 from console.keys.calls import call_of, ready_calls
+from console.keys.issuing import id_for_a_form
 from console.seat import Seat
 from console.trying.words import words_of_the_page
 from quotas.examples import METHODS, as_text
@@ -99,7 +99,7 @@ def _context(seat: Seat, slug: str, issued: Issued | None = None) -> dict[str, A
         "methods": METHODS,
         "issued": issued,
         "may_issue": seat.may(Action.ISSUE_KEY) and not seat.account.closed_at,
-        "key_id": keys.new_key_id("")[:8],
+        "key_id": id_for_a_form(),
         "words": words_of_the_page(),
         "errors_url": settings.ERRORS_URL,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import time
@@ -42,20 +43,25 @@ Three calls to try:
   curl -N {gateway}/fr_core_news_md/sentences/stream -H 'Authorization: Bearer {pro}' \\
     -H 'Content-Type: application/json' -d '{{"text": "Marie Curie travaillait à Paris. Elle y est restée."}}'
 
-Customers who can sign in to the console, with a week of invented usage (name, role, password):
+Customers sign in at {console}/login/. These two have a week of invented usage (name, role, password):
 
 {people}
+
+New customers sign up at {console}/accounts/signup/, which is open in this demo only.
+No mail is sent: operators read all of it at {console}/mailbox/.
 
 {operator}
 Ctrl-C stops everything.
 """
 
 FIRST_OPERATOR = """\
-Open this link within an hour to become the console's first operator:
+There is no operator yet. Open this link within an hour to become the first one:
 
   {link}
+
+Operators sign in at {console}/admin/. If the hour has passed, `{manage} set_up` prints a new link.
 """
-SIGN_IN = "Operators sign in to the console at {console}/admin/.\n"
+SIGN_IN = "Operators sign in at {console}/admin/. For a lost password: `{manage} changepassword NAME`.\n"
 
 Action = Callable[[int, FrameType | None], None] | signal.Handlers
 
@@ -114,8 +120,9 @@ def _keys(stack: Demo, report: Callable[[str], None]) -> Keys:
 
 def _examples(stack: Demo, keys: Keys, somebody: str, manage: Path) -> str:
     place, link = stack.place, stack.first_operator_link
+    operator = FIRST_OPERATOR if link else SIGN_IN
     return EXAMPLES.format(
-        operator=FIRST_OPERATOR.format(link=link) if link else SIGN_IN.format(console=place.console_url),
+        operator=operator.format(link=link, console=place.console_url, manage=shlex.quote(str(manage))),
         people="\n".join(f"  {line}" for line in somebody.splitlines()),
         gateway=place.gateway_url,
         console=place.console_url,

@@ -93,5 +93,6 @@ def _variables(place: DemoPlace) -> dict[str, str]:
         "CONSOLE_URL": place.console_url,
         "AUTHSVC_MANAGE": shlex.quote(str(place.root / MANAGE)),
         "AUTHSVC_MAILBOX": "1",
+        "AUTHSVC_SIGN_UP": "open",  # only this machine reaches it, and its mails lie in the mailbox
         "AUTHSVC_DRAIN": "0",  # there are no replicas to balance over: stop at once
     }

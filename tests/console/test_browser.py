@@ -182,7 +182,7 @@ def test_a_key_from_its_making_to_its_end(console, acme, open_page, javascript, 
     page, complaints = open_page(javascript=javascript, scheme=scheme, viewport=viewport)
     sign_in(page)
     expect(page.get_by_role("heading", name="Welcome to Acme Research")).to_be_visible()
-    page.get_by_role("link", name="New key").click()
+    page.get_by_role("link", name="Choose models, expiry and limits instead").click()
     page.get_by_label("Name").fill("laptop")
     page.get_by_text("Only some models").click()
     page.get_by_label("English, small").check()
@@ -230,7 +230,6 @@ def test_a_key_from_its_making_to_its_end(console, acme, open_page, javascript, 
 def test_leaving_the_secret_without_a_copy_is_asked_about(acme, open_page):
     page, _ = open_page()
     sign_in(page)
-    page.get_by_role("link", name="New key").click()
     page.get_by_label("Name").fill("laptop")
     page.get_by_role("button", name="Create key").click()
     asked: list[str] = []

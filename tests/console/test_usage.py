@@ -10,6 +10,7 @@ import pytest
 from django.http import QueryDict
 from django.utils import timezone
 
+from accounts.models import ApiKey
 from accounts.services.keys import issue_key, revoke_key
 from authsvc.gate.decision import RULES
 from console.charts import OTHERS, chart_of, nice_top, steps
@@ -17,7 +18,9 @@ from console.templatetags.console import compact, relative
 from console.usage.asked import read
 from console.usage.reasons import WORDS, reason_of
 from quotas.usage.reading import UsageRow
+from tests.accounts.forms import posted
 from tests.conftest import ACTOR
+from tests.console.conftest import person
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,6 +36,20 @@ def test_a_new_account_sees_three_steps_to_a_first_call(account, owner, settings
     settings.GATEWAY_URL = "https://models.example.com"
     html = owner.get(overview(account)).content.decode()
     assert html.count("<li") >= 3 and "curl https://models.example.com/sm/" in html and "Create a key" in html
+
+
+def test_the_first_key_of_an_account_takes_a_name_and_nothing_else(account, owner):
+    form = posted(owner.get(overview(account)), name="laptop")
+    answers = [owner.post(f"{overview(account)}keys/new/", form) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [201, 409]  # sent twice, made once
+    key = ApiKey.objects.get()
+    assert (key.name, key.narrowed_to, key.expires_at) == ("laptop", None, None)
+    assert 'name="key_id"' not in owner.get(overview(account)).content.decode()
+
+
+def test_a_viewer_is_offered_no_first_key(account):
+    html = person("vic", account, "viewer").get(overview(account)).content.decode()
+    assert "Create a key" in html and 'name="key_id"' not in html
 
 
 def test_the_first_step_is_done_once_there_is_a_key(account, owner, issued):

@@ -128,6 +128,19 @@ def test_the_people_that_are_printed_sign_in_and_see_usage(demo):
         assert "Example Research" in page.text and "en_core_web_sm" in page.text  # the legend of its chart
 
 
+def test_what_is_printed_tells_how_each_kind_of_person_gets_in(demo):
+    console, said = f"http://127.0.0.1:{demo.port + 1}", demo.said()
+    assert f"Customers sign in at {console}/login/." in said
+    assert f"New customers sign up at {console}/accounts/signup/" in said
+    assert f"operators read all of it at {console}/mailbox/" in said
+    assert f"Operators sign in at {console}/admin/." in said
+    (again,) = re.findall(r"`(.+ set_up)` prints a new link", said)
+    assert "/first-operator/" in subprocess.check_output(["sh", "-c", again], text=True, timeout=120)
+    for page, words in (("/accounts/signup/", 'name="password1"'), ("/login/", "/accounts/signup/")):
+        with urllib.request.urlopen(f"{console}{page}", timeout=10) as answer:
+            assert words in answer.read().decode()
+
+
 def test_manage_knows_where_everything_is(demo):
     manage = [str(demo.folder / "manage"), "issue_key", "--account", "demo-pro", "--plan", "pro", "--name", "another"]
     key = subprocess.run(manage, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
