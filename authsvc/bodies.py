@@ -23,7 +23,7 @@ from django.http import HttpRequest, HttpResponse
 from api.base.resource import MOST_BODY_BYTES
 from api.imports import ADMITTED
 from api.uploads import is_upload, refusal_of
-from authsvc.holding import Outgoing, Held
+from authsvc.holding import Held, Outgoing
 from authsvc.refusals import refusal
 from console.proxies import BehindProxies
 from runtime.memory_files import MOST_BYTES as MOST_UPLOAD_BYTES
@@ -217,7 +217,7 @@ def _is_short(scope: Scope) -> bool:
 
 
 async def _refuse(response: HttpResponse, receive: Receive, send: Send) -> None:
-    """Outgoing at once, then read and discard for a moment."""
+    """Answer at once, then read and discard for a moment."""
     headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in response.headers.items()]
     headers += [(b"connection", b"close"), (b"content-length", b"%d" % len(response.content))]
     unique = dict(headers)
