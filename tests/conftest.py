@@ -16,6 +16,8 @@ from django.core.cache import cache
 from django.core.management.color import no_style
 from django.db import connection, connections, transaction
 from django.test import Client, TransactionTestCase
+from hypothesis import HealthCheck
+from hypothesis import settings as property_tests
 
 from accounts.facts import publish
 from accounts.facts.publish import models_base
@@ -33,6 +35,10 @@ from tests.servers import ROOT, redis_server
 
 ACTOR = Actor("tests")
 LONGEST_TEST_SECONDS = 10
+
+# How long an example takes says how busy the machine is.
+property_tests.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+property_tests.load_profile("any machine")
 
 CATALOGUE = """
     default_plan = "free"
