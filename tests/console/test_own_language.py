@@ -12,7 +12,8 @@ from django.db import Error as DatabaseError
 from django.test import Client
 
 from accounts.models import AuditEvent, User
-from console import languages, own_language
+from console import languages
+from store.throttles import CHOICES
 from tests.console.conftest import person
 from tests.console.signing.people import HERE, PASSWORD, mia, sign_in
 from tests.console.test_languages import spoken
@@ -85,7 +86,7 @@ def test_a_choice_is_in_the_audit_log_once(owner):
 
 
 def test_changing_it_all_the_time_fills_no_audit_log(owner, monkeypatch):
-    monkeypatch.setattr(own_language, "CHOICES", replace(own_language.CHOICES, calls=3, seconds=86_400))
+    monkeypatch.setattr("console.own_language.CHOICES", replace(CHOICES, calls=3, seconds=86_400))
     for language in ("fr", "en", "fr", "en"):
         choose(owner, language)
     assert AuditEvent.objects.filter(act="user.language_change").count() == 3 and stored() == "fr"
