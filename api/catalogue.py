@@ -34,6 +34,15 @@ class PlanQuery(CatalogueQuery):
     orders = {"id": "name"}
 
 
+class ModelExampleOut(Output):
+    example = {"method": "GET", "path": "/", "body": None, "answer": None}
+
+    method = serializers.CharField()
+    path = serializers.CharField(help_text="It continues the model's `url`.")
+    body = serializers.JSONField(allow_null=True)
+    answer = serializers.JSONField(allow_null=True)
+
+
 class ModelOut(Output):
     example = {
         "id": "en_core_web_sm",
@@ -41,6 +50,13 @@ class ModelOut(Output):
         "url": "https://models.example.com/en_core_web_sm",
         "cost": 1,
         "enabled": True,
+        "speaks": "",
+        "example": {
+            "method": "POST",
+            "path": "/ner",
+            "body": {"text": "Ada Lovelace met Charles Babbage in London."},
+            "answer": {"entities": [{"text": "Ada Lovelace", "label": "PERSON"}]},
+        },
     }
 
     id = serializers.CharField(source="slug")
@@ -48,6 +64,15 @@ class ModelOut(Output):
     url = serializers.SerializerMethodField(help_text="Where to call it.")
     cost = serializers.IntegerField(help_text="Units that one call costs.")
     enabled = serializers.BooleanField()
+    speaks = serializers.ChoiceField(
+        choices=("", "openai"), help_text="`openai`: clients of OpenAI's API can call it. Empty: nothing is known."
+    )
+
+    def get_fields(self) -> dict[str, Any]:
+        """The field `example` of a model; the attribute is this object's, for the reference."""
+        words = "A call that works, and what it returns, as the operator wrote them."
+        fields: dict[str, Any] = super().get_fields()
+        return {**fields, "example": ModelExampleOut(source="as_example", allow_null=True, help_text=words)}
 
     def get_url(self, model: ServedModel) -> str:
         return f"{settings.GATEWAY_URL}{model.path}"
@@ -79,7 +104,14 @@ class PlanLimitOut(Output):
 
 
 class PlanOut(Output):
-    example = {"id": "pro", "title": "Pro", "models": ["*"], "max_keys": 100, "limits": [PlanLimitOut.example]}
+    example = {
+        "id": "pro",
+        "title": "Pro",
+        "models": ["*"],
+        "max_keys": 100,
+        "offered": True,
+        "limits": [PlanLimitOut.example],
+    }
 
     id = serializers.CharField(source="name")
     title = serializers.CharField(allow_blank=True)
@@ -87,6 +119,7 @@ class PlanOut(Output):
     max_keys = serializers.IntegerField(
         help_text="How many keys an account may have that are neither revoked nor expired."
     )
+    offered = serializers.BooleanField(help_text="Whether the console shows it to customers on other plans.")
     limits = PlanLimitOut(many=True, source="limits.all")
 
     def get_models(self, plan: Plan) -> list[str]:

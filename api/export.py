@@ -22,7 +22,7 @@ from api.base.operations import Operation, at
 from api.base.resource import View, take_from
 from api.base.streaming import download
 from api.catalogue import PlanOut, plans_shown
-from api.invitations import InvitationOut
+from api.invitations import InvitationOut, invitations_shown
 from api.keys import KeyOut, keys_shown
 from api.management_keys import ManagementKeyOut, management_keys_shown
 from api.members import MemberOut, members_shown
@@ -84,7 +84,7 @@ def export(account: Account) -> Iterator[str]:
     yield f',"plan":{_dump(PlanOut(plan).data)}'
     for name, rows in (
         ("members", _rows(MemberOut, members_shown(account))),
-        ("invitations", _rows(InvitationOut, account.invitations.all())),
+        ("invitations", _rows(InvitationOut, invitations_shown(account))),
         ("keys", _rows(KeyOut, keys_shown().filter(account=account))),
         ("management_keys", _rows(ManagementKeyOut, management_keys_shown().filter(account=account))),
         ("usage", _usage(account)),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from django.http import Http404
+from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.authority import check_role
-from accounts.models import Account, Invitation, Membership
+from accounts.models import Account, Invitation, InvitationQuerySet, Membership
 from accounts.services.invitations import invite, resend, withdraw
 from api.base.access import Action
 from api.base.fields import Input, Moment, Output
@@ -20,6 +21,9 @@ from store.throttles import INVITATIONS, MAILS_TO, mailbox
 
 
 class InvitationQuery(PageQuery):
+    status = serializers.ChoiceField(
+        choices=Invitation.State.values, required=False, help_text="Only invitations with this status."
+    )
     order = serializers.ChoiceField(choices=("-created", "created"), default="-created")
 
 
@@ -35,22 +39,28 @@ class InvitationOut(Output):
         "id": "T5c6tKxKw9HdL4uE",
         "email": "grace@example.org",
         "role": "member",
+        "status": "pending",
         "invited_by": "ada",
         "created_at": "2030-11-23T06:20:00Z",
         "sent_at": "2030-11-23T06:20:01Z",
         "expires_at": "2030-11-30T06:20:00Z",
         "accepted_at": None,
+        "accepted_by": None,
         "withdrawn_at": None,
     }
 
     id = serializers.CharField(source="public_id")
     email = serializers.EmailField()
     role = serializers.ChoiceField(choices=ROLES)
+    status = serializers.ChoiceField(choices=Invitation.State.values, source="current_state")
     invited_by = serializers.CharField(help_text="Who sent the latest mail: a username, a credential or a command.")
     created_at = Moment()
     sent_at = Moment(allow_null=True, help_text="Null: the mail could not be sent. Send it again.")
     expires_at = Moment()
     accepted_at = Moment(allow_null=True)
+    accepted_by = serializers.CharField(
+        source="accepted_by.username", allow_null=True, help_text="Who joined. Null also if that user was deleted."
+    )
     withdrawn_at = Moment(allow_null=True)
 
 
@@ -65,9 +75,12 @@ class Invitations(View):
         is_list=True,
     )
     def get(self, request: Request, account: str) -> Response:
-        """List invitations, newest first. Includes those that were accepted, were withdrawn or have expired."""
+        """List invitations, newest first. Those that were accepted, were withdrawn or have expired stay for 90 days."""
         query = self.read_query()
-        return self.page(self.find_account(account).invitations.all(), query["order"])
+        rows = invitations_shown(self.find_account(account))
+        if "status" in query:
+            rows = rows.in_state(query["status"], timezone.now())
+        return self.page(rows, query["order"])
 
     @Operation(
         id="invite",
@@ -118,6 +131,11 @@ class Resend(View):
         count_mail(owner, row.email)
         resend(row, actor=self.caller.actor)
         return self.show(row)
+
+
+def invitations_shown(account: Account) -> InvitationQuerySet:
+    """With what InvitationOut shows."""
+    return Invitation.objects.filter(account=account).select_related("accepted_by")
 
 
 def _invitation(account: Account, id: str) -> Invitation:

@@ -14,7 +14,6 @@ from console.frame import page, show
 from console.keys.calls import ready_calls
 from console.limits import sentence
 from console.seat import Seat
-from quotas.examples import ModelExample
 from quotas.limits import EVERY_MODEL, SECOND, WINDOWS, Limit
 from quotas.terms import limits_in_force
 
@@ -32,7 +31,7 @@ def models(request: HttpRequest, seat: Seat) -> HttpResponse:
         "limits": [sentence(limit) for limit in limits if limit.model == EVERY_MODEL],
         "chosen": chosen,
         "calls": ready_calls(chosen) if chosen else [],
-        "example": ModelExample.read(chosen.example) if chosen else None,
+        "example": chosen.as_example if chosen else None,
     }
     return show(request, seat, "models/models", context)
 

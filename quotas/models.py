@@ -12,7 +12,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from quotas import limits
-from quotas.examples import check_example
+from quotas.examples import ModelExample, check_example
 from quotas.guarded import GuardedManager
 from runtime.labels import one_line
 
@@ -121,6 +121,10 @@ class ServedModel(models.Model):
 
     def __str__(self) -> str:
         return self.slug
+
+    @property
+    def as_example(self) -> ModelExample | None:
+        return ModelExample.read(self.example)
 
     @property
     def is_new(self) -> bool:

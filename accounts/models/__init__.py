@@ -11,7 +11,7 @@ from accounts.models.accounts import (
     made_with,
     new_member_id,
 )
-from accounts.models.credentials import Credential, Invitation, ManagementKey, OperatorToken
+from accounts.models.credentials import Credential, Invitation, InvitationQuerySet, ManagementKey, OperatorToken
 from accounts.models.imports import ImportJob, ImportLine
 from accounts.models.keys import (
     DEEPEST_METADATA,
@@ -43,6 +43,7 @@ __all__ = [
     "ImportJob",
     "ImportLine",
     "Invitation",
+    "InvitationQuerySet",
     "KeptAnswer",
     "KeyLimit",
     "KeyQuerySet",

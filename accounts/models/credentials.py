@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Lower
+from django.utils import timezone
+from django.utils.translation import pgettext_lazy
 
 from accounts.models.accounts import Account, Membership, made_with
 from accounts.models.active import ExpiringQuerySet
@@ -55,8 +57,30 @@ class OperatorToken(Credential):
     """A credential of the operator's own systems, for all accounts."""
 
 
+class InvitationQuerySet(models.QuerySet["Invitation"]):
+    def in_state(self, state: str, now: datetime) -> InvitationQuerySet:
+        """Those with this `state`."""
+        taken_back = Q(withdrawn_at__lt=F("expires_at")) | Q(withdrawn_at__isnull=False, expires_at__gt=now)
+        match state:
+            case Invitation.State.ACCEPTED:
+                return self.exclude(accepted_at=None)
+            case Invitation.State.WITHDRAWN:
+                return self.filter(taken_back, accepted_at=None)
+            case Invitation.State.EXPIRED:
+                return self.filter(
+                    Q(withdrawn_at=None) | Q(withdrawn_at__gte=F("expires_at")), accepted_at=None, expires_at__lte=now
+                )
+        return self.filter(accepted_at=None, withdrawn_at=None, expires_at__gt=now)
+
+
 class Invitation(models.Model):
     """An invitation to join an account, sent by mail. The link in the latest mail works once, for anyone who has it."""
+
+    class State(models.TextChoices):
+        PENDING = "pending", pgettext_lazy("of an invitation", "Invited")
+        ACCEPTED = "accepted", pgettext_lazy("of an invitation", "Joined")
+        WITHDRAWN = "withdrawn", pgettext_lazy("of an invitation", "Withdrawn")
+        EXPIRED = "expired", pgettext_lazy("of an invitation", "Expired")
 
     public_id = models.CharField(max_length=16, unique=True, editable=False)
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="invitations")
@@ -76,7 +100,12 @@ class Invitation(models.Model):
     )
     expires_at = models.DateTimeField()
     accepted_at = models.DateTimeField(null=True, blank=True)
+    accepted_by = models.ForeignKey(
+        User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", editable=False
+    )
     withdrawn_at = models.DateTimeField(null=True, blank=True)
+
+    objects = models.Manager.from_queryset(InvitationQuerySet)()
 
     class Meta:
         ordering = ["-id"]
@@ -93,4 +122,16 @@ class Invitation(models.Model):
         return f"{self.email} to {self.account}"
 
     def is_open(self, now: datetime) -> bool:
-        return self.accepted_at is None and self.withdrawn_at is None and now < self.expires_at
+        return self.state(now) == self.State.PENDING
+
+    @property
+    def current_state(self) -> State:
+        return self.state(timezone.now())
+
+    def state(self, now: datetime) -> State:
+        """What became of it. One that was replaced after it had expired has expired, and was not withdrawn."""
+        if self.accepted_at:
+            return self.State.ACCEPTED
+        if self.withdrawn_at and (self.withdrawn_at < self.expires_at or now < self.expires_at):
+            return self.State.WITHDRAWN
+        return self.State.PENDING if now < self.expires_at else self.State.EXPIRED

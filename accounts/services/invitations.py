@@ -46,7 +46,7 @@ def invite(account: Account, *, email: str, role: str, actor: Actor) -> Invitati
                     "%(email)s has already been invited (%(id)s). Send that invitation again, or withdraw it."
                 )
                 raise Refused(words % {"email": email, "id": old.public_id})
-            old.withdrawn_at = old.expires_at
+            old.withdrawn_at = min(old.expires_at, timezone.now())
             old.save(update_fields=["withdrawn_at"])
         _keep_few_open(account)
         row = Invitation(
@@ -108,8 +108,8 @@ def accept(row: Invitation, user: User, *, actor: Actor) -> None:
         _lock_open(row, or_expired=False)
         if not Membership.objects.filter(account=row.account, user=user).exists():
             set_role(row.account, user, row.role, actor=actor)
-        row.accepted_at = timezone.now()
-        row.save(update_fields=["accepted_at"])
+        row.accepted_at, row.accepted_by = timezone.now(), user
+        row.save(update_fields=["accepted_at", "accepted_by"])
         _write_down(row, "invitation.accept", actor)
 
 

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 
-from quotas.examples import ModelExample
 from quotas.models import ServedModel
 
 EXAMPLE = {"text": "Ada Lovelace met Charles Babbage in London."}
@@ -53,7 +52,7 @@ def ready_calls(model: ServedModel, key: str = PLACEHOLDER, methods: list[str] |
 
 
 def call_of(model: ServedModel, methods: list[str] | None = None) -> CallOfModel:
-    example = ModelExample.read(model.example)
+    example = model.as_example
     base = f"{settings.GATEWAY_URL}{model.path}"
     if example is not None and (not methods or example.method in methods):
         return CallOfModel(example.method, base + example.path, example.body)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.conf import settings
 from django.core.paginator import Paginator
+from django.db.models import Case, When
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.functional import Promise
-from django.utils.translation import gettext, gettext_lazy, pgettext
+from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.http import require_safe
 
 from accounts.authority import RANKS, TO_CHANGE, Action, is_lower
@@ -24,6 +25,9 @@ from console.team.management_keys import not_revoked, shown_on_team
 
 ON_A_PAGE = 50
 MOST_NAMED = 20
+RECENT = timedelta(days=30)  # after an invitation has, or would have, expired
+State = Invitation.State
+_TONES = {State.PENDING: "accent", State.ACCEPTED: "good"}
 ROLES = {
     "owner": gettext_lazy("Everything, including other owners and closing the account"),
     "admin": gettext_lazy("All keys, the audit log, and people other than owners"),
@@ -36,6 +40,8 @@ class Invited(NamedTuple):
     row: Invitation
     words: str
     tone: str
+    may_be_resent: bool
+    may_be_withdrawn: bool
 
 
 @page(Action.READ_MEMBERS)
@@ -123,14 +129,17 @@ def to_invite(seat: Seat) -> dict[str, object]:
 
 
 def _invitations(account: Account, now: datetime) -> list[Invited]:
-    """Those that somebody may still act on: open ones, and those that ran out."""
-    rows = account.invitations.filter(accepted_at=None, withdrawn_at=None).order_by("-id")[:ON_A_PAGE]
-    return [Invited(row, *_state_of(row, now)) for row in rows]
+    """First those that somebody may still accept, then what became of the newest others."""
+    rows = account.invitations.filter(expires_at__gt=now - RECENT).select_related("accepted_by")
+    first = Case(When(accepted_at=None, withdrawn_at=None, expires_at__gt=now, then=0), default=1)
+    return [_invited(row, now) for row in rows.order_by(first, "-id")[:ON_A_PAGE]]
 
 
-def _state_of(row: Invitation, now: datetime) -> tuple[str, str]:
-    if not row.is_open(now):
-        return pgettext("of an invitation", "Expired"), ""
-    if row.sent_at:
-        return pgettext("of an invitation", "Invited"), "accent"
-    return gettext("Email not sent"), "bad"
+def _invited(row: Invitation, now: datetime) -> Invited:
+    """An expired invitation can be sent again; withdrawing it would take nothing away."""
+    state = row.state(now)
+    is_pending = state == State.PENDING
+    words, tone = str(state.label), _TONES.get(state, "")
+    if is_pending and not row.sent_at:
+        words, tone = gettext("Email not sent"), "bad"
+    return Invited(row, words, tone, is_pending or (state == State.EXPIRED and not row.withdrawn_at), is_pending)

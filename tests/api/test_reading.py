@@ -36,7 +36,15 @@ def test_me_shows_the_caller(account):
 def test_a_customer_sees_its_own_plan_and_models(account, pro_account):
     of_free, of_pro = program_of(account, "keys:read"), program_of(pro_account, "keys:read")
     assert results(of_free, "models") == [
-        {"id": "sm", "title": "small", "url": "http://127.0.0.1:8080/sm", "cost": 1, "enabled": True}
+        {
+            "id": "sm",
+            "title": "small",
+            "url": "http://127.0.0.1:8080/sm",
+            "cost": 1,
+            "enabled": True,
+            "speaks": "",
+            "example": None,
+        }
     ]
     assert [model["id"] for model in results(of_pro, "models")] == ["lg", "sm"]
     (plan,) = results(of_free, "plans")

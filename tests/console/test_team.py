@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core import mail
 from django.db import models
 from django.test import Client
+from django.utils import timezone
 
-from accounts.models import Account, AuditEvent, Invitation, Membership
-from accounts.services.invitations import invite
+from accounts.models import Account, AuditEvent, Invitation, Membership, User
+from accounts.services.invitations import accept, invite, withdraw
 from accounts.services.keys import issue_key
 from console.audit import ACTS
 from console.audit_words import value_in_words
+from console.team.pages import ON_A_PAGE
 from tests.conftest import ACTOR
 from tests.console.conftest import acting, person
 from tests.console.test_keys import told
@@ -43,7 +45,38 @@ def test_an_invitation_is_mailed_listed_sent_again_and_withdrawn(account, owner)
     owner.post(team(account, f"invitations/{row.public_id}/resend/"))
     assert len(mail.outbox) == 2
     owner.post(team(account, f"invitations/{row.public_id}/withdraw/"))
-    assert Invitation.objects.get().withdrawn_at and "Withdraw" not in owner.get(team(account)).content.decode()
+    html = owner.get(team(account)).content.decode()
+    assert Invitation.objects.get().withdrawn_at and ">Withdrawn<" in html
+    assert "/withdraw/" not in html and "/resend/" not in html
+
+
+def test_invitations_are_listed_with_what_became_of_them_and_what_can_be_done(account, owner):
+    rows = {
+        name: invite(account, email=f"{name}@example.org", role="member", actor=ACTOR)
+        for name in ("open", "late", "gone", "joined", "old")
+    }
+    accept(rows["joined"], User.objects.create_user("joe"), actor=ACTOR)
+    withdraw(rows["gone"], actor=ACTOR)
+    for name, days in (("late", 1), ("old", 31)):
+        rows[name].expires_at = timezone.now() - timedelta(days=days)
+        rows[name].save()
+    html = owner.get(team(account)).content.decode()
+    shown = re.findall(r'<span class="name">(\w+)@example.org</span>.*?badge \w*">(\w+)<(.*?)</tr>', html, re.DOTALL)
+    assert [(name, state, "/resend/" in rest, "/withdraw/" in rest) for name, state, rest in shown] == [
+        ("open", "Invited", True, True),
+        ("joined", "Joined", False, False),
+        ("gone", "Withdrawn", False, False),
+        ("late", "Expired", True, False),
+    ]
+    assert "joe, " in next(rest for name, _, rest in shown if name == "joined")
+
+
+def test_open_invitations_are_on_the_page_however_many_are_over(account, owner):
+    first = invite(account, email="first@example.org", role="member", actor=ACTOR)
+    for number in range(ON_A_PAGE):
+        withdraw(invite(account, email=f"guest{number}@example.org", role="member", actor=ACTOR), actor=ACTOR)
+    html = owner.get(team(account)).content.decode()
+    assert first.email in html and html.count(">Withdrawn<") == ON_A_PAGE - 1
 
 
 @pytest.mark.parametrize(

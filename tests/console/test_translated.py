@@ -210,7 +210,7 @@ def test_mails_have_no_english(account, owner, settings):
     )
     assert len(mail.outbox) == 5
     for one in mail.outbox:
-        assert unmarked_in_mail(one.subject, one.body) == [], one.subject
+        assert unmarked_in_mail(str(one.subject), str(one.body)) == [], one.subject
 
 
 def unmarked_in_mail(subject: str, text: str) -> list[str]:

@@ -63,7 +63,7 @@ def test_the_internal_entry_point_is_on_loopback_and_no_port_leads_to_it():
 
 
 def test_every_service_of_ours_has_every_secret_as_a_file_and_none_in_its_environment():
-    for name in ("gate", "console", "worker", "setup", "discover"):
+    for name in ("gate", "console", "worker", "setup", "discover", "demo_people"):
         environment = SERVICES[name]["environment"]
         for secret in ("SECRET_KEY", "KEY_PEPPER", "DATABASE_URL", "REDIS_URL"):
             assert environment[f"{secret}_FILE"] == f"/secrets/authsvc/{secret}"
@@ -72,6 +72,13 @@ def test_every_service_of_ours_has_every_secret_as_a_file_and_none_in_its_enviro
         mail = services_of("deploy/compose/mail.yml")[name]["environment"]
         assert "EMAIL_URL" not in mail
         assert mail["EMAIL_URL_FILE"] == "/secrets/authsvc/EMAIL_URL"
+
+
+def test_people_are_invented_only_by_who_says_that_it_is_a_demo():
+    service = SERVICES["demo_people"]
+    assert (service["profiles"], service["restart"], service["command"]) == (["demo"], "no", [])
+    assert "--this-is-a-demo" not in service["entrypoint"]
+    assert "docker compose run --rm demo_people --this-is-a-demo" in (ROOT / "docs/compose.md").read_text()
 
 
 def test_the_image_names_the_version_of_the_code():

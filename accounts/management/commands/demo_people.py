@@ -43,16 +43,19 @@ class Command(OperatorCommand):
             raise CommandError(f"There is already somebody called {' and '.join(sorted(taken))}.")
         if resolve(ACCOUNT) is not None:
             raise CommandError(f"There is already an account {ACCOUNT}.")
+        plan = Plan.objects.filter(name=PLAN).first()
+        if plan is None:
+            raise CommandError(f"The catalogue has no plan {PLAN}, which the demo's account is on.")
         with transaction.atomic():
-            account = _account_with_keys()
+            account = _account_with_keys(plan)
             passwords = {name: _join(account, name, role) for name, role in PEOPLE}
         call_command("demo_usage", account=account.public_id, this_is_a_demo=True, stdout=self.stderr)
         for name, role in PEOPLE:
             self.stdout.write(f"{name} {role} {passwords[name]}")
 
 
-def _account_with_keys() -> Account:
-    account, _ = create_account(NAME, Plan.objects.get(name=PLAN), external_id=ACCOUNT, actor=ACTOR)
+def _account_with_keys(plan: Plan) -> Account:
+    account, _ = create_account(NAME, plan, external_id=ACCOUNT, actor=ACTOR)
     for name in KEYS:
         issue_key(account, name=name, actor=ACTOR)
     return account

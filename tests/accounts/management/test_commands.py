@@ -21,6 +21,7 @@ from accounts.services.keys import issue_key, revoke_key
 from runtime.commands import PENDING
 from store import names
 from tests.conftest import ACTOR
+from tests.gate.conftest import ask  # noqa: F401
 
 KEY = re.compile(r"ask_[0-9A-Za-z]{16}_[0-9A-Za-z]{44}\n")
 
@@ -191,19 +192,45 @@ def test_revoking_twice_is_not_an_error_and_keeps_the_first_time(issued):
     assert AuditEvent.objects.filter(act="key.revoke").count() == 1
 
 
-def test_for_an_unknown_key_the_error_explains_ids(issued):
-    told = refused("revoke_key", issued.text)
+@pytest.mark.django_db(transaction=True)
+def test_a_pause_and_its_end_hold_from_the_next_request_on(ask, issued, redis_db):  # noqa: F811
+    public_id = issued.key.public_id
+    assert ask(issued.text).status == 200
+    for _ in range(2):
+        assert run("pause_key", public_id) == f"done: {public_id} is paused\n"
+        assert ask(issued.text).status == 401
+    for _ in range(2):
+        assert run("resume_key", public_id) == f"done: {public_id} is resumed\n"
+        assert ask(issued.text).status == 200
+    rows = AuditEvent.objects.filter(subject=public_id, act__in=["key.pause", "key.resume"]).order_by("pk")
+    assert [(row.act, row.actor) for row in rows] == [
+        ("key.pause", "command pause_key"),
+        ("key.resume", "command resume_key"),
+    ]
+
+
+@pytest.mark.parametrize("command", ["pause_key", "resume_key"])
+def test_a_revoked_key_is_neither_paused_nor_resumed(issued, command):
+    revoke_key(issued.key, actor=ACTOR)
+    assert "is revoked" in str(refused(command, issued.key.public_id))
+
+
+@pytest.mark.parametrize("command", ["revoke_key", "pause_key", "resume_key"])
+def test_for_an_unknown_key_the_error_explains_ids(issued, command):
+    told = refused(command, issued.text)
     assert str(told) == f"There is no key {issued.text[:16]}. Pass the 16 characters after the prefix."
     assert issued.text not in str(told)
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("command", ["revoke_key", "move_account", "apply_catalogue"])
+@pytest.mark.parametrize("command", ["revoke_key", "pause_key", "resume_key", "move_account", "apply_catalogue"])
 def test_a_change_is_pending_without_redis_and_published_when_repeated(issued, redis_away, tmp_path, command):
     file = tmp_path / "more.toml"
     file.write_text("[models.more]\n")
     words = {
         "revoke_key": [issued.key.public_id],
+        "pause_key": [issued.key.public_id],
+        "resume_key": [issued.key.public_id],
         "move_account": ["--account", "acme", "--plan", "pro"],
         "apply_catalogue": [str(file)],
     }[command]

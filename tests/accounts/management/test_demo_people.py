@@ -7,7 +7,7 @@ from django.contrib.auth import authenticate
 from django.core.management.base import CommandError
 
 from accounts.models import Account, User
-from quotas.models import UsageHour
+from quotas.models import Plan, UsageHour
 from tests.accounts.management.test_commands import run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -32,3 +32,10 @@ def test_nothing_is_made_twice_or_by_mistake(catalogue):
     with pytest.raises(CommandError, match="already somebody called ada and vic"):
         run("demo_people", "--this-is-a-demo")
     assert Account.objects.count() == 1
+
+
+def test_a_catalogue_without_the_demos_plan_is_named(catalogue):
+    Plan.objects.get(name="pro").delete()
+    with pytest.raises(CommandError, match="no plan pro"):
+        run("demo_people", "--this-is-a-demo")
+    assert not User.objects.exists()

@@ -68,6 +68,44 @@ def test_the_only_link_in_a_mail_is_ours_and_the_subject_has_nothing_from_tenant
     ]
 
 
+# What became of them.
+
+
+def test_each_state_is_what_a_list_of_that_state_contains(account):
+    now = timezone.now()
+    rows = {name: invited(account, name) for name in ("open", "late", "gone", "joined", "replaced", "unsent")}
+    somebody = User.objects.create_user("joe")
+    accept(rows["joined"], somebody, actor=ACTOR)
+    withdraw(rows["gone"], actor=ACTOR)
+    Invitation.objects.filter(email__in=[rows["late"].email, rows["replaced"].email]).update(
+        expires_at=now - timedelta(days=1)
+    )
+    Invitation.objects.filter(pk=rows["unsent"].pk).update(sent_at=None)
+    again = {name: invited(account, name) for name in ("replaced", "unsent")}
+    expected = {
+        "pending": {rows["open"], *again.values()},
+        "accepted": {rows["joined"]},
+        "withdrawn": {rows["gone"], rows["unsent"]},
+        "expired": {rows["late"], rows["replaced"]},
+    }
+    found = {state: set(Invitation.objects.in_state(state, timezone.now())) for state in Invitation.State.values}
+    assert found == expected
+    assert all(row.current_state == state for state, group in found.items() for row in group)
+    assert Invitation.objects.get(pk=rows["joined"].pk).accepted_by == somebody
+
+
+def test_programs_list_invitations_by_status(account):
+    owner, place = member_of(account, "owner"), f"/api/v1/accounts/{account.public_id}/invitations/"
+    accept(invited(account, 1), User.objects.create_user("joe"), actor=ACTOR)
+    invited(account, 2)
+    (joined,) = owner.get(f"{place}?status=accepted").json()["results"]
+    assert (joined["email"], joined["status"], joined["accepted_by"]) == ("guest1@example.org", "accepted", "joe")
+    (still_open,) = owner.get(f"{place}?status=pending").json()["results"]
+    assert (still_open["status"], still_open["accepted_by"]) == ("pending", None)
+    assert owner.get(f"{place}?status=withdrawn").json()["results"] == []
+    assert owner.get(f"{place}?status=nonsense").status_code == 400
+
+
 # How many.
 
 
