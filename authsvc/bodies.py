@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from io import BytesIO
 from typing import IO, Any, ClassVar, cast
 
@@ -22,6 +23,7 @@ from django.http import HttpRequest, HttpResponse
 from api.base.resource import MOST_BODY_BYTES
 from api.imports import ADMITTED
 from api.uploads import is_upload, refusal_of
+from authsvc.holding import Held, Outgoing
 from authsvc.refusals import refusal
 from console.proxies import BehindProxies
 from runtime.memory_files import MOST_BYTES as MOST_UPLOAD_BYTES
@@ -121,22 +123,47 @@ class Console(ASGIHandler):
 
     _uploads = 0
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._held = Held()
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        """All of our views and middlewares are synchronous. Django would call each request's view from an event loop
+        of its own in the request's thread, which takes a third of what a small answer costs.
+        """
+        super().load_middleware(is_async=False)
+
+    async def get_response_async(self, request: HttpRequest) -> Any:
+        return await sync_to_async(self.get_response)(request)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = Outgoing(send)
         try:
-            if is_upload(scope["method"], scope["path"]) and not _is_short(scope):
-                await self._take_upload(scope, receive, send)
-            else:
-                await self._take(scope, receive, send, MOST_BODY_BYTES, BytesIO(), in_heap=True)
+            await self._answer(scope, receive, answer)
         except Refusal as refused:
             await _refuse(refused.response(scope["path"]), receive, send)
         except RequestAborted:
             pass
+        if answer.kept:  # by now the request, its body and its thread are gone
+            await self._held.hold(scope)
+            await answer.let_go()
 
-    async def _take_upload(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, answer: Outgoing) -> None:
+        if self._held.is_full_for(scope):
+            await self._held.hold(scope)
+            raise Refusal("too_many", "Too many attempts from your network. Try again in a moment.", retry=True)
+        if is_upload(scope["method"], scope["path"]) and not _is_short(scope):
+            await self._take_upload(scope, receive, answer)
+        else:
+            await self._take(scope, receive, answer, MOST_BODY_BYTES, BytesIO(), in_heap=True)
+
+    async def _take_upload(self, scope: Scope, receive: Receive, answer: Outgoing) -> None:
         """Check who sends it before reading any of it."""
         refused = await sync_to_async(_refusal_before, thread_sensitive=False)(scope)
         if refused is not None:
-            await _refuse(refused, receive, send)
+            if refused.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+                await self._held.hold(scope)
+            await _refuse(refused, receive, answer.send)
             return
         if self._uploads >= MOST_UPLOADS:
             raise Refusal("unavailable", "Other uploads are in progress. Try again in a moment.", retry=True)
@@ -144,7 +171,7 @@ class Console(ASGIHandler):
         try:
             with memory_file() as file:
                 admitted = {**scope, ADMITTED: True}
-                await self._take(admitted, receive, send, MOST_UPLOAD_BYTES, file, in_heap=False)
+                await self._take(admitted, receive, answer, MOST_UPLOAD_BYTES, file, in_heap=False)
         finally:
             self._uploads -= 1
 

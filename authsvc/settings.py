@@ -266,6 +266,7 @@ warnings.filterwarnings("ignore", "No directory at")  # without collectstatic th
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = CONSOLE_URL.startswith("https://")
 CSRF_TRUSTED_ORIGINS = [CONSOLE_URL]
+CSRF_FAILURE_VIEW = "console.signing.middleware.without_token"
 SECURE_PROXY_SSL_HEADER = ("AUTHSVC_SCHEME", "https")  # only BehindProxies can set this: no header has such a name
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"

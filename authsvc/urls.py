@@ -14,7 +14,7 @@ from api.openapi.samples import sample_of
 from authsvc.gate.view import auth
 from console import first_operator, pages
 from console.invitation import invitation
-from console.signing.limits import count_form
+from console.signing.limits import count_form, count_wrong_links
 from console.signing.mailbox import mailbox
 
 handler500 = "authsvc.refusals.broken"
@@ -32,9 +32,9 @@ urlpatterns = [
     path("accounts/", include("console.signing.urls")),
     path("mailbox/", mailbox, name="mailbox"),
     path("console/", include("console.urls")),
-    path("first-operator/", count_form(first_operator.create), name="first_operator_form"),
-    path("first-operator/<str:token>/", first_operator.enter, name="first_operator"),
-    path("invitations/<str:token>/", count_form(invitation), name="invitation"),
+    path("first-operator/", count_wrong_links(count_form(first_operator.create)), name="first_operator_form"),
+    path("first-operator/<str:token>/", count_wrong_links(first_operator.enter), name="first_operator"),
+    path("invitations/<str:token>/", count_wrong_links(count_form(invitation)), name="invitation"),
     path("errors/<slug:code>", pages.error, {"words_of_api": WORDS, "sample_of": sample_of}, name="error"),
     path("api/v1/", include("api.urls")),
 ]

@@ -5,7 +5,8 @@ The gate does not use this: only Traefik asks it, and `authsvc.gate.forwarded` r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -30,6 +31,17 @@ class BehindProxies:
             request.META["REMOTE_ADDR"] = str(find_client(peer, hops, trusted))
             request.META["AUTHSVC_SCHEME"] = str(request.META.get("HTTP_X_FORWARDED_PROTO", "")).strip().lower()
         return self._get_response(request)
+
+
+def client_of(scope: Mapping[str, Any]) -> str:
+    """The client's address by an ASGI scope, found as BehindProxies finds it."""
+    trusted: Sequence[Network] = settings.TRUSTED_PROXIES
+    text = str((scope.get("client") or ("",))[0])
+    peer = _read(text)
+    if peer is None or not _is_in(peer, trusted):
+        return text
+    headers = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    return str(find_client(peer, ",".join(headers).split(","), trusted))
 
 
 def find_client(peer: Address, hops: Sequence[str], trusted: Sequence[Network]) -> Address:

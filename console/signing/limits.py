@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from functools import wraps
+from http import HTTPStatus
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -15,6 +16,7 @@ from console.signing import record
 from store.throttles import (
     CODES_USED,
     FORMS_FROM,
+    GUESSES,
     REFUSALS_TOLD,
     RESETS_TO,
     SECOND_FACTORS_OF,
@@ -86,6 +88,31 @@ def count_form(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]
         return view(request, *args, **kwargs)
 
     return counted
+
+
+def count_wrong_links(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """For pages behind a secret link: count, by network, each link that opens nothing. Links that work are free."""
+
+    @wraps(view)
+    def counted(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response = view(request, *args, **kwargs)
+        if _opened_nothing(response):
+            count_guess(request)
+        return response
+
+    return counted
+
+
+def _opened_nothing(response: HttpResponse) -> bool:
+    """Our own pages tell by their status, allauth's only by their context."""
+    context = getattr(response, "context_data", None) or {}
+    is_wrong = context.get("token_fail") or context.get("confirmation", response) is None
+    return bool(is_wrong) or response.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
+
+
+def count_guess(request: HttpRequest) -> None:
+    """Count what is too long to be guessed, so that trying costs us little. Raises TooManyTries."""
+    _take(request, None, GUESSES, _network(request))
 
 
 def _take_both(request: HttpRequest, user: User | None, throttle: Throttle, who: str) -> None:

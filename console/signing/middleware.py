@@ -16,11 +16,12 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.cache import add_never_cache_headers
 from django.utils.translation import gettext
+from django.views.csrf import csrf_failure
 
 from accounts.models import User
 from console.signing.adapters import MailNotSent
 from console.signing.hashing import TooManyHashes
-from console.signing.limits import CannotCount, TooManyTries
+from console.signing.limits import CannotCount, TooManyTries, count_guess
 
 RETRY_SECONDS = 5
 SEEN = "seen"  # in the session: when it was last used, give or take a minute
@@ -50,6 +51,15 @@ class Door:
             case MailNotSent():
                 return _page(request, "no_mail", HTTPStatus.SERVICE_UNAVAILABLE, None)
         return None
+
+
+def without_token(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Django's `CSRF_FAILURE_VIEW`, which a client that guesses without a token gets to see: counted, too."""
+    try:
+        count_guess(request)
+    except TooManyTries as refused:
+        return _page(request, "too_many", HTTPStatus.TOO_MANY_REQUESTS, refused.wait)
+    return csrf_failure(request, reason)
 
 
 def _page(request: HttpRequest, name: str, status: int, wait: int | None) -> HttpResponse:

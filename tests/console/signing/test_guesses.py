@@ -11,10 +11,12 @@ from django.contrib.auth.hashers import MD5PasswordHasher, PBKDF2PasswordHasher,
 from django.test import Client, override_settings
 
 from accounts.models import AuditEvent
+from console import first_operator
 from console.signing import hashing
 from console.signing.backend import Passwords
 from console.signing.record import UNKNOWN
-from store.throttles import SIGN_INS_FROM, SIGN_INS_OF, Throttle
+from store import names
+from store.throttles import GUESSES, SIGN_INS_FROM, SIGN_INS_OF, Throttle
 from tests.api.callers import fill
 from tests.console.signing.people import HERE, PASSWORD, acts, is_signed_in, mia, sign_in
 
@@ -181,6 +183,50 @@ def test_who_is_signed_in_stays_so_without_redis(redis_away):
     sign_in(client)
     with redis_away():
         assert client.get("/accounts/password/change/").status_code == 200
+
+
+LINKS = [
+    "/first-operator/x/",
+    "/first-operator/",  # without a link
+    "/invitations/x/",
+    "/accounts/password/reset/key/1-x/",
+    "/accounts/confirm-email/x/",
+]
+
+
+@pytest.mark.parametrize("path", LINKS)
+def test_links_that_open_nothing_are_counted(redis_db, path):
+    client = Client(**HERE)
+    assert client.get(path).status_code in (200, 404, 410)
+    assert redis_db.keys(names.throttle(GUESSES.name, "*")) == [names.throttle(GUESSES.name, "203.0.113.7")]
+    fill(redis_db, GUESSES, "203.0.113.7")
+    assert client.get(path).status_code == 429
+    assert Client(REMOTE_ADDR="203.0.113.8").get(path).status_code != 429
+    (told,) = acts("user.throttled")
+    assert told.after == {"throttle": "guesses"}
+
+
+def test_a_link_that_works_is_free_however_often_it_is_opened(redis_db):
+    client = Client(**HERE)
+    fill(redis_db, GUESSES, "203.0.113.7")
+    link = first_operator.new_link()
+    assert link is not None
+    path = link.removeprefix("http://127.0.0.1:8081")
+    assert [client.get(path, follow=True).status_code for _ in range(3)] == [200] * 3
+
+
+def test_wrong_links_are_told_as_such_without_redis(redis_away):
+    with redis_away():
+        assert Client(**HERE).get("/invitations/x/").status_code == 410
+
+
+def test_a_guess_without_a_token_is_counted_too(redis_db, hashes):
+    client = Client(enforce_csrf_checks=True, **HERE)
+    assert sign_in(client).status_code == 403
+    assert redis_db.keys(names.throttle(GUESSES.name, "*"))
+    fill(redis_db, GUESSES, "203.0.113.7")
+    answer = sign_in(client)
+    assert (answer.status_code, "Retry-After" in answer, hashes) == (429, True, [])
 
 
 @pytest.mark.parametrize("path", ["/first-operator/", "/invitations/x/", "/admin/password_change/"])
