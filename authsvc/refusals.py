@@ -12,7 +12,7 @@ from django.template.loader import render_to_string
 
 from api.base.problems import MEDIA_TYPE, RETRY_SECONDS, WORDS, document, title_of
 from console.frame import brand
-from runtime.faults import is_database_away
+from runtime.faults import first_line, is_database_away
 from runtime.request_ids import serving
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def broken(request: HttpRequest) -> HttpResponse:
     error = sys.exc_info()[1]
     if error is None or not is_database_away(error):
         return _fault(request)
-    log.error("the database is unavailable (%s): %s", type(error).__name__, request.path)
+    log.error("the database is unavailable (%s): %s", first_line(error), request.path)
     response = refusal(request.path, "unavailable", "The database is unavailable. Try again in a moment.", retry=True)
     response._has_been_logged = True  # type: ignore[attr-defined]  # otherwise Django adds a traceback
     return response

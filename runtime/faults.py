@@ -78,12 +78,17 @@ def is_database_away(error: BaseException) -> bool:
     return isinstance(error, OperationalError | InterfaceError) or is_read_only(error)
 
 
+def first_line(error: BaseException) -> str:
+    """What the database says went wrong. Further lines may quote rows."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def _of_the_database(error: Exception) -> str | None:
     from django.db import Error, OperationalError, ProgrammingError, connection
 
     if is_read_only(error):
         return "The database is read-only: it is a replica, or has become one. DATABASE_URL must point to the primary."
-    first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    first = first_line(error)
     if not isinstance(error, OperationalError | ProgrammingError):
         return None
     if connection.connection is None or not connection.is_usable():

@@ -63,10 +63,10 @@ def as_owner(command: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def cluster() -> Iterator[Cluster]:
+def cluster(disk: Path = Path("/tmp")) -> Iterator[Cluster]:
     found = binaries()
     assert found is not None
-    folder = Path(mkdtemp(prefix="pg-", dir="/tmp"))  # a socket's path has 107 bytes
+    folder = Path(mkdtemp(prefix="pg-", dir=disk))  # a socket's path has 107 bytes
     if os.geteuid() == 0:
         owner = pwd.getpwnam("postgres")
         os.chown(folder, owner.pw_uid, owner.pw_gid)

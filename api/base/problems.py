@@ -18,7 +18,7 @@ from rest_framework.views import set_rollback
 
 from accounts.authority import Beyond
 from accounts.refused import Refused
-from runtime.faults import is_database_away
+from runtime.faults import first_line, is_database_away
 from store.throttles import ThrottleUnavailable
 
 if TYPE_CHECKING:  # only the stubs know it
@@ -102,8 +102,8 @@ def problem_of(error: Exception, context: dict[str, Any]) -> Response:
         case django.PermissionDenied():
             return _answer("forbidden", "You may not do this.")
         case DatabaseError() | InterfaceError() if is_database_away(error):
-            log.error("the database cannot be reached: %s", type(error).__name__)
-            return _away("The database cannot be reached. Keys keep working; try again in a moment.")
+            log.error("the database is unavailable: %s", first_line(error))
+            return _away("The database is unavailable. Keys keep working; try again in a moment.")
         case rest.APIException():
             return _of_rest(error)
     log.error("unhandled error in the API", exc_info=error)

@@ -169,7 +169,7 @@ ERRORS = {
     ),
     "Unavailable": DocumentedError(
         word="unavailable",
-        detail="The database cannot be reached. Keys keep working; try again in a moment.",
+        detail="The database is unavailable. Keys keep working; try again in a moment.",
         when="A data store cannot be reached. Try again after the seconds in `Retry-After`.",
         headers={"Retry-After": True},
     ),
