@@ -1,11 +1,12 @@
 """Reads usage by hour, day or month, or as one total, for keys, models and accounts.
 
-Whole days come from `UsageDay`; partial days, and days not added up yet, from `UsageHour`.
+Partial days, and days not added up yet, come from `UsageHour`, whole days from `UsageDay`. Where sums of days will do
+(quotas/usage/sums.py), they are read instead, and of the days only what they have beyond the sums.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 from django.db import connection
 
 from quotas.usage.days import COUNTS, DAY, USAGE, Summed, complete_since, day_start
+from quotas.usage.sums import in_sql
 
 HOUR = timedelta(hours=1)
 INTERVALS = ("hour", "day", "month", "total")
@@ -74,6 +76,11 @@ class UsageSelection:
                 return month_start(moment + 32 * DAY)
         return self.end
 
+    @property
+    def by_months(self) -> bool:
+        """Whether nothing finer than a month is asked for."""
+        return self.interval in ("month", "total")
+
     def filters(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Columns, with the values allowed in each."""
         if self.accounts is not None:
@@ -126,31 +133,60 @@ def read_all(selection: UsageSelection, page: int = 5000) -> Iterator[UsageRow]:
 
 
 class Part(NamedTuple):
-    """A time range in one of the two tables."""
+    """A time range in one of the tables; `is_beyond`: only what days have beyond the sums."""
 
     table: str
     column: str
     start: datetime
     end: datetime
+    is_beyond: bool = False
+
+    def counts(self, of: Summed) -> list[str]:
+        return [f"{count} - summed_{count} AS {count}" if self.is_beyond else count for count in of.counts]
 
 
 def parts_of(selection: UsageSelection, of: Summed) -> Iterator[Part]:
-    """Whole days from complete days, the rest from hours."""
-    hours, days = (of.hours._meta.db_table, "hour"), (of.days._meta.db_table, "day")
+    """Whole days from complete days or sums of them, the rest from hours."""
+    hours = of.hours._meta.db_table
     start, end = selection.start, selection.end
     since = complete_since() if selection.interval != "hour" else None
-    first = max(day_start(start + DAY - timedelta(microseconds=1)), since) if since else end
+    first = max(_up(start, day_start, DAY), since) if since else end
     last = day_start(end)
     if first < last:
-        ragged = [Part(*hours, start, first), Part(*days, first, last), Part(*hours, last, end)]
+        ragged = [Part(hours, "hour", start, first), *_days(selection, of, first, last), Part(hours, "hour", last, end)]
     else:
-        ragged = [Part(*hours, start, end)]
+        ragged = [Part(hours, "hour", start, end)]
     return (part for part in ragged if part.start < part.end)
 
 
-def where(part: Part, selection: UsageSelection) -> tuple[str, list[Any]]:
+def _days(selection: UsageSelection, of: Summed, start: datetime, end: datetime) -> Iterator[Part]:
+    """Whole days. By account there is a row a day; for keys, or for all accounts, there are fewer by month."""
+    days = Part(of.days._meta.db_table, "day", start, end)
+    knows_keys = bool(selection.keys) or "key" in selection.groups
+    if of.of_accounts is not None and not knows_keys and (selection.accounts is not None or not selection.by_months):
+        yield days._replace(table=of.of_accounts._meta.db_table)
+        yield days._replace(is_beyond=True)
+        return
+    first, last = _up(start, month_start, 31 * DAY), month_start(end)
+    if first >= last or not selection.by_months:
+        yield days
+        return
+    yield days._replace(end=first)
+    yield Part(of.months._meta.db_table, "month", first, last)
+    yield days._replace(start=first, end=last, is_beyond=True)
+    yield days._replace(start=last)
+
+
+def _up(moment: datetime, floor: Callable[[datetime], datetime], longest: timedelta) -> datetime:
+    """The beginning of the first interval that does not begin before a moment."""
+    return moment if floor(moment) == moment else floor(floor(moment) + longest)
+
+
+def where(part: Part, selection: UsageSelection, of: Summed) -> tuple[str, list[Any]]:
     """The condition for a part's rows in SQL, with the values that are bound."""
     condition = f"{part.column} >= %s AND {part.column} < %s"
+    if part.is_beyond:
+        condition += f" AND {in_sql(of.counts)}"
     values: list[Any] = [_adapt(part.start), _adapt(part.end)]
     for name, wanted in selection.filters():
         condition += f' AND "{name}" IN ({", ".join(["%s"] * len(wanted)) or "NULL"})'
@@ -167,9 +203,10 @@ def _statement(selection: UsageSelection, parts: Sequence[Part], after: Position
     tables = []
     for part in parts:
         time = [f"{_begin_of(selection.interval, part.column)} AS at"] if has_time else []
-        condition, bound = where(part, selection)
+        condition, bound = where(part, selection, USAGE)
         values += bound
-        tables.append(f"SELECT {', '.join([*time, *by, *COUNTS])} FROM {part.table} WHERE {condition}")  # noqa: S608
+        counts = part.counts(USAGE)
+        tables.append(f"SELECT {', '.join([*time, *by, *counts])} FROM {part.table} WHERE {condition}")  # noqa: S608
     sums = ", ".join(f"SUM({count})" for count in COUNTS)
     statement = f"SELECT {', '.join([*columns, sums])} FROM ({' UNION ALL '.join(tables)}) AS usage"  # noqa: S608
     if not columns:

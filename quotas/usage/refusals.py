@@ -106,8 +106,9 @@ def _sums(
     names = ", ".join(f'"{column}"' for column in columns)
     tables, values = [], []
     for part in parts_of(replace(selection, interval="total"), REFUSALS):
-        wanted, bound = where(part, selection)
-        tables.append(f"SELECT {names}, calls FROM {part.table} WHERE {condition} AND {wanted}")  # noqa: S608
+        wanted, bound = where(part, selection, REFUSALS)
+        calls = part.counts(REFUSALS)[0]
+        tables.append(f"SELECT {names}, {calls} FROM {part.table} WHERE {condition} AND {wanted}")  # noqa: S608
         values += bound
     if not tables:
         return []
