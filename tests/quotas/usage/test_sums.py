@@ -45,7 +45,7 @@ SELECTIONS = [
 
 
 def tables_of(selection: UsageSelection) -> list[str]:
-    return [part.table for part in parts_of(selection, USAGE)]
+    return [part.table for part in parts_of(selection, USAGE, ALL_DAYS)]
 
 
 def from_hours(selection: UsageSelection) -> list[Any]:
@@ -209,7 +209,7 @@ def test_refusals_are_summed_by_month_and_read_the_same():
     before = [read_refusals(selection, most=100) for selection in selections]
     assert sums.keep_sums(60) == 70
     assert [read_refusals(selection, most=100) for selection in selections] == before
-    assert "quotas_refusalmonth" in [part.table for part in parts_of(selections[0], REFUSALS)]
+    assert "quotas_refusalmonth" in [part.table for part in parts_of(selections[0], REFUSALS, ALL_DAYS)]
     RefusalDay.objects.filter(day=START + 20 * DAY).update(calls=50)
     (row,) = read_refusals(selections[-2], most=100)
     assert row.calls == 2 * 70 + 48
