@@ -19,6 +19,7 @@ from accounts.services.sweeping import sweep
 from quotas import deployment
 from quotas.usage.days import keep_days
 from quotas.usage.ledger import begin_new_births, copy_usage
+from quotas.usage.sums import keep_sums
 from store import clients, names
 from store.condition import memory_warning
 
@@ -28,6 +29,7 @@ IMPORT_SECONDS = 0.5  # of a turn
 WARN_EVERY_SECONDS = 3600
 UNKNOWN = "unknown"
 DAYS_SECONDS = 0.2  # of a turn, for days of before there were days
+SUMS_SECONDS = 0.2  # of a turn, for sums of days
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +77,7 @@ class Worker:
         copied = copy_usage(partitions)
         turn.copied = copied.hashes
         keep_days(DAYS_SECONDS)
+        keep_sums(SUMS_SECONDS)
         note_last_uses(copied.last_uses)
         self.postman.note(copied.accounts)
         self.postman.go_if_due()

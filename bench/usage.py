@@ -103,7 +103,8 @@ def _report(name: str, selection: object) -> None:
     from quotas.usage import days, reading
 
     times = [_seconds(lambda: reading.read_usage(selection, most=1000)) for _ in range(5)]  # type: ignore[arg-type]
-    statement, values = reading._statement(selection, list(reading.parts_of(selection, days.USAGE)), None)  # type: ignore[arg-type]
+    parts = list(reading.parts_of(selection, days.USAGE, days.complete_since()))  # type: ignore[arg-type]
+    statement, values = reading._statement(selection, parts, None)  # type: ignore[arg-type]
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN {statement} LIMIT 1000", values)
         plan = [line for (line,) in cursor.fetchall()]

@@ -92,17 +92,18 @@ def chart_of(
     moments: Sequence[datetime],
     interval: str,
     *,
-    series_of: Callable[[UsageRow], str],
+    series_of: Callable[[UsageRow], str | None],
     words: str,
 ) -> Chart:
-    """Allowed calls stacked by series, with the refused ones on top."""
+    """Allowed calls stacked by series, with the refused ones on top. A row without a series is one of the others."""
     rows = list(rows)
-    totals: dict[str, int] = {}
+    totals: dict[str | None, int] = {}
     for row in rows:
         totals[series_of(row)] = totals.get(series_of(row), 0) + row.allowed
-    ranked = sorted((name for name in totals if totals[name]), key=lambda name: (-totals[name], name))
+    has_others = bool(totals.pop(None, 0))
+    ranked = sorted((name for name in totals if name and totals[name]), key=lambda name: (-totals[name], name))
     named = ranked if len(ranked) <= MOST_SERIES else ranked[:MOST_SERIES]
-    names = [*named, *([str(OTHERS)] if len(ranked) > len(named) else [])]
+    names = [*named, *([str(OTHERS)] if has_others or len(ranked) > len(named) else [])]
     has_refused = any(row.refused for row in rows)
     place = {moment: index for index, moment in enumerate(moments)}
     values = [[0] * (len(names) + has_refused) for _ in moments]

@@ -7,15 +7,48 @@ from dataclasses import replace
 
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from quotas import limits
 from quotas.examples import ModelExample, check_example
 from quotas.guarded import GuardedManager
+from quotas.usage.tables import (
+    AccountDay,
+    DaysKept,
+    RefusalDay,
+    RefusalHour,
+    RefusalMonth,
+    UsageDay,
+    UsageHour,
+    UsageMonth,
+)
 from runtime.labels import one_line
 
+__all__ = [
+    "MAX_KEYS",
+    "MOST_MAX_KEYS",
+    "NEW",
+    "SEGMENT",
+    "SLUG",
+    "AccountDay",
+    "AmountPerWindow",
+    "Catalogue",
+    "DaysKept",
+    "Deployment",
+    "Plan",
+    "PlanLimit",
+    "RefusalDay",
+    "RefusalHour",
+    "RefusalMonth",
+    "ServedModel",
+    "UsageDay",
+    "UsageHour",
+    "UsageMonth",
+    "amount_constraints",
+    "included_in",
+]
 MAX_KEYS = 100  # per account, unless its plan says otherwise
 MOST_MAX_KEYS = 1_000_000
 SLUG = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
@@ -266,133 +299,3 @@ class PlanLimit(AmountPerWindow):
 
     def value(self) -> limits.Limit:
         return replace(self.as_limit(self.scope), shadow=self.shadow)
-
-
-class UsageHour(models.Model):
-    """A key's usage of a model in an hour. Public ids and slugs instead of foreign keys: usage outlives keys.
-
-    Redis counts, and the worker copies: of the stored and the copied value, the greater one wins for each birth of the
-    Redis hash. Readers sum over births, because each birth is a counter that started at zero.
-    """
-
-    account = models.CharField(max_length=8)
-    key = models.CharField(max_length=16)
-    model = models.CharField(max_length=63)
-    hour = models.DateTimeField()
-    birth = models.BigIntegerField(help_text="The microsecond at which the counter in Redis started.")
-    allowed = models.PositiveBigIntegerField(default=0)
-    refused = models.PositiveBigIntegerField(default=0)
-    shadow_refused = models.PositiveBigIntegerField(default=0)
-    units = models.PositiveBigIntegerField(default=0)
-
-    class Meta:
-        ordering = ["-hour", "key", "model"]
-        constraints = [
-            models.UniqueConstraint(fields=["key", "model", "hour", "birth"], name="usage_once_per_birth"),
-            models.CheckConstraint(condition=Q(units__gte=F("allowed")), name="usage_units_cover_calls"),
-        ]
-        indexes = [
-            models.Index(fields=["account", "hour"], name="usage_of_an_account"),
-            models.Index(fields=["hour"], name="usage_by_hour"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.key} {self.model} {self.hour:%Y-%m-%dT%H}"
-
-
-class UsageDay(models.Model):
-    """The sum of a key's usage of a model on a UTC day; see quotas/usage/days.py."""
-
-    account = models.CharField(max_length=8)
-    key = models.CharField(max_length=16)
-    model = models.CharField(max_length=63)
-    day = models.DateTimeField(help_text="The midnight UTC at which it begins.")
-    allowed = models.PositiveBigIntegerField(default=0)
-    refused = models.PositiveBigIntegerField(default=0)
-    shadow_refused = models.PositiveBigIntegerField(default=0)
-    units = models.PositiveBigIntegerField(default=0)
-
-    class Meta:
-        ordering = ["-day", "key", "model"]
-        constraints = [models.UniqueConstraint(fields=["key", "model", "day"], name="usage_once_a_day")]
-        indexes = [
-            models.Index(fields=["account", "day"], name="usage_days_of_an_account"),
-            models.Index(fields=["day"], name="usage_by_day"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.key} {self.model} {self.day:%Y-%m-%d}"
-
-
-class RefusalHour(models.Model):
-    """How many calls of a key to a model were refused in an hour for one reason. Kept as UsageHour is: the greater of
-    stored and copied wins for each birth, and readers sum over births.
-    """
-
-    account = models.CharField(max_length=8)
-    key = models.CharField(max_length=16)
-    model = models.CharField(max_length=63)
-    hour = models.DateTimeField()
-    birth = models.BigIntegerField(help_text="The microsecond at which the counter in Redis started.")
-    reason = models.CharField(
-        max_length=32, help_text="The verdict's word; shadow_refused: a limit in shadow would have refused the call."
-    )
-    by_limit = models.CharField(
-        max_length=100,
-        blank=True,
-        help_text="The scope, model, unit and window of the limit that refused; empty: it was not a limit.",
-    )
-    calls = models.PositiveBigIntegerField()
-
-    class Meta:
-        ordering = ["-hour", "key", "model"]
-        constraints = [
-            models.UniqueConstraint(
-                fields=["key", "model", "hour", "birth", "reason", "by_limit"], name="refusals_once_per_birth"
-            )
-        ]
-        indexes = [
-            models.Index(fields=["account", "hour"], name="refusals_of_an_account"),
-            models.Index(fields=["hour"], name="refusals_by_hour"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.key} {self.model} {self.hour:%Y-%m-%dT%H} {self.reason}"
-
-
-class RefusalDay(models.Model):
-    """The sum of a key's refusals for one reason on a UTC day; see quotas/usage/days.py."""
-
-    account = models.CharField(max_length=8)
-    key = models.CharField(max_length=16)
-    model = models.CharField(max_length=63)
-    day = models.DateTimeField(help_text="The midnight UTC at which it begins.")
-    reason = models.CharField(max_length=32)
-    by_limit = models.CharField(max_length=100, blank=True)
-    calls = models.PositiveBigIntegerField()
-
-    class Meta:
-        ordering = ["-day", "key", "model"]
-        constraints = [
-            models.UniqueConstraint(fields=["key", "model", "day", "reason", "by_limit"], name="refusals_once_a_day")
-        ]
-        indexes = [
-            models.Index(fields=["account", "day"], name="refusal_days_of_an_account"),
-            models.Index(fields=["day"], name="refusals_by_day"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.key} {self.model} {self.day:%Y-%m-%d} {self.reason}"
-
-
-class DaysKept(models.Model):
-    """The single row with the day from which `UsageDay` is complete. Writers of usage take turns by locking it."""
-
-    since = models.DateTimeField()
-
-    class Meta:
-        verbose_name_plural = "days kept"
-        constraints = [models.CheckConstraint(condition=Q(pk=1), name="days_kept_is_one_row")]
-
-    def __str__(self) -> str:
-        return f"since {self.since:%Y-%m-%d}"

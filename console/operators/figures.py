@@ -6,11 +6,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from django.db.models import Sum
-
 from accounts.models import Account
 from console.charts import floor
-from quotas.models import ServedModel, UsageDay
+from quotas.models import ServedModel
+from quotas.usage.ranking import read_most_used
 from quotas.usage.reading import HOUR, UsageRow, UsageSelection, read_usage
 
 MOST_ROWS = 5000
@@ -71,23 +70,23 @@ def _read(
     return read_usage(selection, most=MOST_ROWS)
 
 
-def top_accounts(since: datetime, most: int) -> list[Ranked]:
+def top_accounts(since: datetime, now: datetime, most: int) -> list[Ranked]:
     """The accounts with the most allowed calls since a midnight."""
-    found = _top("account", since, most)
+    found = _top("account", since, now, most)
     return _ranked(found, names_of_accounts(id for id, _ in found))
 
 
-def top_models(since: datetime, most: int) -> list[Ranked]:
+def top_models(since: datetime, now: datetime, most: int) -> list[Ranked]:
     """The models with the most allowed calls since a midnight."""
-    found = _top("model", since, most)
+    found = _top("model", since, now, most)
     rows = ServedModel.objects.filter(slug__in=[id for id, _ in found]).values_list("slug", "slug", "pk")
     return _ranked(found, {slug: (name, pk) for slug, name, pk in rows})
 
 
-def _top(column: str, since: datetime, most: int) -> list[tuple[str, CallSums]]:
-    rows = UsageDay.objects.filter(day__gte=since).order_by().values_list(column)
-    sums = rows.annotate(calls=Sum("allowed"), no=Sum("refused"), shadow=Sum("shadow_refused"))
-    return [(id, CallSums(*counts)) for id, *counts in sums.filter(calls__gt=0).order_by("-calls", column)[:most]]
+def _top(group: str, since: datetime, now: datetime, most: int) -> list[tuple[str, CallSums]]:
+    selection = UsageSelection(start=since, end=floor(now, "hour") + HOUR, groups=(group,))
+    rows = [row for row in read_most_used(selection, most=most).rows if row.allowed]
+    return [(getattr(row, group), sums_of([row])) for row in rows]
 
 
 def _ranked(found: Sequence[tuple[str, CallSums]], known: dict[str, tuple[str, int]]) -> list[Ranked]:

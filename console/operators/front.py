@@ -70,8 +70,8 @@ def _calls(now: datetime) -> dict[str, Any]:
         "yesterday": sums_of(row for row in days if yesterday <= row.start < today),
         "by_hour": _chart(hours, steps(floor(now, "hour") - timedelta(hours=HOURS - 1), now, "hour"), "hour"),
         "by_day": _chart(days, steps(today - timedelta(days=DAYS - 1), now, "day"), "day"),
-        "accounts": top_accounts(since, MOST),
-        "models": top_models(since, MOST),
+        "accounts": top_accounts(since, now, MOST),
+        "models": top_models(since, now, MOST),
         "refused": refused_between(*period_of("yesterday", now), MOST),
         "limits": refused_by_limits(*period_of("week", now), MOST),
     }

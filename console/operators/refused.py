@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import Sum
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
@@ -22,9 +21,8 @@ from console.operators.places import Words, may
 from console.usage.reasons import over, reason_of
 from console.usage.refusals import NO_MODEL
 from quotas.limits import EVERY_MODEL, Limit
-from quotas.models import UsageDay
 from quotas.terms import limits_in_force
-from quotas.usage.reading import UsageSelection
+from quotas.usage.reading import UsageSelection, read_usage
 from quotas.usage.refusals import LimitName, RefusalRow, read_refusals, read_shadow_refusals
 
 MOST = 100
@@ -123,7 +121,7 @@ def words_of(kind: LimitName) -> str:
 
 def without_reason(start: datetime, end: datetime, told: int) -> int:
     """Refused calls beyond those that were told: less frequent, or from before reasons were counted."""
-    total = UsageDay.objects.filter(day__gte=start, day__lt=end).aggregate(sum=Sum("refused"))["sum"] or 0
+    total = sum(row.refused for row in read_usage(UsageSelection(start=start, end=end), most=1))
     return max(total - told, 0)
 
 

@@ -41,8 +41,8 @@ def usage(request: HttpRequest) -> HttpResponse:
             series_of=lambda row: row.model or "",
             words=_("Calls a day by model"),
         ),
-        "accounts": top_accounts(since, MOST),
-        "models": top_models(since, MOST),
+        "accounts": top_accounts(since, now, MOST),
+        "models": top_models(since, now, MOST),
         "most": MOST,
     }
     return TemplateResponse(request, "admin/operators/usage.html", context)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv as csv_module
 import io
 from collections.abc import Iterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -14,16 +15,17 @@ from django.views.decorators.http import require_safe
 
 from accounts.authority import Action
 from accounts.models import Account, ApiKey
-from console.charts import Chart, chart_of, steps
+from console.charts import MOST_SERIES, Chart, chart_of, steps
 from console.frame import page, show
 from console.seat import Seat
 from console.streaming import streamed
 from console.usage.asked import GROUPED, INTERVALS, RANGES, Asked, read
 from console.usage.refusals import NO_MODEL
-from quotas.usage.reading import UsageRow, read_all, read_usage
+from quotas.usage.ranking import read_most_used
+from quotas.usage.reading import UsageRow, UsageSelection, read_all, read_usage
 from runtime.figures import day_of
 
-MOST_ROWS = 20_000  # of one page: beyond that the CSV has them all
+MOST_MOMENTS = 500  # more than a chart has
 MOST_IN_TABLE = 100
 MOST_CHOICES = 200
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # the last four: Excel reads them, too
@@ -50,17 +52,17 @@ class Sum(NamedTuple):
 @require_safe
 def usage(request: HttpRequest, seat: Seat) -> HttpResponse:
     asked = read(request.GET)
-    rows = read_usage(asked.selection(seat.account), most=MOST_ROWS + 1)
-    is_cut, rows = len(rows) > MOST_ROWS, rows[:MOST_ROWS]
-    names = _names(seat.account, rows) if asked.group == "key" else {}
-    sums = _sums(rows, asked, names)
+    selection = asked.selection(seat.account)
+    most_used = read_most_used(selection, most=MOST_IN_TABLE)
+    names = _names(seat.account, most_used.rows) if asked.group == "key" else {}
+    first = _of_the_first(selection, asked.group, most_used.rows)
+    totals = read_usage(replace(selection, groups=()), most=MOST_MOMENTS)  # read last, so that it contains the others
     context = {
         "asked": asked,
-        "chart": _chart(rows, asked, names),
-        "sums": sums[:MOST_IN_TABLE],
-        "left_out": max(len(sums) - MOST_IN_TABLE, 0),
-        "is_cut": is_cut,
-        "totals": {count: sum(getattr(row, count) for row in rows) for count in COUNTS},
+        "chart": _chart(totals, first, asked, names),
+        "sums": [_sum(row, asked, names) for row in most_used.rows],
+        "left_out": max(most_used.in_all - MOST_IN_TABLE, 0),
+        "totals": {count: sum(getattr(row, count) for row in totals) for count in COUNTS},
         "ranges": RANGES,
         "intervals": INTERVALS.items(),
         "groups": GROUPED.items(),
@@ -69,6 +71,13 @@ def usage(request: HttpRequest, seat: Seat) -> HttpResponse:
         "first": {"hour": gettext("Hour"), "day": gettext("Day"), "month": gettext("Month")}[asked.interval],
     }
     return show(request, seat, "usage/usage", context)
+
+
+def _of_the_first(selection: UsageSelection, group: str, most_used: list[UsageRow]) -> list[UsageRow]:
+    """Usage over time of those that get a series of their own."""
+    first = tuple(str(getattr(row, group)) for row in most_used[:MOST_SERIES])
+    chosen = replace(selection, keys=first, accounts=None) if group == "key" else replace(selection, models=first)
+    return read_usage(chosen, most=MOST_MOMENTS * MOST_SERIES) if first else []
 
 
 @page(Action.READ_USAGE)
@@ -106,29 +115,38 @@ def _names(account: Account, rows: list[UsageRow]) -> dict[str, str]:
     return dict(ApiKey.objects.filter(account=account, public_id__in=ids).values_list("public_id", "name"))
 
 
-def _sums(rows: list[UsageRow], asked: Asked, names: dict[str, str]) -> list[Sum]:
-    found: dict[str, list[int]] = {}
-    for row in rows:
-        counts = found.setdefault(getattr(row, asked.group) or "", [0, 0, 0])
-        for place, count in enumerate(COUNTS):
-            counts[place] += getattr(row, count)
-    sums = [Sum(id, _title(id, names), *counts) for id, counts in found.items()]
-    return sorted(sums, key=lambda one: (-one.allowed, -one.refused, one.name))
+def _sum(row: UsageRow, asked: Asked, names: dict[str, str]) -> Sum:
+    id = getattr(row, asked.group) or ""
+    return Sum(id, _title(id, names), *(getattr(row, count) for count in COUNTS))
 
 
 def _title(id: str, names: dict[str, str]) -> str:
     return gettext("No such model") if id == NO_MODEL else names.get(id, id)
 
 
-def _chart(rows: list[UsageRow], asked: Asked, names: dict[str, str]) -> Chart:
+def _chart(totals: list[UsageRow], first: list[UsageRow], asked: Asked, names: dict[str, str]) -> Chart:
     words = str(_CALLS[asked.interval] % {"first": day_of(asked.start), "last": day_of(asked.end - MOMENT)})
     moments = steps(asked.start, asked.end, asked.interval)
     # Two keys may have one name: they are two series all the same.
     twice = {name for name in names.values() if list(names.values()).count(name) > 1}
 
-    def series(row: UsageRow) -> str:
-        id = getattr(row, asked.group) or ""
+    def series(row: UsageRow) -> str | None:
+        id = getattr(row, asked.group)
+        if id is None:
+            return None
         title = _title(id, names)
         return f"{title} ({id})" if title in twice else title
 
-    return chart_of(rows, moments, asked.interval, series_of=series, words=words)
+    return chart_of([*first, *_others(totals, first)], moments, asked.interval, series_of=series, words=words)
+
+
+def _others(totals: list[UsageRow], first: list[UsageRow]) -> Iterator[UsageRow]:
+    """What is left of each total without those that have a series of their own."""
+    told: dict[datetime, list[int]] = {}
+    for row in first:
+        sums = told.setdefault(row.start, [0, 0])
+        sums[0] += row.allowed
+        sums[1] += row.refused
+    for row in totals:
+        allowed, refused = told.get(row.start, (0, 0))
+        yield row._replace(allowed=row.allowed - allowed, refused=row.refused - refused)

@@ -16,7 +16,16 @@ from django.db import connection, transaction
 from django.db.models import Max, Model
 from django.utils import timezone
 
-from quotas.models import DaysKept, RefusalDay, RefusalHour, UsageDay, UsageHour
+from quotas.models import (
+    AccountDay,
+    DaysKept,
+    RefusalDay,
+    RefusalHour,
+    RefusalMonth,
+    UsageDay,
+    UsageHour,
+    UsageMonth,
+)
 
 DAY = timedelta(days=1)
 ALL_DAYS = datetime(1970, 1, 1, tzinfo=UTC)  # `since` once all days are complete
@@ -24,16 +33,19 @@ COUNTS = ("allowed", "refused", "shadow_refused", "units")
 
 
 class Summed(NamedTuple):
-    """Two tables of one kind of counts: by hour and birth, and by day."""
+    """The tables of one kind of counts: by hour and birth, by day, and the sums of days."""
 
     hours: type[Model]
     days: type[Model]
+    months: type[Model]
+    of_accounts: type[Model] | None  # by day, for all keys of an account together
     reason: tuple[str, ...]  # the columns that tell counts of a key and model apart
     counts: tuple[str, ...]
 
 
-USAGE = Summed(UsageHour, UsageDay, (), COUNTS)
-REFUSALS = Summed(RefusalHour, RefusalDay, ("reason", "by_limit"), ("calls",))
+USAGE = Summed(UsageHour, UsageDay, UsageMonth, AccountDay, (), COUNTS)
+REFUSALS = Summed(RefusalHour, RefusalDay, RefusalMonth, None, ("reason", "by_limit"), ("calls",))
+KINDS = (USAGE, REFUSALS)
 
 
 def day_start(moment: datetime) -> datetime:
@@ -58,7 +70,7 @@ def add_up(days: Iterable[tuple[str, str, datetime]], of: Summed = USAGE) -> Non
 def add_up_all(day: datetime) -> None:
     """Recompute a day for all keys and models. Call with the lock held."""
     with connection.cursor() as cursor:
-        for of in (USAGE, REFUSALS):
+        for of in KINDS:
             cursor.execute(_adding_up(of), _bound([(day, day, day + DAY)])[0])
 
 

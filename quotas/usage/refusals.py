@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
-from quotas.usage.days import REFUSALS
+from quotas.usage.days import REFUSALS, complete_since
 from quotas.usage.ledger import OVER_LIMIT, SHADOW_REFUSED
 from quotas.usage.reading import UsageSelection, parts_of, where
 
@@ -105,9 +105,10 @@ def _sums(
     """Sums by these columns, the greatest first. The text consists of names in this file; all values are bound."""
     names = ", ".join(f'"{column}"' for column in columns)
     tables, values = [], []
-    for part in parts_of(replace(selection, interval="total"), REFUSALS):
-        wanted, bound = where(part, selection)
-        tables.append(f"SELECT {names}, calls FROM {part.table} WHERE {condition} AND {wanted}")  # noqa: S608
+    for part in parts_of(replace(selection, interval="total"), REFUSALS, complete_since()):
+        wanted, bound = where(part, selection, REFUSALS)
+        calls = part.counts(REFUSALS)[0]
+        tables.append(f"SELECT {names}, {calls} FROM {part.table} WHERE {condition} AND {wanted}")  # noqa: S608
         values += bound
     if not tables:
         return []

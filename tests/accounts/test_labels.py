@@ -48,6 +48,9 @@ NO_LABELS = {
     "UsageDay": {"account", "key"},
     "RefusalHour": {"account", "key", "model", "reason", "by_limit"},
     "RefusalDay": {"account", "key", "model", "reason", "by_limit"},
+    "UsageMonth": {"account", "key", "model"},
+    "AccountDay": {"account", "model"},
+    "RefusalMonth": {"account", "key", "model", "reason", "by_limit"},
 }
 
 

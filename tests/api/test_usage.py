@@ -218,8 +218,16 @@ def test_no_cell_is_evaluated_as_a_formula(operator_program, used, account):
 def test_a_page_takes_the_same_number_of_queries_however_many_rows_it_has(
     operator_program, used, django_assert_num_queries
 ):
-    url = f"{USAGE}?{SPAN}&interval=hour&group_by=account,key,model"
+    url = f"{USAGE}?{SPAN}&interval=hour&group_by=account,model"
     operator_program.get(url)
     for size in (1, 500):
         with django_assert_num_queries(3):  # the credential, usage, external ids
+            operator_program.get(f"{url}&page_size={size}")
+
+
+def test_a_page_by_key_takes_two_more_queries_at_most(operator_program, used, django_assert_max_num_queries):
+    url = f"{USAGE}?{SPAN}&interval=hour&group_by=account,key,model"
+    operator_program.get(url)
+    for size in (1, 500):
+        with django_assert_max_num_queries(5):  # usage of the first hours, and of all others
             operator_program.get(f"{url}&page_size={size}")

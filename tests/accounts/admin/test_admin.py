@@ -516,7 +516,7 @@ REGISTERED = [model for model in admin.site._registry if model._meta.app_label i
 
 def test_each_of_our_models_has_pages_or_is_shown_on_those_of_another():
     inline = {"AccountOverride", "KeyLimit", "PlanLimit"}
-    of_reports = {"UsageDay", "RefusalHour", "RefusalDay", "DaysKept"}
+    of_reports = {"UsageDay", "UsageMonth", "AccountDay", "RefusalHour", "RefusalDay", "RefusalMonth", "DaysKept"}
     of_the_person_alone = {"Notification", "SignInPlace", "SwitchedOffTopic"}
     of_the_api, of_nobody = {"ImportJob", "ImportLine"}, {"Deployment"}
     ours = {model.__name__ for app in ("accounts", "quotas") for model in apps.get_app_config(app).get_models()}

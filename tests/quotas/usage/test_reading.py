@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
@@ -154,4 +155,22 @@ def test_a_page_costs_two_statements_however_long_it_is(written, django_assert_n
     kept()
     for most in (1, 1000):
         with django_assert_num_queries(2):
-            read_usage(UsageSelection(start=START, end=START + 40 * DAY, interval="day", groups=GROUPS), most=most)
+            read_usage(UsageSelection(start=START, end=START + 40 * DAY, interval="day", groups=("model",)), most=most)
+
+
+@pytest.mark.parametrize(("most", "statements"), [(6, 2), (7, 3), (96, 3), (1000, 4)])
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_a_page_by_key_reads_only_as_much_time_as_it_has_rows(
+    most, statements, newest_first, django_assert_num_queries
+):
+    UsageHour.objects.bulk_create(
+        hour(key, model, START + number * DAY) for key, model, number in product(KEYS, ("sm", "lg"), range(40))
+    )
+    kept()
+    selection = UsageSelection(
+        start=START, end=START + 40 * DAY, interval="day", groups=GROUPS, newest_first=newest_first
+    )
+    whole = sorted(as_read(replace(selection, newest_first=False)), reverse=newest_first)
+    with django_assert_num_queries(statements):
+        rows = read_usage(selection, most=most)
+    assert [row.start for row in rows] == [place[0] for place, _ in whole[:most]]
