@@ -11,6 +11,7 @@ from django.utils.translation import gettext, gettext_lazy
 from accounts.models import Account, ApiKey, ManagementKey, Membership, OperatorToken
 from accounts.refused import Refused
 from quotas.models import Plan
+from runtime.among import among
 
 # Per key.
 MOST_LIMITS = 10
@@ -43,7 +44,7 @@ def rooms_for_keys(accounts: Collection[Account]) -> dict[int, int]:
     """How many more keys each of these accounts may have, by primary key. The plans are read again, as above."""
     plans = {account.plan_id for account in accounts if account.max_keys is None}
     most = dict(Plan.objects.filter(pk__in=plans).values_list("pk", "max_keys")) if plans else {}
-    keys = ApiKey.objects.living().filter(account__in=[account.pk for account in accounts]).order_by()
+    keys = ApiKey.objects.living().filter(among("account_id", (account.pk for account in accounts))).order_by()
     there = dict(keys.values_list("account").annotate(Count("pk")))
     return {
         one.pk: max((most[one.plan_id] if one.max_keys is None else one.max_keys) - there.get(one.pk, 0), 0)

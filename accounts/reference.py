@@ -8,6 +8,7 @@ from django.db.models import Q
 
 from accounts.models import Account
 from accounts.refused import Refused
+from runtime.among import among
 
 MOST_NAMESAKES = 10
 
@@ -28,7 +29,7 @@ def must_resolve(reference: str) -> Account:
 def is_meant_by(references: Iterable[str]) -> Q:
     """The condition for accounts to which one of these references refers."""
     wanted = list(references)
-    return Q(public_id__in=wanted) | Q(external_id__in=wanted)
+    return Q(among("public_id", wanted)) | Q(among("external_id", wanted))
 
 
 def unknown(reference: str) -> str:

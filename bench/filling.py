@@ -2,7 +2,7 @@
 
     python -m bench.filling --accounts 20 --keys 20 --write FILE
 
-Rows are written in bulk, as no service would, and everything is published as after a loss of Redis. FILE gets the key
+Rows are inserted in bulk, as no service would, and everything is published as after a loss of Redis. FILE gets the key
 strings, one a line. The last line of output is JSON: the seconds of each step.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ limits = [
 ]
 """
 PIECE = 20_000
+TOLD_EVERY = 10  # pieces
 
 
 def main() -> None:
@@ -48,8 +50,10 @@ def main() -> None:
     took: dict[str, float] = {}
     with _timed(took, "rows"), options.write.open("w", encoding="ascii") as file:
         accounts = _make_accounts(options.accounts)
-        for texts in _make_keys(accounts, options.keys):
+        for number, texts in enumerate(_make_keys(accounts, options.keys), 1):
             file.writelines(f"{text}\n" for text in texts)
+            if number % TOLD_EVERY == 0:
+                print(f"  {number * PIECE:,} of {options.keys:,} keys stored", file=sys.stderr, flush=True)
     with _timed(took, "publishing"):
         publish()
     print(json.dumps(took))
@@ -93,22 +97,20 @@ def _make_keys(accounts: list[tuple[int, str]], count: int) -> Iterator[list[str
     from accounts.keys import new_key, new_key_id
     from accounts.models import ApiKey, KeySecret
     from accounts.peppers import peppers
+    from runtime.insertion import insert
 
     pepper = peppers()[0]
+    alike = {"pepper": pepper.id, "minted_pepper": pepper.id}
     for start in range(0, count, PIECE):
-        made = []
-        for number in range(start, min(start + PIECE, count)):
-            pk, public_id = accounts[number % len(accounts)]
-            new = new_key(new_key_id(public_id), settings.KEY_PREFIX, pepper)
-            made.append((ApiKey(account_id=pk, public_id=new.public_id, name="bench"), new))
+        numbers = range(start, min(start + PIECE, count))
+        whose = [accounts[number % len(accounts)] for number in numbers]
+        made = [new_key(new_key_id(public_id), settings.KEY_PREFIX, pepper) for _, public_id in whose]
+        keys = ((number + 1, pk, new.public_id) for number, (pk, _), new in zip(numbers, whose, made, strict=True))
+        secrets = ((number + 1, new.digest, new.start) for number, new in zip(numbers, made, strict=True))
         with transaction.atomic():
-            ApiKey.objects.bulk_create([key for key, _ in made], batch_size=1000)
-            secrets = [
-                KeySecret(key=key, digest=new.digest, pepper=new.pepper, minted_pepper=new.pepper, start=new.start)
-                for key, new in made
-            ]
-            KeySecret.objects.bulk_create(secrets, batch_size=1000)
-        yield [new.text for _, new in made]
+            insert(ApiKey, ["id", "account_id", "public_id"], keys, name="bench")
+            insert(KeySecret, ["key_id", "digest", "start"], secrets, **alike)
+        yield [new.text for new in made]
 
 
 @contextmanager

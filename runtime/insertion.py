@@ -14,14 +14,13 @@ _STORED_AS_THEY_ARE = (BooleanField, CharField, ForeignKey, IntegerField)
 def insert(model: type[Model], columns: Sequence[str], rows: Iterable[Sequence[Any]], **alike: Any) -> None:
     """Insert rows of these columns. In all others they are like `model(**alike)`.
 
-    Nothing is validated and no primary keys are returned. `bulk_create` takes ten times as long, because it converts
+    Nothing is validated, and no primary keys are returned. `bulk_create` takes ten times as long, because it converts
     each value of each row by itself, even those that are the same in all of them.
     """
-    fields = [field for field in model._meta.concrete_fields if not field.primary_key]
-    by_name = {field.attname: field for field in fields}
+    by_name = {field.attname: field for field in model._meta.concrete_fields}
     varying = [by_name[name] for name in columns]
+    shared = [field for field in by_name.values() if field not in varying and not field.primary_key]
     one = model(**alike)
-    shared = [field for field in fields if field not in varying]
     values = tuple(field.get_db_prep_save(field.pre_save(one, add=True), connection) for field in shared)
     _send(model, [*varying, *shared], ((*row, *values) for row in _prepared(varying, rows)))
 

@@ -28,7 +28,7 @@ def odd_character(text: str) -> str | None:
     """The first character that a label may not contain: a control, a line break, a change of text direction, an
     invisible character or an unassigned code point."""
     if text.isascii():  # nearly always
-        return next((one for one in text if not one.isprintable()), None)
+        return None if text.isprintable() else next(one for one in text if not one.isprintable())
     marks = 0
     before = ""
     for one in text:

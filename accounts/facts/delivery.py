@@ -14,16 +14,25 @@ from redis.exceptions import NoPermissionError, RedisError
 
 from accounts.facts import snapshot
 from accounts.facts.storing import later_version, raise_catalogue, store_account, store_catalogue, store_key
-from accounts.facts.together import TOGETHER, TakenTogether, in_pieces, keys_for_facts, read_accounts, read_keys
+from accounts.facts.together import (
+    TakenTogether,
+    in_pieces,
+    keys_for_facts,
+    keys_of_accounts,
+    read_accounts,
+    read_keys,
+)
 from accounts.models import Account, ApiKey, OutboxRow
 from quotas import deployment
 from quotas.models import Catalogue
+from runtime.among import among
 from store import clients, names
 from store.commands import RedisCommand, ScriptCall
 
 log = logging.getLogger(__name__)
 
-BATCH = 500
+BATCH = 2000
+_PARTITIONS = 500  # whose copies of the catalogue's version one script raises, while Redis answers nobody else
 _FEW = 10  # below that, keys are published one by one
 _WAIT_MILLISECONDS = 100
 _TRIES = 3
@@ -113,9 +122,9 @@ def _deliver_keys(public_ids: list[str]) -> None:
     _wait_for_replicas()
     alone = {(clash.part, clash.subject) for clash in clashes}
     done = set(versions) - {subject for _, subject in alone}
-    rows = OutboxRow.objects.filter(part=OutboxRow.Part.KEY, subject__in=done)
+    rows = OutboxRow.objects.filter(among("subject", done), part=OutboxRow.Part.KEY)
     old = [pk for pk, subject, version in rows.values_list("pk", "subject", "version") if version <= versions[subject]]
-    OutboxRow.objects.filter(pk__in=old).delete()
+    OutboxRow.objects.filter(among("pk", old)).delete()
     for part, subject in alone:
         deliver(part, subject)
 
@@ -124,8 +133,8 @@ def _read_keys(public_ids: list[str]) -> tuple[dict[str, int], list[PartCommand]
     versions: dict[str, int] = {}
     with snapshot.one_moment():
         catalogue = snapshot.read_catalogue()
-        rows = list(keys_for_facts().filter(public_id__in=public_ids).order_by("pk"))
-        whose = Account.objects.filter(pk__in={row.account_id for row in rows}).select_related("plan")
+        rows = list(keys_for_facts().filter(among("public_id", public_ids)))
+        whose = Account.objects.filter(among("pk", {account for _, account, *_ in rows})).select_related("plan")
         accounts = {account.pk: account for account in whose.prefetch_related("overrides")}
         taken = TakenTogether([account.public_id for account in accounts.values()])
         parts = read_accounts(accounts.values(), catalogue, taken)
@@ -140,7 +149,7 @@ def _read_keys(public_ids: list[str]) -> tuple[dict[str, int], list[PartCommand]
 def _read_catalogue(_: str = "") -> tuple[int, list[PartCommand]]:
     with snapshot.one_moment():
         part = snapshot.read_catalogue()
-    together = 1 if clients.minds_slots() else BATCH
+    together = 1 if clients.minds_slots() else _PARTITIONS
     raises = [raise_catalogue(part, partitions) for partitions in in_pieces(names.ALL_PARTITIONS, together)]
     return part.version, [_catalogue_command(call) for call in (store_catalogue(part), *raises)]
 
@@ -269,12 +278,11 @@ def _publish_accounts_with_keys(ids: list[int]) -> int:
 def _accounts_with_keys(ids: list[int]) -> Iterator[list[PartCommand]]:
     """The commands of each of these accounts, then of each of their keys."""
     catalogue = snapshot.read_catalogue()
-    rows = Account.objects.filter(pk__in=ids).select_related("plan").prefetch_related("overrides")
+    rows = Account.objects.filter(among("pk", ids)).select_related("plan").prefetch_related("overrides")
     accounts = {account.pk: account for account in rows}
     taken = TakenTogether([account.public_id for account in accounts.values()])
     parts = read_accounts(accounts.values(), catalogue, taken)
     for pk, account in accounts.items():
         yield [account_command(account.public_id, parts[pk])]
-    keys = keys_for_facts().filter(account_id__in=ids).order_by().iterator(chunk_size=TOGETHER)
-    for key, part in read_keys(keys, accounts, parts, catalogue, taken):
+    for key, part in read_keys(keys_of_accounts(ids), accounts, parts, catalogue, taken):
         yield key_commands(key.public_id, part)

@@ -13,13 +13,15 @@ from django.db.models import F, Model
 from django.utils import timezone
 from redis.exceptions import RedisError
 
-from accounts.facts.delivery import BATCH, deliver_parts
+from accounts.facts.delivery import deliver_parts
 from accounts.models import Account, ApiKey, OutboxRow
 from quotas.deployment import AnotherDeployment
 from quotas.models import Catalogue
 from runtime.insertion import insert
 
 log = logging.getLogger(__name__)
+
+AT_ONCE = 500  # keys of an account that is being closed, which somebody waits for
 
 
 class Publication:
@@ -48,10 +50,10 @@ class Publication:
         rows = models_base(ApiKey).filter(account=account, revoked_at=None)  # the others have nothing left to change
         rows.update(version=F("version") + 1, changed_at=timezone.now())
         keys = rows.values_list("public_id", "version")
-        made = [OutboxRow(part=OutboxRow.Part.KEY, subject=subject, version=version) for subject, version in keys]
-        OutboxRow.objects.bulk_create(made, batch_size=BATCH)
-        if account.closed_at is None or len(made) <= BATCH:
-            self.parts += [(row.part, row.subject) for row in made]
+        made = list(keys)
+        insert(OutboxRow, ["subject", "version"], made, part=OutboxRow.Part.KEY)
+        if account.closed_at is None or len(made) <= AT_ONCE:
+            self.parts += [(OutboxRow.Part.KEY, subject) for subject, _ in made]
         # Otherwise the worker shrinks them: at once the gate only needs to know that the account is closed.
 
     def of_catalogue(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +21,26 @@ from quotas.limits import CALENDAR, EVERY_MODEL, SECOND, UNITS, CalendarWindow, 
 from quotas.models import Catalogue, Plan, ServedModel, UsageHour
 from quotas.terms import limits_in_force
 from store import names
+
+
+class KeyRow(NamedTuple):
+    """What the gate needs of a key. Making a model of each row would take longer than reading it."""
+
+    pk: int
+    account_id: int
+    public_id: str
+    version: int
+    narrowed_to: list[str] | None
+    networks: list[str]
+    methods: list[str]
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    paused_at: datetime | None
+    account: Account
+
+    @classmethod
+    def of(cls, row: tuple[Any, ...], accounts: Mapping[int, Account]) -> KeyRow:
+        return cls._make((*row, accounts[row[1]]))
 
 
 class SecretRow(NamedTuple):
@@ -159,20 +179,21 @@ def read_account(account: Account, catalogue: PartFacts, taken: Taken | None = N
 
 
 def read_key(
-    key: ApiKey,
+    key: ApiKey | KeyRow,
     account: PartFacts,
     catalogue: PartFacts,
     *,
-    secrets: Iterable[SecretRow] | None = None,
-    limits: Iterable[KeyLimit] | None = None,
+    secrets: Sequence[SecretRow] = (),
+    limits: Iterable[KeyLimit] = (),
     taken: Taken | None = None,
 ) -> PartFacts:
-    """What is not given is read; accounts.facts.together reads it for many keys at once."""
-    secrets = list(secrets_of(key) if secrets is None else secrets)
+    """A model's secrets and limits are read here, those of a row come with it."""
+    if isinstance(key, ApiKey):
+        secrets, limits = secrets_of(key), key.limits.all()
     imported = tuple(secret.digest for secret in secrets if secret.is_imported)
     if key.revoked_at is not None or key.account.closed_at is not None:
         return _over(key, catalogue, imported)
-    own = tuple(limit.as_limit("key") for limit in (key.limits.all() if limits is None else limits))
+    own = tuple(limit.as_limit("key") for limit in limits)
     text = _dump(
         {
             "public_id": key.public_id,
@@ -193,7 +214,7 @@ def read_key(
     return PartFacts(key.version, text, tuple(counters), imported)
 
 
-def _standing(key: ApiKey) -> dict[str, bool]:
+def _standing(key: ApiKey | KeyRow) -> dict[str, bool]:
     """A paused key is called revoked, too: gates older than pausing ignore `paused`, and refuse it in the same words.
 
     A key that is not paused has the same facts as before there were paused ones, so an update publishes nothing anew.
@@ -220,7 +241,7 @@ def secrets_of(key: ApiKey) -> list[SecretRow]:
     return [SecretRow(s.pk, s.digest, s.pepper, s.expires_at, s.is_imported) for s in key.secrets.all()]
 
 
-def _over(key: ApiKey, catalogue: PartFacts, imported: tuple[str, ...]) -> PartFacts:
+def _over(key: ApiKey | KeyRow, catalogue: PartFacts, imported: tuple[str, ...]) -> PartFacts:
     """What the gate needs of a key that is revoked or of a closed account: no secrets and no narrowings."""
     revoked = key.revoked_at is not None
     text = _dump(
@@ -279,8 +300,7 @@ def column_of(limit: Limit) -> str:
     return "units" if limit.unit == "units" else "allowed"
 
 
-def _dump(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), sort_keys=True)
+_dump = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
 def _seconds(moment: datetime | None) -> float | None:

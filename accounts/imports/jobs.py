@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from itertools import islice
 from time import monotonic
+from typing import Any
 
 from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import F, Sum
@@ -35,6 +36,8 @@ from accounts.imports.reading import (
 from accounts.models import Account, ImportJob, ImportLine
 from accounts.services.acts import Actor, record_act
 from accounts.services.credentials import credential_named
+from runtime.among import among
+from runtime.insertion import insert
 
 log = logging.getLogger(__name__)
 
@@ -85,19 +88,24 @@ def _batches(lines: Iterator[Line | LineOutcome]) -> Iterator[list[Line | LineOu
 
 
 def _keep(job: ImportJob, batch: list[Line | LineOutcome]) -> None:
-    refused = 0
-    rows = []
-    for line in batch:
-        if isinstance(line, Line):
-            rows.append(ImportLine(job=job, number=line.number, says=to_json(line)))
-        else:
-            rows.append(ImportLine(job=job, number=line.number, outcome=line.word, why=line.why))
-            refused += 1
+    refused = sum(isinstance(line, LineOutcome) for line in batch)
     with transaction.atomic():
-        ImportLine.objects.bulk_create(rows)
+        insert(ImportLine, ["number", "says", "outcome", "why"], map(_kept, batch), job=job)
         job.lines += len(batch)
         job.refused += refused
         job.save(update_fields=["lines", "refused"])
+
+
+def _kept(line: Line | LineOutcome) -> tuple[Any, ...]:
+    if isinstance(line, Line):
+        return line.number, to_json(line), ImportLine.Outcome.WAITING.value, ""
+    return line.number, None, line.word, line.why
+
+
+def _keep_outcomes(job: ImportJob, outcomes: Mapping[int, LineOutcome]) -> None:
+    """Replace the lines, by their primary keys: that takes a fraction of the time of updating each."""
+    ImportLine.objects.filter(among("pk", outcomes)).delete()
+    insert(ImportLine, ["id", "number", "outcome", "key", "why"], ((pk, *end) for pk, end in outcomes.items()), job=job)
 
 
 def work_on_imports(seconds: float) -> int:
@@ -132,11 +140,8 @@ def _work_on_a_batch() -> int:
 def _go_through(job: ImportJob, rows: list[ImportLine]) -> None:
     actor = Actor(job.actor, job.address, job.created_by, credential_named(job.made_with))
     outcomes = _import(job, [from_json(row.says or {}) for row in rows], actor)
-    count = {IMPORTED: 0, ALREADY_THERE: 0, REFUSED: 0}
-    for row, outcome in zip(rows, outcomes, strict=True):
-        row.outcome, row.key, row.why, row.says = outcome.word, outcome.key, outcome.why, None
-        count[outcome.word] += 1
-    ImportLine.objects.bulk_update(rows, ["outcome", "key", "why", "says"])
+    count = Counter(outcome.word for outcome in outcomes)
+    _keep_outcomes(job, {row.pk: outcome for row, outcome in zip(rows, outcomes, strict=True)})
     ImportJob.objects.filter(pk=job.pk).update(
         state=State.RUNNING,
         imported=F("imported") + count[IMPORTED],

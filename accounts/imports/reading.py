@@ -30,13 +30,14 @@ from accounts.reference import is_meant_by, unknown
 from accounts.services.acts import Actor
 from accounts.services.record import key_state
 from quotas.models import ServedModel
+from runtime.among import among
 from runtime.insertion import insert
 from runtime.labels import ONE_LINE, odd_character
 
 COLUMNS = ("account", "external_id", "name", "key", "sha256", "start", "expires_at", "models")
 MOST_LINES = 1_000_000
 LONGEST_LINE = 8192
-BATCH = 500
+BATCH = 2000
 SHORTEST, LONGEST = 16, 512
 IMPORTED, ALREADY_THERE, REFUSED = "imported", "already_there", "refused"
 FOREIGN = "This key cannot be imported."  # a different account has it, which must not be revealed
@@ -307,7 +308,7 @@ def _every_model() -> set[str]:
 def _already_there(lines: Sequence[Line], of_account: Account | None) -> dict[str, tuple[str, bool]]:
     """Stored digests, of all accounts or one → the key's id and whether it is revoked."""
     digests = [digest for line in lines for digest in line.digests]
-    rows = KeySecret.objects.filter(digest__in=digests)
+    rows = KeySecret.objects.filter(among("digest", digests)).order_by()
     if of_account is not None:
         rows = rows.filter(key__account=of_account)
     found = rows.values_list("digest", "key__public_id", "key__revoked_at")
@@ -342,7 +343,7 @@ def _write(made: Sequence[_NewKey], actor: Actor, publication: Publication) -> N
     columns = ("public_id", "account_id", "name", "narrowed_to", "expires_at")
     rows = ((new.public_id, new.account.pk, new.line.name, new.models, new.expires_at) for new in made)
     insert(ApiKey, columns, rows, created_by=actor.user, made_with=actor.made_with)
-    pks = dict(ApiKey.objects.filter(public_id__in=ids).order_by().values_list("public_id", "pk"))
+    pks = dict(ApiKey.objects.filter(among("public_id", ids)).order_by().values_list("public_id", "pk"))
     secrets = (
         (pks[new.public_id], new.line.digests[0], new.line.pepper, new.line.pepper, new.line.start) for new in made
     )

@@ -289,7 +289,7 @@ def test_a_failing_line_does_not_raise_the_bound(program, stolen, monkeypatch):
         raise ZeroDivisionError
 
     monkeypatch.setattr(jobs, "MOST_FOREIGN", 3)
-    monkeypatch.setattr(reading, "_key", fail)
+    monkeypatch.setattr(reading, "_new", fail)
     rows = [f"k,{text}\n" for text in [key_number(7), *stolen]]
     where = upload(program, "".join(["name,key\n", *rows]))["Location"]
     work()

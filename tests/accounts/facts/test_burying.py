@@ -176,7 +176,7 @@ def test_what_was_used_before_the_closing_is_used_after_it(used, ask, redis_db):
 
 
 def test_the_keys_of_a_large_account_are_left_to_the_worker_and_refused_at_once(used, ask, redis_db, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(publish, "BATCH", 1)
+    monkeypatch.setattr(publish, "AT_ONCE", 1)
     issue_key(used.key.account, name="other", actor=ACTOR)
     account = Account.objects.get()
     assert not close_account(account, actor=ACTOR).is_pending

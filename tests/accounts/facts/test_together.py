@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts.facts import delivery, snapshot
+from accounts.facts import delivery, snapshot, together
 from accounts.facts.together import TakenTogether, keys_for_facts, read_accounts, read_keys
 from accounts.models import Account, ApiKey
 from accounts.services.accounts import close_account, create_account, override_limit
@@ -69,12 +69,20 @@ def test_facts_and_counters_are_those_of_each_key_read_alone(many):
     accounts = {row.pk: row for row in Account.objects.select_related("plan").prefetch_related("overrides")}
     taken = TakenTogether([row.public_id for row in accounts.values()])
     parts = read_accounts(accounts.values(), catalogue, taken)
-    together = dict(read_keys(keys_for_facts(), accounts, parts, catalogue, taken))
-    assert len(together) == 16
-    assert any(counter.taken for part in together.values() for counter in part.counters)
-    for key, part in together.items():
+    read = list(read_keys(keys_for_facts(), accounts, parts, catalogue, taken))
+    assert len(read) == 16
+    assert any(counter.taken for _, part in read for counter in part.counters)
+    for key, part in read:
         alone = snapshot.read_all(key.public_id)
         assert (alone.key, alone.account) == (part, parts[key.account_id])
+
+
+def test_the_keys_of_accounts_are_read_page_by_page_each_once(many, monkeypatch):
+    accounts = list(Account.objects.values_list("pk", flat=True))[1:]
+    wanted = sorted(ApiKey.objects.filter(account_id__in=accounts).values_list("account_id", "pk"))
+    for page in (1, 2, 3, 4, 5, 100):
+        monkeypatch.setattr(together, "PAGE", page)
+        assert [(account, pk) for pk, account, *_ in together.keys_of_accounts(accounts)] == wanted
 
 
 def test_more_keys_take_no_more_queries(many, catalogue):

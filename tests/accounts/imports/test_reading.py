@@ -261,7 +261,7 @@ def test_a_worker_that_dies_in_a_batch_loses_and_repeats_nothing(account, monkey
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(ImportLine.objects, "bulk_update", die)
+        patch.setattr(jobs, "_keep_outcomes", die)
         with pytest.raises(RuntimeError):
             jobs.work_on_imports(60)
     assert ApiKey.objects.count() == 10
