@@ -9,7 +9,9 @@ from functools import lru_cache
 from time import monotonic
 from typing import Any, NamedTuple, cast
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
 Headers = list[tuple[bytes, bytes]]  # names in lower case
@@ -108,6 +110,11 @@ class GateProtocol(HttpToolsProtocol):
         self.refused = False
         self.farewell: RequestResponseCycle | Exchange | None = None  # the answer that we made the last
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """uvicorn's own method, minus six system calls for addresses that only the application wants to know."""
+        self.connections.add(self)
+        self.transport, self.flow = transport, FlowControl(transport)
+
     # Receiving
 
     def data_received(self, data: bytes) -> None:
@@ -203,11 +210,17 @@ class GateProtocol(HttpToolsProtocol):
             exchange.begin()
 
     def _call_the_application(self) -> None:
+        if self.scheme is None:
+            self._learn_addresses()
         url, headers, expects = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()  # makes the scope
         self.url, self.expect_100_continue = url, expects
         self.headers += headers
         super().on_headers_complete()
+
+    def _learn_addresses(self) -> None:
+        self.server, self.client = get_local_addr(self.transport), get_remote_addr(self.transport)
+        self.scheme = "https" if is_ssl(self.transport) else "http"
 
     def on_message_complete(self) -> None:
         if not isinstance(self.cycle, Exchange):  # which has no body

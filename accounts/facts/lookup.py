@@ -67,6 +67,7 @@ class Lookup:
         most = int(settings.CACHE_BYTES)
         self.cache: Cache[str, HeldKey] = Cache(most - most // _SHARE_OF_IMPORTED)
         self._held = self.cache.entries
+        self.recalled = 0  # how often a key was held; whoever measures it sets it back
         self._imported: Cache[bytes, str] = Cache(most // _SHARE_OF_IMPORTED)  # digest → public id
         self._whose = Whose(link, self._read_ours, self._forget)
         self.owed = Owed()
@@ -107,7 +108,7 @@ class Lookup:
         held = self._held.get(public_id)
         if held is not None:
             self._held.move_to_end(public_id)
-            self._count("process")
+            self.recalled += 1
         return held
 
     def keep_beside(self, held: HeldKey, name: Hashable, value: object, size: int) -> None:
@@ -304,7 +305,7 @@ class Lookup:
             raise FactsUnavailable(str(error) or "the database did not answer in time") from error
 
     def _count(self, found: str) -> None:
-        """Count where a key's facts were found: process, redis, database or nowhere."""
+        """Count where a key's facts were found other than in this process: redis, database or nowhere."""
         FACTS.count(found)
 
     def _left_database(self, running: asyncio.Future[Found]) -> None:

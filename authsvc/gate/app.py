@@ -27,7 +27,7 @@ from authsvc.gate.forwarded import (
     request_id,
 )
 from authsvc.gate.log import DecisionLog
-from authsvc.gate.measure import measure
+from authsvc.gate.measure import Measured
 from authsvc.gate.presented import without_keys
 from authsvc.gate.verdict import ALLOWED, PIN_MISMATCH
 from runtime.errand import Errand
@@ -57,7 +57,7 @@ class Gate:
         self.lookup = kind(link(), peppers())
         self._wanted = WANTED_OF_BROWSERS if settings.WEBSOCKET_KEYS else WANTED
         self._share_logged = settings.LOG_SAMPLE if settings.LOG_DECISIONS == "all" else 0.0  # of allowed calls
-        self._log = DecisionLog()
+        self._log, self._measured = DecisionLog(), Measured(self.lookup)
         self._spans = _spans()
         self._queries_told: set[bytes] = set()
         self._repaying: asyncio.Task[None] | None = None
@@ -84,6 +84,7 @@ class Gate:
         self.lookup.close()
         if self._spans is not None:
             await self._spans.close()
+        self._measured.count()
         self._log.flush()
 
     async def answer(self, path: str, query: bytes, headers: list[tuple[bytes, bytes]]) -> Answer:
@@ -111,7 +112,7 @@ class Gate:
         if PROTOCOLS in asked.headers:
             decision.protocols = without_keys(asked.headers[PROTOCOLS])
         verdict, identity = decision.verdict, request_id(asked.headers)
-        measure(decision, monotonic() - began)
+        self._measured.note(decision, monotonic() - began)
         if self._spans is not None and TRACEPARENT in asked.headers:
             self._spans.note(decision, asked.headers[TRACEPARENT], monotonic() - began)
         if verdict is not ALLOWED or (self._share_logged and random() < self._share_logged):

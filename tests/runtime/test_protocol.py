@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from uvicorn.config import Config
+from uvicorn.protocols.utils import get_remote_addr
 
+from runtime import protocol
 from runtime.protocol import LONGEST_URL, OFFER, DirectAnswers, GateProtocol, State, query_at
 
 QUIET: dict[str, Any] = {"log_config": None, "access_log": False, "proxy_headers": False}
@@ -25,6 +29,7 @@ class Served:
     def __init__(self, **offered) -> None:
         self.direct: list[tuple[bytes, list[tuple[bytes, bytes]]]] = []
         self.by_application: list[tuple[bytes, list[tuple[bytes, bytes]]]] = []
+        self.scopes: list[dict[str, Any]] = []
         self.held: list[Callable[[], None]] = []
         self.holds = False
         self.state, self.offered = State(), offered
@@ -34,8 +39,8 @@ class Served:
         self.client.setblocking(False)
         config = Config(self.application, http=GateProtocol, lifespan="off", interface="asgi3", **QUIET)
         config.load()
-        offer = {OFFER: DirectAnswers(b"/auth/", self.answer)}
-        self.protocol = GateProtocol(config=config, server_state=self.state, app_state=offer)
+        self.offer = {OFFER: DirectAnswers(b"/auth/", self.answer)}
+        self.protocol = GateProtocol(config=config, server_state=self.state, app_state=self.offer)
         self.loop = asyncio.get_running_loop()
         await self.loop.connect_accepted_socket(lambda: self.protocol, ours)
         return self
@@ -53,6 +58,7 @@ class Served:
             then(OK + DIRECTLY + b"x-query: %b\r\n" % query, b"")
 
     async def application(self, scope, receive, send):
+        self.scopes.append(scope)
         self.by_application.append((scope["path"].encode() + b"?" + scope["query_string"], scope["headers"]))
         headers = [(b"content-length", b"0"), (b"x-by", b"application"), (b"x-query", scope["query_string"])]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -135,6 +141,32 @@ def test_whatever_is_not_a_plain_get_of_its_path_goes_to_the_application(asked):
         assert (len(served.direct), len(served.by_application)) == (0, 1)
 
     talk(about)
+
+
+def test_addresses_are_looked_up_for_the_application_alone_and_once(monkeypatch):
+    looked_up = Mock(wraps=get_remote_addr)
+    monkeypatch.setattr(protocol, "get_remote_addr", looked_up)
+
+    async def about(port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for url, lookups in ((b"/auth/", 0), (b"/", 1), (b"/auth/", 1), (b"/", 1)):
+            writer.write(get(url))
+            await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+            assert looked_up.call_count == lookups
+        return writer
+
+    async def run():
+        async with Served() as served:
+            make = partial(GateProtocol, config=served.protocol.config, server_state=State(), app_state=served.offer)
+            async with await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0) as server:
+                address = server.sockets[0].getsockname()
+                writer = await about(address[1])
+                ours = writer.get_extra_info("sockname")
+                writer.close()
+                return [(scope["scheme"], scope["server"], scope["client"]) for scope in served.scopes], address, ours
+
+    seen, server, client = asyncio.run(run())
+    assert seen == [("http", server, client)] * 2
 
 
 def test_the_application_sees_all_that_was_sent():

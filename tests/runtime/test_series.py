@@ -118,6 +118,21 @@ def test_a_histogram_counts_a_value_under_the_first_bound_that_holds_it(seat, fa
     }
 
 
+@pytest.mark.parametrize(
+    "values", [[], [0.1], [9.0], [0.5, 0.05, 0.1, 0.5, 7.0, 0.2], [0.0, 0.3], [0.6, 0.1000001], [0.01] * 40]
+)
+def test_values_that_are_observed_together_count_as_one_by_one(seat, family, values):
+    one_by_one, together = (
+        family(SharedHistogram, name, "Time.", (0.1, 0.5), unit=NANOSECONDS) for name in ("one", "all")
+    )
+    for value in values:
+        one_by_one.observe(value)
+    together.observe_all(list(values))
+    found, other = samples(together, seat), samples(one_by_one, seat)
+    assert found.pop(("all_sum",)) == pytest.approx(other.pop(("one_sum",)), abs=1e-7)
+    assert [*found.values()] == [*other.values()]
+
+
 def test_a_gauge_ends_with_its_worker_and_counters_do_not(seat, family):
     broken = family(SharedGauge, "broken", "Broken.")
     calls = family(SharedCounter, "calls", "Calls.", "verdict")

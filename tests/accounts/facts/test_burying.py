@@ -50,7 +50,9 @@ def fields_of(redis_db, key: ApiKey) -> dict[str, str]:
 def words(monkeypatch) -> list[str]:
     """The word of each decision, as metrics and the log have it."""
     found: list[str] = []
-    monkeypatch.setattr("authsvc.gate.app.measure", lambda decision, _: found.append(decision.verdict.word))
+    monkeypatch.setattr(
+        "authsvc.gate.measure.Measured.note", lambda _, decision, __: found.append(decision.verdict.word)
+    )
     return found
 
 

@@ -35,7 +35,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def words(monkeypatch) -> list[str]:
     """The word of each decision, as metrics and the log have it."""
     found: list[str] = []
-    monkeypatch.setattr("authsvc.gate.app.measure", lambda decision, _: found.append(decision.verdict.word))
+    monkeypatch.setattr(
+        "authsvc.gate.measure.Measured.note", lambda _, decision, __: found.append(decision.verdict.word)
+    )
     return found
 
 
