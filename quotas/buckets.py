@@ -8,7 +8,7 @@ from struct import pack
 from time import time
 from typing import NamedTuple
 
-from quotas.limits import SECOND, SMOOTHED, Limit, calendar_window
+from quotas.limits import HOUR_SECONDS, SECOND, SMOOTHED, Limit, calendar_window
 from runtime.errand import due_by
 from store import names
 from store.clients import StoreUnavailable
@@ -116,16 +116,16 @@ class Charge:
             ]
             if limit.is_smoothed:
                 keys.append(names.bucket(subject, limit.model, limit.unit, limit.window))
-                limits += ["g", *common, SMOOTHED[limit.window], limit.room]
+                limits += [1, *common, SMOOTHED[limit.window], limit.room]
             else:
                 window = calendar_window(limit.window, hour)
                 start = window.start * SECOND
                 taken, in_window, since = names.counter(subject[-8:], limit.model, limit.unit, limit.window)
                 fields += (taken, in_window)
-                limits += ["c", *common, window.number, start, window.end, limit.since if limit.since > start else 0]
-                limits += [names.field(names.LOADED, "" if subject == account else key), since]
+                limits += [0, *common, window.number, start, window.end, limit.since if limit.since > start else 0]
+                limits.append(f"{names.field(names.LOADED, '' if subject == account else key)} {since}")
         use = f"u:{self.secret}", f"f:{self.secret}"
-        head: list[str | int] = [hour, mode, *map(str, self.versions), *use, self.cost]
+        head: list[str | int] = [hour * HOUR_SECONDS, mode, *map(str, self.versions), *use, self.cost]
         return TAKE.call(keys, packed_for_lua(*head, len(head) + 1 + len(fields), *fields, *limits))
 
 

@@ -16,18 +16,27 @@ KEY = "AAAAAAAAkkkkkkkk"
 ACCOUNT = KEY[:8]
 HASH = names.account(ACCOUNT)
 
-# Stands before the script: time is what a test says, and how long a bucket is to live is noted and not done.
+# Stands before the script: time is what a test says, and when a bucket is to expire is noted and not done.
 _STOP = """
 local real = redis
 local redis = {call = function(command, ...)
   if command == 'TIME' then return real.call('MGET', 'seconds', 'microseconds') end
   if command ~= 'SET' then return real.call(command, ...) end
-  local name, value, _, life = ...
-  real.call('SET', 'life:' .. name, life)
+  local name, value, how, life = ...
+  if how == 'PX' then
+    local now = real.call('GET', 'seconds') * 1000000 + real.call('GET', 'microseconds')
+    real.call('SET', 'expires:' .. name, string.format('%.0f', now + life * 1000))
+  elseif how ~= 'KEEPTTL' or real.call('EXISTS', name) == 0 then
+    error('a bucket without an expiry')
+  end
   return real.call('SET', name, value)
 end}
 """
-_BUCKET = "return {struct.unpack('<ddddd', redis.call('GET', KEYS[1]))}"
+# A reply has no fractions, and a burst may have a half.
+_BUCKET = """
+local at, amount, burst, debt, forgiven = struct.unpack('<ddddd', redis.call('GET', KEYS[1]))
+return {at, amount, burst * 2, debt, forgiven}
+"""
 
 
 class Bucket(NamedTuple):
@@ -38,10 +47,14 @@ class Bucket(NamedTuple):
     burst: int
     debt: int
     forgiven: int
+    is_settled: bool  # its expiry suffices for this minute of the clock
 
 
 def read_bucket(client, name: str) -> Bucket | None:
-    return Bucket(*client.eval(_BUCKET, 1, name)[:5]) if client.exists(name) else None
+    if not client.exists(name):
+        return None
+    at, amount, twice_the_burst, debt, forgiven = client.eval(_BUCKET, 1, name)
+    return Bucket(at, amount, twice_the_burst // 2, debt, forgiven, bool(twice_the_burst % 2))
 
 
 class StoppedRedis:
@@ -84,9 +97,19 @@ class StoppedRedis:
     def bucket(self, limit: Limit) -> Bucket | None:
         return read_bucket(self.client, name_of(limit))
 
-    def life(self, limit: Limit) -> int:
-        """The milliseconds that the bucket was to live when it was written."""
-        return int(self.client.get(f"life:{name_of(limit)}"))
+    def expires_at(self, limit: Limit) -> int:
+        """The microsecond at which the bucket is to expire."""
+        return int(self.client.get(f"expires:{name_of(limit)}"))
+
+    def life(self, limit: Limit) -> float:
+        """The seconds that the bucket is to live from now on."""
+        return (self.expires_at(limit) - self.now) / SECOND
+
+    def expire(self) -> None:
+        """Delete the buckets whose time has come."""
+        for name in self.client.scan_iter("expires:*"):
+            if int(self.client.get(name)) <= self.now:
+                self.client.delete(name, name.removeprefix("expires:"))
 
 
 def name_of(limit: Limit) -> str:

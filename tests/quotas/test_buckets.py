@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
+from struct import pack
 from time import monotonic, time
 
 import pytest
@@ -15,7 +16,7 @@ from quotas.buckets import Charge, Stale, Tally, Unloaded, Versions, clock
 from quotas.limits import SECOND, SMOOTHED, Limit, calendar_window
 from store import names
 from store.link import close_link, link
-from tests.quotas.conftest import ACCOUNT, HASH, KEY, ONES
+from tests.quotas.conftest import ACCOUNT, HASH, KEY, ONES, name_of
 
 MINUTE = Limit(name="minute", scope="key", amount=60, window="minute", burst=3)
 SECOND_LIMIT = Limit(name="second", scope="account", amount=7, window="second")
@@ -325,13 +326,86 @@ def test_everything_except_accounts_expires(redis):
 
 
 @pytest.mark.parametrize("window", ["second", "minute", "hour"])
-@pytest.mark.parametrize(("amount", "burst", "calls"), [(1, 1, 1), (7, 5, 3), (1000, 1000, 1000)])
-def test_a_bucket_lives_until_a_second_after_it_is_full(take, stopped, window, amount, burst, calls):
+@pytest.mark.parametrize(
+    ("amount", "burst", "calls"), [(1, 1, 1), (7, 5, 3), (1000, 1000, 1000), (10**9, 10**9, 10**9)]
+)
+def test_a_bucket_lives_until_after_it_is_full_and_for_two_minutes_at_least(
+    take, stopped, window, amount, burst, calls
+):
     """One that is gone is full: gone too early, 1 a minute would hold for a second."""
     limit = Limit(name="x", scope="key", amount=amount, window=window, burst=burst, unit="units")
     take(limit, cost=calls)
-    full_in = Fraction(calls * SMOOTHED[window], amount * 1000)
-    assert 0 <= stopped.life(limit) - full_in - 1000 < 1
+    full_in = Fraction(calls * SMOOTHED[window], amount * SECOND)
+    if full_in <= 60:
+        assert stopped.life(limit) == pytest.approx(121 if amount < 10**9 or window == "second" else full_in + 1)
+    else:
+        assert 1 <= stopped.life(limit) - full_in < 2
+
+
+MINUTE_START = int(datetime(2026, 12, 1, 10, 30, tzinfo=UTC).timestamp()) * SECOND
+
+
+def test_an_expiry_is_set_once_a_minute_for_debts_that_drain_within_one(take, stopped):
+    limit = replace(MINUTE, burst=60)
+    stopped.now = MINUTE_START + 20 * SECOND
+    take(limit)
+    set_at = stopped.now
+    for later in (0, 1, SECOND, 38_999_998):
+        stopped.now += later
+        assert take(limit).granted
+        assert stopped.expires_at(limit) == set_at + 121 * SECOND
+    stopped.now = MINUTE_START + 60 * SECOND
+    assert take(limit).granted
+    assert stopped.expires_at(limit) == stopped.now + 121 * SECOND
+
+
+def test_a_debt_that_drains_for_longer_than_a_minute_always_sets_its_expiry(take, stopped):
+    limit = Limit(name="x", scope="key", amount=60, window="hour", burst=10)
+    stopped.now = MINUTE_START
+    take(limit)
+    assert stopped.life(limit) == 121
+    for calls in range(2, 10):
+        take(limit)
+        assert stopped.life(limit) == 60 * calls + 1
+    stopped.later(8 * 60)
+    take(limit)
+    assert stopped.life(limit) == 121
+
+
+@pytest.mark.parametrize("fell_back_by", [1, 20 * SECOND, 3600 * SECOND])
+def test_a_clock_that_was_set_back_sets_the_expiry_anew(take, stopped, fell_back_by):
+    stopped.now = MINUTE_START + 30 * SECOND
+    take(MINUTE)
+    stopped.now -= fell_back_by
+    take(MINUTE)
+    assert stopped.life(MINUTE) == 3
+    stopped.now += 1
+    take(MINUTE, mode="peek")
+    assert take(MINUTE).granted
+    assert stopped.life(MINUTE) == 121
+
+
+def test_a_bucket_of_the_version_before_gets_an_expiry_of_ours(take, stopped):
+    """Its own is over a second after it has drained, which suffices for no further call."""
+    stopped.now = MINUTE_START
+    stopped.client.set(name_of(MINUTE), pack("<5d", stopped.now, 60, 3, 60 * SECOND, 0))
+    stopped.client.set(f"expires:{name_of(MINUTE)}", stopped.now + 2 * SECOND)
+    assert take(MINUTE).meters == (1, 2)
+    assert stopped.life(MINUTE) == 121
+
+
+def test_redis_keeps_an_expiry_that_suffices(redis):
+    call = Charge(KEY, "sm", 1, (replace(MINUTE, burst=60),), ONES).call("take", clock.hour())
+    name, minutes = name_of(MINUTE), {0, 1}
+    while len(minutes) > 1:  # the minute was over in between: try again, in the next one
+        redis.delete(name)
+        minutes = {redis.time()[0] // 60}
+        call.run(redis)
+        assert 60_000 < redis.pttl(name) <= 121_000
+        redis.pexpire(name, 1_000_000)  # what the script would never set
+        call.run(redis)
+        minutes.add(redis.time()[0] // 60)
+    assert redis.pttl(name) > 121_000
 
 
 def test_many_threads_at_once_get_exactly_the_limit(take, redis):

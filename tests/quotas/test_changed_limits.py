@@ -202,7 +202,7 @@ def test_a_bucket_lives_until_all_that_was_used_has_drained(take, stopped):
     """Also what is forgiven: the wider limit must find it again."""
     passing(take, PLAN)
     passing(take, changed(PLAN, 6, 1))
-    assert stopped.life(PLAN) == 101_000
+    assert stopped.life(PLAN) == 101
 
 
 # Any changes, against exact fractions.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from fractions import Fraction
+from math import ceil
 from struct import pack, unpack
 
 import pytest
@@ -35,43 +37,59 @@ leaps = (
     | st.integers(-3600 * SECOND, 0)
     | st.integers(-(10**13), 10**13)
 )
-steps = st.one_of(
+forward = st.integers(0, 3_000_000) | st.integers(0, 200 * SECOND) | st.integers(0, 3 * 3600 * SECOND)
+others = st.one_of(
     st.tuples(st.just("ask"), st.sampled_from([1, 1, 1, 2, 5, 333_333, MOST_SMOOTHED])),
     st.tuples(st.just("look"), st.integers(1, 3)),
     st.tuples(st.just("wait"), st.integers(1, 3)),
     st.tuples(st.just("amount"), st.integers(0, 6), amounts),
     st.tuples(st.just("burst"), st.integers(0, 6), amounts),
-    st.tuples(st.just("leap"), leaps),
     st.tuples(st.just("edge"), st.sampled_from(["hour", "day", "month"]), st.integers(-1, 1)),
     st.tuples(st.just("wrong_clock"), st.sampled_from([-1, 1, 24])),
 )
-courses = st.tuples(
-    st.sampled_from(MIDNIGHTS),
-    st.integers(-3, 3) | st.integers(-40 * 86400 * SECOND, 0),
-    st.sets(st.integers(0, len(POOL) - 1), min_size=1, max_size=4),
-    st.lists(steps, max_size=25),
-)
+
+
+def courses(leaps):
+    return st.tuples(
+        st.sampled_from(MIDNIGHTS),
+        st.integers(-3, 3) | st.integers(-40 * 86400 * SECOND, 0),
+        st.sets(st.integers(0, len(POOL) - 1), min_size=1, max_size=4),
+        st.lists(others | st.tuples(st.just("leap"), leaps), max_size=25),
+    )
 
 
 class Course:
     """Limits in force, the script's answers and the model's, which have to be the same."""
 
-    def __init__(self, redis, begin: int, limits: list[Limit]) -> None:
+    def __init__(self, redis, begin: int, limits: list[Limit], *, expires: bool = False) -> None:
         for name in redis.scan_iter("*:g:*"):
             redis.delete(name)
+        self.expires = expires  # whether buckets do, or time stands still for them
         for field in [name for name in redis.hkeys(HASH) if name[:2] in ("n:", "w:")]:
             redis.hdel(HASH, field)
         self.stopped, self.model, self.limits = StoppedRedis(redis), SlowGate(), limits
         self.stopped.now = begin
 
     def ask(self, cost: int, mode: str = "take") -> Tally | Unloaded:
+        if self.expires:
+            self.stopped.expire()
         wanted = self.model.ask(self.stopped.now, self.limits, cost, takes=mode == "take")
         found = self.stopped.take(*self.limits, cost=cost, mode=mode)
         assert found == wanted
         if isinstance(found, Tally):
             assert all(left >= 0 for left in found.meters[::2])
             assert found.granted == (not found.violated) and bool(found.wait) == bool(found.violated)
+        self.check_expiry()
         return found
+
+    def check_expiry(self) -> None:
+        """No bucket expires before a second after it has drained, and none lives on much longer."""
+        for limit in filter(lambda limit: limit.is_smoothed, self.limits):
+            bucket = self.stopped.bucket(limit)
+            if bucket:
+                drained_at = bucket.at + Fraction(bucket.debt, bucket.amount)
+                latest = max(drained_at + 2 * SECOND, Fraction(bucket.at + 121 * SECOND))
+                assert drained_at + SECOND - 1000 <= self.stopped.expires_at(limit) <= latest
 
     def look(self, cost: int) -> None:
         self.ask(cost, "peek")
@@ -114,25 +132,39 @@ class Course:
         assert self.stopped.reply(charge, "take", self.stopped.hour + hours) == [HOUR, self.stopped.now]
 
 
-def follow(redis, course) -> None:
+def follow(redis, course, *, expires: bool = False) -> None:
     midnight, beside, places, todo = course
     note(str(course))
-    its = Course(redis, int(midnight.timestamp()) * SECOND + beside, [POOL[place] for place in sorted(places)])
+    begin, limits = int(midnight.timestamp()) * SECOND + beside, [POOL[place] for place in sorted(places)]
+    its = Course(redis, begin, limits, expires=expires)
     for act, *values in todo:
         getattr(its, act)(*values)
 
 
-@given(course=courses)
+@given(course=courses(leaps))
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 def test_the_script_answers_as_the_slow_model_does(redis, course):
     follow(redis, course)
 
 
 @pytest.mark.slow
-@given(course=courses)
+@given(course=courses(leaps))
 @settings(max_examples=4000, deadline=None, suppress_health_check=list(HealthCheck))
 def test_the_script_answers_as_the_slow_model_does_in_thousands_of_cases(redis, course):
     follow(redis, course)
+
+
+@given(course=courses(forward))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+def test_nobody_notices_that_buckets_expire(redis, course):
+    follow(redis, course, expires=True)
+
+
+@pytest.mark.slow
+@given(course=courses(forward))
+@settings(max_examples=4000, deadline=None, suppress_health_check=list(HealthCheck))
+def test_nobody_notices_that_buckets_expire_in_thousands_of_cases(redis, course):
+    follow(redis, course, expires=True)
 
 
 # Amounts beyond what a double holds in one piece, and the gates of the version before, which hold it in one.
@@ -203,6 +235,7 @@ class GateOfTheVersionBefore:
         fits = debt - forgiven + cost * window <= limit.room * window
         debt += cost * window if fits else 0
         self.client.set(name, pack("<5d", now, limit.amount, limit.room, debt, forgiven))
+        self.client.set(f"expires:{name}", now + ceil(debt / limit.amount / 1000) * 1000 + SECOND)
         return fits
 
 
@@ -216,7 +249,7 @@ class GateOfTheVersionBefore:
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 def test_gates_of_two_versions_share_their_buckets_during_an_update(redis, asks):
     limit = replace(POOL[1], scope="key", amount=60, burst=10)
-    its = Course(redis, int(MIDNIGHTS[0].timestamp()) * SECOND, [limit])
+    its = Course(redis, int(MIDNIGHTS[0].timestamp()) * SECOND, [limit], expires=True)
     before = GateOfTheVersionBefore(its.stopped)
     for is_new, cost, later, amount in asks:
         its.stopped.now += later
@@ -224,6 +257,7 @@ def test_gates_of_two_versions_share_their_buckets_during_an_update(redis, asks)
         if is_new:
             its.ask(cost)
         else:
+            its.stopped.expire()
             wanted = its.model.ask(its.stopped.now, [limit], cost)
             assert isinstance(wanted, Tally) and before.take(limit, cost) == wanted.granted
 
