@@ -53,5 +53,7 @@ class Command(OperatorCommand):
         models = sorted(models_of(account.plan))[:MOST_MODELS]
         if not keys or not models:
             raise CommandError(f"The account {account} needs a key that works and a model in its plan.")
-        calls = invent(list(keys[:MOST_KEYS]), models, start, end)
+        limits = (row.value() for row in account.plan.limits.select_related("model"))
+        limit = next((limit for limit in limits if limit.is_smoothed), None)
+        calls = invent(list(keys[:MOST_KEYS]), models, start, end, limit=limit)
         self.stdout.write(f"Invented {calls:,} calls of the last {days} days for {account}.")

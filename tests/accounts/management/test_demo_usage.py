@@ -36,6 +36,8 @@ def test_a_week_has_a_rhythm_and_refusals(account, issued):
     week = UsageSelection(start=this_hour() - timedelta(days=7), end=this_hour(), accounts=(account.public_id,))
     rows = read_refusals(week, most=50)
     assert {"over_limit", "model_not_allowed"} <= {row.reason for row in rows}
+    of_plan = {limit.value().identity for limit in account.plan.limits.all()}
+    assert {tuple(row.limit) for row in rows if row.limit} <= of_plan
     assert sum(row.calls for row in rows) == hours.aggregate(sum=Sum("refused"))["sum"]
     assert UsageDay.objects.aggregate(sum=Sum("allowed"))["sum"] == hours.aggregate(sum=Sum("allowed"))["sum"]
 
