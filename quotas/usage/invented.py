@@ -6,7 +6,7 @@ The same key, model and hour always get the same calls, so inventing twice adds 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from math import cos, pi
 from random import Random
@@ -33,15 +33,15 @@ REFUSALS: Refusals = (
 
 
 def invent(
-    keys: Sequence[str], models: Sequence[str], start: datetime, end: datetime, *, limit: Limit | None = None
+    keys: Sequence[str], costs: Mapping[str, int], start: datetime, end: datetime, *, limit: Limit | None = None
 ) -> int:
     """Write down usage of these keys and models from `start` to before `end`; the number of calls.
 
-    `limit` is the one that keys run into now and then.
+    `costs` has the units of each model's call, and `limit` is the one that keys run into now and then.
     """
     refusals = REFUSALS if limit is None else ((f"l:{':'.join(limit.identity)}", *OVER_A_LIMIT), *REFUSALS)
     calls, batch = 0, []
-    for hour in _hours(keys, models, start, end, refusals):
+    for hour in _hours(keys, costs, start, end, refusals):
         calls += hour.count("a")
         batch.append(hour)
         if len(batch) == BATCH:
@@ -58,23 +58,23 @@ def real_usage(account: str, start: datetime, end: datetime) -> QuerySet[UsageHo
 
 
 def _hours(
-    keys: Sequence[str], models: Sequence[str], start: datetime, end: datetime, refusals: Refusals
+    keys: Sequence[str], costs: Mapping[str, int], start: datetime, end: datetime, refusals: Refusals
 ) -> Iterator[CountedHour]:
     for hour in range(hour_of(start), hour_of(end)):
         for place, key in enumerate(keys):
-            for model in models:
-                raw = _counted(Random(f"{key} {model} {hour}"), hour, place + models.index(model), refusals)
+            for later, (model, cost) in enumerate(costs.items()):
+                raw = _counted(Random(f"{key} {model} {hour}"), hour, place + later, cost, refusals)
                 if raw:
                     yield CountedHour("", key, model, hour, {"b": str(hour * HOUR_SECONDS * SECOND), **raw})
 
 
-def _counted(dice: Random, hour: int, place: int, refusals: Refusals) -> dict[str, str]:
+def _counted(dice: Random, hour: int, place: int, cost: int, refusals: Refusals) -> dict[str, str]:
     """The fields of a usage hash. A later place has fewer calls."""
     calls = round(_busy(hour_start(hour)) * MOST_AN_HOUR / (place + 1) * dice.uniform(0.5, 1.2))
     if not calls:
         return {}
     refused = {field: dice.randint(1, most) for field, often, most in refusals if dice.random() * 100 < often}
-    counts = {"a": calls, "r": sum(refused.values()), **refused}
+    counts = {"a": calls, "x": calls * (cost - 1), "r": sum(refused.values()), **refused}
     return {field: str(count) for field, count in counts.items() if count}
 
 
