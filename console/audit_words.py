@@ -7,7 +7,8 @@ from typing import Any
 
 from django.utils.translation import gettext, gettext_lazy
 
-from runtime.figures import full, number
+from console.templatetags.console import when
+from runtime.figures import number
 
 FIELDS = {
     "name": gettext_lazy("Name"),
@@ -91,6 +92,6 @@ def value_in_words(name: str, value: Any) -> str:
 
 def _moment(text: str) -> str:
     try:
-        return full(datetime.fromisoformat(text))
+        return when(datetime.fromisoformat(text))
     except ValueError:
         return text

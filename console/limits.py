@@ -14,9 +14,10 @@ from django.utils.translation import gettext, ngettext_lazy
 from accounts.models import Account, ApiKey
 from accounts.plan_models import models_of_key
 from authsvc.gate.explain import LimitState, Unanswered, look_at_limits, states_of
+from console.templatetags.console import as_html, when
 from quotas.limits import EVERY_MODEL, WINDOWS, Limit, calendar_window, hour_of
 from quotas.models import PlanLimit
-from runtime.figures import full, number
+from runtime.figures import number
 from store.throttles import LOOKS
 
 ALMOST = 0.8  # from here on a bar warns
@@ -133,7 +134,7 @@ def _renews(state: LimitState, now: datetime) -> str:
     if state.limit.is_smoothed:
         time = in_words(state.whole_in)
         return gettext("Full again in %(time)s") % {"time": time} if state.whole_in > 0 else gettext("Full")
-    return gettext("Renews on %(moment)s") % {"moment": full(end_of(state.limit.window, now))}
+    return as_html(gettext("Renews on %(moment)s"), moment=when(end_of(state.limit.window, now)))
 
 
 def end_of(window: str, now: datetime) -> datetime:

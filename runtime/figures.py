@@ -21,5 +21,10 @@ def full(moment: datetime) -> str:
 
 
 def day_of(moment: datetime) -> str:
-    """26 Nov 2026; in French 26 nov. 2026"""
+    """26 Nov 2026, for tables; in French 26 nov. 2026"""
     return dateformat.format(moment.astimezone(UTC), pgettext("date format", "j M Y"))
+
+
+def date_of(moment: datetime) -> str:
+    """26 November 2026, for sentences; in French 26 novembre 2026"""
+    return dateformat.format(moment.astimezone(UTC), pgettext("date format", "j F Y"))

@@ -22,10 +22,10 @@ from console.keys.form import own_limits
 from console.keys.state import last_use, start_of, state_of
 from console.limits import meters_of_key, sentence
 from console.seat import Seat
-from console.templatetags.console import relative
+from console.templatetags.console import as_html, relative, when
 from quotas.limits import Limit
 from quotas.usage.reading import HOUR, UsageSelection, read_usage
-from runtime.figures import day_of, number
+from runtime.figures import number
 
 CHART_DAYS = 30
 SAFE_AFTER = timedelta(hours=24)  # an old secret that nobody used for so long is probably replaced everywhere
@@ -92,10 +92,11 @@ def _with(methods: list[str]) -> str:
 
 
 def _expiry_line(moment: datetime, now: datetime) -> PlainLine:
-    words = {"day": day_of(moment), "soon": relative(moment, now)}
+    day = when(moment, "date")
     if moment > now:
-        return PlainLine("clock", gettext("Until %(day)s, %(soon)s") % words)
-    return PlainLine("clock", gettext("Expired on %(day)s") % words, needs_care=True)
+        words = as_html(gettext("Until %(day)s, %(soon)s"), day=day, soon=relative(moment, now))
+        return PlainLine("clock", words)
+    return PlainLine("clock", as_html(gettext("Expired on %(day)s"), day=day), needs_care=True)
 
 
 def _limit_line(limit: Limit) -> PlainLine:

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from django import template
 from django.utils import timezone
 from django.utils.formats import number_format
-from django.utils.html import format_html
+from django.utils.html import conditional_escape, escape, format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy, ngettext_lazy
 
-from runtime.figures import day_of, full, number
+from runtime.figures import date_of, day_of, full, number
 
 register = template.Library()
 register.filter(number)
@@ -63,13 +63,21 @@ def when(moment: datetime | None, style: str = "full") -> SafeString | str:
     """A moment in UTC, which console.js rewrites in the reader's zone. `style` is `full` or `date`."""
     if moment is None:
         return "–"
-    return _time(moment, day_of(moment) if style == "date" else full(moment), style)
+    return _time(moment, date_of(moment) if style == "date" else full(moment), style)
 
 
 @register.simple_tag
 def near(moment: datetime | None) -> SafeString | str:
     """How long ago, or how long from now, with the moment itself on hover."""
-    return gettext("Never") if moment is None else _time(moment, relative(moment, timezone.now()), "")
+    if moment is None:
+        return gettext("Never")
+    now = timezone.now()
+    return _time(moment, relative(moment, now), "day" if _is_far(moment, now) else "near")
+
+
+def as_html(words: str, **parts: str) -> SafeString:
+    """A translated sentence whose parts may be HTML, such as a moment."""
+    return SafeString(escape(words) % {name: conditional_escape(part) for name, part in parts.items()})
 
 
 def relative(moment: datetime, now: datetime) -> str:
@@ -78,12 +86,16 @@ def relative(moment: datetime, now: datetime) -> str:
     size = abs(seconds)
     if size < MINUTE:
         return gettext("just now") if seconds >= 0 else gettext("in less than a minute")
-    if size >= _FAR_DAYS * DAY:
+    if _is_far(moment, now):
         return day_of(moment)
     for length, words in _AGO if seconds > 0 else _AHEAD:
         if size >= length:
             return str(words % {"count": int(size // length)})
     raise AssertionError("a minute is the shortest")
+
+
+def _is_far(moment: datetime, now: datetime) -> bool:
+    return abs((now - moment).total_seconds()) >= _FAR_DAYS * DAY
 
 
 def _time(moment: datetime, words: str, style: str) -> SafeString:

@@ -34,7 +34,7 @@ def words_of_the_page() -> dict[str, str]:
         "nothing_charged": gettext("Nothing was charged"),
         "left": gettext("{left} of {amount} left"),
         "left_only": gettext("{left} left"),
-        "full_in": gettext("whole again in {seconds} s"),
+        "full_in": gettext("whole again in {time}"),
         "not_passed_on": gettext("The model doesn’t pass on what is left. The key’s page shows it."),
         "empty": gettext("The answer has no body."),
         "what_to_do": gettext("What to do about it"),

@@ -10,9 +10,9 @@ from django.utils.translation import gettext, gettext_lazy
 
 from authsvc.gate.verdict import Verdict
 from console.limits import end_of, sentence
+from console.templatetags.console import as_html, when
 from quotas.limits import CALENDAR, Limit
 from quotas.usage.refusals import LimitName
-from runtime.figures import full
 
 Words = str | Promise
 
@@ -88,8 +88,8 @@ def over(name: LimitName, limit: Limit | None, now: datetime) -> Reason:
         return Reason(gettext("Over a limit"), gettext("The limit has been removed since."), Verdict.OVER_LIMIT.code)
     title = gettext("Over a limit: %(limit)s") % {"limit": sentence(limit)}
     if name.window in CALENDAR:
-        renewal = {"when": full(end_of(name.window, now))}
-        advice = gettext("Once used up, it renews on %(when)s. A different plan has more room.") % renewal
+        words = gettext("Once used up, it renews on %(when)s. A different plan has more room.")
+        advice: Words = as_html(words, when=when(end_of(name.window, now)))
     else:
         advice = gettext("It makes room again all the time: spread the calls, or wait as long as Retry-After says.")
     return Reason(title, advice, Verdict.OVER_LIMIT.code)

@@ -56,6 +56,7 @@
     const named = element.getAttribute("aria-describedby") || element.getAttribute("aria-labelledby") || element.htmlFor;
     for (const id of named.split(" ")) if (!document.getElementById(id)) faults.push(`names nothing: ${id}`);
   }
+  for (const use of document.querySelectorAll("svg use")) if (!document.querySelector(use.getAttribute("href"))) faults.push(`no such icon: ${use.getAttribute("href")}`);
   let level = 0;
   for (const heading of document.querySelectorAll("h1, h2, h3, h4")) {
     const now = Number(heading.tagName[1]);

@@ -35,6 +35,7 @@ from store import clients
 from tests.conftest import ACTOR
 from tests.gate.conftest import question
 from tests.gate.test_fronts import environment
+from tests.pictures import take_picture
 from tests.servers import ROOT, gunicorn
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -406,22 +407,14 @@ FAULTS = (Path(__file__).parent / "faults.js").read_text(encoding="utf-8")
 
 @pytest.mark.skipif(not RENEWS, reason="screenshots are taken with AUTHSVC_TEST_RENEW=1")
 def test_screenshots_of_the_docs(busy, open_page):
+    """The others are of tests/stack/test_journey.py."""
     SCREENSHOTS.mkdir(exist_ok=True)
     for kind, scheme, viewport, names in (
-        ("", "light", DESKTOP, ("overview", "keys", "key", "usage", "models", "team")),
-        ("-dark", "dark", DESKTOP, ("overview", "key")),
+        ("", "light", DESKTOP, ("keys", "usage", "models", "team")),
         ("-phone", "light", PHONE, ("overview", "keys")),
     ):
         page, _ = open_page(scheme=scheme, viewport=viewport)
         sign_in(page)
         for name in names:
             page.goto(addresses(busy)[name])
-            page.screenshot(path=SCREENSHOTS / f"{name}{kind}.png")
-    page, _ = open_page()
-    sign_in(page)
-    page.goto(addresses(busy)["new-key"])
-    page.get_by_label("Name").fill("search-prod")
-    page.get_by_role("button", name="Create key").click()
-    page.locator("#secret").evaluate("one => one.textContent = one.textContent.slice(0, 20) + '…'.padEnd(1)")
-    page.locator("#call1").evaluate("one => one.textContent = one.textContent.replace(/(ask_.{16})\\w+/, '$1…')")
-    page.screenshot(path=SCREENSHOTS / "secret.png")
+            take_picture(page, SCREENSHOTS / f"{name}{kind}.png")

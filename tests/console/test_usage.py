@@ -62,7 +62,7 @@ def test_the_overview_adds_up_what_was_used(account, owner, issued, used):
     used(issued.key, calls=5, at=now - timedelta(days=1))
     html = owner.get(overview(account)).content.decode()
     assert "<dd>1,200</dd>" in html and "5 yesterday" in html and "<dd>3</dd>" in html
-    assert "1,000 units a month, shared by all keys" in html and "of 1,000 · renews" in html
+    assert "1,000 units a month, shared by all keys" in html and 'of 1,000, <span class="nowrap">renews' in html
 
 
 def test_the_overview_names_keys_that_expire_soon(account, owner, used):

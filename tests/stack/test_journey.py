@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from tests.console.test_browser import CHROMIUM, PASSWORD, chromium  # noqa: F401
+from tests.console.test_browser import CHROMIUM, PASSWORD, RENEWS, SCREENSHOTS, chromium  # noqa: F401
+from tests.pictures import take_both
 from tests.servers import wait_until
 from tests.stack.test_demo import PATIENCE, Demo, demo  # noqa: F401
 
@@ -29,6 +30,13 @@ pytestmark = [
 MOST_CLICKS = 6  # from the console's address to a ready call in the clipboard
 MOST_SECONDS = 60.0
 EMAIL = "mary@example.com"
+
+WITHOUT_SECRETS = """
+() => {
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) walker.currentNode.data = walker.currentNode.data.replace(/(ask_\\w{16}_)\\w{44}/g, "$1…");
+}
+"""
 
 
 class Journey:
@@ -172,17 +180,44 @@ def test_from_signing_up_to_the_end_of_a_key(console, new_context, mailbox, tmp_
     assert mary.clicks <= MOST_CLICKS
     assert took <= MOST_SECONDS or is_overloaded(), f"{took:.1f} s to the first answer"
 
+    picture(page, "secret")
+
     see_it_on_the_chart(page)
     try_it(mary)
+    picture(page, "try")
     new_call = rotate(mary)
     rotated = datetime.now(UTC).replace(microsecond=0)
     assert (shell.status(new_call), shell.status(call)) == (200, 200)
     see_who_uses_the_old_secret(page, since=rotated)
+    picture(page, "key")
     end_the_old_secret(mary)
     assert (shell.status(new_call), shell.status(call)) == (200, 401)
     revoke(mary)
     assert shell.status(new_call) == 401
     assert not complaints
+
+
+@pytest.mark.skipif(not RENEWS, reason="screenshots are taken with AUTHSVC_TEST_RENEW=1")
+def test_pictures_of_an_account_that_was_used_for_a_week(demo, new_context):  # noqa: F811
+    (password,) = re.findall(r"^  ada owner (\S+)$", demo.said(), re.M)
+    page = new_context().new_page()
+    page.goto("/login/")
+    page.get_by_label("User name").fill("ada")
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    page.wait_for_url("**/console/*/")
+    picture(page, "overview")
+    page.get_by_role("button", name="Français").click()
+    page.get_by_role("link", name="Consommation", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Consommation")
+    picture(page, "usage-french")
+
+
+def picture(page: Page, name: str) -> None:
+    """For the README and docs/console.md, in light and dark. No secret is in it, though this one ends with the demo."""
+    if RENEWS:
+        page.evaluate(WITHOUT_SECRETS)
+        take_both(page, SCREENSHOTS / f"{name}.png")
 
 
 def sign_up(mary: Journey, mailbox: Page) -> None:

@@ -13,6 +13,7 @@ from accounts.models import ApiKey
 from accounts.plan_models import models_of
 from accounts.reference import must_resolve
 from accounts.refused import Refused
+from quotas.models import ServedModel
 from quotas.usage.invented import invent, real_usage
 from runtime.commands import OperatorCommand
 
@@ -50,8 +51,11 @@ class Command(OperatorCommand):
                 f"The account {account} has real usage in this time, which would be mixed with invented."
             )
         keys = ApiKey.objects.active().filter(account=account).order_by("pk").values_list("public_id", flat=True)
-        models = sorted(models_of(account.plan))[:MOST_MODELS]
-        if not keys or not models:
+        models = ServedModel.objects.filter(slug__in=models_of(account.plan)).order_by("slug")[:MOST_MODELS]
+        costs = dict(models.values_list("slug", "cost"))
+        if not keys or not costs:
             raise CommandError(f"The account {account} needs a key that works and a model in its plan.")
-        calls = invent(list(keys[:MOST_KEYS]), models, start, end)
+        limits = (row.value() for row in account.plan.limits.select_related("model"))
+        limit = next((limit for limit in limits if limit.is_smoothed), None)
+        calls = invent(list(keys[:MOST_KEYS]), costs, start, end, limit=limit)
         self.stdout.write(f"Invented {calls:,} calls of the last {days} days for {account}.")

@@ -40,14 +40,20 @@ document.addEventListener("submit", (event) => {
 // Times in the reader's own zone; the UTC time stays on hover.
 const language = document.documentElement.lang;
 const written = language === "en" ? "en-GB" : language; // the server writes English dates as 26 Nov 2026
-const date = new Intl.DateTimeFormat(written, { day: "numeric", month: "short", year: "numeric" });
+const day = new Intl.DateTimeFormat(written, { day: "numeric", month: "short", year: "numeric" });
+const date = new Intl.DateTimeFormat(written, { day: "numeric", month: "long", year: "numeric" });
 const clock = new Intl.DateTimeFormat(written, { hour: "2-digit", minute: "2-digit" });
 const moment = document.body.dataset.moment; // "{date}, {time}", in the page's language
+const full = (when) => moment.replace("{date}", day.format(when)).replace("{time}", clock.format(when));
 function localTimes(root) {
-  for (const time of root.querySelectorAll('time[data-style="full"], time[data-style="date"]')) {
+  for (const time of root.querySelectorAll("time[data-style]")) {
     const when = new Date(time.dateTime);
-    const full = () => moment.replace("{date}", date.format(when)).replace("{time}", clock.format(when));
-    time.textContent = time.dataset.style === "full" ? full() : date.format(when);
+    const { style, utc = time.title } = time.dataset;
+    if (style === "full") time.textContent = full(when);
+    else if (style === "date") time.textContent = date.format(when);
+    else if (style === "day") time.textContent = day.format(when);
+    time.dataset.utc = utc;
+    time.title = style === "full" ? utc : `${full(when)}\n${utc}`; // what the words leave out, then UTC
   }
 }
 

@@ -23,8 +23,19 @@ const showBody = () => {
   document.querySelector("[data-try-body]").hidden = WITHOUT_BODY.includes(byId("try-method").value);
 };
 
+const language = document.documentElement.lang;
+const number = (value) => new Intl.NumberFormat(language).format(value);
+const quantity = (value, unit, unitDisplay) =>
+  new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay, maximumFractionDigits: 1 }).format(value);
+
 function size(bytes) {
-  return bytes < 1024 ? `${bytes} B` : `${(bytes / 1024).toFixed(1)} KB`;
+  return bytes < 1024 ? quantity(bytes, "byte", "long") : quantity(bytes / 1024, "kilobyte", "short");
+}
+
+// 418430 s → 4.8 days: the greatest unit of which there are two.
+function duration(seconds) {
+  const [unit, length] = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]].find(([, one]) => seconds >= 2 * one || one === 1);
+  return quantity(seconds / length, unit, "long");
 }
 
 // The address, if it is below the model's own once the browser has resolved it.
@@ -138,9 +149,9 @@ function show(answer, read, took) {
   if (refused) problem(document_.title, document_.detail, document_.type);
   else if (read.note) problem("", read.note);
   facts(byId("try-facts"), [
-    [words.name_time, fill(words.took, { first: Math.round(took.first), all: Math.round(took.all) })],
+    [words.name_time, fill(words.took, { first: number(Math.round(took.first)), all: number(Math.round(took.all)) })],
     [words.name_size, fill(words.size, { bytes: size(read.bytes) })],
-    [words.name_cost, refused ? words.nothing_charged : fill(took.cost === 1 ? words.units_one : words.units_many, { count: took.cost })],
+    [words.name_cost, refused ? words.nothing_charged : fill(took.cost === 1 ? words.units_one : words.units_many, { count: number(took.cost) })],
     ...left(answer.headers),
   ]);
   facts(byId("try-headers").querySelector("dl"), [...answer.headers]);
@@ -159,8 +170,8 @@ function left(headers) {
   const meters = members(headers.get("ratelimit"));
   if (!meters.length) return [[words.name_left, words.not_passed_on]];
   return meters.map(({ name, r, t }) => {
-    const said = fill(amounts.has(name) ? words.left : words.left_only, { left: Number(r).toLocaleString(), amount: Number(amounts.get(name)).toLocaleString() });
-    return [fill(words.name_limit, { name }), Number(t) > 0 ? `${said}, ${fill(words.full_in, { seconds: Number(t).toLocaleString() })}` : said];
+    const said = fill(amounts.has(name) ? words.left : words.left_only, { left: number(r), amount: number(amounts.get(name)) });
+    return [fill(words.name_limit, { name }), Number(t) > 0 ? `${said}, ${fill(words.full_in, { time: duration(Number(t)) })}` : said];
   });
 }
 

@@ -8,8 +8,9 @@ import pytest
 from django.db.models import Sum
 from django.utils import timezone
 
+from accounts.facts.publish import models_base
 from accounts.services.keys import issue_key, revoke_key
-from quotas.models import RefusalHour, UsageDay, UsageHour
+from quotas.models import RefusalHour, ServedModel, UsageDay, UsageHour
 from quotas.usage.reading import UsageSelection
 from quotas.usage.refusals import read_refusals
 from tests.accounts.management.test_commands import refused, run
@@ -36,8 +37,17 @@ def test_a_week_has_a_rhythm_and_refusals(account, issued):
     week = UsageSelection(start=this_hour() - timedelta(days=7), end=this_hour(), accounts=(account.public_id,))
     rows = read_refusals(week, most=50)
     assert {"over_limit", "model_not_allowed"} <= {row.reason for row in rows}
+    of_plan = {limit.value().identity for limit in account.plan.limits.all()}
+    assert {tuple(row.limit) for row in rows if row.limit} <= of_plan
     assert sum(row.calls for row in rows) == hours.aggregate(sum=Sum("refused"))["sum"]
     assert UsageDay.objects.aggregate(sum=Sum("allowed"))["sum"] == hours.aggregate(sum=Sum("allowed"))["sum"]
+
+
+def test_units_are_what_the_models_cost(account, issued):
+    models_base(ServedModel).update(cost=3)
+    invented(account)
+    sums = UsageHour.objects.aggregate(calls=Sum("allowed"), units=Sum("units"))
+    assert sums["units"] == 3 * sums["calls"] > 0
 
 
 def test_it_leaves_this_hour_to_the_gate(account, issued):

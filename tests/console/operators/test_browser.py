@@ -32,6 +32,7 @@ from tests.console.test_browser import (  # noqa: F401  fixtures
     open_page,
     pytestmark,
 )
+from tests.pictures import take_picture
 
 
 @pytest.fixture
@@ -172,4 +173,4 @@ def test_screenshots_of_the_admin(olga, busy, open_page):  # noqa: F811
     enter(page)
     for name in ("admin", "admin-account", "admin-plan", "admin-refused", "admin-change-plan"):
         page.goto(shown(busy)[name])
-        page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=name in ("admin", "admin-plan"))
+        take_picture(page, SCREENSHOTS / f"{name}.png", full_page=name in ("admin", "admin-plan"))
