@@ -14,5 +14,6 @@ function name() {
   }
 }
 
-addEventListener("load", name);
-document.addEventListener("formset:added", () => setTimeout(name));
+// They put them there whenever they are ready, and with each new row.
+new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
+name();
