@@ -16,12 +16,15 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from accounts.admin.acts import FollowsParent, GateAdmin, ReadOnlyAdmin, become, outcome_of, say
-from accounts.admin.columns import moment
+from accounts.admin.acts import FollowsParent, GateAdmin, become, outcome_of, say
+from accounts.admin.columns import moment, toned
+from accounts.admin.paging import by_time
+from accounts.admin.records import NamingAdmin
 from accounts.facts.publish import models_base
 from accounts.services.acts import Actor
 from accounts.services.catalogue import change_catalogue
 from console.limits import sentence
+from console.usage.refusals import NO_MODEL
 from quotas import rules
 from quotas.catalogue.applying import apply_default_plan, apply_model, apply_plan, include_in_every, include_in_plan
 from quotas.catalogue.file import BadCatalogue, ModelEntry, PlanEntry
@@ -94,7 +97,7 @@ class IsNew(admin.SimpleListFilter):
 class ServedModelAdmin(CatalogueEdits):
     form = ServedModelForm
     fields = ("slug", "path", "title", "cost", "enabled", "auto_include", "speaks", "example")
-    list_display = ("slug", "title", "path", "cost", "enabled", "state", "created")
+    list_display = ("slug_of_it", "path", "cost", "state_of_it", "state", "created")
     created = moment("created_at", gettext_lazy("created"))
     list_filter = (IsNew, "enabled", "auto_include")
     actions = ("include_in_every",)
@@ -106,11 +109,21 @@ class ServedModelAdmin(CatalogueEdits):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("slug",) if obj is not None else ()
 
-    @admin.display(description="in plans with every model")
+    @admin.display(description=gettext_lazy("model"), ordering="slug")
+    def slug_of_it(self, model: ServedModel) -> str:
+        return format_html('{}<span class="below">{}</span>', model.slug, model.title)
+
+    @admin.display(description=gettext_lazy("state"))
+    def state_of_it(self, model: ServedModel) -> str:
+        if not model.enabled:
+            return toned(_("Disabled"), "bad")
+        return toned(_("New"), "warn") if model.is_new else toned(_("Served"), "good")
+
+    @admin.display(description=gettext_lazy("plans"))
     def state(self, model: ServedModel) -> str:
-        if model.is_new:
-            return format_html("<strong>{}</strong>", "new")
-        return "yes" if model.auto_include or model.plans.all() else "no"
+        named = [plan.name for plan in model.plans.all()]
+        is_in_every = model.auto_include or bool(named)
+        return ", ".join([*([_("every plan with every model")] if is_in_every else []), *named]) or "–"
 
     @admin.action(description='Include in plans with every model ("*")', permissions=["change"])
     def include_in_every(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
@@ -296,9 +309,30 @@ class CatalogueAdmin(CatalogueEdits):
 
 
 @admin.register(UsageHour)
-class UsageHourAdmin(ReadOnlyAdmin):
-    list_display = ("hour", "account", "key", "model", "allowed", "refused", "shadow_refused", "units")
+class UsageHourAdmin(NamingAdmin):
+    list_display = (
+        "hour_of_it",
+        "account_of_it",
+        "key",
+        "model_of_it",
+        "allowed",
+        "refused",
+        "shadow_refused",
+        "units",
+    )
+    hour_of_it = moment("hour", gettext_lazy("hour"))
+    sortable_by = ("hour_of_it",)  # other orders would sort the whole table
+    list_filter = (by_time("hour"),)
     search_fields = ("=account", "=key", "=model")
-    search_help_text = "The public id of an account or key, or the slug of a model."
-    date_hierarchy = "hour"
-    show_full_result_count = False
+    search_help_text = gettext_lazy("The id of an account or a key, or the slug of a model.")
+
+    @admin.display(description=gettext_lazy("key"))
+    def key_named(self, row: UsageHour) -> str:
+        return self.key_of_it(row, row.key)
+
+    @admin.display(description=gettext_lazy("model"))
+    def model_of_it(self, row: UsageHour) -> str:
+        return _("No such model") if row.model == NO_MODEL else row.model
+
+    def ids_of(self, row: UsageHour) -> tuple[str, str]:
+        return row.account, row.key

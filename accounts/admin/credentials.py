@@ -11,8 +11,10 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from accounts.admin.acts import ReadOnlyAdmin
+from accounts.admin.columns import STATES, account_link, moment, named, state_badge, state_of_credential
 from accounts.authority import (
     NOBODY,
     Action,
@@ -62,15 +64,43 @@ class ManagementKeyForm(TokenForm):
     field_order = ("account", "name", "scopes", "expires_at")
 
 
+class CredentialStateFilter(admin.SimpleListFilter):
+    title = gettext_lazy("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [(state, STATES[state].words) for state in ("active", "expired", "revoked")]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        narrow = {"active": queryset.active, "expired": queryset.expired, "revoked": queryset.revoked}
+        chosen = narrow.get(self.value() or "")
+        return chosen() if chosen is not None else queryset
+
+
 class CredentialAdmin(ReadOnlyAdmin):
     """Read-only pages, plus a page to create a credential and a button to revoke one."""
 
     form_for_new: type[TokenForm] = TokenForm
     change_form_template = "admin/accounts/credential.html"
-    list_display: Any = ("name", "public_id", "scopes", *MAKER, *TIMES)
+    list_display: Any = ("name_of_it", "state_of_it", "scopes_of_it", "last_used", "expires", "created_by", "created")
+    name_of_it = named(gettext_lazy("name"))
+    last_used = moment("last_used_at", gettext_lazy("last used"), may_be_never=True)
+    expires, created = (
+        moment("expires_at", gettext_lazy("expires"), may_be_never=True),
+        moment("created_at", gettext_lazy("created")),
+    )
     list_select_related: ClassVar[Any] = ("created_by",)
-    search_fields: ClassVar[Any] = ("=public_id", "name")
+    list_filter: ClassVar[Any] = (CredentialStateFilter,)
+    search_fields: ClassVar[Any] = ("^public_id", "name")
     fields: ClassVar[Any] = SHOWN
+
+    @admin.display(description=gettext_lazy("state"))
+    def state_of_it(self, row: Credential) -> str:
+        return state_badge(state_of_credential(row, timezone.now()))
+
+    @admin.display(description=gettext_lazy("scopes"))
+    def scopes_of_it(self, row: Credential) -> str:
+        return ", ".join(row.scopes)
 
     def make(self, cleaned: dict[str, Any], actor: Actor) -> tuple[Credential, str]:
         raise NotImplementedError
@@ -169,10 +199,23 @@ class OperatorTokenAdmin(CredentialAdmin):
 @admin.register(ManagementKey)
 class ManagementKeyAdmin(CredentialAdmin):
     form_for_new = ManagementKeyForm
-    list_display = ("name", "public_id", "account", "scopes", *MAKER, *TIMES)
+    list_display = (
+        "name_of_it",
+        "state_of_it",
+        "account_of_it",
+        "scopes_of_it",
+        "last_used",
+        "expires",
+        "created_by",
+        "created",
+    )
     list_select_related = ("account", "created_by")
-    search_fields = ("=public_id", "name", "account__name", "=account__public_id")
+    search_fields = ("^public_id", "name", "account__name", "^account__public_id")
     fields = ("account", *SHOWN)
+
+    @admin.display(description=gettext_lazy("account"), ordering="account__name")
+    def account_of_it(self, row: ManagementKey) -> str:
+        return account_link(row.account, row.account.public_id)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self._authority(request).may(Action.WRITE_MANAGEMENT_KEYS)

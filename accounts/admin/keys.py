@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, get_args
+from typing import Any
 
 from django import forms
 from django.conf import settings
@@ -12,10 +12,11 @@ from django.contrib import admin
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.core import signing
 from django.core.exceptions import ValidationError
-from django.db.models import F, Max, QuerySet
+from django.db.models import F, Max, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts import keys
@@ -30,13 +31,14 @@ from accounts.admin.acts import (
     plainly,
     say,
 )
+from accounts.admin.columns import account_link, moment, named, toned
+from accounts.admin.key_filters import KeyStateFilter, PepperFilter
+from accounts.admin.paging import LargeTableAdmin
 from accounts.models import (
     Account,
     ApiKey,
     KeyLimit,
-    KeyQuerySet,
     KeySecret,
-    StateOfKey,
 )
 from accounts.services.acts import Actor
 from accounts.services.keys import (
@@ -53,20 +55,12 @@ from accounts.services.keys import (
     rotate_key,
 )
 from accounts.services.limits import costs_of
+from console.keys.state import state_of
+from console.templatetags.console import near
 from quotas.catalogue.forms import LimitForm, LimitFormSet, RowForm, TextLines
 from quotas.models import ServedModel
 
-
-class KeyStateFilter(admin.SimpleListFilter):
-    title = gettext_lazy("state")
-    parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(state, state) for state in get_args(StateOfKey)]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
-        assert isinstance(queryset, KeyQuerySet)
-        return next((queryset.in_state(state) for state in get_args(StateOfKey) if state == self.value()), queryset)
+MOST_MODELS = 2  # of a key, named in the list
 
 
 class KeyFields(RowForm):
@@ -179,13 +173,18 @@ class SecretInline(AnyInline):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ActsAdmin):
+class ApiKeyAdmin(ActsAdmin, LargeTableAdmin):
     form = KeyFields
-    list_display = ("name", "public_id", "account", "state", "models", "expires_at", "last_used", "created_at")
+    list_display = ("name_of_it", "state_of_it", "account_of_it", "models", "last_used", "expires", "created")
+    name_of_it = named(gettext_lazy("name"))
+    expires, created = (
+        moment("expires_at", gettext_lazy("expires"), may_be_never=True),
+        moment("created_at", gettext_lazy("created")),
+    )
     list_filter = (KeyStateFilter, "account__plan")
-    list_select_related = ("account",)
-    search_fields = ("public_id", "name", "account__name", "account__public_id")
-    search_help_text = "Name, public id, the visible start of the secret, or account."
+    list_select_related = ("account__plan",)
+    search_fields = ("^public_id", "name", "account__name", "^account__public_id", "^account__external_id")
+    search_help_text = gettext_lazy("A name, the beginning of a key or its id, or an account.")
     actions = ("revoke_selected",)
     acts = (
         Act(
@@ -233,7 +232,10 @@ class ApiKeyAdmin(ActsAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows: QuerySet[Any] = super().get_queryset(request).annotate(latest_use=Max("secrets__last_used_at"))
+        # A subquery: grouping would have to look at every key before it can show a page of them.
+        of_key = KeySecret.objects.filter(key=OuterRef("pk")).order_by().values("key")
+        latest = Subquery(of_key.annotate(at=Max("last_used_at")).values("at"))
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(latest_use=latest).prefetch_related("secrets")
         return rows
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
@@ -243,13 +245,24 @@ class ApiKeyAdmin(ActsAdmin):
         words = [_public_id_in(word) for word in search_term.split()]
         return super().get_search_results(request, queryset, " ".join(words))
 
-    @admin.display
-    def models(self, key: ApiKey) -> str:
-        return "the plan's" if key.narrowed_to is None else ", ".join(key.narrowed_to)
+    @admin.display(description=gettext_lazy("state"))
+    def state_of_it(self, key: ApiKey) -> str:
+        return toned(*state_of(key, timezone.now()))
 
-    @admin.display(description="last used", ordering=F("latest_use").desc(nulls_last=True))
-    def last_used(self, key: Any) -> Any:
-        return key.latest_use
+    @admin.display(description=gettext_lazy("account"), ordering="account__name")
+    def account_of_it(self, key: ApiKey) -> str:
+        return account_link(key.account, key.account.plan.title or key.account.plan.name)
+
+    @admin.display(description=gettext_lazy("models"))
+    def models(self, key: ApiKey) -> str:
+        if key.narrowed_to is None:
+            return _("the plan’s")
+        shown, more = key.narrowed_to[:MOST_MODELS], len(key.narrowed_to) - MOST_MODELS
+        return ", ".join(shown) + (f" +{more}" if more > 0 else "")
+
+    @admin.display(description=gettext_lazy("last used"), ordering=F("latest_use").desc(nulls_last=True))
+    def last_used(self, key: Any) -> str:
+        return near(key.latest_use)
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         if obj is not None:
@@ -329,12 +342,17 @@ def _public_id_in(word: str) -> str:
 
 
 @admin.register(KeySecret)
-class KeySecretAdmin(ReadOnlyAdmin):
+class KeySecretAdmin(ReadOnlyAdmin, LargeTableAdmin):
     fields = ("key", "start", "pepper", "minted_pepper", "created_at", "expires_at", "last_used_at")
-    list_display = ("start", "key", "pepper", "created_at", "expires_at", "last_used_at")
-    list_filter = ("pepper",)
+    list_display = ("start", "key", "pepper", "last_used", "expires", "created")
+    last_used = moment("last_used_at", gettext_lazy("last used"), may_be_never=True)
+    expires, created = (
+        moment("expires_at", gettext_lazy("expires"), may_be_never=True),
+        moment("created_at", gettext_lazy("created")),
+    )
+    list_filter = (PepperFilter,)
     list_select_related = ("key",)
-    search_fields = ("start", "key__public_id", "key__name")
+    search_fields = ("^start", "^key__public_id", "key__name")
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         # Filtering by a digest in the URL would reveal it character by character.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
-from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.admin import GroupAdmin
 from django.contrib.auth.forms import UserChangeForm
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
@@ -19,6 +19,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext_lazy
 
 from accounts.admin.acts import AnyAdmin, become, outcome_of
+from accounts.admin.columns import account_link
+from accounts.admin.people_list import BoxesAdmin, PeopleListAdmin
 from accounts.authority import Beyond, check_role, outranks
 from accounts.models import Membership, User
 from accounts.refused import Refused
@@ -27,10 +29,8 @@ from accounts.services.members import put_member
 from accounts.services.outgrown import LeftBehind, settle
 
 if TYPE_CHECKING:  # generic only in the stubs (docs/decisions/0027)
-    _UserAdmin = UserAdmin[User]
     _UserChangeForm = UserChangeForm[User]
 else:
-    _UserAdmin = UserAdmin
     _UserChangeForm = UserChangeForm
 
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
@@ -65,11 +65,10 @@ class PersonForm(_UserChangeForm):
 
 
 @admin.register(User)
-class PersonAdmin(_UserAdmin):
+class PersonAdmin(PeopleListAdmin):
     """Django's pages. Everybody may edit their own name and password, but not their own rights."""
 
     form = PersonForm
-    list_display = ("username", "email", "is_active", "is_staff", "is_superuser", "last_login")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         fieldsets = super().get_fieldsets(request, obj)
@@ -196,7 +195,7 @@ admin.site.unregister(Group)
 
 
 @admin.register(Group)
-class PeopleGroupAdmin(GroupAdmin):
+class PeopleGroupAdmin(BoxesAdmin, GroupAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return _is_superuser(request)
 
@@ -263,11 +262,18 @@ def _group_state(group: Group) -> dict[str, Any]:
 
 @admin.register(Membership)
 class MembershipAdmin(AnyAdmin):
-    list_display = ("user", "account", "role")
+    list_display = ("user", "account_of_it", "role")
     list_filter = ("role",)
     list_select_related = ("user", "account")
     search_fields = ("user__username", "user__email", "account__name", "account__public_id", "account__external_id")
     autocomplete_fields = ("user", "account")
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        return lookup == "user__id__exact" or super().lookup_allowed(lookup, value, request)
+
+    @admin.display(description=gettext_lazy("account"), ordering="account__name")
+    def account_of_it(self, member: Membership) -> str:
+        return account_link(member.account, member.account.public_id)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("user", "account") if obj is not None else ()

@@ -47,8 +47,8 @@
     const box = element.getBoundingClientRect();
     if (isSeen(element) && (box.height < 24 && !element.closest(".crumbs") && getComputedStyle(element).display !== "inline")) faults.push(`small (${box.width.toFixed()}×${box.height.toFixed()}): ${said(element)}`);
   }
-  for (const element of document.querySelectorAll("input:not([type=hidden]), select, textarea")) {
-    if (!element.labels?.length && !element.getAttribute("aria-label")) faults.push(`no label: ${element.outerHTML.slice(0, 90)}`);
+  for (const element of document.querySelectorAll("input:not([type=hidden], [type=submit]), select, textarea")) {
+    if (element.checkVisibility() && !element.labels?.length && !element.getAttribute("aria-label")) faults.push(`no label: ${element.outerHTML.slice(0, 90)}`);
   }
   const ids = [...document.querySelectorAll("[id]")].map((one) => one.id);
   for (const id of new Set(ids)) if (ids.filter((one) => one === id).length > 1) faults.push(`id twice: ${id}`);

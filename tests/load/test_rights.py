@@ -15,6 +15,7 @@ from accounts.services.accounts import create_account
 from accounts.services.keys import issue_key, revoke_key
 from authsvc.gate.app import close_gate
 from quotas.models import Plan, UsageHour
+from runtime.processes import SERVING, OwnReport, read_processes
 from runtime.waiting import why_no_redis
 from store import clients, examination
 from store.link import link
@@ -80,6 +81,9 @@ def _use_everything(request, on_a_loop) -> None:
     keeping = Worker()
     for _ in range(2):
         keeping.turn()
+    assert keeping.deployment is not None
+    OwnReport(["worker"]).call(keeping.deployment, SERVING).run(clients.sync_client())
+    assert len(read_processes()) == 1
     keeping._server = "another"
     keeping.turn()  # as after an old copy was restored: all usage is copied and deleted
     call_command("keep_ledger", once=True, stdout=StringIO())
