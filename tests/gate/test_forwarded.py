@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authsvc.gate import decision
-from authsvc.gate.decision import read_request
+from authsvc.gate.decision import LONGEST_REMEMBERED, read_again, read_request
 from authsvc.gate.forwarded import PATH, ForwardedRequest, GateRequest, read_headers, request_id
 from authsvc.gate.verdict import Verdict
 from quotas.facts import catalogue_from_json
@@ -331,3 +331,15 @@ def test_the_longest_path_is_refused_without_trying_all_its_parts_again(whole, e
     """A pattern that gives back what it has matched would still be at it when the sun burns out."""
     uri = b"/" + whole * (8000 // len(whole)) + end
     assert read(x_forwarded_uri=uri) is Verdict.UNCLEAN_PATH
+
+
+def test_a_short_request_that_comes_again_is_read_once_and_a_long_one_is_not_remembered():
+    def read(uri: bytes) -> object:
+        return read_request(read_headers(PATH, b"model=sm", list((GOOD | {b"x-forwarded-uri": uri}).items())))
+
+    read_again.cache_clear()
+    for uri in (b"/sm/ner", b"/sm/../lg", b"/sm/" + b"x" * LONGEST_REMEMBERED):
+        assert read(uri) == read(uri)
+    assert (read_again.cache_info().hits, read_again.cache_info().currsize) == (2, 2)
+    assert read(b"/sm/ner?q=1") != read(b"/sm/ner2?q=1"), "each URI is one of its own"
+    assert read_again.cache_info().maxsize == 4096
