@@ -215,8 +215,9 @@ while i < behind do
     elseif window >= this then
       used = fields[next_counter] + 0
     else
-      -- No counter yet: if all of this window was counted here, nothing has been taken in it.
-      local loaded = call('HGET', keys[1], string.match(asked[i + 9], '%S+'))
+      -- No counter yet: if all of this window was counted here, nothing has been taken in it. A key that had no counters
+      -- when it was published has no load of its own. Its account's is as good: they share this hash, whole or lost.
+      local loaded = call('HGET', keys[1], string.match(asked[i + 9], '%S+')) or call('HGET', keys[1], 'l')
       if not loaded or tonumber(loaded) > begins then
         return {-3}
       end
