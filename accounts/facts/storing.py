@@ -24,6 +24,8 @@ def store_key(public_id: str, part: PartFacts) -> list[ScriptCall | RedisCommand
     """Store a key's facts and load its calendar counters, or remove them if it is over; an imported key's digests lead
     to it."""
     fields = [names.field(kind, public_id) for kind in (names.VERSION, names.FACTS, names.LOADED)]
+    if part.buried is None and not part.counters:
+        fields[-1] = ""  # nothing is loaded, and to record that would take a tenth of what Redis keeps of a key
     facts = _store(public_id[:8], fields, part, public_id[8:])
     return [facts, *(command("SET", names.imported(digest), public_id) for digest in part.imported)]
 

@@ -45,11 +45,10 @@
 -- A bucket holds five doubles: the microsecond at which it was written, the amount and burst then in force, the debt, and
 -- how much of the debt is forgiven. Where the debt is no exact double, four more follow: the units and rest of both.
 --
--- A bucket expires a second or more after its debt has drained. To set that again with each call would cost as much as all
--- that is computed for a limit. So a debt that drains within a minute is given 121 seconds by its first call in a minute of
--- the clock, and the burst is written with a half added: for the rest of this minute, the expiry suffices for any such debt.
--- The half means nothing to gates of the version before but that the limit was changed, which forgives nothing where the
--- debt is within the burst; and they write whole bursts, with an expiry of their own.
+-- A bucket expires a second or more after its debt has drained. Setting an expiry is expensive, so a debt that drains within
+-- a minute gets 121 seconds from the first call in each minute of the clock, and a half is added to the burst to record this:
+-- for the rest of that minute, the expiry suffices for any such debt. Gates of the version before take the half for a change
+-- of the limit, which forgives nothing while the debt is within the burst. They write whole bursts and set their own expiry.
 --
 -- After a change, debt above the new burst is forgiven, so that nobody waits for more than one burst, but only while this
 -- limit is in force: under the next one all of the debt counts again. So the debt never exceeds the greatest burst, and
@@ -67,7 +66,7 @@ local MINUTE, STANDS = 60000000, 'KEEPTTL'
 -- after the call, seconds until the call would fit (nil if it does now), and two values to write, each with its life in
 -- milliseconds (nil if it stays as it is): if the call is taken, and if it is not.
 --
--- It is called rarely, so nothing but its own arguments is captured: that would cost every call.
+-- It uses nothing from outside but its arguments: each run makes this function anew, with everything that it captures.
 local function computed_exactly(value, now, amount, burst, window, cost)
   local floor, ceil, pack, EXACT = math.floor, math.ceil, struct.pack, 4503599627370496
 
@@ -139,7 +138,7 @@ end
 local keys = KEYS
 local asked = {unpacked(ARGV[1], ARGV[2])}  -- the last element is the position behind the string
 local clock = call('TIME')
-local seconds = clock[1] + 0  -- adding makes a number of a text, for less than tonumber
+local seconds = clock[1] + 0  -- an addition turns text into a number, for less than tonumber()
 local now = seconds * 1000000 + clock[2]
 if seconds - seconds % 3600 ~= asked[1] then
   return {-2, now}
@@ -152,7 +151,7 @@ if stored[1] ~= asked[3] or fields[1] ~= asked[4] or fields[2] ~= asked[5] then
   return {-1, tonumber(stored[1] or 0), tonumber(fields[1] or 0), tonumber(fields[2] or 0)}
 end
 
--- Tables are made with room for what mostly goes into them, since each growth costs as much as a command.
+-- Tables are made with room for what usually goes into them, because growing one is expensive.
 local taken = {1, nil, nil, nil, nil, nil, nil, nil, nil}  -- the reply if the call is taken
 local kept = {0, nil, nil, nil, nil, nil, nil, nil, nil}   -- and if it is not
 local lives = {nil, nil, nil, nil}  -- in milliseconds, of the buckets to write if it is taken; `stored` then has their values
@@ -174,9 +173,10 @@ while i < behind do
     local room, debt, is_as_it_was, stands = burst * window, 0, true, false
     if value then
       local at, old_amount, old_burst, old_debt, forgiven = unpacked('<ddddd', value)
-      stands = old_burst == burst + 0.5
-      is_as_it_was = (stands or old_burst == burst) and old_amount == amount and at <= now and forgiven == 0 and old_debt < EXACT
-      stands = stands and at >= minute
+      local has_half = old_burst == burst + 0.5
+      is_as_it_was = (has_half or old_burst == burst) and old_amount == amount and at <= now and forgiven == 0
+        and old_debt < EXACT
+      stands = has_half and at >= minute
       debt = old_debt - (now - at) * amount
       if debt < 0 then debt = 0 end
     end
@@ -195,28 +195,30 @@ while i < behind do
         lives[next_bucket] = string.format('%.0f', whole_after * 1000 + 1000)
       end
     else
-      local left_as_it_is, its_life
-      left, whole, left_after, whole_after, short, stored[next_bucket], lives[next_bucket], left_as_it_is, its_life =
+      local unspent, its_life
+      left, whole, left_after, whole_after, short, stored[next_bucket], lives[next_bucket], unspent, its_life =
         computed_exactly(value, now, amount, burst, window, cost)
-      if left_as_it_is then
+      if unspent then
         carried = carried or {}
         local n = #carried
-        carried[n + 1], carried[n + 2], carried[n + 3] = keys[next_bucket + 3], left_as_it_is, its_life
+        carried[n + 1], carried[n + 2], carried[n + 3] = keys[next_bucket + 3], unspent, its_life
       end
     end
     next_bucket, i = next_bucket + 1, i + 7
   else
     local this, begins, ends, since = asked[i + 5], asked[i + 6], asked[i + 7], asked[i + 8]
     local window, used = (fields[next_counter + 1] or -1) + 0, 0
-    if since > 0 and (window < this or tonumber(call('HGET', keys[1], string.match(asked[i + 9], ' (.*)')) or 0) < since) then
+    if since > 0
+      and (window < this or tonumber(call('HGET', keys[1], string.match(asked[i + 9], ' (.*)')) or 0) < since) then
       return {-3}  -- the limit came, or came back, in this window: only the ledger knows what passed before it
     elseif window > this and (window > this + 1 or ends - seconds > 3600) then
       return {-3}  -- the clock was set back by more than an hour: only the ledger knows what was used in this window
     elseif window >= this then
       used = fields[next_counter] + 0
     else
-      -- No counter yet: if all of this window was counted here, nothing has been taken in it.
-      local loaded = call('HGET', keys[1], string.match(asked[i + 9], '%S+'))
+      -- No counter yet: if all of this window was counted here, nothing has been taken in it. A key that had no counters
+      -- when it was published has no load of its own. Its account's is as good: they share this hash, whole or lost.
+      local loaded = call('HGET', keys[1], string.match(asked[i + 9], '%S+')) or call('HGET', keys[1], 'l')
       if not loaded or tonumber(loaded) > begins then
         return {-3}
       end

@@ -169,6 +169,16 @@ def test_a_missing_counter_is_zero_only_if_its_window_was_counted_from_its_begin
     assert take(Limit(name="m", scope="key", amount=4, window="month")) == Unloaded()
 
 
+def test_a_key_without_a_load_of_its_own_goes_by_that_of_its_account(take, redis):
+    redis.hdel(HASH, names.field("l", KEY))
+    assert take(KEY_DAY).granted
+    month = Limit(name="m", scope="key", amount=4, window="month")
+    redis.hset(HASH, "l", int(time() * SECOND))  # in the middle of this month
+    assert take(month) == Unloaded()
+    redis.hdel(HASH, "l")
+    assert take(month) == Unloaded()
+
+
 def test_a_limit_younger_than_its_window_asks_for_past_usage(take):
     young = Limit(name="day", scope="account", amount=5, window="day", since=int(time() * SECOND))
     assert take(young) == Unloaded()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +20,7 @@ from accounts.models import Account, ApiKey, OutboxRow
 from accounts.services.accounts import move_account, rename_account, suspend_account
 from accounts.services.catalogue import change_catalogue
 from accounts.services.keys import change_key, issue_key, revoke_key
+from quotas.limits import Limit
 from quotas.models import Catalogue, Plan
 from store import names
 from tests.conftest import ACTOR
@@ -26,6 +28,7 @@ from tests.conftest import ACTOR
 pytestmark = pytest.mark.django_db(transaction=True)
 
 PART = "{zz}:part"
+MINUTE = Limit(name="minute", scope="key", amount=5, window="minute")
 PAST = 86_400  # the second at which a window has ended long ago
 
 
@@ -289,6 +292,16 @@ def test_a_connection_that_dies_between_commit_and_publishing_leaves_the_change_
     connection.close()
     assert ApiKey.objects.get().revoked_at is not None
     assert OutboxRow.objects.count() == 1
+
+
+def test_only_a_key_with_calendar_counters_records_when_they_were_loaded(account, redis_db):
+    plain, counted = (
+        issue_key(account, name="k", limits=limits, actor=ACTOR).key
+        for limits in ([MINUTE], [MINUTE, replace(MINUTE, name="day", window="day")])
+    )
+    fields = redis_db.hkeys(names.account(account.public_id))
+    assert "l" in fields and names.field("l", counted.public_id) in fields
+    assert names.field("l", plain.public_id) not in fields
 
 
 # After a loss
