@@ -109,26 +109,28 @@ class Worker:
     def _mend(self) -> int:
         """Publish again what a promoted stale replica or a restored old copy may have undone."""
         client = clients.sync_client()
-        if not client.exists(names.LIFE):
-            count = delivery.publish_everything()
-            client.set(names.LIFE, timezone.now().isoformat())
-            self._saw(_identity(client))
-            return count
-        server = _identity(client)
-        if not self._server:
-            # A rebooted host restarts Redis and the worker together, so compare with what the previous worker saw.
-            self._server = SeenStore.objects.filter(pk=1).values_list("identity", flat=True).first() or ""
-        if server == self._server and monotonic() - self._republished_at < EVERY_SECONDS:
+        server, is_marked = _identity(client), bool(client.exists(names.LIFE))
+        is_another = self._last_seen() not in ("", server)
+        if is_marked and server == self._server and monotonic() - self._republished_at < EVERY_SECONDS:
             return 0
-        count = 0
-        if self._server in ("", server):
-            delivery.publish_changed_since(timezone.now() - RECENT)
-        else:
+        if is_another:
             # It may be an old copy, in which counts and versions are lower than in the database.
             begin_new_births()
+        count = 0
+        if is_another or not is_marked:  # an old copy may lack the mark, too
             count = delivery.publish_everything()
+        else:
+            delivery.publish_changed_since(timezone.now() - RECENT)
+        if not is_marked:
+            client.set(names.LIFE, timezone.now().isoformat())
         self._saw(server)
         return count
+
+    def _last_seen(self) -> str:
+        """A rebooted host restarts Redis and the worker together, so at first this is what the previous worker saw."""
+        if not self._server:
+            self._server = SeenStore.objects.filter(pk=1).values_list("identity", flat=True).first() or ""
+        return self._server
 
     def _saw(self, server: str) -> None:
         if server != self._server or not SeenStore.objects.filter(pk=1, identity=server).exists():

@@ -31,6 +31,7 @@ class House:
         self.env = {**environment(), "REDIS_URL": self.redis_url, "AUTHSVC_SERVES": "gate", "WEB_CONCURRENCY": "2"}
         self.env |= settings
         self.admin_port = self.port = 0
+        self.sample = ""  # a key to ask for when any will do
 
     # Redis.
 

@@ -23,8 +23,8 @@ from tests.servers import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 
-ROUNDS = int(os.environ.get("AUTHSVC_FAULT_ROUNDS", "2"))  # of a Redis that loses everything
-QUOTA = 200
+ROUNDS = int(os.environ.get("AUTHSVC_TEST_FAULT_ROUNDS", "2"))  # of a Redis that loses everything
+QUOTA = 150 + 25 * ROUNDS
 WITH_QUOTA = CATALOGUE.replace(
     '{ name = "second", per = "account", amount = 50, window = "second", burst = 100 }',
     f'{{ name = "day", per = "account", amount = {QUOTA}, window = "day" }}',

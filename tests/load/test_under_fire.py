@@ -1,6 +1,6 @@
 """Limits of keys, accounts and models together, under four gates, four asking processes and 256 connections.
 
-AUTHSVC_FIRE_SECONDS lengthens it; a million admissions take some minutes.
+AUTHSVC_TEST_FIRE_SECONDS lengthens it; a million admissions take some minutes.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ from tests.servers import ROOT, gunicorn, running
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
-SECONDS = float(os.environ.get("AUTHSVC_FIRE_SECONDS", "10"))
+SECONDS = float(os.environ.get("AUTHSVC_TEST_FIRE_SECONDS", "10"))
 PROCESSES, CONNECTIONS, GATES, KEYS = 4, 64, 4, 3
+OPEN_KEYS = 27 if SECONDS > 60 else KEYS  # of the account that nothing holds up: a long run is to admit many
 SPARE_SECONDS = 60  # for the start of a process, and for the answers that are still to come
 
 QUOTA = 1500  # calls a day, of an account
@@ -64,7 +65,7 @@ PLANS = f"""
     limits = [
       {{ name = "day", per = "account", amount = 1000000000, window = "day" }},
       {{ name = "month", per = "key", amount = 1000000000, window = "month" }},
-      {{ name = "hour", per = "account", amount = 1000000, window = "hour", burst = 1000000 }},
+      {{ name = "hour", per = "account", amount = 1000000000, window = "hour", burst = 1000000000 }},
     ]
 """
 
@@ -106,7 +107,7 @@ def questions(accounts) -> dict[str, bytes]:
     large = {"target": "/auth/?model=lg", "x_forwarded_uri": "/v1/large/x"}
     made = {}
     for plan, account in accounts.items():
-        for number in range(KEYS):
+        for number in range(OPEN_KEYS if plan == "open" else KEYS):
             limits = own if plan == "open" and number == 0 else []
             key = issue_key(account, name=f"{plan} {number}", limits=limits, actor=ACTOR)
             made[key.key.name] = packed(key.text, **(large if plan == "units" else {}))
@@ -148,6 +149,10 @@ def test_no_limit_admits_more_and_the_ledger_has_every_call(port, accounts, ques
     with running(worker, env=os.environ | environment(), log=tmp_path / "worker.log"):  # it copies meanwhile
         fire = open_fire(port, questions)
 
+    admitted, seconds = sum(map(fire.admitted, accounts)), fire.seconds
+    sys.stdout.write(
+        f"{admitted:,} admitted of {sum(count.total() for count in fire.answered.values()):,} in {seconds:.0f} s\n"
+    )
     assert set().union(*fire.answered.values()) <= {200, 429, 503}, fire.answered
     ledger = used(accounts)
     for plan in accounts:

@@ -286,7 +286,8 @@ def test_usage_outlives_its_key_and_account(count, issued):
     assert totals() == (2, 0, 2)
 
 
-def test_a_restored_old_copy_costs_no_counts(count, redis_db, issued, monkeypatch):
+@pytest.mark.parametrize("is_marked", [True, False], ids=["marked", "older than the worker's first turn"])
+def test_a_restored_old_copy_costs_no_counts(count, redis_db, issued, monkeypatch, is_marked):
     """Counters and usage hashes of an hour ago, with the same births: what was counted since is in the ledger."""
     from accounts import ledger_worker
 
@@ -304,6 +305,8 @@ def test_a_restored_old_copy_costs_no_counts(count, redis_db, issued, monkeypatc
     redis_db.delete(usage)
     redis_db.hset(usage, mapping=old)
     monkeypatch.setattr(ledger_worker, "_identity", lambda _: "another")
+    if not is_marked:
+        redis_db.delete(names.LIFE)
     watching.turn()
     assert redis_db.hget(account, taken) == "9"
     assert redis_db.hget(account, window)
