@@ -60,13 +60,14 @@ def _measure() -> None:
     from django.core.management import call_command
     from django.db import connection
 
-    from quotas.usage import days
+    from quotas.usage import days, sums
     from quotas.usage.reading import UsageSelection
 
     call_command("migrate", verbosity=0)
     with connection.cursor() as cursor:
         print(f"{KEYS * HOURS:,} hours written in {_seconds(lambda: cursor.execute(FILL, [START, END, KEYS])):.0f} s")
         print(f"365 days added up in {_seconds(lambda: days.keep_days(3600)):.0f} s")
+        print(f"and summed in {_seconds(lambda: sums.keep_sums(3600)):.0f} s")
         cursor.execute("VACUUM ANALYZE")
     account = ("AAAAAAAA",)
     print(f"{'':58} {'first':>9} {'median':>9}  read by")

@@ -230,8 +230,10 @@ def where(part: Part, selection: UsageSelection, of: Summed) -> tuple[str, list[
     if part.is_beyond:
         condition += f" AND {in_sql(of.counts)}"
     values: list[Any] = [_adapt(part.start), _adapt(part.end)]
+    # SQLite knows no sizes: it would go by the account, through all of its days. A plus keeps it from that.
+    plus = "+" if part.is_beyond and connection.vendor == "sqlite" else ""
     for name, wanted in selection.filters():
-        condition += f' AND "{name}" IN ({", ".join(["%s"] * len(wanted)) or "NULL"})'
+        condition += f' AND {plus}"{name}" IN ({", ".join(["%s"] * len(wanted)) or "NULL"})'
         values += wanted
     return condition, values
 
