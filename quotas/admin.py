@@ -53,7 +53,8 @@ class ServedModelForm(RowForm):
         super().__init__(*args, **kwargs)
         if "path" in self.fields and self.instance.pk is None:
             self.fields["path"].required = False
-            self.fields["path"].help_text = f"Empty: / followed by the slug. {self.fields['path'].help_text}"
+            words = (_("Empty: / followed by the slug."), str(self.fields["path"].help_text))
+            self.fields["path"].help_text = " ".join(words)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
@@ -76,8 +77,8 @@ class ServedModelForm(RowForm):
         for plan in Plan.objects.prefetch_related("limits__model", "served_models"):
             if plan.all_models or slug in {model.slug for model in plan.served_models.all()}:
                 found = [limit.value() for limit in plan.limits.all()]
-                for _, text in rules.costs_that_never_fit(found, {slug: cost}):
-                    self.add_error("cost", f"plan {plan.name}: {text}")
+                for _limit, text in rules.costs_that_never_fit(found, {slug: cost}):
+                    self.add_error("cost", _("plan %(plan)s: %(fault)s") % {"plan": plan.name, "fault": text})
 
 
 class IsNew(admin.SimpleListFilter):
@@ -87,7 +88,7 @@ class IsNew(admin.SimpleListFilter):
     parameter_name = "new"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("1", "New, not named by a plan yet")]
+        return [("1", _("New, not named by a plan yet"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(NEW) if self.value() == "1" else queryset
@@ -125,11 +126,12 @@ class ServedModelAdmin(CatalogueEdits):
         is_in_every = model.auto_include or bool(named)
         return ", ".join([*([_("every plan with every model")] if is_in_every else []), *named]) or "–"
 
-    @admin.action(description='Include in plans with every model ("*")', permissions=["change"])
+    @admin.action(description=gettext_lazy('Include in plans with every model ("*")'), permissions=["change"])
     def include_in_every(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         slugs = list(queryset.values_list("slug", flat=True))
         lines, publication = change_catalogue(lambda: include_in_every(slugs), actor=Actor.person(request))
-        say(request, f"{len(lines)} of {len(slugs)} models included.", is_pending=publication.is_pending)
+        words = _("%(included)d of %(chosen)d models included.") % {"included": len(lines), "chosen": len(slugs)}
+        say(request, words, is_pending=publication.is_pending)
 
     def get_urls(self) -> list[URLPattern]:
         page = self.admin_site.admin_view(self.include)
@@ -175,12 +177,18 @@ class ServedModelAdmin(CatalogueEdits):
 class PlanForm(RowForm):
     class Meta:
         widgets = {"served_models": forms.CheckboxSelectMultiple}
-        help_texts = {"served_models": "The models of the plan. Ignored if every model is selected above."}
+        help_texts = {
+            "served_models": gettext_lazy("The models of the plan. Ignored if every model is selected above.")
+        }
 
 
 class PlanLimitForm(LimitForm):
     class Meta:
-        help_texts = {"scope": "A limit per key multiplies with the number of keys: add a limit per account as well."}
+        help_texts = {
+            "scope": gettext_lazy(
+                "A limit per key multiplies with the number of keys: add a limit per account as well."
+            )
+        }
 
 
 class LimitInWords(PlanLimitForm):
@@ -241,19 +249,19 @@ class PlanAdmin(CatalogueEdits):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return (*self.fields, "warnings") if obj is not None and self.warnings(obj) else self.fields
 
-    @admin.display
+    @admin.display(description=gettext_lazy("warnings"))
     def warnings(self, plan: Plan) -> str:
         return format_html_join(mark_safe("<br>"), "{}.", _warnings(limit.value() for limit in plan.limits.all()))
 
-    @admin.display(description="models")
+    @admin.display(description=gettext_lazy("models"))
     def models_of_it(self, plan: Plan) -> str:
-        return "every model" if plan.all_models else ", ".join(model.slug for model in plan.served_models.all())
+        return _("every model") if plan.all_models else ", ".join(model.slug for model in plan.served_models.all())
 
-    @admin.display(description="limits")
+    @admin.display(description=gettext_lazy("limits"))
     def limits_of_it(self, plan: Plan) -> str:
         return format_html_join(mark_safe("<br>"), "{}", ((sentence(limit.value()),) for limit in plan.limits.all()))
 
-    @admin.display(description="accounts", ordering="account_count")
+    @admin.display(description=gettext_lazy("accounts"), ordering="account_count")
     def accounts_on_it(self, plan: Any) -> int:
         return int(plan.account_count)
 
@@ -282,13 +290,14 @@ class PlanAdmin(CatalogueEdits):
         )
         self.note_change(request, lambda: apply_plan(entry))
         for (text,) in _warnings(limits):
-            self.message_user(request, f"Plan {entry.name}: {text}.", messages.WARNING)
+            words = _("Plan %(plan)s: %(warning)s.") % {"plan": entry.name, "warning": text}
+            self.message_user(request, words, messages.WARNING)
         become(plan, Plan.objects.get(name=entry.name))
 
 
 def _warnings(limits: Iterable[Limit]) -> list[tuple[str]]:
     """One-tuples, as format_html_join expects."""
-    return [(text,) for _, text in rules.multiplied(limits)]
+    return [(text,) for _name, text in rules.multiplied(limits)]
 
 
 @admin.register(Catalogue)

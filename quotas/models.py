@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_lazy
 
 from quotas import limits
 from quotas.examples import ModelExample, check_example
@@ -54,10 +55,11 @@ MOST_MAX_KEYS = 1_000_000
 SLUG = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 SEGMENT = r"[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,127}"
 _is_slug = RegexValidator(
-    rf"^{SLUG}\Z", "Use up to 63 of A-Z a-z 0-9 . _ -, starting with a letter or digit: it is used in headers."
+    rf"^{SLUG}\Z",
+    gettext_lazy("Use up to 63 of A-Z a-z 0-9 . _ -, starting with a letter or digit: it is used in headers."),
 )
 _is_path = RegexValidator(
-    rf"^(/{SEGMENT}){{1,8}}\Z", "Use a path of plain segments, such as /en_core_web_sm or /v1/chat."
+    rf"^(/{SEGMENT}){{1,8}}\Z", gettext_lazy("Use a path of plain segments, such as /en_core_web_sm or /v1/chat.")
 )
 
 
@@ -78,7 +80,7 @@ class Catalogue(models.Model):
         constraints = [models.CheckConstraint(condition=Q(pk=1), name="catalogue_is_one_row")]
 
     def __str__(self) -> str:
-        return f"catalogue, version {self.version}"
+        return gettext("catalogue, version %(version)d") % {"version": self.version}
 
 
 class Deployment(models.Model):

@@ -15,7 +15,8 @@ def conflicting_paths(paths: Mapping[str, str]) -> Iterator[tuple[str, str, str]
     one, shorter = "", ""
     for other, longer in sorted(paths.items(), key=lambda item: f"{item[1]}/"):
         if one and f"{longer}/".startswith(f"{shorter}/"):
-            text = f"the path {longer} begins with {shorter}, the path of {one}; no prefix may do so"
+            words = gettext("the path %(longer)s begins with %(shorter)s, the path of %(one)s; no prefix may do so")
+            text = words % {"longer": longer, "shorter": shorter, "one": one}
             yield one, other, text
         else:
             one, shorter = other, longer
@@ -92,14 +93,28 @@ def multiplied(found: Iterable[Limit]) -> Iterator[tuple[Limit, str]]:
     accounts = [limit for limit in enforced if limit.scope == "account"]
     for limit in enforced:
         if limit.scope == "key" and not any(_bounds(account, limit) for account in accounts):
-            over = " over a second, minute or hour" if limit.is_smoothed else ""
-            of = "" if limit.model == EVERY_MODEL else f" (for {limit.model}, or for every model)"
-            yield (
-                limit,
-                f"the limit {limit.name} multiplies with an account's keys, and no limit per account bounds it: "
-                f"with 10 keys an account gets 10 times {limit.amount} {limit.unit} a {limit.window}. "
-                f"Add a limit per account{over}{of}, or make this one per account",
+            words = gettext(
+                "the limit %(name)s multiplies with an account's keys, and no limit per account bounds it: "
+                "with 10 keys an account gets 10 times %(amount)d %(unit)s a %(window)s. %(advice)s"
             )
+            said = {"name": limit.name, "amount": limit.amount, "advice": _how_to_bound(limit)}
+            yield limit, words % {**said, "unit": gettext(limit.unit), "window": gettext(limit.window)}
+
+
+def _how_to_bound(limit: Limit) -> str:
+    of_a_model = limit.model != EVERY_MODEL
+    if limit.is_smoothed and of_a_model:
+        words = gettext(
+            "Add a limit per account over a second, minute or hour (for %(model)s, or for every model), "
+            "or make this one per account"
+        )
+    elif limit.is_smoothed:
+        words = gettext("Add a limit per account over a second, minute or hour, or make this one per account")
+    elif of_a_model:
+        words = gettext("Add a limit per account (for %(model)s, or for every model), or make this one per account")
+    else:
+        words = gettext("Add a limit per account, or make this one per account")
+    return words % {"model": limit.model}
 
 
 def _bounds(account: Limit, key: Limit) -> bool:

@@ -6,10 +6,12 @@ Like Django's makemessages and compilemessages, but in Python: a machine needs n
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import django
 from babel.messages import Catalog, Message
 from babel.messages.extract import extract
 from babel.messages.mofile import write_mo
@@ -60,7 +62,18 @@ def marked(language: str) -> Words:
     for file in _sources():
         for _, message, comments, context in extract("python", _python(file), KEYWORDS, ("Translators:",)):
             found.add(message, None, [(str(file.relative_to(ROOT)), 0)], auto_comments=comments, context=context)
+    for words in _words_of_tables():
+        found.add(words, None, [("console/operators/translated.py", 0)])
     return found
+
+
+def _words_of_tables() -> list[str]:
+    """Those that the models use of themselves, which no call of gettext contains."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+    django.setup()
+    from console.operators.translated import WORDS
+
+    return WORDS
 
 
 def _empty(language: str) -> Words:

@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.admin.acts import Act, ActsAdmin, FollowsParent, become, outcome_of, plainly, say, texts_of
-from accounts.admin.columns import badge, moment
+from accounts.admin.columns import STATES, badge, moment
 from accounts.admin.moving import DAYS, MoveForm, offers
 from accounts.admin.people import tell
 from accounts.models import Account, AccountOverride, ApiKey, Membership, User
@@ -56,7 +56,7 @@ class StateFilter(admin.SimpleListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(state, state) for state in ("active", "suspended", "closed")]
+        return [(state, str(STATES[state].words)) for state in ("active", "suspended", "closed")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Account]) -> QuerySet[Account]:
         match self.value():
@@ -72,7 +72,9 @@ class StateFilter(admin.SimpleListFilter):
 class OverrideForm(RowForm):
     """An amount that replaces that of a plan's limit."""
 
-    limit_name = forms.ChoiceField(label="limit", widget=forms.Select(attrs={"aria-label": gettext_lazy("Limit")}))
+    limit_name = forms.ChoiceField(
+        label=gettext_lazy("limit"), widget=forms.Select(attrs={"aria-label": gettext_lazy("Limit")})
+    )
 
 
 class OverrideInline(FollowsParent):
@@ -163,11 +165,11 @@ class AccountAdmin(ActsAdmin):
         )
         return rows
 
-    @admin.display(description="keys", ordering="number_of_keys")
+    @admin.display(description=gettext_lazy("keys"), ordering="number_of_keys")
     def key_count(self, account: Any) -> int:
         return int(account.number_of_keys)
 
-    @admin.display(description="members", ordering="number_of_members")
+    @admin.display(description=gettext_lazy("members"), ordering="number_of_members")
     def member_count(self, account: Any) -> int:
         return int(account.number_of_members)
 
@@ -295,7 +297,8 @@ def _at_a_glance(request: HttpRequest, account: Account) -> dict[str, Any]:
     overrides = {row.limit_name: row for row in account.overrides.all()}
     plan = [limit.value() for limit in account.plan.limits.select_related("model")]
     limits = limits_in_force(plan, overrides, 0, ())
-    shown: dict[str, Any] = {"account": account, "limits": [(sentence(one), one.name in overrides) for one in limits]}
+    shown: dict[str, Any] = {"account": account, "state": STATES[account.state].words}
+    shown["limits"] = [(sentence(one), one.name in overrides) for one in limits]
     now = timezone.now()
     if may(request, "quotas.view_usagehour"):
         rows = days_of(now, CHART_DAYS, accounts=(account.public_id,))

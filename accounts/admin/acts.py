@@ -17,6 +17,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.text import capfirst
+from django.utils.translation import gettext, gettext_lazy
 
 from accounts.facts.publish import Publication
 from accounts.models import ApiKey
@@ -33,8 +34,8 @@ else:
     AnyAdmin = admin.ModelAdmin
     AnyInline = admin.TabularInline
 
-DONE = "Done: {}"
-PENDING = (
+DONE = gettext_lazy("Done: {}")
+PENDING = gettext_lazy(
     "Pending: {} This is saved, but Redis can't be reached, so the gate doesn't know it yet. "
     "The worker will publish it when Redis is back."
 )
@@ -66,16 +67,16 @@ def outcome_of(request: HttpRequest) -> RequestOutcome:
 
 def say(request: HttpRequest, text: str, *, is_pending: bool) -> None:
     if is_pending:
-        messages.warning(request, format_html(PENDING, text))
+        messages.warning(request, format_html(str(PENDING), text))
     else:
-        messages.success(request, format_html(DONE, text))
+        messages.success(request, format_html(str(DONE), text))
 
 
 def show_secret(request: HttpRequest, site: admin.AdminSite, issued: Issued) -> HttpResponse:
     """The response to the form that issued the key, and the only page that ever shows its secret. Not cached."""
     context = {
         **site.each_context(request),
-        "title": "Copy this key now",
+        "title": gettext("Copy this key now"),
         "key": issued.key,
         "text": issued.text,
         "is_pending": issued.publication.is_pending,
@@ -151,9 +152,10 @@ class GateAdmin(AnyAdmin):
         if outcome.issued is not None:
             return show_secret(request, self.admin_site, outcome.issued)
         if outcome.is_saved:
-            say(request, f"{capfirst(self.opts.verbose_name)} saved.", is_pending=outcome.is_pending)
+            words = gettext("%(kind)s saved.") % {"kind": capfirst(str(self.opts.verbose_name))}
+            say(request, words, is_pending=outcome.is_pending)
         elif isinstance(response, HttpResponseRedirect):
-            messages.info(request, "Nothing was changed.")
+            messages.info(request, gettext("Nothing was changed."))
         return response
 
     def queue(self, request: HttpRequest) -> None:

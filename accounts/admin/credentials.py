@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext, gettext_lazy
 
 from accounts.admin.acts import ReadOnlyAdmin
 from accounts.admin.columns import STATES, account_link, moment, named, state_badge, state_of_credential
@@ -35,6 +35,9 @@ from accounts.services.credentials import (
     revoke_credential,
 )
 
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise as StrPromise
+
 TIMES = ("created_at", "expires_at", "revoked_at", "last_used_at")
 MAKER = ("created_by", "made_with")
 SHOWN = ("name", "public_id", "start", "scopes", *MAKER, *TIMES)
@@ -43,23 +46,31 @@ SHOWN = ("name", "public_id", "start", "scopes", *MAKER, *TIMES)
 class TokenForm(forms.Form):
     """The form for a new credential."""
 
-    name = forms.CharField(max_length=200)
+    name = forms.CharField(label=gettext_lazy("Name"), max_length=200)
     scopes = forms.MultipleChoiceField(
-        widget=forms.CheckboxSelectMultiple, choices=[(scope, scope) for scope in OPERATOR_SCOPES]
+        label=gettext_lazy("Scopes"),
+        widget=forms.CheckboxSelectMultiple,
+        choices=[(scope, scope) for scope in OPERATOR_SCOPES],
     )
-    expires_at = forms.DateTimeField(required=False, help_text="UTC, such as 2030-01-31 12:00. Empty: never.")
+    expires_at = forms.DateTimeField(
+        label=gettext_lazy("Expires"),
+        required=False,
+        help_text=gettext_lazy("UTC, such as 2030-01-31 12:00. Empty: never."),
+    )
 
     def clean_expires_at(self) -> Any:
         moment = self.cleaned_data["expires_at"]
         if moment is not None and moment <= timezone.now():
-            raise ValidationError("This time has passed.")
+            raise ValidationError(gettext("This time has passed."))
         return moment
 
 
 class ManagementKeyForm(TokenForm):
-    account = forms.ModelChoiceField(Account.objects.filter(closed_at=None))
+    account = forms.ModelChoiceField(label=gettext_lazy("Account"), queryset=Account.objects.filter(closed_at=None))
     scopes = forms.MultipleChoiceField(
-        widget=forms.CheckboxSelectMultiple, choices=[(scope, scope) for scope in MANAGEMENT_SCOPES]
+        label=gettext_lazy("Scopes"),
+        widget=forms.CheckboxSelectMultiple,
+        choices=[(scope, scope) for scope in MANAGEMENT_SCOPES],
     )
     field_order = ("account", "name", "scopes", "expires_at")
 
@@ -81,6 +92,8 @@ class CredentialAdmin(ReadOnlyAdmin):
     """Read-only pages, plus a page to create a credential and a button to revoke one."""
 
     form_for_new: type[TokenForm] = TokenForm
+    title_of_new: str | StrPromise
+    is_now_shown: str | StrPromise
     change_form_template = "admin/accounts/credential.html"
     list_display: Any = ("name_of_it", "state_of_it", "scopes_of_it", "last_used", "expires", "created_by", "created")
     name_of_it = named(gettext_lazy("name"))
@@ -134,7 +147,7 @@ class CredentialAdmin(ReadOnlyAdmin):
                 return self._show_once(request, row, text)
         context = {
             **self.admin_site.each_context(request),
-            "title": f"Create {'an' if self.opts.model_name == 'operatortoken' else 'a'} {self.opts.verbose_name}",
+            "title": self.title_of_new,
             "form": form,
             "opts": self.opts,
         }
@@ -150,9 +163,10 @@ class CredentialAdmin(ReadOnlyAdmin):
         if not self.may_revoke(request, row):
             raise PermissionDenied
         revoke_credential(row, actor=Actor.person(request))
-        messages.success(request, f"Done: {row} is revoked.")
+        messages.success(request, gettext("Done: %(credential)s is revoked.") % {"credential": row})
         if living := [str(key) for key in ManagementKey.objects.filter(made_with=row.public_id, revoked_at=None)[:100]]:
-            messages.warning(request, f"Management keys that were created with it keep working: {', '.join(living)}.")
+            words = gettext("Management keys that were created with it keep working: %(keys)s.")
+            messages.warning(request, words % {"keys": ", ".join(living)})
         opts = self.opts
         return HttpResponseRedirect(
             reverse(f"{self.admin_site.name}:{opts.app_label}_{opts.model_name}_change", args=(row.pk,))
@@ -177,7 +191,8 @@ class CredentialAdmin(ReadOnlyAdmin):
     def _show_once(self, request: HttpRequest, row: Credential, text: str) -> HttpResponse:
         context = {
             **self.admin_site.each_context(request),
-            "title": "Copy this now",
+            "title": gettext("Copy this now"),
+            "words": str(self.is_now_shown) % {"name": row.name},
             "row": row,
             "text": text,
             "opts": self.opts,
@@ -192,6 +207,9 @@ class CredentialAdmin(ReadOnlyAdmin):
 class OperatorTokenAdmin(CredentialAdmin):
     """Only superusers can create one, because it can do more than most of the staff."""
 
+    title_of_new = gettext_lazy("Create an operator token")
+    is_now_shown = gettext_lazy("This is the operator token %(name)s. It is shown only once, so copy it now.")
+
     def make(self, cleaned: dict[str, Any], actor: Actor) -> tuple[Credential, str]:
         return make_operator_token(**cleaned, actor=actor)
 
@@ -199,6 +217,8 @@ class OperatorTokenAdmin(CredentialAdmin):
 @admin.register(ManagementKey)
 class ManagementKeyAdmin(CredentialAdmin):
     form_for_new = ManagementKeyForm
+    title_of_new = gettext_lazy("Create a management key")
+    is_now_shown = gettext_lazy("This is the management key %(name)s. It is shown only once, so copy it now.")
     list_display = (
         "name_of_it",
         "state_of_it",

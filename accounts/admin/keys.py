@@ -17,7 +17,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from accounts import keys
 from accounts.admin.acts import (
@@ -67,18 +67,22 @@ class KeyFields(RowForm):
     """The attributes of a key that can be changed."""
 
     models = forms.MultipleChoiceField(
+        label=gettext_lazy("Models"),
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        help_text="None selected: every model of the account's plan.",
+        help_text=gettext_lazy("None selected: every model of the account's plan."),
     )
     networks = TextLines(
-        required=False, help_text="Client addresses or networks in CIDR notation, one per line. Empty: any."
+        label=gettext_lazy("Networks"),
+        required=False,
+        help_text=gettext_lazy("Client addresses or networks in CIDR notation, one per line. Empty: any."),
     )
     methods = forms.MultipleChoiceField(
+        label=gettext_lazy("Methods"),
         required=False,
         widget=forms.CheckboxSelectMultiple,
         choices=[(method, method) for method in METHODS],
-        help_text="None selected: any.",
+        help_text=gettext_lazy("None selected: any."),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -99,8 +103,8 @@ class KeyFields(RowForm):
 class IssueForm(KeyFields):
     """A new key. `once` contains the end of its id, so that submitting the form twice issues one key."""
 
-    for_account = forms.ModelChoiceField(Account.objects.all(), label="Account")
-    once = forms.CharField(widget=forms.HiddenInput)
+    for_account = forms.ModelChoiceField(Account.objects.all(), label=gettext_lazy("Account"))
+    once = forms.CharField(label="", widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -110,12 +114,12 @@ class IssueForm(KeyFields):
         try:
             return str(signing.loads(self.cleaned_data["once"], salt=_ONCE, max_age=timedelta(days=1)))
         except signing.BadSignature as error:
-            raise ValidationError("This form has expired. Open it again.") from error
+            raise ValidationError(_("This form has expired. Open it again.")) from error
 
     def clean_expires_at(self) -> Any:
         moment = self.cleaned_data["expires_at"]
         if moment is not None and moment <= timezone.now():
-            raise ValidationError("This time has passed.")
+            raise ValidationError(_("This time has passed."))
         return moment
 
 
@@ -131,11 +135,11 @@ def wishes(cleaned: dict[str, Any]) -> dict[str, Any]:
 
 class RotateForm(forms.Form):
     grace = forms.IntegerField(
-        label="Hours for which the old secret keeps working",
+        label=gettext_lazy("Hours for which the old secret keeps working"),
         initial=24,
         min_value=0,
         max_value=int(LONGEST_GRACE.total_seconds()) // 3600,
-        help_text="0 to 168 (seven days).",
+        help_text=gettext_lazy("0 to 168 (seven days)."),
     )
     version = forms.IntegerField(widget=forms.HiddenInput)
 
@@ -153,7 +157,7 @@ class KeyLimitInline(FollowsParent):
     form = LimitForm
     formset = LimitFormSet
     fields = ("name", "model", "amount", "window", "unit", "burst")
-    verbose_name_plural = "limits in addition to those of the plan"
+    verbose_name_plural = gettext_lazy("limits in addition to those of the plan")
 
 
 class SecretInline(AnyInline):
@@ -272,7 +276,7 @@ class ApiKeyAdmin(ActsAdmin, LargeTableAdmin):
         form.base_fields["for_account"].widget = widget
         return form
 
-    identity = ("account", "public_id", "state")
+    identity = ("account", "public_id", "state_of_it")
     history = ("paused_at", "revoked_at", "created_by", "made_with", "created_at", "last_used", "version")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -313,14 +317,14 @@ class ApiKeyAdmin(ActsAdmin, LargeTableAdmin):
         if wanted:
             outcome.note(change_key(form.instance, actor=actor, **wanted))
 
-    @admin.action(description="Revoke selected keys", permissions=["change"])
+    @admin.action(description=gettext_lazy("Revoke selected keys"), permissions=["change"])
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
         """Ask for confirmation, then revoke each key on its own: if one fails, the others are still revoked."""
         queryset = queryset.select_related("account")
         if "confirmed" not in request.POST:
             context = {
                 **self.admin_site.each_context(request),
-                "title": "Revoke keys",
+                "title": _("Revoke keys"),
                 "opts": self.opts,
                 "count": queryset.count(),
                 "shown": queryset[:100],
@@ -331,7 +335,8 @@ class ApiKeyAdmin(ActsAdmin, LargeTableAdmin):
         actor = Actor.person(request)
         publications = [revoke_key(key, actor=actor) for key in queryset.select_related("account__plan")]
         is_pending = any(publication.is_pending for publication in publications)
-        say(request, f"{len(publications)} revoked.", is_pending=is_pending)
+        words = ngettext("%(count)d key revoked.", "%(count)d keys revoked.", len(publications))
+        say(request, words % {"count": len(publications)}, is_pending=is_pending)
         return None
 
 

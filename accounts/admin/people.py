@@ -16,7 +16,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext, gettext_lazy
 
 from accounts.admin.acts import AnyAdmin, become, outcome_of
 from accounts.admin.columns import account_link
@@ -39,7 +39,7 @@ RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 def tell(request: HttpRequest, left: LeftBehind) -> None:
     """Show what happened to the credentials and invitations of a person who lost rights."""
     if left:
-        messages.warning(request, f"Credentials and keys of this person: {left}.")
+        messages.warning(request, gettext("Credentials and keys of this person: %(left)s.") % {"left": left})
 
 
 def _is_superuser(request: HttpRequest) -> bool:
@@ -52,9 +52,11 @@ def _is_superuser(request: HttpRequest) -> bool:
 class PersonForm(_UserChangeForm):
     keep_credentials = forms.BooleanField(
         required=False,
-        label="Keep credentials",
-        help_text="Management keys and operator tokens that the person could no longer create after this "
-        "change are revoked unless this is selected.",
+        label=gettext_lazy("Keep credentials"),
+        help_text=gettext_lazy(
+            "Management keys and operator tokens that the person could no longer create after this change are revoked "
+            "unless this is selected."
+        ),
     )
     language = forms.ChoiceField(
         label=User._meta.get_field("language").verbose_name,
@@ -76,7 +78,7 @@ class PersonAdmin(PeopleListAdmin):
             fieldsets = [*fieldsets[:2], (gettext_lazy("Language"), {"fields": ("language",)}), *fieldsets[2:]]
         if obj is None or not self.has_change_permission(request, obj):
             return fieldsets
-        return [*fieldsets, ("Credentials created by this person", {"fields": ("keep_credentials",)})]
+        return [*fieldsets, (gettext_lazy("Credentials created by this person"), {"fields": ("keep_credentials",)})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         fixed = ("last_login", "date_joined")

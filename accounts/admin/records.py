@@ -13,7 +13,7 @@ from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.admin.acts import ReadOnlyAdmin
 from accounts.admin.columns import account_link, moment
@@ -105,9 +105,13 @@ class AuditEventAdmin(NamingAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         size, days = table_bytes(), settings.AUDIT_KEEP_DAYS
-        words = "Its size is unknown" if size is None else f"The table takes up {filesizeformat(size)}"
-        kept = f"rows are kept for {days:g} days" if days else "rows are kept forever (AUTHSVC_AUDIT_KEEP)"
-        return super().changelist_view(request, {"subtitle": f"{words}; {kept}.", **(extra_context or {})})
+        words = _("Its size is unknown") if size is None else _("The table takes up %(size)s")
+        if days:
+            kept = ngettext("rows are kept for %(days)d day", "rows are kept for %(days)d days", days) % {"days": days}
+        else:
+            kept = _("rows are kept forever (AUTHSVC_AUDIT_KEEP)")
+        subtitle = "; ".join((words % {"size": filesizeformat(size or 0)}, f"{kept}."))
+        return super().changelist_view(request, {"subtitle": subtitle, **(extra_context or {})})
 
 
 @admin.register(Invitation)

@@ -8,7 +8,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext, gettext_lazy
 
 from accounts import keys
 from accounts.models.people import User
@@ -136,7 +136,8 @@ class Membership(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.user} is {self.role} of {self.account}"
+        words = gettext("%(user)s is %(role)s of %(account)s")
+        return words % {"user": self.user, "role": str(self.get_role_display()).lower(), "account": self.account}
 
 
 class AccountOverride(models.Model):

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
 from django.utils import timezone
-from django.utils.translation import pgettext_lazy
+from django.utils.translation import gettext, pgettext_lazy
 
 from accounts.models.accounts import Account, Membership, made_with
 from accounts.models.active import ExpiringQuerySet
@@ -119,7 +119,7 @@ class Invitation(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.email} to {self.account}"
+        return gettext("%(email)s to %(account)s") % {"email": self.email, "account": self.account}
 
     def is_open(self, now: datetime) -> bool:
         return self.state(now) == self.State.PENDING

@@ -37,4 +37,4 @@ class OutboxRow(models.Model):
         indexes = [models.Index(fields=["part", "subject"], name="outbox_by_part")]
 
     def __str__(self) -> str:
-        return f"{self.part} {self.subject} v{self.version}"
+        return f"{self.get_part_display()} {self.subject} v{self.version}"

@@ -323,7 +323,7 @@ def test_bulk_revocation_asks_for_confirmation(operator, account, issued, pro_ke
     chosen = {"action": "revoke_selected", "_selected_action": [issued.key.pk], "select_across": "0"}
     page = operator.post(list_of(ApiKey), chosen)
     assert "1 key will be refused" in page.content.decode() and published(issued.key)["revoked"] is False
-    assert "success: Done: 1 revoked" in said(operator.post(list_of(ApiKey), posted(page)), operator)
+    assert "success: Done: 1 key revoked" in said(operator.post(list_of(ApiKey), posted(page)), operator)
     assert published(issued.key)["revoked"] is True and published(pro_key.key)["revoked"] is False
 
 

@@ -200,7 +200,7 @@ def test_every_change_of_a_person_is_recorded_without_the_password(root):
     assert not [event for event in AuditEvent.objects.values() if PASSWORD in str(event) or "md5$" in str(event)]
 
 
-def test_changing_ones_own_password_is_recorded(clerk):
+def test_changing_ones_own_password_is_recorded(clerk, redis_db):
     client = signed_in(clerk)
     answer = send(client, "/admin/password_change/", old_password="x", new_password1=PASSWORD, new_password2=PASSWORD)
     (event,) = events("user.change")
