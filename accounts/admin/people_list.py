@@ -21,7 +21,7 @@ from accounts.admin.acts import AnyAdmin
 from accounts.admin.columns import STATES, moment, toned
 from accounts.admin.paging import LargeTableAdmin
 from accounts.models import Membership, User
-from console.templatetags.console import number
+from runtime.figures import number
 
 if TYPE_CHECKING:  # generic only in the stubs (docs/decisions/0027)
     _UserAdmin = UserAdmin[User]
