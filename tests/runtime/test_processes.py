@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 
 import pytest
 
@@ -12,7 +14,7 @@ from runtime import replica
 from runtime.processes import ENDED, KEPT_SECONDS, SERVING, OwnReport, ReportsBeside, read_processes
 from store import clients, names
 from tests.gate.test_fronts import environment
-from tests.servers import gunicorn, wait_until
+from tests.servers import gunicorn, running, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -112,3 +114,14 @@ def test_real_processes_report_while_they_run_and_say_goodbye(ours, tmp_path):
             wait_until(lambda: (("console",), SERVING) in serving(), "a console")
         wait_until(lambda: (("console",), ENDED) in serving(), "its end")
     wait_until(lambda: [state for _, state in serving()] == [ENDED] * 3, "the end of the gates")
+
+
+@pytest.mark.slow
+def test_a_real_worker_reports_how_far_it_is(ours, catalogue, tmp_path):
+    keeping = [sys.executable, "manage.py", "keep_ledger"]
+    with running(keeping, env={**os.environ, **environment()}, log=tmp_path / "worker.log") as process:
+        wait_until(lambda: any(one.copied_ago is not None for one in read_processes()), "a report of a turn")
+        assert [one.trouble for one in read_processes()] == [""]
+        process.kill()
+        process.wait()
+    assert serving() == [(("worker",), SERVING)]  # nobody knows yet: its age will tell

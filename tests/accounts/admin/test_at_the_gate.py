@@ -439,6 +439,9 @@ WALKS: dict[str, Walk] = {
     "User auth_user_password_change": Walk(
         seen=enters("ada", "another horse battery"), before=False, act=new_password, after=True
     ),
+    "User.language": Walk(
+        seen=on_the_page("", '<html lang="fr"'), before=False, act=to_person("ada", language="fr"), after=True
+    ),
     "User.is_active": Walk(seen=in_the_console, act=to_person("ada", is_active=None), after=302),
     "User.is_staff": Walk(seen=keys_in_the_admin, act=to_person("vera", is_staff=None), after=302),
     "User.is_superuser": Walk(
