@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import Account, ApiKey, AuditEvent, OutboxRow
+from console.audit import words_of
 from console.charts import Chart, chart_of, floor, steps
 from console.keys.state import EXPIRES_SOON
 from console.operators.condition import examine
@@ -50,7 +51,7 @@ def front(request: HttpRequest) -> dict[str, Any]:
         shown["new_models"] = list(ServedModel.objects.filter(NEW)[:MOST])
         shown["plan_names"] = Plan.objects.filter(all_models=False).values_list("name", flat=True)
     if may(request, "accounts.view_auditevent"):
-        shown["acts"] = list(AuditEvent.objects.all()[:MOST])
+        shown["acts"] = [(event, words_of(event)) for event in AuditEvent.objects.all()[:MOST]]
     return shown
 
 
