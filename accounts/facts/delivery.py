@@ -15,12 +15,12 @@ from redis.exceptions import NoPermissionError, RedisError
 from accounts.facts import snapshot
 from accounts.facts.storing import later_version, raise_catalogue, store_account, store_catalogue, store_key
 from accounts.facts.together import (
-    TakenTogether,
+    AccountsTogether,
     in_pieces,
     keys_for_facts,
     keys_of_accounts,
-    read_accounts,
     read_keys,
+    read_together,
 )
 from accounts.models import Account, ApiKey, OutboxRow
 from quotas import deployment
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 BATCH = 2000
 _PARTITIONS = 500  # whose copies of the catalogue's version one script raises, while Redis answers nobody else
-_FEW = 10  # below that, keys are published one by one
+_FEW = 10  # below that, they are published one by one
 _WAIT_MILLISECONDS = 100
 _TRIES = 3
 _TELL_SECONDS = 5
@@ -90,7 +90,7 @@ def _raise_above(clash: Clash) -> None:
         log.warning("redis had a later %s %s than the database: raised its version", clash.part, clash.subject)
 
 
-def deliver_all(limit: int = 1000) -> int:
+def deliver_all(limit: int = 5 * BATCH) -> int:
     """Publish what is in the outbox, oldest first; the number of parts published. Raises RedisError."""
     rows = OutboxRow.objects.order_by("id").values_list("part", "subject")[:limit]
     parts = dict.fromkeys(rows)
@@ -99,51 +99,64 @@ def deliver_all(limit: int = 1000) -> int:
 
 
 def deliver_parts(parts: Iterable[tuple[str, str]]) -> None:
-    """Publish these parts, many keys in batches and everything else one by one. Raises RedisError."""
-    keys = []
+    """Publish these parts, many keys or accounts in batches and everything else one by one. Raises RedisError."""
+    subjects: dict[str, list[str]] = {part: [] for part in _READERS}
     for part, subject in parts:
-        if part == OutboxRow.Part.KEY:
-            keys.append(subject)
+        subjects[part].append(subject)
+    for part, of_part in subjects.items():
+        if part not in _TOGETHER or len(of_part) < _FEW:
+            for subject in of_part:
+                deliver(part, subject)
         else:
-            deliver(part, subject)
-    if len(keys) < _FEW:
-        for subject in keys:
-            deliver(OutboxRow.Part.KEY, subject)
-        return
-    for start in range(0, len(keys), BATCH):
-        _deliver_keys(keys[start : start + BATCH])
+            for some in in_pieces(of_part, BATCH):
+                _deliver_together(part, some)
 
 
-def _deliver_keys(public_ids: list[str]) -> None:
-    """Publish keys with their accounts, read at one moment and sent together; those that clash, one by one."""
+def _deliver_together(part: str, public_ids: list[str]) -> None:
+    """Publish keys or accounts, read at one moment and sent together; those that clash, one by one."""
     deployment.claim()
-    versions, calls = _read_keys(public_ids)
+    versions, calls = _TOGETHER[part](public_ids)
     clashes = send(calls)
     _wait_for_replicas()
     alone = {(clash.part, clash.subject) for clash in clashes}
     done = set(versions) - {subject for _, subject in alone}
-    rows = OutboxRow.objects.filter(among("subject", done), part=OutboxRow.Part.KEY)
+    rows = OutboxRow.objects.filter(among("subject", done), part=part)
     old = [pk for pk, subject, version in rows.values_list("pk", "subject", "version") if version <= versions[subject]]
     OutboxRow.objects.filter(among("pk", old)).delete()
-    for part, subject in alone:
-        deliver(part, subject)
+    for one in alone:
+        deliver(*one)
 
 
 def _read_keys(public_ids: list[str]) -> tuple[dict[str, int], list[PartCommand]]:
     versions: dict[str, int] = {}
     with snapshot.one_moment():
-        catalogue = snapshot.read_catalogue()
         rows = list(keys_for_facts().filter(among("public_id", public_ids)))
-        whose = Account.objects.filter(among("pk", {account for _, account, *_ in rows})).select_related("plan")
-        accounts = {account.pk: account for account in whose.prefetch_related("overrides")}
-        taken = TakenTogether([account.public_id for account in accounts.values()])
-        parts = read_accounts(accounts.values(), catalogue, taken)
-        calls = [account_command(account.public_id, parts[pk]) for pk, account in accounts.items()]
-        calls += _catalogue_versions(accounts.values(), catalogue)
-        for key, facts in read_keys(rows, accounts, parts, catalogue, taken):
+        whose = read_together(among("pk", {account for _, account, *_ in rows}))
+        calls = _account_commands(whose)
+        for key, facts in read_keys(rows, whose):
             calls += key_commands(key.public_id, facts)
             versions[key.public_id] = facts.version
     return versions, calls
+
+
+def _read_accounts(public_ids: list[str]) -> tuple[dict[str, int], list[PartCommand]]:
+    with snapshot.one_moment():
+        found = read_together(among("public_id", public_ids))
+    return {account.public_id: found.parts[pk].version for pk, account in found.accounts.items()}, _account_commands(
+        found
+    )
+
+
+_TOGETHER: dict[str, Callable[[list[str]], tuple[dict[str, int], list[PartCommand]]]] = {
+    OutboxRow.Part.ACCOUNT: _read_accounts,
+    OutboxRow.Part.KEY: _read_keys,
+}
+
+
+def _account_commands(found: AccountsTogether) -> list[PartCommand]:
+    """The commands of the accounts, and for their partitions to learn the catalogue's version."""
+    accounts = [account_command(account.public_id, found.parts[pk]) for pk, account in found.accounts.items()]
+    return accounts + _catalogue_versions(found.accounts.values(), found.catalogue)
 
 
 def _read_catalogue(_: str = "") -> tuple[int, list[PartCommand]]:
@@ -277,12 +290,8 @@ def _publish_accounts_with_keys(ids: list[int]) -> int:
 
 def _accounts_with_keys(ids: list[int]) -> Iterator[list[PartCommand]]:
     """The commands of each of these accounts, then of each of their keys."""
-    catalogue = snapshot.read_catalogue()
-    rows = Account.objects.filter(among("pk", ids)).select_related("plan").prefetch_related("overrides")
-    accounts = {account.pk: account for account in rows}
-    taken = TakenTogether([account.public_id for account in accounts.values()])
-    parts = read_accounts(accounts.values(), catalogue, taken)
-    for pk, account in accounts.items():
-        yield [account_command(account.public_id, parts[pk])]
-    for key, part in read_keys(keys_of_accounts(ids), accounts, parts, catalogue, taken):
+    found = read_together(among("pk", ids))
+    for pk, account in found.accounts.items():
+        yield [account_command(account.public_id, found.parts[pk])]
+    for key, part in read_keys(keys_of_accounts(ids), found):
         yield key_commands(key.public_id, part)

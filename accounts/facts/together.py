@@ -9,10 +9,20 @@ from typing import Any, TypeVar
 
 from django.db.models import Q, QuerySet, Sum
 
-from accounts.facts.snapshot import KeyRow, PartFacts, SecretRow, Taken, column_of, read_account, read_key, usage_of
+from accounts.facts.snapshot import (
+    KeyRow,
+    PartFacts,
+    SecretRow,
+    Taken,
+    column_of,
+    read_account,
+    read_catalogue,
+    read_key,
+    usage_of,
+)
 from accounts.models import Account, ApiKey, KeyLimit, KeySecret
 from quotas.limits import CalendarWindow, Limit
-from runtime.among import among
+from runtime.among import Among, among
 
 Item = TypeVar("Item")
 
@@ -61,30 +71,37 @@ def keys_of_accounts(account_ids: Iterable[int]) -> Iterator[tuple[Any, ...]]:
         after = Q(account_id__gt=account) | Q(pk__gt=pk)
 
 
-def read_accounts(accounts: Iterable[Account], catalogue: PartFacts, taken: Taken) -> dict[int, PartFacts]:
-    """The facts of accounts whose plans and overrides were fetched with them, by their primary keys."""
-    return {account.pk: read_account(account, catalogue, taken) for account in accounts}
+@dataclass(frozen=True, slots=True)
+class AccountsTogether:
+    """Accounts and their facts, by their primary keys, with what the facts of their keys depend on."""
+
+    catalogue: PartFacts
+    accounts: Mapping[int, Account]
+    parts: Mapping[int, PartFacts]
+    taken: Taken
 
 
-def read_keys(
-    rows: Iterable[tuple[Any, ...]],
-    accounts: Mapping[int, Account],
-    parts: Mapping[int, PartFacts],
-    catalogue: PartFacts,
-    taken: Taken,
-) -> Iterator[tuple[KeyRow, PartFacts]]:
+def read_together(chosen: Among) -> AccountsTogether:
+    """The accounts that meet this condition."""
+    catalogue = read_catalogue()
+    rows = list(Account.objects.filter(chosen).select_related("plan").prefetch_related("overrides"))
+    taken = TakenTogether([account.public_id for account in rows])
+    parts = {account.pk: read_account(account, catalogue, taken) for account in rows}
+    return AccountsTogether(catalogue, {account.pk: account for account in rows}, parts, taken)
+
+
+def read_keys(rows: Iterable[tuple[Any, ...]], whose: AccountsTogether) -> Iterator[tuple[KeyRow, PartFacts]]:
     """Each key with its facts; secrets and limits are fetched here, for a thousand keys at a time.
 
     Django's own prefetching makes a query set for each key and relation, which costs more than all the rest.
     """
     for some in in_pieces(rows, TOGETHER):
-        keys = [KeyRow.of(row, accounts) for row in some]
+        keys = [KeyRow.of(row, whose.accounts) for row in some]
         pks = [key.pk for key in keys]
         secrets, limits = _secrets_of(pks), _limits_of(pks)
         for key in keys:
-            part = parts[key.account_id]
-            its, own = secrets.get(key.pk, ()), limits.get(key.pk, ())
-            yield key, read_key(key, part, catalogue, secrets=its, limits=own, taken=taken)
+            account, its, own = whose.parts[key.account_id], secrets.get(key.pk, ()), limits.get(key.pk, ())
+            yield key, read_key(key, account, whose.catalogue, secrets=its, limits=own, taken=whose.taken)
 
 
 def _secrets_of(keys: Sequence[int]) -> dict[int, list[SecretRow]]:

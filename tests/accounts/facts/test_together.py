@@ -11,12 +11,14 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.facts import delivery, snapshot, together
-from accounts.facts.together import TakenTogether, keys_for_facts, read_accounts, read_keys
-from accounts.models import Account, ApiKey
+from accounts.facts.together import keys_for_facts, read_keys, read_together
+from accounts.models import Account, ApiKey, OutboxRow
 from accounts.services.accounts import close_account, create_account, override_limit
 from accounts.services.keys import issue_key, revoke_key, rotate_key
 from quotas.limits import Limit, calendar_window, hour_of
 from quotas.models import Plan, UsageHour
+from runtime.among import among
+from store import names
 from tests.accounts.facts.test_snapshot import QUOTAS
 from tests.conftest import ACTOR
 
@@ -65,16 +67,13 @@ def _use(key: str, chance: random.Random) -> None:
 
 
 def test_facts_and_counters_are_those_of_each_key_read_alone(many):
-    catalogue = snapshot.read_catalogue()
-    accounts = {row.pk: row for row in Account.objects.select_related("plan").prefetch_related("overrides")}
-    taken = TakenTogether([row.public_id for row in accounts.values()])
-    parts = read_accounts(accounts.values(), catalogue, taken)
-    read = list(read_keys(keys_for_facts(), accounts, parts, catalogue, taken))
+    whose = read_together(among("pk", Account.objects.values_list("pk", flat=True)))
+    read = list(read_keys(keys_for_facts(), whose))
     assert len(read) == 16
     assert any(counter.taken for _, part in read for counter in part.counters)
     for key, part in read:
         alone = snapshot.read_all(key.public_id)
-        assert (alone.key, alone.account) == (part, parts[key.account_id])
+        assert (alone.key, alone.account) == (part, whose.parts[key.account_id])
 
 
 def test_the_keys_of_accounts_are_read_page_by_page_each_once(many, monkeypatch):
@@ -96,6 +95,24 @@ def test_more_keys_take_no_more_queries(many, catalogue):
     for _ in range(5):
         issue_key(account, name="more", actor=ACTOR)
     assert queries() == before
+
+
+def test_many_accounts_are_published_together_and_their_later_versions_stay(many, redis_db):
+    account, *_ = Account.objects.order_by("pk")
+    for number in range(20):
+        create_account(f"more {number}", account.plan, actor=ACTOR)
+    names_of = list(Account.objects.values_list("public_id", flat=True))
+    redis_db.flushdb()
+    OutboxRow.objects.create(part="account", subject=account.public_id, version=account.version)
+    later = OutboxRow.objects.create(part="account", subject=account.public_id, version=account.version + 1)
+    with CaptureQueriesContext(connection) as captured:
+        delivery.deliver_parts(("account", public_id) for public_id in names_of)
+    assert len(captured) < len(names_of)
+    assert [row.pk for row in OutboxRow.objects.all()] == [later.pk]
+    for public_id in names_of:
+        found = snapshot.read_account_alone(public_id).account
+        assert found is not None and redis_db.hget(names.account(public_id), "f") == found.json
+        assert int(redis_db.get(names.catalogue_version(names.partition(public_id)))) > 0
 
 
 def test_progress_is_logged_while_everything_is_published(many, monkeypatch, caplog):
