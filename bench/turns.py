@@ -57,8 +57,11 @@ class Server:
     asked: int = field(default=0, init=False)
 
     def warm_up(self) -> None:
-        """It may listen before it can answer: gunicorn has no worker yet, Traefik no routes."""
-        end = monotonic() + START_SECONDS
+        """It may listen before it can answer: gunicorn has no worker yet, Traefik no routes.
+
+        A long warm-up on a busy machine may have an answer that comes too late; it is tried again as well.
+        """
+        end = monotonic() + START_SECONDS + self.warm_seconds
         while True:
             try:
                 self.take_turn(self.warm_seconds)

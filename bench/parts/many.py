@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import accumulate
@@ -30,6 +31,9 @@ def a_million_keys(stack: ExitStack, directory: Path, scale: Scale) -> Iterator[
         _with_keys(stack, directory / name, scale.keys(count)) for name, count in (("few", FEW), ("many", MANY))
     )
     bytes_of_a_key = _bytes_of_a_key(stack, directory / "none", many.stores)  # before there is usage
+    yield Target("Redis for each key, with its share of an account", bytes_of_a_key, 700, "bytes")
+    for step, seconds in many.stores.filled.items():
+        print(f"  {step} of {len(many.stores.keys):,} keys: {seconds:,.0f} s", file=sys.stderr, flush=True)
     subjects = [
         asking(
             gate,
@@ -43,7 +47,6 @@ def a_million_keys(stack: ExitStack, directory: Path, scale: Scale) -> Iterator[
     goal = Goal("CPU with many keys against few", subjects[1].name, "cpu", 1.25)
     yield Contest(f"Many keys, asked by Zipf's law with exponent {ZIPF}", subjects, [goal])
     yield Target("memory of a gate process after that", resident_bytes(many.worker) / 1e6, 250, "MB")
-    yield Target("Redis for each key, with its share of an account", bytes_of_a_key, 700, "bytes")
 
 
 def publishing_again(stack: ExitStack, directory: Path, scale: Scale) -> Iterator[Yielded]:

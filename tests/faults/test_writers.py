@@ -15,7 +15,7 @@ from accounts.models import Account, ApiKey, AuditEvent, ImportJob, OutboxRow
 from accounts.services.accounts import cap_keys
 from quotas.models import UsageDay, UsageHour
 from tests.conftest import ACTOR
-from tests.faults.house import House
+from tests.faults.house import GATE_SECONDS, House
 from tests.servers import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -165,7 +165,7 @@ def test_a_worker_killed_in_an_upload(house: House, pro_account, where, name, wh
     assert house.run(COPYING, where, name, when) == -signal.SIGKILL
 
     house.start_worker()
-    wait_until(lambda: ImportJob.objects.filter(state="done").exists(), "the import's end")
+    wait_until(lambda: ImportJob.objects.filter(state="done").exists(), "the import's end", seconds=GATE_SECONDS)
     job.refresh_from_db()
     assert (job.imported, job.already_there, job.refused) == (50, 0, 0)
     assert list(job.rows.values_list("number", "outcome")) == [(number, "imported") for number in range(2, 52)]
@@ -176,7 +176,7 @@ def test_a_worker_killed_in_an_upload(house: House, pro_account, where, name, wh
 def _all_are_let_in(house: House) -> None:
     """After a worker's turn, which publishes what a killed writer left."""
     house.start_worker()
-    wait_until(lambda: not OutboxRow.objects.exists(), "the worker delivering")
+    wait_until(lambda: not OutboxRow.objects.exists(), "the worker delivering", seconds=GATE_SECONDS)
     house.start_gates(AUTHSVC_IMPORTED_KEYS="1")
     for number in (0, 19, 20, 49):
         house.wait_for(f"sk-other-{number:012d}", 200)
