@@ -93,7 +93,7 @@ def test_the_table_of_variables_is_that_of_the_code():
 
 def test_a_variable_that_a_page_names_exists():
     of_tests = {f"AUTHSVC_TEST_{name}" for name in ("DATABASE_URL", "POSTGRES_URL", "RENEW")}
-    known = variables() | of_tests
+    known = {*variables(), *of_tests}
     for page in PAGES:
         assert set(re.findall(r"\bAUTHSVC_[A-Z_]+\b", page.read_text())) <= known, page.name
 
