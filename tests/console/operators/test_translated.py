@@ -47,7 +47,8 @@ _DATA = re.compile(
 # Permissions are rows that Django wrote in English, and the audit log keeps values as JSON. Django's magnifying glass
 # has an English name in every language.
 _STORED = re.compile(
-    r'<select name="(?:user_)?permissions".*?</select>|<div class="readonly">\{.*?</div>| alt="Search"', re.DOTALL
+    r'<label for="id_(?:user_)?permissions_\d+">.*?</label>|<select name="permissions".*?</select>|<div class="readonly">\{.*?</div>| alt="Search"',
+    re.DOTALL,
 )
 
 
