@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 AT_THE_TOP = {"README.md": "index.md", "CHANGELOG.md": "CHANGELOG.md", "CONTRIBUTING.md": "CONTRIBUTING.md"}
 AT_THE_TOP |= {"SECURITY.md": "SECURITY.md"}
 
-LINK = re.compile(r"(\]\()([^)#\s]+)((?:#[^)\s]*)?\))")
+LINK = re.compile(r"""(\]\(|\bsrc(?:set)?=")([^)#\s"]+)((?:#[^)\s]*)?[)"])""")
 FENCE = re.compile(r"^( *)```.*?^\1```$", re.M | re.S)
 DIAGRAM = re.compile(r"^```mermaid\n(.*?)^```$", re.M | re.S)
 
