@@ -47,7 +47,7 @@ _DATA = re.compile(
 # Permissions are rows that Django wrote in English, and the audit log keeps values as JSON. Django's magnifying glass
 # has an English name in every language.
 _STORED = re.compile(
-    r'<select name="(?:user_)?permissions".*?</select>|<div class="readonly">\{.*?</div>| alt="Search"', re.DOTALL
+    r'<div id="id_(?:user_)?permissions">.*?</div>\s*</div>|<div class="readonly">\{.*?</div>| alt="Search"', re.DOTALL
 )
 
 
