@@ -1,4 +1,5 @@
 from django.db import migrations, models
+from django.db.models.lookups import Exact
 
 
 class Migration(migrations.Migration):
@@ -91,10 +92,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='refusalday',
-            index=models.Index(condition=models.Q(('calls', models.F('summed_calls')), _negated=True), fields=['day'], name='refusal_days_to_sum'),
+            index=models.Index(condition=models.Q(Exact(models.Case(models.When(models.Q(('calls', models.F('summed_calls')), _negated=True), then=1), default=0), 1)), fields=['day'], name='refusal_days_to_sum'),
         ),
         migrations.AddIndex(
             model_name='usageday',
-            index=models.Index(condition=models.Q(('allowed', models.F('summed_allowed')), ('refused', models.F('summed_refused')), ('shadow_refused', models.F('summed_shadow_refused')), ('units', models.F('summed_units')), _negated=True), fields=['day'], name='usage_days_to_sum'),
+            index=models.Index(condition=models.Q(Exact(models.Case(models.When(models.Q(('allowed', models.F('summed_allowed')), ('refused', models.F('summed_refused')), ('shadow_refused', models.F('summed_shadow_refused')), ('units', models.F('summed_units')), _negated=True), then=1), default=0), 1)), fields=['day'], name='usage_days_to_sum'),
         ),
     ]

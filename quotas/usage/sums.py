@@ -8,22 +8,22 @@ before that knows no sums. The worker sums a day once it has come to rest, and a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from time import monotonic
+from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Min, Model
+from django.db.models import Model
 from django.utils import timezone
 
 from quotas.usage.days import KINDS, Summed, day_start, lock_usage
-from quotas.usage.tables import beyond
 
 REST = timedelta(hours=3)  # after its end: until then a day's last hours are still copied
 
 
 def in_sql(counts: Iterable[str]) -> str:
     """`beyond` in the words of its index, which SQLite uses for nothing else."""
-    return f"NOT ({' AND '.join(f'{count} = summed_{count}' for count in counts)})"
+    return f"CASE WHEN NOT ({' AND '.join(f'{count} = summed_{count}' for count in counts)}) THEN 1 ELSE 0 END = 1"
 
 
 def keep_sums(seconds: float) -> int:
@@ -66,9 +66,18 @@ def _oldest() -> datetime | None:
 
 
 def _oldest_of(of: Summed, before: datetime) -> datetime | None:
-    days = of.days._default_manager.filter(beyond(*of.counts), day__lt=before)
-    day: datetime | None = days.aggregate(day=Min("day"))["day"]
-    return day
+    with connection.cursor() as cursor:
+        cursor.execute(*at_rest(of, before))
+        (day,) = cursor.fetchone()
+    if isinstance(day, str):  # SQLite stores text
+        day = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    return day_start(day) if day else None
+
+
+def at_rest(of: Summed, before: datetime) -> tuple[str, list[Any]]:
+    """The oldest day that differs. As text, because Django would bind the numbers, and SQLite compares the words."""
+    statement = f"SELECT MIN(day) FROM {of.days._meta.db_table} WHERE day < %s AND {in_sql(of.counts)}"  # noqa: S608
+    return statement, [connection.ops.adapt_datetimefield_value(before)]
 
 
 def _sum(of: Summed, day: datetime) -> None:
