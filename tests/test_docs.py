@@ -29,6 +29,7 @@ from tests import test_layers as layers
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+OF_TESTS = {f"AUTHSVC_TEST_{name}" for name in ("DATABASE_URL", "POSTGRES_URL", "RENEW")}
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
@@ -92,8 +93,7 @@ def test_the_table_of_variables_is_that_of_the_code():
 
 
 def test_a_variable_that_a_page_names_exists():
-    of_tests = {f"AUTHSVC_TEST_{name}" for name in ("DATABASE_URL", "POSTGRES_URL", "RENEW")}
-    known = {*variables(), *of_tests}
+    known = {*variables(), *OF_TESTS}
     for page in PAGES:
         assert set(re.findall(r"\bAUTHSVC_[A-Z_]+\b", page.read_text())) <= known, page.name
 
