@@ -98,7 +98,7 @@ class IsNew(admin.SimpleListFilter):
 class ServedModelAdmin(CatalogueEdits):
     form = ServedModelForm
     fields = ("slug", "path", "title", "cost", "enabled", "auto_include", "speaks", "example")
-    list_display = ("slug_of_it", "path", "cost", "state_of_it", "state", "created")
+    list_display = ("slug_of_it", "path", "cost", "state_of_it", "plans_of_it", "created")
     created = moment("created_at", gettext_lazy("created"))
     list_filter = (IsNew, "enabled", "auto_include")
     actions = ("include_in_every",)
@@ -121,7 +121,7 @@ class ServedModelAdmin(CatalogueEdits):
         return toned(_("New"), "warn") if model.is_new else toned(_("Served"), "good")
 
     @admin.display(description=gettext_lazy("plans"))
-    def state(self, model: ServedModel) -> str:
+    def plans_of_it(self, model: ServedModel) -> str:
         named = [plan.name for plan in model.plans.all()]
         is_in_every = model.auto_include or bool(named)
         return ", ".join([*([_("every plan with every model")] if is_in_every else []), *named]) or "–"

@@ -20,7 +20,7 @@ def found(catalogue):
 
 def test_a_new_model_is_marked_in_the_list_and_the_filter_finds_it_alone(operator, found):
     page = operator.get(list_of(ServedModel)).content.decode()
-    assert page.count("<strong>new</strong>") == 1
+    assert page.count('badge warn">New</span>') == 1
     filtered = operator.get(list_of(ServedModel), {"new": "1"})
     assert [row.slug for row in filtered.context["cl"].result_list] == ["llama"]
 
@@ -32,7 +32,7 @@ def test_the_action_includes_a_new_model_in_plans_of_every_model(operator, found
     assert "success: Done: 1 of 1 models included." in said(response, operator)
     assert published(Catalogue.objects.get())["plans"]["pro"]["models"] == ["*"]
     assert last_event().after == {"changed": ["model llama: auto_include False → True"]}
-    assert "<strong>new</strong>" not in operator.get(list_of(ServedModel)).content.decode()
+    assert 'badge warn">New</span>' not in operator.get(list_of(ServedModel)).content.decode()
 
 
 def test_staff_with_view_permission_only_have_no_such_action(looker, found):  # noqa: F811
