@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from django.utils import dateformat
-from django.utils.formats import number_format
+from django.utils.formats import get_format
 from django.utils.translation import pgettext
 
 
 def number(value: int) -> str:
     """1234567 → 1,234,567; in French 1 234 567"""
-    return number_format(value, force_grouping=True)
+    return f"{value:,}".replace(",", get_format("THOUSAND_SEPARATOR"))  # number_format is too slow for a chart
 
 
 def full(moment: datetime) -> str:
