@@ -1,4 +1,7 @@
-"""What axe-core, the browser and the policy have to say about every page of the admin: nothing, in both schemes, on a phone."""
+"""What axe-core, the browser and the policy have to say about every page of the admin: nothing, in both schemes, on a phone.
+
+A hundred pages take minutes, so each scheme is looked at in one width, and each width in one scheme.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,7 @@ def addresses(account: Account) -> Iterator[str]:
     yield reverse("admin:accounts_apikey_change", args=[ApiKey.objects.get(name="nightly").pk])
 
 
-@pytest.mark.parametrize(("scheme", "viewport"), VIEWS)
+@pytest.mark.parametrize(("scheme", "viewport"), [VIEWS[0], VIEWS[-1]])
 def test_no_page_of_the_admin_has_a_fault(everything, open_page, scheme, viewport, request):  # noqa: F811
     page, complaints = open_page(scheme=scheme, viewport=viewport)
     enter(page)
