@@ -55,10 +55,12 @@ def accepts(port: int) -> bool:
 
 
 @contextmanager
-def running(command: list[str], *, env: dict[str, str] | None = None, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: list[str], *, env: dict[str, str] | None = None, log: Path, folder: Path = ROOT
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process that ends with the block. Its output goes to `log`."""
     with log.open("ab") as out:
-        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(command, cwd=folder, env=env, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
     try:
         yield process
     finally:
