@@ -31,8 +31,9 @@ test-all: test ## Run the slow and the timed tests too, and those with a databas
 	else \
 	  echo "PostgreSQL: SKIPPED. Set AUTHSVC_TEST_POSTGRES_URL=postgres://USER@HOST/postgres to run the tests there too."; \
 	fi
-# How pages look does not depend on the database.
-ON_POSTGRES := $(addprefix tests/,accounts api console gate load quotas) --ignore-glob=*/test_accessibility.py
+# What a browser shows does not depend on the database.
+IN_BROWSERS := accessibility browser readers
+ON_POSTGRES := $(addprefix tests/,accounts api console gate load quotas) $(IN_BROWSERS:%=--ignore-glob=*/test_%.py)
 
 # The first run builds images and downloads their contents; later ones take a few minutes.
 stack: setup ## Build, start, test and remove the compose stack, on 127.0.0.1 (needs a Docker engine)
