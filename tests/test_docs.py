@@ -29,7 +29,10 @@ from tests import test_layers as layers
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-OF_TESTS = {f"AUTHSVC_TEST_{name}" for name in ("DATABASE_URL", "POSTGRES_URL", "RENEW")}
+OF_TESTS = {
+    f"AUTHSVC_TEST_{name}"
+    for name in ("DATABASE_URL", "POSTGRES_URL", "RENEW", "FAULT_ROUNDS", "FIRE_SECONDS", "UPGRADE_KEYS")
+}
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
