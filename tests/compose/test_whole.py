@@ -244,8 +244,8 @@ def test_the_link_in_the_log_makes_the_first_operator_once_and_is_in_no_access_l
     made = send(
         console,
         entered.headers["Location"],
-        username="ada",
-        email="ada@example.org",
+        username="olga",
+        email="olga@example.org",
         password1=password,
         password2=password,
     )
@@ -255,7 +255,7 @@ def test_the_link_in_the_log_makes_the_first_operator_once_and_is_in_no_access_l
     with stack.client("console") as another:
         assert another.get(link).status_code == 404
         assert another.get("/admin/").status_code == 302
-        signed_in = send(another, "/login/?next=/admin/", username="ada", password=password)
+        signed_in = send(another, "/login/?next=/admin/", username="olga", password=password)
         assert (signed_in.status_code, signed_in.headers["Location"]) == (302, "/admin/")
         assert another.get("/admin/").status_code == 200
 
