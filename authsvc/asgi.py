@@ -101,7 +101,14 @@ async def _live(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def _whose() -> str | None:
     """A gate learns its deployment's identity by itself, and must not wait for the database."""
-    return _gate.lookup.deployment if _gate is not None else await asyncio.to_thread(deployment.known)
+    return _gate.lookup.deployment if _gate is not None else await asyncio.to_thread(_known)
+
+
+def _known() -> str | None:
+    try:
+        return deployment.known()
+    finally:
+        _close_connections()  # of this thread; kept, it would fail for ever once the database has been restarted
 
 
 async def _by_link(report: ScriptCall) -> None:

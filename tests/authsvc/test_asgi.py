@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from django.core.signals import request_finished
-from django.db import connections
+from django.db import connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import Client
 
 from accounts.models import User
+from quotas import deployment
 from runtime.protocol import OFFER
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -118,3 +119,15 @@ def test_a_console_offers_nothing(application, monkeypatch):
 
     monkeypatch.setattr(asgi, "_IS_GATE", False)
     assert live(application) == {}
+
+
+def test_asking_whose_redis_it_is_keeps_no_connection_to_the_database(application):
+    from authsvc import asgi
+
+    deployment.own()
+
+    async def kept() -> tuple[str | None, object]:
+        whose = await asgi._whose()
+        return whose, await asyncio.to_thread(lambda: connection.connection)  # the same thread, idle again
+
+    assert asyncio.run(kept()) == (deployment.own(), None)
