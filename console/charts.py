@@ -140,22 +140,19 @@ def _bars(values: list[list[int]], labels: list[str], legend: list[tuple[str, st
     bars = []
     for index, parts in enumerate(values):
         left, base = index * width, _HEIGHT
+        x, wide = _written(left + width * _GAP / 2), _written(width * (1 - _GAP))
         boxes = []
         for (tone, _), value in zip(legend, parts, strict=True):
             if value:
                 height = max(value / top * _HEIGHT, 0.6)  # one call is still seen
                 base -= height
-                boxes.append(_box(tone, left + width * _GAP / 2, base, width * (1 - _GAP), height))
+                boxes.append(Box(tone, x, _written(base), wide, _written(height)))
         numbers = [number(value) for value in parts]
         named = zip(legend, parts, numbers, strict=True)
         told = [words % {"name": name, "number": written} for (_, name), value, written in named if value]
         title = "\n".join([labels[index], *(told or [gettext("No calls")])])
         bars.append(Bar(title, _written(left), _written(width), boxes, labels[index], parts, numbers))
     return bars
-
-
-def _box(tone: str, *numbers: float) -> Box:
-    return Box(tone, *map(_written, numbers))
 
 
 def _written(length: float) -> str:
