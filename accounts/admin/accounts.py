@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.admin.acts import Act, ActsAdmin, FollowsParent, become, outcome_of, plainly, say, texts_of
+from accounts.admin.choosing import ChoosesRows
 from accounts.admin.columns import STATES, badge, moment
 from accounts.admin.moving import DAYS, MoveForm, offers
 from accounts.admin.people import tell
@@ -94,7 +95,7 @@ class OverrideInline(FollowsParent):
         return formset
 
 
-class MemberInline(FollowsParent):
+class MemberInline(ChoosesRows, FollowsParent):
     model = Membership
     verbose_name, verbose_name_plural = gettext_lazy("member"), gettext_lazy("members")
     fields = ("user", "role")

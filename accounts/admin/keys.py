@@ -9,7 +9,6 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib import admin
-from django.contrib.admin.widgets import AutocompleteSelect
 from django.core import signing
 from django.core.exceptions import ValidationError
 from django.db.models import F, Max, OuterRef, QuerySet, Subquery
@@ -31,6 +30,7 @@ from accounts.admin.acts import (
     plainly,
     say,
 )
+from accounts.admin.choosing import RowSelect, as_primary_key
 from accounts.admin.columns import account_link, moment, named, toned
 from accounts.admin.key_filters import KeyStateFilter, PepperFilter
 from accounts.admin.paging import LargeTableAdmin
@@ -272,7 +272,7 @@ class ApiKeyAdmin(ActsAdmin, LargeTableAdmin):
         if obj is not None:
             return super().get_form(request, obj, change, **kwargs)
         form = super().get_form(request, obj, change, form=IssueForm, **kwargs)
-        widget = AutocompleteSelect(ApiKey._meta.get_field("account"), self.admin_site)
+        widget = RowSelect(ApiKey._meta.get_field("account"), self.admin_site)
         form.base_fields["for_account"].widget = widget
         return form
 
@@ -292,9 +292,8 @@ class ApiKeyAdmin(ActsAdmin, LargeTableAdmin):
     def get_formset_kwargs(self, request: HttpRequest, obj: Any, inline: Any, prefix: str) -> dict[str, Any]:
         kwargs = super().get_formset_kwargs(request, obj, inline, prefix)
         if request.method == "POST" and inline.model is KeyLimit:
-            posted = request.POST.get("for_account", "")
-            pk = obj.account_id if obj.pk else int(posted) if posted.isascii() and posted.isdigit() else 0
-            account = Account.objects.select_related("plan").filter(pk=pk).first()
+            pk = obj.account_id if obj.pk else as_primary_key(request.POST.get("for_account", ""))
+            account = None if pk is None else Account.objects.select_related("plan").filter(pk=pk).first()
             kwargs["costs"] = costs_of(account.plan, request.POST.getlist("models") or None) if account else {}
         return kwargs
 

@@ -19,6 +19,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext, gettext_lazy
 
 from accounts.admin.acts import AnyAdmin, become, outcome_of
+from accounts.admin.choosing import ChoosesRows
 from accounts.admin.columns import account_link
 from accounts.admin.people_list import BoxesAdmin, PeopleListAdmin
 from accounts.authority import Beyond, check_role, outranks
@@ -263,7 +264,7 @@ def _group_state(group: Group) -> dict[str, Any]:
 
 
 @admin.register(Membership)
-class MembershipAdmin(AnyAdmin):
+class MembershipAdmin(ChoosesRows, AnyAdmin):
     list_display = ("user", "account_of_it", "role")
     list_filter = ("role",)
     list_select_related = ("user", "account")
