@@ -18,7 +18,7 @@ demo: setup ## Run everything on this machine: gate, console, Traefik, store, tw
 
 CERTAIN := not slow and not timed
 
-test: setup ## Run the tests that pass on any machine, on all cores (5 minutes on two)
+test: setup ## Run the tests that pass on any machine, on all cores (6 minutes on two)
 	$(BIN)/pytest -n auto --dist loadfile -m "$(CERTAIN)"
 
 # Timed tests, and those that start many processes, have the machine to themselves.
