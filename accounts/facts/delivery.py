@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from time import monotonic
 from typing import NamedTuple
@@ -22,12 +22,13 @@ from accounts.facts.together import (
     read_keys,
     read_together,
 )
+from accounts.keys import ACCOUNT_LENGTH
 from accounts.models import Account, ApiKey, OutboxRow
 from quotas import deployment
 from quotas.models import Catalogue
 from runtime.among import among
 from store import clients, names
-from store.commands import RedisCommand, ScriptCall
+from store.commands import RedisCommand, ScriptCall, command
 
 log = logging.getLogger(__name__)
 
@@ -265,13 +266,34 @@ def publish_everything() -> int:
 
 
 def publish_changed_since(moment: datetime) -> int:
-    """Publish again what has changed since a moment; the number of parts."""
-    parts = [("", OutboxRow.Part.CATALOGUE)] if Catalogue.objects.filter(changed_at__gte=moment).exists() else []
+    """Publish again what has changed since a moment, if Redis has another version of it; the number of parts.
+
+    Redis is asked first: after a large import there are a million such keys for an hour, and to publish them all takes
+    ten times as long.
+    """
+    parts = [(OutboxRow.Part.CATALOGUE, "")] if Catalogue.objects.filter(changed_at__gte=moment).exists() else []
     for part, rows in ((OutboxRow.Part.ACCOUNT, Account.objects), (OutboxRow.Part.KEY, ApiKey.objects)):
-        changed = rows.filter(changed_at__gte=moment).values_list("public_id", flat=True)
-        parts += [(public_id, part) for public_id in changed]
-    deliver_parts(dict.fromkeys((part, public_id) for public_id, part in parts))
+        changed = rows.filter(changed_at__gte=moment).order_by().values_list("public_id", "version")
+        for some in in_pieces(changed.iterator(BATCH), BATCH):
+            parts += [(part, public_id) for public_id in _of_other_versions(some)]
+    deliver_parts(parts)
     return len(parts)
+
+
+def _of_other_versions(rows: Sequence[tuple[str, int]]) -> list[str]:
+    """Those of these accounts or keys, with their versions in the database, of which Redis has another version."""
+    by_hash: dict[str, dict[str, tuple[str, int]]] = {}  # each account's hash is asked once: its fields, and for whom
+    for public_id, version in rows:
+        account_id, is_key = public_id[:ACCOUNT_LENGTH], len(public_id) > ACCOUNT_LENGTH
+        asked = names.field(names.VERSION, public_id if is_key else "")
+        by_hash.setdefault(names.account(account_id), {})[asked] = public_id, version
+    replies = clients.send_all(command("HMGET", name, *fields) for name, fields in by_hash.items())
+    return [
+        public_id
+        for fields, stored in zip(by_hash.values(), replies, strict=True)
+        for (public_id, version), there in zip(fields.values(), stored, strict=True)
+        if there is None or int(there) != version
+    ]
 
 
 def _publish_accounts_with_keys(ids: list[int]) -> int:

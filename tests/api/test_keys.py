@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from io import BytesIO
 
 import pytest
 from django.db import OperationalError, connection
@@ -13,6 +14,7 @@ from accounts.services.accounts import create_account, suspend_account
 from accounts.services.acts import Actor
 from accounts.services.keys import change_key, issue_key, rotate_key
 from accounts.services.roles import set_role
+from api.base.resource import MOST_BODY_BYTES, SmallJSON, TooLarge
 from quotas.limits import Limit
 from quotas.models import Plan
 from store import clients, names
@@ -184,6 +186,14 @@ def test_bodies_that_are_not_a_json_object_are_refused(owner, raw, status):
     response = owner.post(KEYS, raw, content_type=JSON)
     assert response.status_code == status, response.content
     assert b"Traceback" not in response.content
+
+
+def test_the_parser_bounds_what_it_reads_by_itself():
+    """Whatever stands in front of it: authsvc/bodies.py allows uploads more than JSON."""
+    at_most = b'"' + b"x" * (MOST_BODY_BYTES - 2) + b'"'
+    assert len(SmallJSON().parse(BytesIO(at_most))) == MOST_BODY_BYTES - 2
+    with pytest.raises(TooLarge):
+        SmallJSON().parse(BytesIO(at_most + b" "))
 
 
 def test_a_wrong_media_type_method_or_address_is_refused_as_a_problem_document(owner):

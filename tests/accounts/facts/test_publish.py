@@ -359,3 +359,43 @@ def test_a_version_that_was_raised_above_redis_counts_as_a_change(key, account, 
     subject = {"key": key.public_id, "account": account.public_id, "catalogue": ""}[part]
     delivery._raise_above(delivery.Clash(part, subject, 10**15))
     assert delivery.publish_changed_since(lately) == 1
+
+
+def test_what_redis_still_has_is_not_published_again(key, redis_db, monkeypatch):
+    """After a large import, that would be a million keys each minute, for an hour."""
+    an_hour = timezone.now() - timedelta(hours=1)
+    delivery.deliver_all()
+    delivery.publish_changed_since(an_hour)  # the catalogue always is
+    published: list[tuple[str, str]] = []
+    monkeypatch.setattr(delivery, "deliver_parts", published.extend)
+    delivery.publish_changed_since(an_hour)
+    assert {part for part, _ in published} <= {OutboxRow.Part.CATALOGUE}
+
+
+@pytest.mark.parametrize("step", [-1, 1], ids=["older", "newer"])
+def test_another_version_in_redis_is_replaced(key, redis_db, step):
+    """An older one is that of a lagging replica; a newer one means that the database is behind."""
+    held = names.account(key.public_id[:8])
+    fields = names.field("v", key.public_id), names.field("f", key.public_id)
+    change_key(key, name="other", actor=ACTOR)
+    version, facts = stored(redis_db, key)
+    redis_db.hset(
+        held, mapping={fields[0]: version + step, fields[1]: json.dumps({**facts, "networks": ["10.0.0.0/8"]})}
+    )
+    delivery.publish_changed_since(timezone.now() - timedelta(hours=1))
+    version_now, facts_now = stored(redis_db, key)
+    assert version_now >= version + max(step, 0)
+    assert facts_now["networks"] == facts["networks"] == []
+
+
+def test_accounts_and_keys_that_redis_lost_are_found_among_many(account, redis_db):
+    keys = [issue_key(account, name=f"k{number}", actor=ACTOR).key for number in range(12)]
+    delivery.deliver_all()
+    gone = {keys[3].public_id, keys[7].public_id}
+    redis_db.hdel(names.account(account.public_id), "v", *(names.field("v", public_id) for public_id in gone))
+    rows = [(account.public_id, version_of(account)), *((key.public_id, version_of(key)) for key in keys)]
+    assert set(delivery._of_other_versions(rows)) == gone | {account.public_id}
+
+
+def version_of(row: Account | ApiKey) -> int:
+    return type(row)._base_manager.get(pk=row.pk).version
