@@ -14,6 +14,7 @@ from accounts.models import Invitation, ManagementKey, Membership, OperatorToken
 from accounts.services.acts import Actor
 from accounts.services.credentials import make_management_key, make_operator_token
 from accounts.services.invitations import invite, resend
+from accounts.services.outgrown import settle
 from tests.api.callers import bearer, member_of, operator, post, program_of, signed_in
 from tests.conftest import ACTOR
 
@@ -93,6 +94,21 @@ def test_the_role_is_checked_again_when_the_key_is_created(account):
     Membership.objects.filter(user=adam).delete()
     with pytest.raises(Beyond):
         make_management_key(account, name="k", scopes=["keys:read"], actor=Actor("adam", user=adam))
+
+
+@pytest.mark.parametrize("role", ["owner", "admin"])
+def test_whoever_is_deactivated_meanwhile_creates_nothing_and_keeps_nothing_that_may_more(account, role):
+    """An operator deactivates the person while the request is being processed."""
+    member_of(account, role, "olga")
+    olga = User.objects.get(username="olga")
+    make_management_key(account, name="before", scopes=["keys:read"], actor=Actor("olga", user=olga))
+    User.objects.filter(pk=olga.pk).update(is_active=False)
+    with pytest.raises(Beyond):
+        make_management_key(account, name="k", scopes=["keys:read"], actor=Actor("olga", user=olga))
+    with pytest.raises(Beyond):
+        invite(account, email="new@example.com", role="member", actor=Actor("olga", user=olga))
+    settle(olga, actor=ACTOR)
+    assert not ManagementKey.objects.active().exists()
 
 
 @pytest.mark.parametrize("who", ["staff", "token", "superuser who may not sign in"])
