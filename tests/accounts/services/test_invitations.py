@@ -71,6 +71,20 @@ def test_the_only_link_in_a_mail_is_ours_and_the_subject_has_nothing_from_tenant
 # What became of them.
 
 
+@pytest.mark.parametrize("end", ["accepted", "withdrawn"])
+def test_an_invitation_that_is_over_is_neither_accepted_nor_sent_again(account, end):
+    """Somebody who has been removed since must not come back by an old invitation."""
+    row, joe, stale = invited(account, 1), User.objects.create_user("joe"), Invitation.objects.get()
+    accept(row, joe, actor=ACTOR) if end == "accepted" else withdraw(row, actor=ACTOR)
+    mails = len(mail.outbox)
+    with pytest.raises(Refused):
+        accept(stale, User.objects.create_user("mallory"), actor=ACTOR)
+    with pytest.raises(Refused):
+        resend(Invitation.objects.get(), actor=ACTOR)
+    assert not account.memberships.filter(user__username="mallory").exists()
+    assert (len(mail.outbox), Invitation.objects.get().sendings) == (mails, row.sendings)
+
+
 def test_each_state_is_what_a_list_of_that_state_contains(account):
     now = timezone.now()
     rows = {name: invited(account, name) for name in ("open", "late", "gone", "joined", "replaced", "unsent")}
