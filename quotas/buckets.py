@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from struct import pack
+from struct import Struct
 from time import time
 from typing import NamedTuple
 
@@ -18,6 +18,8 @@ from store.pipe import Reply
 
 TAKE = Script.in_file(Path(__file__).parent / "lua" / "take.lua")
 STALE, HOUR, UNLOADED, SHADOW = -1, -2, -3, 2
+
+_double = Struct("<d").pack
 
 Mode = str  # TAKING, PEEKING, or the word of the rule that refused the call
 TAKING, PEEKING = "take", "peek"
@@ -80,7 +82,8 @@ class Charge:
         self.key_id, self.model, self.cost, self.versions, self.secret = key_id, model, cost, versions, secret
         self.partition = names.partition(key_id)
         self.limits = tuple(limits)
-        self.shown = tuple(limit for limit in limits if not limit.shadow)
+        shown = tuple(limit for limit in limits if not limit.shadow)
+        self.shown = self.limits if len(shown) == len(self.limits) else shown
         self._packed: tuple[Mode, int, bytes] = ("", 0, b"")
 
     def packed(self, mode: Mode, hour: int, address: str = "") -> bytes:
@@ -131,9 +134,15 @@ class Charge:
 
 def packed_for_lua(*values: str | int) -> tuple[bytes, bytes]:
     """The format by which Lua takes the values apart, and the values: doubles, and strings that end in a zero byte."""
-    form = "<" + "".join("s" if isinstance(value, str) else "d" for value in values)
-    parts = (value.encode() + b"\0" if isinstance(value, str) else pack("<d", value) for value in values)
-    return form.encode(), b"".join(parts)
+    form, parts = ["<"], []
+    for value in values:
+        if value.__class__ is str:
+            form.append("s")
+            parts.append(value.encode() + b"\0")
+        else:
+            form.append("d")
+            parts.append(_double(value))
+    return "".join(form).encode(), b"".join(parts)
 
 
 async def take(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 SECOND = 1_000_000  # in microseconds, the unit of every time in the script
 
@@ -72,6 +73,7 @@ class CalendarWindow:
     end: int
 
 
+@lru_cache(64)
 def calendar_window(window: str, hour: int) -> CalendarWindow:
     """The day or month that an hour (hours since 1970) falls into."""
     if window == "day":

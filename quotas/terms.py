@@ -24,7 +24,7 @@ def limits_in_force(
     A key's own limit narrows the plan's limit with the same counter, or is added to the plan's limits, renamed if the
     plan uses its name for a different counter. It can never widen: the smaller amount and burst apply.
     """
-    limits = [replace(_overridden(limit, overrides), since=max(limit.since, plan_since)) for limit in plan]
+    limits = [_counted_since(plan_since, _overridden(limit, overrides)) for limit in plan]
     for own in narrowing:
         same = next((i for i, limit in enumerate(limits) if limit.identity == own.identity), None)
         if same is not None and not limits[same].shadow:
@@ -40,6 +40,11 @@ def _free_name(name: str, taken: set[str]) -> str:
     while name in taken:
         name = f"key-{name}"
     return name
+
+
+def _counted_since(plan_since: int, limit: Limit) -> Limit:
+    """Where that matters: the others are the plan's own, and kept once for all keys."""
+    return limit if limit.is_smoothed or limit.since >= plan_since else replace(limit, since=plan_since)
 
 
 def _overridden(limit: Limit, overrides: Mapping[str, Amounts]) -> Limit:

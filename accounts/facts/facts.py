@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
+from sys import intern
+from types import MappingProxyType
 
 from quotas.facts import limit_from_json
 from quotas.limits import Limit
@@ -69,7 +72,12 @@ class AccountFacts:
     state: str  # active, suspended, closed
     plan: str
     plan_since: int  # microseconds since 1970
-    overrides: dict[str, OverrideFacts]
+    overrides: Mapping[str, OverrideFacts]
+
+
+# What most keys have in common is kept once: a process holds tens of thousands of them.
+ANY_METHOD: frozenset[str] = frozenset()
+NO_OVERRIDES: Mapping[str, OverrideFacts] = MappingProxyType({})
 
 
 def key_from_json(text: str | bytes) -> KeyFacts:
@@ -79,11 +87,11 @@ def key_from_json(text: str | bytes) -> KeyFacts:
         public_id=value["public_id"],
         version=value["version"],
         secrets=tuple(
-            SecretFacts(s["id"], bytes.fromhex(s["digest"]), s["pepper"], s["until"]) for s in value["secrets"]
+            SecretFacts(s["id"], bytes.fromhex(s["digest"]), intern(s["pepper"]), s["until"]) for s in value["secrets"]
         ),
         models=None if value["models"] is None else frozenset(value["models"]),
         networks=tuple(plain_network(ip_network(network)) for network in value["networks"]),
-        methods=frozenset(value["methods"]),
+        methods=frozenset(value["methods"]) if value["methods"] else ANY_METHOD,
         limits=tuple(map(limit_from_json, value["limits"])),
         expires=value["expires"],
         revoked=value["revoked"] and not value.get("paused", False),
@@ -94,5 +102,12 @@ def key_from_json(text: str | bytes) -> KeyFacts:
 def account_from_json(text: str | bytes) -> AccountFacts:
     """Parse the JSON of `snapshot.read_account`."""
     value = json.loads(text)
-    overrides = {name: OverrideFacts(**override) for name, override in value.pop("overrides").items()}
-    return AccountFacts(**value, overrides=overrides)
+    overrides = {name: OverrideFacts(**override) for name, override in value["overrides"].items()}
+    return AccountFacts(
+        public_id=value["public_id"],
+        version=value["version"],
+        state=intern(value["state"]),
+        plan=intern(value["plan"]),
+        plan_since=value["plan_since"],
+        overrides=overrides or NO_OVERRIDES,
+    )

@@ -13,8 +13,8 @@ from quotas.limits import Limit
 from quotas.terms import limits_in_force
 
 # Bytes of each part, as tracemalloc counts them on CPython 3.11, rounded up (tests/accounts/facts/test_cache.py).
-_OF_A_KEY, _OF_A_SECRET, _OF_A_NETWORK, _OF_ITS_LIMIT = 1700, 250, 510, 420
-_OF_A_LIMIT, _OF_AN_OVERRIDE, _OF_A_MODEL, _OF_A_METHOD = 140, 180, 110, 60
+_OF_A_KEY, _OF_A_SECRET, _OF_A_NETWORK, _OF_ITS_LIMIT = 900, 220, 510, 420
+_OF_A_LIMIT, _OF_AN_OVERRIDE, _OF_A_MODEL, _OF_A_METHOD = 110, 180, 110, 60
 
 
 @dataclass(frozen=True, slots=True, eq=False)

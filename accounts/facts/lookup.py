@@ -229,17 +229,17 @@ class Lookup:
         return await self._load(known.key.public_id)
 
     async def _look(self, public_id: str, with_catalogue: bool) -> tuple[str, list[Reply]] | None:
-        """All parts in one round trip; None for a key that the database did not have within the last minute."""
+        """All parts, in one round trip; None for a key that the database did not have within the last minute."""
         part, account_id = names.partition(public_id), public_id[:8]
-        fields = [names.FACTS, names.field(names.FACTS, public_id)]
-        questions = [
-            self.link.ask(part, command("HMGET", names.account(account_id), *fields)),
-            self.link.ask(part, command("GET", names.unknown(public_id))),
-        ]
-        if with_catalogue:
-            questions.append(self.link.ask(names.CATALOGUE_PARTITION, _LOOK_CATALOGUE))
-        _, (account, key), unknown, *rest = await asyncio.gather(self._whose.require_ours(), *questions)
-        if key is None and unknown is not None:
+        parts = command("HMGET", names.account(account_id), names.FACTS, names.field(names.FACTS, public_id))
+        rest: list[Any] = [self.link.ask(names.CATALOGUE_PARTITION, _LOOK_CATALOGUE)] if with_catalogue else []
+        if rest or not self._whose.is_certain:
+            _, (account, key), *rest = await asyncio.gather(
+                self._whose.require_ours(), self.link.ask(part, parts), *rest
+            )
+        else:  # the usual case needs no task for each question
+            account, key = await self.link.ask(part, parts)
+        if key is None and await self.link.ask(part, command("GET", names.unknown(public_id))) is not None:
             return None
         return public_id, [key, account, *rest]
 

@@ -37,12 +37,17 @@ class Whose:
         """This deployment's identity, once it is known."""
         return self._ours
 
+    @property
+    def is_certain(self) -> bool:
+        """Whether Redis was found to be ours so lately that `require_ours` would not ask it."""
+        return monotonic() - self._trusted_at < TRUSTED_SECONDS
+
     async def require_ours(self) -> None:
         """Raises StoreRefused if Redis is known to belong to another deployment, StoreUnavailable if it is away.
 
         The gate works without the database: a process that could not ask it yet assumes that Redis is its own.
         """
-        if monotonic() - self._trusted_at >= TRUSTED_SECONDS:
+        if not self.is_certain:
             await self._judge(await self._link.ask(names.CATALOGUE_PARTITION, _LOOK))
 
     async def claim(self, ours: str | None) -> None:

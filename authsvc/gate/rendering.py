@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from quotas.buckets import Charge
-from quotas.limits import SECOND, SMOOTHED, Limit, calendar_window
+from quotas.limits import SECOND, SMOOTHED, calendar_window
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -31,18 +32,24 @@ def auth_headers(charge: Charge, plan: str) -> Headers:
 
 
 def render(charge: Charge, plan: str, hour: int) -> Rendered:
-    meters = b", ".join(b'"%b";r=%%d;t=%%d' % limit.name.encode() for limit in charge.shown)
-    policy = b", ".join(_policy(limit, hour) for limit in charge.shown)
-    constant = b"".join(b"%b: %b\r\n" % header for header in auth_headers(charge, plan))
-    limits = b"ratelimit: %b\r\nratelimit-policy: %b\r\n" % (meters, policy) if charge.shown else b""
-    head = b"HTTP/1.1 200 OK\r\n" + constant + b"x-auth-request-id: %b\r\n" + limits
+    meters, policy = _of_limits(tuple((limit.name, limit.amount, limit.window) for limit in charge.shown), hour)
+    lines = [b"%b: %b\r\n" % header for header in auth_headers(charge, plan)]
+    limits = b"ratelimit: %b\r\nratelimit-policy: %b\r\n" % (meters, policy) if meters else b""
+    head = b"".join((b"HTTP/1.1 200 OK\r\n", *lines, b"x-auth-request-id: %b\r\n", limits))
     return Rendered(hour, meters, policy, head)
 
 
-def _policy(limit: Limit, hour: int) -> bytes:
-    if limit.is_smoothed:
-        seconds = SMOOTHED[limit.window] // SECOND
+@lru_cache(4096)
+def _of_limits(limits: tuple[tuple[str, int, str], ...], hour: int) -> tuple[bytes, bytes]:
+    """The format of RateLimit, and RateLimit-Policy. All keys of a plan share them."""
+    meters = b", ".join(b'"%b";r=%%d;t=%%d' % name.encode() for name, _, _ in limits)
+    return meters, b", ".join(_policy(*limit, hour) for limit in limits)
+
+
+def _policy(name: str, amount: int, window: str, hour: int) -> bytes:
+    if window in SMOOTHED:
+        seconds = SMOOTHED[window] // SECOND
     else:
-        window = calendar_window(limit.window, hour)
-        seconds = window.end - window.start
-    return b'"%b";q=%d;w=%d' % (limit.name.encode(), limit.amount, seconds)
+        within = calendar_window(window, hour)
+        seconds = within.end - within.start
+    return b'"%b";q=%d;w=%d' % (name.encode(), amount, seconds)

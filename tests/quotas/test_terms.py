@@ -151,4 +151,11 @@ def test_a_shadow_stays_a_shadow_under_an_override():
 
 
 def test_a_limit_counts_since_it_and_the_account_came_to_the_plan():
-    assert [limit.since for limit in force([replace(MINUTE, since=5), replace(MONTH, since=9)], since=7)] == [7, 9]
+    months = [replace(MONTH, since=5), replace(MONTH, since=9)]
+    assert [limit.since for limit in force(months, since=7)] == [7, 9]
+
+
+def test_a_smoothed_limit_is_the_plans_own_object():
+    """A process holds it once for all keys of the plan. Since when it counts means nothing to it."""
+    (found,) = force([MINUTE], since=7)
+    assert found is MINUTE
