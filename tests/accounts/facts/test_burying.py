@@ -177,6 +177,15 @@ def test_what_was_used_before_the_closing_is_used_after_it(used, ask, redis_db):
     assert set(taken) == {"2"}
 
 
+def test_closing_publishes_each_key_at_a_version_of_its_own(used, redis_db, caplog):
+    """Redis would take the same version for a database that is behind, and the facts would be published twice."""
+    before = ApiKey.objects.get().version
+    close_account(used.key.account, actor=ACTOR)
+    assert ApiKey._base_manager.get().version == before + 1
+    assert fields_of(redis_db, used.key)[names.field("v", used.key.public_id)] == str(before + 1)
+    assert [record.getMessage() for record in caplog.records if "later" in record.getMessage()] == []
+
+
 def test_the_keys_of_a_large_account_are_left_to_the_worker_and_refused_at_once(used, ask, redis_db, monkeypatch):  # noqa: F811
     monkeypatch.setattr(publish, "AT_ONCE", 1)
     issue_key(used.key.account, name="other", actor=ACTOR)
