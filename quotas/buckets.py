@@ -150,11 +150,10 @@ async def take(
 ) -> Tally | Stale | Unloaded:
     """Take one call from all limits or from none, and count it. Raises StoreUnavailable or TimeoutError.
 
-    `deadline` (monotonic seconds) bounds all but the first round trip, which the pipe bounds. `address` is that of the
-    client.
+    `deadline` is in monotonic seconds: the pipe keeps it in the first round trip. `address` is that of the client.
     """
     hour = clock.hour()
-    reply = await link.send(charge.partition, charge.packed(mode, hour, address))
+    reply = await link.send(charge.partition, charge.packed(mode, hour, address), deadline)
     if reply.__class__ is list and reply[0] != HOUR:
         return _outcome(reply[0], reply, len(charge.shown))
     async with due_by(deadline):

@@ -43,9 +43,13 @@ class Link:
         else:
             self._masters.look()
 
-    def send(self, partition: str, packed: bytes) -> asyncio.Future[Reply]:
-        """Queue a packed command for the partition's master. Raises StoreUnavailable, as its future may."""
-        return self._pipe.ask(packed) if self._masters is None else self._masters.pipe(partition).ask(packed)
+    def send(self, partition: str, packed: bytes, deadline: float | None = None) -> asyncio.Future[Reply]:
+        """Queue a packed command for the partition's master. Raises StoreUnavailable, as its future may.
+
+        The future is done by the deadline (monotonic seconds), or else within a decision's time.
+        """
+        pipe = self._pipe if self._masters is None else self._masters.pipe(partition)
+        return pipe.ask(packed, deadline)
 
     async def ask(self, partition: str, asked: Sendable) -> Reply:
         """The reply to a command, which is sent again only if Redis did not execute it. Raises StoreUnavailable."""

@@ -127,8 +127,10 @@ class Pipe:
         self._closed = False
         self.trouble = ""  # why it is broken
 
-    def ask(self, command: bytes) -> asyncio.Future[Reply]:
-        """The reply to a packed command, within a decision's time. Redis's errors are returned as hiredis.ReplyError.
+    def ask(self, command: bytes, deadline: float | None = None) -> asyncio.Future[Reply]:
+        """The reply to a packed command. Redis's errors are returned as hiredis.ReplyError.
+
+        It comes by the deadline (monotonic seconds) of the decision that it is for, or within a decision's time.
 
         Raises StoreUnavailable at once while Redis is known to be away or too many commands wait; so may the future.
         """
@@ -138,7 +140,7 @@ class Pipe:
             self.meter.failed("overrun")
             raise StoreRefused("too many commands wait for redis")
         future = self._loop.create_future()
-        self._waiting.append((command, future, monotonic() + DECISION_SECONDS))
+        self._waiting.append((command, future, deadline or monotonic() + DECISION_SECONDS))
         if not self._flush_is_due:
             connection = self._connection
             if connection is None:
@@ -219,15 +221,17 @@ class Pipe:
                 connection.close()
             else:
                 for future, deadline in connection.in_flight:
-                    if deadline > now:
-                        break
-                    self._give_up(future)
-        if self._waiting and self._waiting[0][2] <= now and connection is None:
+                    if deadline <= now:
+                        self._give_up(future)
+        late = [future for _, future, deadline in self._waiting if deadline <= now]
+        if late and connection is None:
             # Connecting takes longer than a decision may, so no decision waits for it any more.
             self._break(self.trouble or "still connecting")
             self._fail_waiting()
-        while self._waiting and self._waiting[0][2] <= now:
-            self._give_up(self._waiting.popleft()[1])
+        elif late:
+            self._waiting = deque(asked for asked in self._waiting if asked[2] > now)
+            for future in late:
+                self._give_up(future)
         if self._waiting or (self._connection is not None and self._connection.in_flight):
             self._tick_later()
 

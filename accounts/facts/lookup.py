@@ -31,7 +31,7 @@ from runtime.measures import FACTS
 from runtime.migrating import require_current
 from store import names
 from store.clients import StoreUnavailable
-from store.commands import command
+from store.commands import RedisCommand, command
 from store.link import Link
 from store.pipe import Reply
 
@@ -122,6 +122,21 @@ class Lookup:
         if presented.pepper is not None:
             return await self._once(f"find {public_id}", lambda: self._find(public_id))
         return await self._once(f"look {public_id}", lambda: self._find_unverified(public_id))
+
+    async def recall_from_redis(self, presented: PresentedKey, deadline: float) -> HeldKey | None:
+        """The key, if Redis has all of its facts; None if only `find` can tell. Raises StoreUnavailable.
+
+        It is one round trip, in which the pipe keeps the deadline. So the usual case of a key that this process does
+        not hold needs no task, no timer, and nobody to share it with.
+        """
+        if presented.pepper is None or self.catalogue is None or not self._whose.is_certain:
+            return None
+        public_id = presented.public_id
+        found = await self.link.send(names.partition(public_id), _facts_of(public_id).packed(), deadline)
+        if found.__class__ is not list or None in found:
+            return None
+        self._count("redis")
+        return self._keep(public_id, key_from_json(found[1]), account_from_json(found[0]))
 
     async def renew(self, known: KnownKey, found: Versions) -> HeldKey | None:
         """The key, now that Redis has versions other than ours: from Redis, unless its copy is older."""
@@ -230,16 +245,15 @@ class Lookup:
 
     async def _look(self, public_id: str, with_catalogue: bool) -> tuple[str, list[Reply]] | None:
         """All parts, in one round trip; None for a key that the database did not have within the last minute."""
-        part, account_id = names.partition(public_id), public_id[:8]
-        parts = command("HMGET", names.account(account_id), names.FACTS, names.field(names.FACTS, public_id))
-        rest: list[Any] = [self.link.ask(names.CATALOGUE_PARTITION, _LOOK_CATALOGUE)] if with_catalogue else []
-        if rest or not self._whose.is_certain:
-            _, (account, key), *rest = await asyncio.gather(
-                self._whose.require_ours(), self.link.ask(part, parts), *rest
-            )
-        else:  # the usual case needs no task for each question
-            account, key = await self.link.ask(part, parts)
-        if key is None and await self.link.ask(part, command("GET", names.unknown(public_id))) is not None:
+        part = names.partition(public_id)
+        questions = [
+            self.link.ask(part, _facts_of(public_id)),
+            self.link.ask(part, command("GET", names.unknown(public_id))),
+        ]
+        if with_catalogue:
+            questions.append(self.link.ask(names.CATALOGUE_PARTITION, _LOOK_CATALOGUE))
+        _, (account, key), unknown, *rest = await asyncio.gather(self._whose.require_ours(), *questions)
+        if key is None and unknown is not None:
             return None
         return public_id, [key, account, *rest]
 
@@ -346,6 +360,11 @@ class Onlooker(Lookup):
 
     async def _mark_unknown(self, public_id: str) -> None:
         pass
+
+
+def _facts_of(public_id: str) -> RedisCommand:
+    """Asks for the facts of the account and of the key."""
+    return command("HMGET", names.account(public_id[:8]), names.FACTS, names.field(names.FACTS, public_id))
 
 
 def _as_new(mine: Versions, other: Versions) -> bool:

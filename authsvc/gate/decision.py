@@ -166,8 +166,10 @@ async def identify(
 async def judge(question: Question, lookup: Lookup) -> Decision:
     """Decide by what this process knows; where Redis has other versions, renew the facts and decide again."""
     try:
+        # The usual case needs no timer of its own: the pipe keeps the deadline in both round trips.
         held = lookup.recall(question.key.public_id)
-        # The usual case needs no timer of its own: the pipe bounds its one round trip.
+        if held is None:
+            held = await lookup.recall_from_redis(question.key, question.deadline)
         outcome = await confirm(held, question, lookup) if held is not None else None
         if isinstance(outcome, Decision):
             return outcome

@@ -209,6 +209,29 @@ def test_a_command_without_a_reply_fails_within_the_time_of_a_decision(on_a_loop
     on_a_loop(run())
 
 
+@pytest.mark.parametrize("earlier", ["sent", "waiting"])
+def test_each_command_keeps_its_own_deadline_in_whatever_order_they_end(on_a_loop, earlier):
+    """A decision's second question has less time left than another decision's first."""
+
+    async def run() -> None:
+        async with Fake(hang) as server:
+            pipe_ = server.pipe()
+            pipe_.open()
+            await until(lambda: server.connections == 1 and pipe_._connection is not None)
+            patient = [pipe_.ask(pack("GET", "patient"))]
+            if earlier == "waiting":  # behind the batch that hangs, and behind one that may wait longer
+                await until(lambda: bool(server.seen))
+                patient.append(pipe_.ask(pack("GET", "behind it")))
+            with pytest.raises(StoreUnavailable, match="in time"):
+                async with asyncio.timeout(10):
+                    await pipe_.ask(pack("GET", "hurried"), asyncio.get_running_loop().time())
+            assert not any(future.done() for future in patient)
+            await shut([pipe_])
+            await each([*patient])
+
+    on_a_loop(run())
+
+
 @pytest.mark.parametrize("fault", [babble, twice])
 def test_what_is_no_reply_to_a_question_ends_the_connection(on_a_loop, fault):
     async def run() -> None:
