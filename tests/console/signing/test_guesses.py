@@ -13,7 +13,7 @@ from django.test import Client, override_settings
 from accounts.models import AuditEvent
 from console import first_operator
 from console.signing import hashing
-from console.signing.backend import Passwords
+from console.signing.backend import Passwords, user_called
 from console.signing.record import UNKNOWN
 from store import names
 from store.throttles import GUESSES, SIGN_INS_FROM, SIGN_INS_OF, Throttle
@@ -113,6 +113,7 @@ def test_only_a_confirmed_address_names_its_user():
     from allauth.account.models import EmailAddress
 
     address = EmailAddress.objects.create(user=mia(), email="other@example.org", verified=False)
+    assert user_called("other@example.org") is None  # also when the address alone would end in "confirm it first"
     sign_in(client := Client(), "other@example.org")
     assert not is_signed_in(client)
     EmailAddress.objects.filter(pk=address.pk).update(verified=True)
