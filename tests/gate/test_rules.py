@@ -10,8 +10,8 @@ import pytest
 
 from accounts.facts.facts import AccountFacts, KeyFacts, SecretFacts
 from accounts.facts.known import KnownKey
-from accounts.keys import PresentedKey
-from authsvc.gate.decision import RULES, first_refusal, open_rules
+from accounts.keys import Pepper, PresentedKey, digest_of
+from authsvc.gate.decision import RULES, first_refusal, matching_secret, open_rules
 from authsvc.gate.forwarded import ForwardedRequest
 from authsvc.gate.grounds import Grounds, charge_for
 from authsvc.gate.question import Question
@@ -45,8 +45,8 @@ class Case:
         known = KnownKey.of(self.key, self.account, catalogue)
         grounds = Grounds(known, self.secret, self.model, charge_for(known, self.model or MODEL, self.secret))
         grounds.open_rules = tuple(open_rules(grounds))
-        presented = PresentedKey(self.key.public_id, b"", None, b"")
-        return first_refusal(grounds, Question(self.request, presented, NOW, 0.0))
+        nothing = PresentedKey(self.key.public_id, b"", None, b"")
+        return first_refusal(grounds, Question(self.request, nothing, NOW, 0.0))
 
 
 def because_of(case: Case, verdict: Verdict) -> Case:
@@ -144,3 +144,34 @@ def test_only_a_pin_on_another_model_refuses(pin, verdict):
 def test_the_end_of_a_secrets_grace_is_the_end_of_a_key():
     assert replace(Case(), secret=replace(SECRET, until=NOW)).refusal() is Verdict.EXPIRED_KEY
     assert replace(Case(), secret=replace(SECRET, until=NOW + 1)).refusal() is None
+
+
+# Which of a key's secrets was presented.
+
+OURS, OLD = Pepper.of("ours"), Pepper.of("old")
+
+
+def presented(pepper: Pepper = OURS) -> PresentedKey:
+    return PresentedKey(KEY.public_id, b"body", pepper, digest_of(pepper.mac(b"body")))
+
+
+def secret(number: int, pepper: Pepper, text: bytes = b"body") -> SecretFacts:
+    return SecretFacts(number, digest_of(pepper.mac(text)), pepper.id, None)
+
+
+@pytest.mark.parametrize(
+    ("secrets", "found"),
+    [
+        ([secret(1, OURS)], 1),
+        ([secret(1, OLD)], 1),  # stored under a pepper other than that of the check
+        ([secret(1, OURS, b"other"), secret(2, OURS)], 2),
+        ([secret(1, Pepper.of("gone")), secret(2, OURS)], 2),
+        ([secret(1, Pepper.of("gone"))], None),
+        ([secret(1, OURS, b"other")], None),
+        ([], None),
+    ],
+)
+def test_the_presented_secret_is_found_among_a_keys(secrets, found):
+    known = KnownKey.of(replace(KEY, secrets=tuple(secrets)), ACCOUNT, CatalogueFacts(1, {}, {}, False, {}))
+    matching = matching_secret(known, presented(), {pepper.id: pepper for pepper in (OURS, OLD)})
+    assert (matching and matching.id) == found
