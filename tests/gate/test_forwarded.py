@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from authsvc.gate import decision
 from authsvc.gate.decision import LONGEST_REMEMBERED, read_again, read_request
-from authsvc.gate.forwarded import PATH, ForwardedRequest, GateRequest, read_headers, request_id
+from authsvc.gate.forwarded import PATH, ForwardedRequest, GateRequest, first_address, read_headers, request_id
 from authsvc.gate.verdict import Verdict
 from quotas.facts import catalogue_from_json
 
@@ -343,3 +343,11 @@ def test_a_short_request_that_comes_again_is_read_once_and_a_long_one_is_not_rem
     assert (read_again.cache_info().hits, read_again.cache_info().currsize) == (2, 2)
     assert read(b"/sm/ner?q=1") != read(b"/sm/ner2?q=1"), "each URI is one of its own"
     assert read_again.cache_info().maxsize == 4096
+
+
+def test_a_long_list_of_addresses_is_no_forwarded_request():
+    """No proxy of ours writes one, and what is read once is remembered."""
+    longest = ", ".join(["203.0.113.7"] * 19 + ["192.0.2.7"])
+    assert len(longest) == 256
+    assert first_address(longest.encode()) == "203.0.113.7"
+    assert first_address(longest.encode() + b"0") is None
