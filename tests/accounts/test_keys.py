@@ -147,3 +147,10 @@ def test_secrets_do_not_show_in_a_repr():
     from accounts.services.keys import Issued
 
     assert "ask_secret" not in repr(Issued(None, "ask_secret", None))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 200])
+def test_the_mac_is_that_of_the_standard_library_whatever_the_peppers_length(length):
+    """RFC 2104, 2: a key longer than a block is hashed first, one of exactly a block is not."""
+    pepper = Pepper.of("p" * length)
+    assert pepper.mac(b"body") == hmac.digest(b"p" * length, b"body", "sha256")
