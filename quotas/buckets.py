@@ -83,6 +83,7 @@ class Charge:
         self.partition = names.partition(key_id)
         self.limits = tuple(limits)
         shown = tuple(limit for limit in limits if not limit.shadow)
+        # Usually the same tuple: there is one of these for each key in the cache.
         self.shown = self.limits if len(shown) == len(self.limits) else shown
         self._packed: tuple[Mode, int, bytes] = ("", 0, b"")
 

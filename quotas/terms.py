@@ -43,7 +43,7 @@ def _free_name(name: str, taken: set[str]) -> str:
 
 
 def _counted_since(plan_since: int, limit: Limit) -> Limit:
-    """Where that matters: the others are the plan's own, and kept once for all keys."""
+    """Only calendar limits need to know since when. The others stay the plan's own objects, one for all keys."""
     return limit if limit.is_smoothed or limit.since >= plan_since else replace(limit, since=plan_since)
 
 

@@ -46,7 +46,7 @@ class Link:
     def send(self, partition: str, packed: bytes, deadline: float | None = None) -> asyncio.Future[Reply]:
         """Queue a packed command for the partition's master. Raises StoreUnavailable, as its future may.
 
-        The future is done by the deadline (monotonic seconds), or else within a decision's time.
+        The reply arrives by `deadline` (monotonic seconds) if one is given, otherwise within a decision's time.
         """
         pipe = self._pipe if self._masters is None else self._masters.pipe(partition)
         return pipe.ask(packed, deadline)

@@ -130,7 +130,7 @@ class Pipe:
     def ask(self, command: bytes, deadline: float | None = None) -> asyncio.Future[Reply]:
         """The reply to a packed command. Redis's errors are returned as hiredis.ReplyError.
 
-        It comes by the deadline (monotonic seconds) of the decision that it is for, or within a decision's time.
+        It arrives by `deadline` (monotonic seconds) if one is given, otherwise within a decision's time.
 
         Raises StoreUnavailable at once while Redis is known to be away or too many commands wait; so may the future.
         """

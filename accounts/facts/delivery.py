@@ -266,10 +266,10 @@ def publish_everything() -> int:
 
 
 def publish_changed_since(moment: datetime) -> int:
-    """Publish again what has changed since a moment, if Redis has another version of it; the number of parts.
+    """Publish again what has changed since a moment where Redis has a different version; the number of parts.
 
-    Redis is asked first: after a large import there are a million such keys for an hour, and to publish them all takes
-    ten times as long.
+    Asking Redis first takes less than a tenth of the time that publishing takes, and after a large import there are a
+    million such keys for an hour.
     """
     parts = [(OutboxRow.Part.CATALOGUE, "")] if Catalogue.objects.filter(changed_at__gte=moment).exists() else []
     for part, rows in ((OutboxRow.Part.ACCOUNT, Account.objects), (OutboxRow.Part.KEY, ApiKey.objects)):
@@ -281,8 +281,9 @@ def publish_changed_since(moment: datetime) -> int:
 
 
 def _of_other_versions(rows: Sequence[tuple[str, int]]) -> list[str]:
-    """Those of these accounts or keys, with their versions in the database, of which Redis has another version."""
-    by_hash: dict[str, dict[str, tuple[str, int]]] = {}  # each account's hash is asked once: its fields, and for whom
+    """Which of these accounts and keys Redis has at a different version, or not at all. A row is an id, and the version
+    in the database."""
+    by_hash: dict[str, dict[str, tuple[str, int]]] = {}  # each account's hash is read once: its fields, and their rows
     for public_id, version in rows:
         account_id, is_key = public_id[:ACCOUNT_LENGTH], len(public_id) > ACCOUNT_LENGTH
         asked = names.field(names.VERSION, public_id if is_key else "")

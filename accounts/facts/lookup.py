@@ -126,8 +126,8 @@ class Lookup:
     async def recall_from_redis(self, presented: PresentedKey, deadline: float) -> HeldKey | None:
         """The key, if Redis has all of its facts; None if only `find` can tell. Raises StoreUnavailable.
 
-        It is one round trip, in which the pipe keeps the deadline. So the usual case of a key that this process does
-        not hold needs no task, no timer, and nobody to share it with.
+        It is one round trip, in which the pipe keeps the deadline. So a key that this process does not hold usually
+        needs neither a task nor a timer.
         """
         if presented.pepper is None or self.catalogue is None or not self._whose.is_certain:
             return None
@@ -363,7 +363,7 @@ class Onlooker(Lookup):
 
 
 def _facts_of(public_id: str) -> RedisCommand:
-    """Asks for the facts of the account and of the key."""
+    """The command that fetches the facts of the account and of the key."""
     return command("HMGET", names.account(public_id[:8]), names.FACTS, names.field(names.FACTS, public_id))
 
 

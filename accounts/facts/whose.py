@@ -39,7 +39,7 @@ class Whose:
 
     @property
     def is_certain(self) -> bool:
-        """Whether Redis was found to be ours so lately that `require_ours` would not ask it."""
+        """Whether Redis was found to be ours recently enough that `require_ours` would not ask it again."""
         return monotonic() - self._trusted_at < TRUSTED_SECONDS
 
     async def require_ours(self) -> None:

@@ -16,7 +16,7 @@ from quotas.facts import ModelFacts
 
 NO_MODEL = ModelFacts("-", "/", 1, False)  # refusals are counted under it where there is no such model
 
-# Bytes, as tracemalloc counts them on CPython 3.11, rounded up (tests/accounts/test_cache.py).
+# Bytes, as tracemalloc counts them on CPython 3.11, rounded up (tests/accounts/facts/test_cache.py).
 _OF_GROUNDS, _OF_A_LIMIT, _OF_COUNTING = 1100, 290, 600
 
 

@@ -21,6 +21,7 @@ from accounts.services.keys import change_key, end_rotation, import_key, issue_k
 from authsvc.gate.app import close_gate, gate
 from quotas import buckets
 from quotas.models import Catalogue, Plan, PlanLimit
+from runtime.errand import Errand
 from store import names
 from store.commands import command
 from tests.conftest import ACTOR, CATALOGUE
@@ -126,6 +127,28 @@ def test_a_refusal_for_its_string_alone_needs_neither_a_task_nor_a_timer(on_a_lo
     for key in (forged, issued.text[:-1], "junk"):
         assert on_a_loop(answered_at_once(key))
     assert not on_a_loop(answered_at_once(issued.text)), "only Redis can allow it"
+
+
+def test_a_key_that_redis_knows_and_the_process_does_not_needs_one_more_round_trip_and_no_task(
+    on_a_loop, ask, issued, costs, monkeypatch
+):
+    tasks: list[Errand[object]] = []
+    become_a_task = Errand._become_a_task
+
+    def counted_task(errand: Errand[object]) -> None:
+        tasks.append(errand)
+        become_a_task(errand)
+
+    monkeypatch.setattr(Errand, "_become_a_task", counted_task)
+
+    async def forgotten() -> None:
+        gate().lookup.cache.clear()
+        await answered_at_once(issued.text)
+
+    ask(issued.text)
+    with costs() as counted:
+        on_a_loop(forgotten())
+    assert (dict(counted), tasks) == ({"round trips": 2}, [])
 
 
 def test_an_unknown_key_asks_the_database_once_a_minute_and_redis_twice_each_time(ask, issued, costs):
