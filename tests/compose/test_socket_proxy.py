@@ -38,7 +38,7 @@ def proxied():
 
 def asked(stack, *lines):
     """From a container on the proxy's network."""
-    image = stack.environment["IMAGE"]
+    image = stack.image
     command = ("run", "--rm", "--network", f"{stack.project}_socket", "--entrypoint", "python", image, "-c", ASK)
     return json.loads(docker(*command, json.dumps(lines)))
 

@@ -161,7 +161,7 @@ def test_the_socket_of_docker_is_traefiks_alone_and_for_reading(stack):
 
 
 def test_the_image_has_a_version_a_health_check_and_a_stop_signal(stack):
-    image = inspect(stack.environment["IMAGE"])["Config"]
+    image = inspect(stack.image)["Config"]
     assert image["Labels"]["org.opencontainers.image.version"] == __version__
     assert image["Healthcheck"]["Test"][0] == "CMD"
     assert image["StopSignal"] == "SIGTERM"
@@ -170,7 +170,7 @@ def test_the_image_has_a_version_a_health_check_and_a_stop_signal(stack):
 
 def test_no_layer_and_no_environment_of_the_image_holds_a_secret(stack):
     """Secrets are files in volumes; the build's placeholder values say what they are."""
-    image = stack.environment["IMAGE"]
+    image = stack.image
     variables = [one.split("=")[0] for one in inspect(image)["Config"]["Env"]]
     assert not {"SECRET_KEY", "KEY_PEPPER", "DATABASE_URL", "REDIS_URL"} & set(variables)
     files = docker("run", "--rm", "--entrypoint", "find", image, "/secrets", "/srv", "/data", "-type", "f")

@@ -103,11 +103,17 @@ WHOLE = [(file, name) for file in ("docker-compose.yml", "deploy/compose/minimal
 @pytest.mark.parametrize("file", ["docker-compose.yml", "deploy/compose/minimal.yml"])
 def test_a_tag_is_built_by_one_service_and_pulled_by_none(file):
     """If several services build one tag, containers end up on builds without it, and the next `up` replaces them."""
-    tagged = {name: service for name, service in services_of(file).items() if "authsvc:" in service.get("image", "")}
+    tagged = {name: service for name, service in services_of(file).items() if "IMAGE" in service.get("image", "")}
     builders = [name for name, service in tagged.items() if "build" in service]
     assert builders == ["secrets"]
     assert {name for name, service in tagged.items() if service.get("pull_policy") != "never"} == {"secrets"}
     assert len(tagged) >= 4
+
+
+@pytest.mark.parametrize("file", ["docker-compose.yml", "deploy/compose/minimal.yml"])
+def test_two_stacks_on_one_engine_do_not_build_the_same_tag(file):
+    images = {service["image"] for service in services_of(file).values() if "IMAGE" in service.get("image", "")}
+    assert images == {"${IMAGE:-${COMPOSE_PROJECT_NAME:-authsvc}:local}"}
 
 
 @pytest.mark.parametrize(("file", "name"), WHOLE)
