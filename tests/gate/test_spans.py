@@ -70,6 +70,16 @@ class Collector:
         self.server.server_close()
 
 
+@pytest.fixture(autouse=True)
+def _no_thread_stays():
+    """An export that is trying again would log, and take up memory, in other tests. Ends after all other fixtures."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "spans":
+            thread.join(30)
+            assert not thread.is_alive()
+
+
 @pytest.fixture
 def collector(settings, monkeypatch):
     for name in [name for name in os.environ if name.startswith("OTEL_")]:
@@ -130,7 +140,8 @@ def test_spans_are_sent_without_waiting_for_the_end(ask, issued, collector):
     wait_until(lambda: len(collector.spans()) == 1, "the span")
 
 
-def test_a_collector_that_hangs_costs_spans_and_no_time(collector, on_a_loop):
+def test_a_collector_that_hangs_costs_spans_and_no_time(collector, on_a_loop, monkeypatch):
+    monkeypatch.setattr(gate_spans, "EXPORT_SECONDS", 0.5)
     collector.may_answer.clear()
     spans, decision = Spans(collector.url, "1"), Decision(Verdict.NO_KEY)
     spans.note(decision, SAMPLED.encode(), 0.001)
