@@ -54,6 +54,7 @@ def test_an_invitation_goes_out_by_mail(stack):
         finally:
             stack.compose("up", "-d", "--no-deps", "console")
             wait_until(lambda: ask_the_console(stack), "the console without mail", 120)
+            docker("network", "rm", f"{stack.project}_mail")  # `down` without mail.yml knows nothing of it
     assert any(line.startswith("Subject: Invitation to an account at console.localhost") for line in told), told
     assert any(line.startswith(f"http://console.localhost:{stack.port}/invitations/") for line in told), told
 
