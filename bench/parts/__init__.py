@@ -10,12 +10,14 @@ from bench.parts.gate import (
     against_the_obvious_way,
     cold_keys,
     forged_keys,
+    without_counting,
 )
 from bench.parts.many import a_million_keys, importing, publishing_again
 
 PARTS = (
     Part("empty", "the gate against an empty ASGI answer of the stock worker", against_an_empty_answer),
     Part("forged", "forged and malformed keys against allowed ones", forged_keys, turns=3),
+    Part("metrics", "what counting for /metrics costs: the gate against itself without it", without_counting),
     Part("cold", "keys whose facts come out of Redis or the database", cold_keys, turns=3, set_up=20),
     Part(
         "traefik",

@@ -121,5 +121,14 @@ def against_oauth2_proxy(stack: ExitStack, directory: Path, scale: Scale) -> Ite
     yield Contest("oauth2-proxy", [other, asking(gate, gate.stores.keys)], [goal])
 
 
+def without_counting(stack: ExitStack, directory: Path, scale: Scale) -> Iterator[Yielded]:
+    """The effect is smaller than the noise of one turn: many short ones tell more than a few long ones."""
+    gate = _gate(stack, directory)
+    uncounted = stack.enter_context(started_gate(gate.stores, "bench.servers.uncounted:application"))
+    goal = Goal("CPU of a gate that counts for /metrics against one that does not", GATE, "cpu", 1.03)
+    subjects = [asking(uncounted, gate.stores.keys, "without counting"), asking(gate, gate.stores.keys)]
+    yield Contest("Counting for /metrics", subjects, [goal])
+
+
 def _gate(stack: ExitStack, directory: Path) -> RunningGate:
     return stack.enter_context(started_gate(stack.enter_context(filled_stores(directory / "gate"))))

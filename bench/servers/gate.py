@@ -86,12 +86,14 @@ def filled_stores(directory: Path, *, accounts: int = 20, keys: int = 20) -> Ite
 
 
 @contextmanager
-def started_gate(stores: Stores, **environment: str) -> Iterator[RunningGate]:
+def started_gate(
+    stores: Stores, application: str = "authsvc.asgi:application", **environment: str
+) -> Iterator[RunningGate]:
     """The gate as it is deployed, with one worker."""
     env = {**stores.environment, "WEB_CONCURRENCY": "1", "AUTHSVC_SERVES": "gate", **environment}
     options = ["-c", "deploy/gunicorn.conf.py"]
-    application = "authsvc.asgi:application"
-    with gunicorn(application, stores.directory, *options, env=env, name="gate") as (port, process):
+    name = application.partition(":")[0]
+    with gunicorn(application, stores.directory, *options, env=env, name=name) as (port, process):
         yield RunningGate(port, process.pid, stores)
 
 
