@@ -1,7 +1,7 @@
 """Who may do what, as one table, and the rule that nobody can give more than they have.
 
 A person has the rights of their role in the account, and staff also those of their permissions in the admin. A
-management key or operator token has the rights of its scopes. A command has all rights: whoever can run one can also
+management key or operator token has the rights of its scopes. A command has all rights: anyone who can run one can also
 write to the database.
 """
 
@@ -90,7 +90,7 @@ class Action(Enum):
 
     @property
     def words(self) -> str:
-        """In the language of whoever reads them."""
+        """In the reader's language."""
         return str(self._words)
 
 
@@ -172,7 +172,7 @@ def operator_scopes(user: User) -> frozenset[str]:
 
 def authority_of(actor: Actor, account: Account) -> Authority:
     """The actor's rights in the account. A person's are read again, because they may have changed since the request
-    began. Whoever withdraws rights waits for the account's lock."""
+    began. Withdrawing rights waits for the account's lock."""
     match actor.credential:
         case ManagementKey() as key:
             scopes = with_implied(key.scopes) if key.account_id == account.pk else NOBODY

@@ -28,7 +28,7 @@ EVERY_SECONDS = 60
 IMPORT_SECONDS = 0.5  # of a turn
 WARN_EVERY_SECONDS = 3600
 UNKNOWN = "unknown"
-DAYS_SECONDS = 0.2  # of a turn, for days of before there were days
+DAYS_SECONDS = 0.2  # of a turn, to backfill daily totals from before their table existed
 SUMS_SECONDS = 0.2  # of a turn, for sums of days
 
 log = logging.getLogger(__name__)

@@ -97,7 +97,7 @@ class ServerReports:
             await asyncio.sleep(REPORT_SECONDS)
 
     async def _say(self, state: str) -> None:
-        # Whoever reads the reports sees that one is missing; the gate and its metrics say what is wrong with Redis.
+        # The reader of the reports sees that one is missing; the gate and its metrics say what is wrong with Redis.
         with suppress(StoreUnavailable, RedisError, DatabaseError):
             if whose := await self._whose():
                 await self._write(self._own.call(whose, state))

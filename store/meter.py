@@ -1,4 +1,4 @@
-"""What a pipe tells whoever measures it. Nobody does until a room above puts a meter of its own in this one's place."""
+"""How a pipe reports to a meter. This one ignores everything, until a room above replaces it with its own."""
 
 from __future__ import annotations
 

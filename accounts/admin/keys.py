@@ -173,7 +173,7 @@ class SecretInline(AnyInline):
         return False
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return True  # whoever may see the key may see how its secrets start
+        return True  # anyone who may see the key may see how its secrets start
 
 
 @admin.register(ApiKey)

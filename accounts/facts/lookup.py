@@ -67,7 +67,7 @@ class Lookup:
         most = int(settings.CACHE_BYTES)
         self.cache: Cache[str, HeldKey] = Cache(most - most // _SHARE_OF_IMPORTED)
         self._held = self.cache.entries
-        self.recalled = 0  # how often a key was held; whoever measures it sets it back
+        self.recalled = 0  # how often a key was held, since the gate last counted it
         self._imported: Cache[bytes, str] = Cache(most // _SHARE_OF_IMPORTED)  # digest → public id
         self._whose = Whose(link, self._read_ours, self._forget)
         self.owed = Owed()

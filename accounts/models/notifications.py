@@ -23,7 +23,7 @@ class Topic(models.TextChoices):
 class Notification(models.Model):
     """One thing to tell one person by mail, once: the constraint holds even if two workers find it at the same time.
 
-    `due_at` is when it may be sent next, and empty once it has ended. Whoever sends it first moves `due_at` ahead.
+    `due_at` is when it may be sent next, and empty once it has ended. The first to send it moves `due_at` ahead.
     """
 
     class Kind(models.TextChoices):

@@ -1,4 +1,4 @@
-"""Closing an account for good: names and people are erased, usage stays. api/export.py exports it before."""
+"""Closing an account permanently: names and people are erased, usage stays. api/export.py exports it before."""
 
 from __future__ import annotations
 

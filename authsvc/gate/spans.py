@@ -106,7 +106,7 @@ class Spans:
                 yield span
 
     def _span_of(self, decided: Decided) -> ReadableSpan | None:
-        """None where the caller's trace is not sampled: whoever began it decides."""
+        """None where the caller's trace is not sampled: that was decided where the trace began."""
         parent = _PARENT.fullmatch(decided.traceparent)
         if parent is None or not int(parent[3], 16) & _SAMPLED:
             return None

@@ -103,7 +103,7 @@ def resume(request: HttpRequest, seat: Seat, key: ApiKey) -> None:
 
 @_act
 def revoke(request: HttpRequest, seat: Seat, key: ApiKey) -> None:
-    """For whoever typed the key's name."""
+    """For a person who typed the key's name."""
     if request.POST.get("name", "").strip() != key.name:
         words = gettext("Nothing was revoked: type the name of the key, “%(name)s”, to revoke it.")
         raise Refused(words % {"name": key.name})

@@ -28,7 +28,7 @@ class ServiceCondition:
 
 
 def examine() -> ServiceCondition:
-    """Ask Redis, or join whoever is asking already."""
+    """Ask Redis, or wait for a request that is already asking."""
     with _lock:
         if not _asked or _asked[0].done():
             _asked[:] = [_thread.submit(_ask)]

@@ -33,7 +33,7 @@ from console.operators.places import Words, may
 LONGEST = 10_000  # characters: enough for a page of a log
 MOST = 10  # keys out of one text
 
-_WORKS = gettext_lazy("This secret works. Whoever has it can use the key.")
+_WORKS = gettext_lazy("This secret works. Anyone who has it can use the key.")
 _ENDED = gettext_lazy("This was a secret of the key. It is refused now.")
 _OTHER = gettext_lazy("The id is this key's, but the secret is not: it was replaced, cut off or made up.")
 _ONLY_ID = gettext_lazy("Only the id was pasted, so whether the secret works can't be told.")

@@ -1,8 +1,8 @@
 """`UsageDay` → `UsageMonth` and `AccountDay`, `RefusalDay` → `RefusalMonth`: sums of days, for long ranges.
 
 A day's row records how much of it is in the sums (`summed_…`). So usage is the sums, plus what days have beyond them:
-that is exact at every moment, whichever days were summed, and whoever changed a day since, also a worker of the version
-before that knows no sums. The worker sums a day once it has come to rest, and again if it changed after all.
+that is exact at every moment, no matter which days were summed or what has changed a day since, be it a worker of the
+previous version, which knows no sums. The worker sums a day once it has come to rest, and again if it changed later.
 """
 
 from __future__ import annotations

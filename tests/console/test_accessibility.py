@@ -33,7 +33,7 @@ from tests.console.test_browser import (  # noqa: F401
 )
 from tests.servers import ROOT
 
-SHEETS = ROOT / "docs" / "screenshots" / "sheets"  # not in the repository: for the eye of whoever changes a page
+SHEETS = ROOT / "docs" / "screenshots" / "sheets"  # not in the repository: for a look when a page is changed
 
 
 def before_signing_in(account: Account) -> dict[str, str]:

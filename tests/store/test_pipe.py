@@ -1,4 +1,4 @@
-"""The connection that all decisions share: order, errors in their place, bounds, and closing for good."""
+"""The connection that all decisions share: order, errors in their place, bounds, and closing permanently."""
 
 from __future__ import annotations
 

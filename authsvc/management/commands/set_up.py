@@ -143,7 +143,7 @@ class Command(OperatorCommand):
         if link:
             lines += [
                 f"First operator  {link}",
-                "                (works once, within 1 hour; whoever opens it first becomes the operator)",
+                "                (works once, within 1 hour; the first person to open it becomes the operator)",
                 f"Another link    {manage} first_operator_link",
             ]
         lines.append(f"A key           {manage} issue_key --account me --name first")
