@@ -184,6 +184,18 @@ def test_a_limit_younger_than_its_window_asks_for_past_usage(take):
     assert take(young) == Unloaded()
 
 
+@pytest.mark.parametrize(
+    ("windows_ago", "loaded_for", "is_known"), [(0, 0, True), (0, 1, True), (0, -1, False), (1, 0, False), (1, 1, False)]
+)
+def test_a_young_limit_counts_on_what_was_loaded_for_it_in_this_window(take, redis, windows_ago, loaded_for, is_known):
+    young = replace(DAY, since=int(time() * SECOND))
+    number, window, since = names.counter(ACCOUNT, "*", "requests", "day")
+    this = calendar_window("day", clock.hour()).number
+    redis.hset(HASH, mapping={number: 3, window: this - windows_ago, since: young.since + loaded_for})
+    found = take(young)
+    assert (found.meters[0] == 1) if is_known else found == Unloaded()
+
+
 def test_a_new_window_begins_at_zero_without_a_question(take, redis):
     for _ in range(5):
         take(DAY)
@@ -333,6 +345,24 @@ def test_everything_except_accounts_expires(redis):
     ]
     assert len(expiring) == 3
     assert all(redis.ttl(name) > 0 for name in expiring)
+
+
+@pytest.mark.parametrize("mode", ["take", "revoked_key"])
+def test_usage_waits_40_days_for_a_worker_from_its_first_call(take, redis, mode):
+    name = names.usage(KEY, "sm", clock.hour())
+    take(DAY, mode=mode)
+    assert 40 * 86400 - 60 < redis.ttl(name) <= 40 * 86400
+    redis.expire(name, 1000)  # as a worker that has copied it shortens it
+    for _ in range(3):
+        take(DAY, mode=mode)
+    assert redis.ttl(name) <= 1000
+
+
+@pytest.mark.parametrize("cost", [1, 2, 3, 1_000_000])
+def test_usage_has_the_units_beyond_one_a_call(take, redis, cost):
+    for calls in (1, 2):
+        assert take(DAY, cost=cost).granted
+        assert usage(redis) == {"a": calls} | ({"x": calls * (cost - 1)} if cost > 1 else {})
 
 
 @pytest.mark.parametrize("window", ["second", "minute", "hour"])
