@@ -272,11 +272,23 @@ def test_a_grace_ends_by_itself(ask, issued, monkeypatch):
     from authsvc.gate import app
 
     new = rotate_key(issued.key, grace=timedelta(hours=1), actor=ACTOR)
-    assert ask(issued.text).status == 200
+    for text in (issued.text, new.text, issued.text):  # what is remembered of one must not serve for the other
+        assert ask(text).status == 200
     later = datetime.now(UTC).timestamp() + 3601
     monkeypatch.setattr(app, "time", lambda: later)
     assert ask(issued.text).status == 401
     assert ask(new.text).status == 200
+
+
+def test_each_of_two_secrets_has_its_own_last_use(ask, issued, redis_db):
+    new = rotate_key(issued.key, grace=timedelta(hours=1), actor=ACTOR)
+    addresses = ("203.0.113.1", "203.0.113.2")
+    for _ in range(2):
+        for text, address in zip((issued.text, new.text), addresses, strict=True):
+            assert ask(text, x_forwarded_for=address).status == 200
+    usage = redis_db.hgetall(names.usage(issued.key.public_id, "sm", buckets.clock.hour()))
+    secrets = KeySecret.objects.filter(key=issued.key).order_by("pk").values_list("pk", flat=True)
+    assert [usage[f"f:{pk}"].partition(" ")[2] for pk in secrets] == list(addresses)
 
 
 def test_decisions_continue_while_the_database_is_down(ask, issued, database_stopped):
