@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from threading import Event
 
 import pytest
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import OperationalError
 
 from accounts.facts import lookup as module
 from accounts.facts import snapshot
@@ -84,6 +86,26 @@ def test_a_database_that_hangs_is_waited_for_only_so_long(looking, monkeypatch):
                 await lookup._database(lambda: hanging.wait(20))
         finally:
             hanging.set()
+
+    looking(test)
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (OperationalError("gone"), FactsUnavailable),
+        (ObjectDoesNotExist("there is no catalogue yet"), FactsUnavailable),
+        (ZeroDivisionError(), ZeroDivisionError),  # a fault of ours
+    ],
+)
+def test_a_database_that_cannot_tell_is_no_fault_of_the_gate(looking, error, raised):
+    def fail() -> None:
+        raise error
+
+    async def test(lookup: Lookup) -> None:
+        with pytest.raises(raised):
+            await lookup._database(fail)
+        assert await lookup._database(lambda: 1) == 1
 
     looking(test)
 
