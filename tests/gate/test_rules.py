@@ -146,6 +146,30 @@ def test_the_end_of_a_secrets_grace_is_the_end_of_a_key():
     assert replace(Case(), secret=replace(SECRET, until=NOW + 1)).refusal() is None
 
 
+def known_of(key: KeyFacts = KEY, account: AccountFacts = ACCOUNT, *, plan: str = "free") -> KnownKey:
+    return KnownKey.of(key, account, CatalogueFacts(1, {"sm": MODEL}, {plan: PLAN}, False, {"/sm": (MODEL,)}))
+
+
+WITHOUT_SECRETS, CLOSED = replace(KEY, secrets=()), replace(ACCOUNT, state="closed")
+
+
+@pytest.mark.parametrize(
+    ("known", "is_over", "limits"),
+    [
+        (known_of(), False, (UNITS,)),
+        (known_of(replace(KEY, revoked=True)), False, (UNITS,)),
+        (known_of(account=replace(ACCOUNT, state="suspended")), False, (UNITS,)),
+        (known_of(plan="another"), False, ()),
+        (known_of(account=CLOSED), False, ()),
+        (known_of(WITHOUT_SECRETS), False, ()),  # it is just being published again
+        (known_of(replace(WITHOUT_SECRETS, revoked=True)), True, ()),
+        (known_of(WITHOUT_SECRETS, CLOSED), True, ()),
+    ],
+)
+def test_a_key_that_is_over_has_no_limits_as_nothing_keeps_its_counters(known, is_over, limits):
+    assert (known.is_over, known.limits) == (is_over, limits)
+
+
 # Which of a key's secrets was presented.
 
 OURS, OLD = Pepper.of("ours"), Pepper.of("old")
