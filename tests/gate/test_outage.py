@@ -138,6 +138,30 @@ def test_debts_are_counted_after_an_outage_longer_than_one_try(
     on_a_loop(run())
 
 
+@pytest.mark.parametrize("is_back", [True, False])
+def test_a_gate_that_ends_counts_what_it_owes_if_redis_is_back(
+    outage, fresh_catalogue, issued, on_a_loop, settings, monkeypatch, is_back
+):
+    settings.WHEN_REDIS_IS_DOWN = "allow"
+    monkeypatch.setattr(app, "REPAY_SECONDS", 3600)
+
+    async def run() -> None:
+        assert await statuses(issued.text) == [200]
+        await asyncio.to_thread(outage.stop)
+        assert await statuses(issued.text, 3) == [200] * 3
+        if is_back:
+            await asyncio.to_thread(outage.start)
+            pipe = gate().lookup.link._pipe
+            await until(lambda: not pipe.is_broken)
+        await close_gate()  # and ends without an error in any case
+        if not is_back:
+            await asyncio.to_thread(outage.start)
+        usage = names.usage(issued.key.public_id, "sm", clock.hour())
+        assert clients.sync_client().hget(usage, "a") == ("4" if is_back else "1")
+
+    on_a_loop(run())
+
+
 def test_facts_that_are_older_than_the_lease_are_read_again(outage, fresh_catalogue, issued, on_a_loop, settings):
     settings.WHEN_REDIS_IS_DOWN = "allow"
     settings.LEASE_SECONDS = 1000
