@@ -357,18 +357,30 @@ def test_an_old_copy_in_redis_is_replaced_from_the_database(ask, issued, redis_d
     assert redis_db.hget(account, names.field("v", issued.key.public_id)) == "2"
 
 
-def test_a_gate_whose_facts_never_fit_gives_up(ask, issued, redis_db, monkeypatch):
+@pytest.mark.parametrize(("changes", "status"), [(1, 200), (3, 200), (4, 503), (99, 503)])
+def test_a_gate_whose_facts_change_again_and_again_gives_up(ask, issued, monkeypatch, caplog, changes, status):
     ask(issued.text)
-    monkeypatch.setattr(buckets.Charge, "packed", _with_versions_of_yesterday(buckets.Charge.packed))
-    assert ask(issued.text).status == 503
+    packed, asked = buckets.Charge.packed, 0
+
+    def with_other_versions(self, mode, hour, address=""):
+        nonlocal asked
+        asked += 1
+        if asked > changes:
+            return packed(self, mode, hour, address)
+        return packed(buckets.Charge(self.key_id, self.model, 1, (), buckets.Versions(99, 99, 99)), mode, hour, address)
+
+    monkeypatch.setattr(buckets.Charge, "packed", with_other_versions)
+    assert ask(issued.text).status == status
+    assert asked == min(changes + 1, 4)
+    assert not caplog.records  # it is no fault of ours
 
 
-def _with_versions_of_yesterday(packed):
-    def old(self, mode, hour):
-        self.versions, self._packed = buckets.Versions(99, 99, 99), {}
-        return packed(self, mode, hour)
-
-    return old
+def test_a_fault_of_ours_is_no_verdict_on_the_caller(ask, issued, monkeypatch, caplog):
+    ask(issued.text)
+    monkeypatch.setattr(buckets.Charge, "packed", lambda *_: 1 / 0)
+    answer = ask(issued.text)
+    assert (answer.status, word(answer)) == (503, "cannot_decide")
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_a_call_that_costs_more_than_a_limit_can_hold_is_told_so(ask, pro_key, dearer):
