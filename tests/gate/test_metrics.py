@@ -10,6 +10,7 @@ from django.conf import settings as configured
 from accounts.keys import new_key, new_key_id
 from accounts.peppers import peppers
 from accounts.services.keys import issue_key
+from authsvc.gate.explain import Scenario, explain, look_at_limits
 from runtime import measures, replica
 from runtime.series import series_of
 from tests.conftest import ACTOR
@@ -88,6 +89,17 @@ def test_where_the_facts_of_a_key_were_found_is_counted(ask, issued, redis_db, o
     assert raised(lambda: ask(issued.text), measures.FACTS) == {"process": 1, "database": 1}
     stranger = new_key(new_key_id(issued.key.public_id[:8]), "ask", peppers()[0]).text
     assert raised(lambda: ask(stranger), measures.FACTS) == {"nowhere": 1}
+
+
+def test_who_only_looks_is_in_no_metric_of_calls(issued, redis_db):
+    def look():
+        for key_id in (issued.key.public_id, new_key_id(issued.key.public_id[:8])):
+            explain(Scenario(key_id=key_id, model="sm"))
+            look_at_limits(key_id, "sm")
+
+    for metric in (measures.FACTS, measures.DECISIONS, measures.DECISION_TIME):
+        assert raised(look, metric) == {}
+        redis_db.flushdb()  # the next look asks the database
 
 
 def test_batches_to_redis_are_measured(ask, issued):

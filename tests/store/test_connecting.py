@@ -15,7 +15,6 @@ from store.clients import StoreUnavailable
 from store.commands import command, pack
 from store.dial import to_host
 from store.link import Link
-from store.meter import PipeMeter
 from store.pipe import NAME, Pipe, shut
 from tests.servers import free_port, redis_server, until
 from tests.store.test_pipe import ECHO, Fake
@@ -246,31 +245,6 @@ def test_a_certificate_has_to_name_the_host_and_not_its_address(on_a_loop, addre
     addresses(7)
     on_a_loop(run())
     assert asked == [("127.0.0.1", 7, tls, "redis.test" if tls else None)]
-
-
-def test_a_pipe_that_is_closed_while_redis_is_away_counts_as_broken_no_more(on_a_loop, monkeypatch):
-    class Meter(PipeMeter):
-        broken = 0
-
-        def broke(self) -> None:
-            self.broken += 1
-
-        def mended(self) -> None:
-            self.broken -= 1
-
-    async def connect(factory):
-        raise OSError("nobody listens")
-
-    async def run() -> None:
-        pipe_ = Pipe(connect, [])
-        pipe_.open()
-        await until(lambda: pipe_.is_broken)
-        assert Pipe.meter.broken == 1
-        await shut([pipe_, pipe_])
-        assert Pipe.meter.broken == 0
-
-    monkeypatch.setattr(Pipe, "meter", Meter())
-    on_a_loop(run())
 
 
 def test_redis_py_sends_no_command_of_a_gate_twice(on_a_loop):
