@@ -148,7 +148,9 @@ def test_a_gate_that_ends_counts_what_it_owes_if_redis_is_back(
     async def run() -> None:
         assert await statuses(issued.text) == [200]
         await asyncio.to_thread(outage.stop)
-        assert await statuses(issued.text, 3) == [200] * 3
+        assert [(await ask(issued.text, x_forwarded_for=f"203.0.113.{n}")).status for n in range(3)] == [200] * 3
+        (debt,) = gate().lookup.owed._open.values()
+        assert (debt.calls, debt.last_used_from) == (3, "203.0.113.2")
         if is_back:
             await asyncio.to_thread(outage.start)
             pipe = gate().lookup.link._pipe

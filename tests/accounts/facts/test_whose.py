@@ -8,7 +8,7 @@ import pytest
 
 from accounts.facts.lookup import Lookup
 from accounts.facts.whose import TRUSTED_SECONDS
-from accounts.keys import KeyReader, PresentedKey
+from accounts.keys import KeyReader, PresentedKey, digest_imported
 from accounts.peppers import peppers
 from quotas import deployment
 from store import names
@@ -89,6 +89,41 @@ def test_everything_is_forgotten_when_redis_turns_out_to_be_anothers_until_it_is
         redis_db.set(names.DEPLOYMENT, ours)
         await lookup._whose.require_ours()
         assert (lookup.link.refusal, lookup._whose.is_certain) == ("", True)
+
+    looking(test)
+
+
+def test_a_foreign_string_is_looked_up_only_in_a_redis_that_is_ours(looking, redis_db):
+    text = b"sk-of-another-system-0123456789"
+
+    async def test(lookup: Lookup, presented: PresentedKey) -> None:
+        digest = digest_imported(text, lookup.pepper)
+        redis_db.set(names.imported(digest.hex()), presented.public_id)
+        redis_db.set(names.LIFE, 1)
+        found = await lookup.find_imported(text)
+        assert found is not None
+        assert (found.public_id, found.digest) == (presented.public_id, digest)
+        assert await lookup.find_imported(text + b"x") is None
+        redis_db.set(names.DEPLOYMENT, "another")
+        age(lookup, TRUSTED_SECONDS)
+        for each in (text, text + b"x"):
+            with pytest.raises(StoreRefused):
+                await lookup.find_imported(each)
+
+    looking(test)
+
+
+def test_a_foreign_string_that_is_used_stays_in_the_process(looking, redis_db):
+    texts = [b"sk-of-another-system-%d" % number for number in range(4)]
+
+    async def test(lookup: Lookup, presented: PresentedKey) -> None:
+        lookup._imported._most = 3 * 400
+        for text in texts:
+            redis_db.set(names.imported(digest_imported(text, lookup.pepper).hex()), presented.public_id)
+        for text in (*texts[:3], texts[0], texts[3]):
+            assert await lookup.find_imported(text) is not None
+        kept = [digest_imported(text, lookup.pepper) for text in (texts[2], texts[0], texts[3])]
+        assert list(lookup._imported.entries) == kept
 
     looking(test)
 
