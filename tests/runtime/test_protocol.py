@@ -296,6 +296,30 @@ def test_a_client_that_left_is_not_answered_and_nobody_fails():
     talk(about)
 
 
+def test_a_question_whose_turn_comes_after_its_connection_has_ended_is_not_asked():
+    """It would take from limits, for an answer that nobody gets."""
+
+    async def about(served):
+        served.holds = True
+        await served.send(get(b"/auth/?1") + get(b"/auth/?2"))
+        await served.turns_until(lambda: served.held)
+        served.held.pop()()
+        served.protocol.transport.abort()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert [query for query, _ in served.direct] == [b"1"]
+
+    talk(about)
+
+
+def test_each_answer_counts_for_the_requests_after_which_a_worker_is_renewed():
+    async def about(served):
+        await served.ask(get() + get(b"/") + get(), 3)
+        assert served.state.total_requests == 3
+
+    talk(about)
+
+
 def test_a_leaving_worker_says_so_with_the_answer():
     async def about(served):
         served.state.leaving = True
