@@ -138,6 +138,34 @@ def test_debts_are_counted_after_an_outage_longer_than_one_try(
     on_a_loop(run())
 
 
+def test_a_fault_of_ours_while_repaying_is_logged_and_repaying_goes_on(
+    outage, fresh_catalogue, issued, on_a_loop, settings, monkeypatch, caplog
+):
+    settings.WHEN_REDIS_IS_DOWN = "allow"
+    monkeypatch.setattr(app, "REPAY_SECONDS", 0.01)
+    repay, faults = Owed.repay, [ZeroDivisionError(), StoreUnavailable("away")]
+
+    async def fail_first(owed, link):
+        if faults:
+            raise faults.pop()
+        return await repay(owed, link)
+
+    monkeypatch.setattr(Owed, "repay", fail_first)
+
+    async def run() -> None:
+        assert await statuses(issued.text) == [200]
+        lookup = gate().lookup
+        known = lookup.recall(issued.key.public_id).known
+        lookup.owed.note(charge_for(known, known.catalogue.models["sm"], known.key.secrets[0]), "203.0.113.7")
+        await until(lambda: not lookup.owed)
+        usage = names.usage(issued.key.public_id, "sm", clock.hour())
+        assert clients.sync_client().hget(usage, "a") == "2"
+        await close_gate()
+
+    on_a_loop(run())
+    assert not faults and "ZeroDivisionError" in caplog.text
+
+
 @pytest.mark.parametrize("is_back", [True, False])
 def test_a_gate_that_ends_counts_what_it_owes_if_redis_is_back(
     outage, fresh_catalogue, issued, on_a_loop, settings, monkeypatch, is_back
