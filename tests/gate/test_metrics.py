@@ -11,8 +11,10 @@ from accounts.keys import new_key, new_key_id
 from accounts.peppers import peppers
 from accounts.services.keys import issue_key
 from authsvc.gate.explain import Scenario, explain, look_at_limits
+from quotas.buckets import clock
 from runtime import measures, replica
 from runtime.series import series_of
+from store import names
 from tests.conftest import ACTOR
 from tests.servers import until
 
@@ -108,6 +110,14 @@ def test_batches_to_redis_are_measured(ask, issued):
     times = raised(lambda: ask(issued.text), measures.BATCH_TIME)
     assert times.pop("sum") > 0
     assert sum(times.values()) == 1
+
+
+def test_an_error_of_redis_is_a_failure_of_its_own(ask, issued, redis_db):
+    ask(issued.text)
+    usage = names.usage(issued.key.public_id, "sm", clock.hour())
+    redis_db.delete(usage)
+    redis_db.set(usage, "of the wrong type")
+    assert raised(lambda: ask(issued.text), measures.REDIS_FAILURES) == {"refused": 1}
 
 
 def open_breakers() -> int:
