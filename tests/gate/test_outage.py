@@ -6,7 +6,9 @@ import asyncio
 import time
 
 import pytest
+from django.db import OperationalError
 
+from accounts.facts import snapshot
 from accounts.services.keys import issue_key, revoke_key
 from authsvc.gate import app
 from authsvc.gate.app import close_gate, gate
@@ -204,6 +206,26 @@ def test_facts_that_are_older_than_the_lease_are_read_again(outage, fresh_catalo
         assert await statuses(issued.text) == [200]  # within the lease
         settings.LEASE_SECONDS = 0
         assert await statuses(issued.text) == [401]
+        await asyncio.to_thread(outage.start)
+        await close_gate()
+
+    on_a_loop(run())
+
+
+def test_a_key_that_neither_redis_nor_the_database_can_tell_of_is_not_called_unknown(
+    outage, fresh_catalogue, issued, on_a_loop, settings, monkeypatch
+):
+    settings.WHEN_REDIS_IS_DOWN = "allow"
+
+    def fail(public_id: str) -> None:
+        raise OperationalError("the database is stopped")
+
+    async def run() -> None:
+        await asyncio.to_thread(outage.stop)
+        with monkeypatch.context() as patch:
+            patch.setattr(snapshot, "read_all", fail)
+            assert await statuses(issued.text) == [503]
+        assert await statuses(issued.text) == [200]
         await asyncio.to_thread(outage.start)
         await close_gate()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from itertools import combinations
@@ -16,7 +17,7 @@ from authsvc.gate.forwarded import ForwardedRequest
 from authsvc.gate.grounds import Grounds, charge_for
 from authsvc.gate.question import Question
 from authsvc.gate.verdict import Verdict
-from quotas.facts import CatalogueFacts, ModelFacts, PlanFacts
+from quotas.facts import CatalogueFacts, ModelFacts, PlanFacts, catalogue_from_json
 from quotas.limits import Limit
 
 NOW = 1_800_000_000.0
@@ -168,6 +169,41 @@ WITHOUT_SECRETS, CLOSED = replace(KEY, secrets=()), replace(ACCOUNT, state="clos
 )
 def test_a_key_that_is_over_has_no_limits_as_nothing_keeps_its_counters(known, is_over, limits):
     assert (known.is_over, known.limits) == (is_over, limits)
+
+
+# Which model a path leads to.
+
+
+@pytest.mark.parametrize(
+    ("path", "model"),
+    [
+        ("/sm", "sm"),
+        ("/sm/", "sm"),
+        ("/sm/ner", "sm"),
+        ("/smx", None),
+        ("/sm.x", None),
+        ("/v1/large", "lg"),
+        ("/v1/large/", "lg"),
+        ("/v1/large/x", "lg"),
+        ("/v1/largex", None),
+        ("/v1/large-x/y", None),
+        ("/v1", None),
+        ("/v1/", None),
+        ("/v1/off", None),
+        ("/v1/off/x", None),
+        ("/", None),
+        ("/other/sm", None),
+    ],
+)
+def test_a_path_leads_to_the_enabled_model_whose_segments_it_begins_with(path, model):
+    models = {
+        "sm": {"path": "/sm", "cost": 1, "enabled": True},
+        "lg": {"path": "/v1/large", "cost": 5, "enabled": True},
+        "off": {"path": "/v1/off", "cost": 1, "enabled": False},
+    }
+    text = json.dumps({"version": 1, "models": models, "plans": {}, "foreign_checks": False})
+    found = catalogue_from_json(text).model_at(path)
+    assert (found and found.slug) == model
 
 
 # Which of a key's secrets was presented.
