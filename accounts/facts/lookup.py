@@ -352,6 +352,9 @@ class Onlooker(Lookup):
     def refusing(self, word: str) -> Mode:
         return PEEKING
 
+    def recall(self, public_id: str) -> HeldKey | None:
+        return self._held.get(public_id)
+
     def keep_new_digest(self, secret: SecretFacts, presented: PresentedKey) -> None:
         pass
 

@@ -97,6 +97,20 @@ def test_a_prepared_answer_and_an_assembled_one_are_the_same(at):
     assert b"content-length: 0" in ready
 
 
+@pytest.mark.parametrize("tally", [Tally(True, (9, 1), 0, ()), None], ids=["counted", "without redis"])
+def test_a_websockets_offer_to_the_model_is_in_either_answer(tally):
+    decision = Decision(Verdict.ALLOWED, grounds=grounds_of(MINUTE), tally=tally)
+    assert b"sec-websocket-protocol" not in written(decision, ID)[0] + b"".join(dict(answer(decision, ID).headers))
+    decision.protocols = b"chat, v2"
+    assert dict(answer(decision, ID).headers)[b"sec-websocket-protocol"] == b"chat, v2"
+    assert b"\r\nsec-websocket-protocol: chat, v2\r\n" in written(decision, ID)[0]
+
+
+def test_an_answer_without_redis_promises_nothing_of_limits():
+    decision = Decision(Verdict.ALLOWED, grounds=grounds_of(MINUTE))
+    assert b"ratelimit" not in written(decision, ID)[0] + b"".join(dict(answer(decision, ID).headers))
+
+
 @pytest.mark.parametrize("verdict", [verdict for verdict in Verdict if verdict is not Verdict.ALLOWED])
 def test_a_refusal_that_was_rendered_before_is_the_assembled_one(verdict):
     grounds = grounds_of(MINUTE)
@@ -109,6 +123,7 @@ def test_a_refusal_that_was_rendered_before_is_the_assembled_one(verdict):
         assert (line.split()[1], last, ready_body) == (b"%d" % status, b"", body)
         assert lines == [b"%b: %b" % header for header in headers]
         assert dict(headers)[b"content-length"] == b"%d" % len(body)
+        assert dict(headers)[b"cache-control"] == b"no-store"
         assert json.loads(body)["request_id"] == identity.decode()
 
 

@@ -17,7 +17,7 @@ from authsvc.gate.decision import RULES
 from authsvc.gate.explain import Explanation, Scenario, explain, look_at_limits
 from authsvc.gate.verdict import Verdict
 from store import names
-from tests.conftest import ACTOR
+from tests.conftest import ACTOR, CATALOGUE
 from tests.gate.test_decision import left
 from tests.gate.test_fronts import CASES, Case, keys  # noqa: F401
 
@@ -206,6 +206,12 @@ def test_limits_are_the_gates_own_numbers(ask, issued):
     assert list(look[2].meters[::2]) == left(answered)
     assert look_at_limits(issued.key.public_id, "nothing") is None
     assert look_at_limits("Z" * 16, "sm") is None
+
+
+def test_a_disabled_model_has_no_limits_to_look_at(issued, catalogue):
+    assert look_at_limits(issued.key.public_id, "sm") is not None
+    catalogue(CATALOGUE.replace('title = "small"', "enabled = false"))
+    assert look_at_limits(issued.key.public_id, "sm") is None
 
 
 def said(*args: str, stdin: str = "", monkeypatch=None) -> tuple[str, int]:

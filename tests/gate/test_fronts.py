@@ -23,6 +23,7 @@ from accounts.models import ApiKey
 from accounts.peppers import peppers
 from accounts.services.accounts import close_account, create_account, suspend_account
 from accounts.services.keys import change_key, issue_key, pause_key, revoke_key
+from authsvc.gate import view
 from authsvc.gate.verdict import Verdict
 from tests.conftest import ACTOR
 from tests.gate.conftest import question
@@ -419,3 +420,34 @@ def test_a_status_of_403_over_a_limit_is_a_setting(keys, ask, monkeypatch):
     refused = ask(keys["spent"])
     assert refused.status == json.loads(refused.body)["status"] == 403
     assert b"retry-after" in dict(refused.headers)
+
+
+def test_a_view_whose_loop_does_not_answer_in_time_asks_to_try_again(monkeypatch):
+    def hang(coroutine):
+        coroutine.close()
+        raise TimeoutError
+
+    monkeypatch.setattr(view, "_on_the_loop", hang)
+    response = Client().get("/auth/", headers=dict(question(None)))
+    assert (response.status_code, response["Retry-After"]) == (503, "1")
+
+
+@pytest.mark.parametrize(
+    ("serves", "path", "headers", "status"),
+    [
+        (["console"], "/auth/", {}, 403),
+        (["console"], "/sign-in/", {"X-Forwarded-Uri": "/sm/x"}, 403),
+        (["gate"], "/sign-in/", {}, 404),
+        (["gate"], "/", {}, 404),
+        (["gate"], "/auth/", {}, 403),
+        (["gate"], "/", {"X-Forwarded-Uri": "/sm/x"}, 403),
+    ],
+)
+def test_a_process_answers_only_what_it_serves_and_lets_nothing_pass_instead(settings, serves, path, headers, status):
+    settings.SERVES = serves
+    response = Client().get(path, headers=headers)
+    assert response.status_code == status
+    if serves == ["console"]:
+        assert response.json()["title"] == "This process is no gate"
+    elif status == 403:
+        assert response.json()["type"].endswith("not_forwarded")

@@ -10,8 +10,11 @@ from django.conf import settings as configured
 from accounts.keys import new_key, new_key_id
 from accounts.peppers import peppers
 from accounts.services.keys import issue_key
+from authsvc.gate.explain import Scenario, explain, look_at_limits
+from quotas.buckets import clock
 from runtime import measures, replica
 from runtime.series import series_of
+from store import names
 from tests.conftest import ACTOR
 from tests.servers import until
 
@@ -90,12 +93,31 @@ def test_where_the_facts_of_a_key_were_found_is_counted(ask, issued, redis_db, o
     assert raised(lambda: ask(stranger), measures.FACTS) == {"nowhere": 1}
 
 
+def test_who_only_looks_is_in_no_metric_of_calls(issued, redis_db):
+    def look():
+        for key_id in (issued.key.public_id, new_key_id(issued.key.public_id[:8])):
+            explain(Scenario(key_id=key_id, model="sm"))
+            look_at_limits(key_id, "sm")
+
+    for metric in (measures.FACTS, measures.DECISIONS, measures.DECISION_TIME):
+        assert raised(look, metric) == {}
+        redis_db.flushdb()  # the next look asks the database
+
+
 def test_batches_to_redis_are_measured(ask, issued):
     ask(issued.text)
     assert raised(lambda: ask(issued.text), measures.BATCH_SIZE) == {"1.0": 1, "sum": 1}
     times = raised(lambda: ask(issued.text), measures.BATCH_TIME)
     assert times.pop("sum") > 0
     assert sum(times.values()) == 1
+
+
+def test_an_error_of_redis_is_a_failure_of_its_own(ask, issued, redis_db):
+    ask(issued.text)
+    usage = names.usage(issued.key.public_id, "sm", clock.hour())
+    redis_db.delete(usage)
+    redis_db.set(usage, "of the wrong type")
+    assert raised(lambda: ask(issued.text), measures.REDIS_FAILURES) == {"refused": 1}
 
 
 def open_breakers() -> int:

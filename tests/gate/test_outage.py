@@ -6,7 +6,9 @@ import asyncio
 import time
 
 import pytest
+from django.db import OperationalError
 
+from accounts.facts import snapshot
 from accounts.services.keys import issue_key, revoke_key
 from authsvc.gate import app
 from authsvc.gate.app import close_gate, gate
@@ -138,6 +140,60 @@ def test_debts_are_counted_after_an_outage_longer_than_one_try(
     on_a_loop(run())
 
 
+def test_a_fault_of_ours_while_repaying_is_logged_and_repaying_goes_on(
+    outage, fresh_catalogue, issued, on_a_loop, settings, monkeypatch, caplog
+):
+    settings.WHEN_REDIS_IS_DOWN = "allow"
+    monkeypatch.setattr(app, "REPAY_SECONDS", 0.01)
+    repay, faults = Owed.repay, [ZeroDivisionError(), StoreUnavailable("away")]
+
+    async def fail_first(owed, link):
+        if faults:
+            raise faults.pop()
+        return await repay(owed, link)
+
+    monkeypatch.setattr(Owed, "repay", fail_first)
+
+    async def run() -> None:
+        assert await statuses(issued.text) == [200]
+        lookup = gate().lookup
+        known = lookup.recall(issued.key.public_id).known
+        lookup.owed.note(charge_for(known, known.catalogue.models["sm"], known.key.secrets[0]), "203.0.113.7")
+        await until(lambda: not lookup.owed)
+        usage = names.usage(issued.key.public_id, "sm", clock.hour())
+        assert clients.sync_client().hget(usage, "a") == "2"
+        await close_gate()
+
+    on_a_loop(run())
+    assert not faults and "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("is_back", [True, False])
+def test_a_gate_that_ends_counts_what_it_owes_if_redis_is_back(
+    outage, fresh_catalogue, issued, on_a_loop, settings, monkeypatch, is_back
+):
+    settings.WHEN_REDIS_IS_DOWN = "allow"
+    monkeypatch.setattr(app, "REPAY_SECONDS", 3600)
+
+    async def run() -> None:
+        assert await statuses(issued.text) == [200]
+        await asyncio.to_thread(outage.stop)
+        assert [(await ask(issued.text, x_forwarded_for=f"203.0.113.{n}")).status for n in range(3)] == [200] * 3
+        (debt,) = gate().lookup.owed._open.values()
+        assert (debt.calls, debt.last_used_from) == (3, "203.0.113.2")
+        if is_back:
+            await asyncio.to_thread(outage.start)
+            pipe = gate().lookup.link._pipe
+            await until(lambda: not pipe.is_broken)
+        await close_gate()  # and ends without an error in any case
+        if not is_back:
+            await asyncio.to_thread(outage.start)
+        usage = names.usage(issued.key.public_id, "sm", clock.hour())
+        assert clients.sync_client().hget(usage, "a") == ("4" if is_back else "1")
+
+    on_a_loop(run())
+
+
 def test_facts_that_are_older_than_the_lease_are_read_again(outage, fresh_catalogue, issued, on_a_loop, settings):
     settings.WHEN_REDIS_IS_DOWN = "allow"
     settings.LEASE_SECONDS = 1000
@@ -150,6 +206,26 @@ def test_facts_that_are_older_than_the_lease_are_read_again(outage, fresh_catalo
         assert await statuses(issued.text) == [200]  # within the lease
         settings.LEASE_SECONDS = 0
         assert await statuses(issued.text) == [401]
+        await asyncio.to_thread(outage.start)
+        await close_gate()
+
+    on_a_loop(run())
+
+
+def test_a_key_that_neither_redis_nor_the_database_can_tell_of_is_not_called_unknown(
+    outage, fresh_catalogue, issued, on_a_loop, settings, monkeypatch
+):
+    settings.WHEN_REDIS_IS_DOWN = "allow"
+
+    def fail(public_id: str) -> None:
+        raise OperationalError("the database is stopped")
+
+    async def run() -> None:
+        await asyncio.to_thread(outage.stop)
+        with monkeypatch.context() as patch:
+            patch.setattr(snapshot, "read_all", fail)
+            assert await statuses(issued.text) == [503]
+        assert await statuses(issued.text) == [200]
         await asyncio.to_thread(outage.start)
         await close_gate()
 

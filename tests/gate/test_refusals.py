@@ -52,6 +52,15 @@ def test_each_refusal_of_a_known_key_is_counted_under_its_verdict(ask, issued):
     }
 
 
+def test_two_reasons_that_alternate_under_the_same_facts_are_counted_apart(ask, issued):
+    change_key(issued.key, actor=ACTOR, methods=["GET"], networks=["203.0.113.0/24"])
+    for _ in range(2):
+        assert ask(issued.text).status == 403
+        assert ask(issued.text, x_forwarded_for="198.51.100.1").status == 403
+        assert ask(issued.text, x_forwarded_method="GET").status == 200
+    assert reasons() == {"sm method_not_allowed": 2, "sm address_not_allowed": 2}
+
+
 def test_calls_over_a_limit_are_counted_under_the_limit(ask, issued):
     allowed = sum(ask(issued.text).status == 200 for _ in range(13))
     assert reasons() == {"sm over_limit key:*:requests:minute": 13 - allowed}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from itertools import combinations
@@ -16,7 +17,7 @@ from authsvc.gate.forwarded import ForwardedRequest
 from authsvc.gate.grounds import Grounds, charge_for
 from authsvc.gate.question import Question
 from authsvc.gate.verdict import Verdict
-from quotas.facts import CatalogueFacts, ModelFacts, PlanFacts
+from quotas.facts import CatalogueFacts, ModelFacts, PlanFacts, catalogue_from_json
 from quotas.limits import Limit
 
 NOW = 1_800_000_000.0
@@ -144,6 +145,65 @@ def test_only_a_pin_on_another_model_refuses(pin, verdict):
 def test_the_end_of_a_secrets_grace_is_the_end_of_a_key():
     assert replace(Case(), secret=replace(SECRET, until=NOW)).refusal() is Verdict.EXPIRED_KEY
     assert replace(Case(), secret=replace(SECRET, until=NOW + 1)).refusal() is None
+
+
+def known_of(key: KeyFacts = KEY, account: AccountFacts = ACCOUNT, *, plan: str = "free") -> KnownKey:
+    return KnownKey.of(key, account, CatalogueFacts(1, {"sm": MODEL}, {plan: PLAN}, False, {"/sm": (MODEL,)}))
+
+
+WITHOUT_SECRETS, CLOSED = replace(KEY, secrets=()), replace(ACCOUNT, state="closed")
+
+
+@pytest.mark.parametrize(
+    ("known", "is_over", "limits"),
+    [
+        (known_of(), False, (UNITS,)),
+        (known_of(replace(KEY, revoked=True)), False, (UNITS,)),
+        (known_of(account=replace(ACCOUNT, state="suspended")), False, (UNITS,)),
+        (known_of(plan="another"), False, ()),
+        (known_of(account=CLOSED), False, ()),
+        (known_of(WITHOUT_SECRETS), False, ()),  # it is just being published again
+        (known_of(replace(WITHOUT_SECRETS, revoked=True)), True, ()),
+        (known_of(WITHOUT_SECRETS, CLOSED), True, ()),
+    ],
+)
+def test_a_key_that_is_over_has_no_limits_as_nothing_keeps_its_counters(known, is_over, limits):
+    assert (known.is_over, known.limits) == (is_over, limits)
+
+
+# Which model a path leads to.
+
+
+@pytest.mark.parametrize(
+    ("path", "model"),
+    [
+        ("/sm", "sm"),
+        ("/sm/", "sm"),
+        ("/sm/ner", "sm"),
+        ("/smx", None),
+        ("/sm.x", None),
+        ("/v1/large", "lg"),
+        ("/v1/large/", "lg"),
+        ("/v1/large/x", "lg"),
+        ("/v1/largex", None),
+        ("/v1/large-x/y", None),
+        ("/v1", None),
+        ("/v1/", None),
+        ("/v1/off", None),
+        ("/v1/off/x", None),
+        ("/", None),
+        ("/other/sm", None),
+    ],
+)
+def test_a_path_leads_to_the_enabled_model_whose_segments_it_begins_with(path, model):
+    models = {
+        "sm": {"path": "/sm", "cost": 1, "enabled": True},
+        "lg": {"path": "/v1/large", "cost": 5, "enabled": True},
+        "off": {"path": "/v1/off", "cost": 1, "enabled": False},
+    }
+    text = json.dumps({"version": 1, "models": models, "plans": {}, "foreign_checks": False})
+    found = catalogue_from_json(text).model_at(path)
+    assert (found and found.slug) == model
 
 
 # Which of a key's secrets was presented.

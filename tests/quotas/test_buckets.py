@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from struct import pack
 from time import monotonic, time
+from typing import cast
 
+import hiredis
 import pytest
 
 from quotas import buckets
 from quotas.buckets import Charge, Stale, Tally, Unloaded, Versions, clock
 from quotas.limits import SECOND, SMOOTHED, Limit, calendar_window
 from store import names
-from store.link import close_link, link
+from store.link import Link, close_link, link
 from tests.quotas.conftest import ACCOUNT, HASH, KEY, ONES, name_of
 
 MINUTE = Limit(name="minute", scope="key", amount=60, window="minute", burst=3)
@@ -184,6 +187,19 @@ def test_a_limit_younger_than_its_window_asks_for_past_usage(take):
     assert take(young) == Unloaded()
 
 
+@pytest.mark.parametrize(
+    ("windows_ago", "loaded_for", "is_known"),
+    [(0, 0, True), (0, 1, True), (0, -1, False), (1, 0, False), (1, 1, False)],
+)
+def test_a_young_limit_counts_on_what_was_loaded_for_it_in_this_window(take, redis, windows_ago, loaded_for, is_known):
+    young = replace(DAY, since=int(time() * SECOND))
+    number, window, since = names.counter(ACCOUNT, "*", "requests", "day")
+    this = calendar_window("day", clock.hour()).number
+    redis.hset(HASH, mapping={number: 3, window: this - windows_ago, since: young.since + loaded_for})
+    found = take(young)
+    assert (found.meters[0] == 1) if is_known else found == Unloaded()
+
+
 def test_a_new_window_begins_at_zero_without_a_question(take, redis):
     for _ in range(5):
         take(DAY)
@@ -243,13 +259,57 @@ def test_in_a_different_hour_nothing_is_taken_and_the_time_is_returned(redis):
 
 def test_a_gate_with_a_wrong_clock_asks_again_in_redis_s_hour(redis, on_a_loop, monkeypatch):
     monkeypatch.setattr(clock, "ahead", 7200.0)
-    assert isinstance(on_a_loop(_peek_by_link(Charge(KEY, "sm", 1, (DAY,), ONES))), Tally)
+    assert isinstance(on_a_loop(_ask_by_link(Charge(KEY, "sm", 1, (DAY,), ONES), "peek")), Tally)
     assert abs(clock.ahead) < 5
 
 
-async def _peek_by_link(charge: Charge) -> Tally | Stale | Unloaded:
+USED = {"a": 1}, "203.0.113.9"
+BY_MODE = {"take": USED, "peek": ({}, None), "revoked_key": ({"r": 1}, None)}
+
+
+@pytest.mark.parametrize("mode", BY_MODE)
+@pytest.mark.parametrize("again_because", ["the script is gone", "it is another hour", "both"])
+def test_what_is_asked_again_is_what_was_asked(redis, on_a_loop, monkeypatch, mode, again_because):
+    monkeypatch.setattr(clock, "ahead", 0.0 if again_because == "the script is gone" else 7200.0)
+    if again_because != "it is another hour":
+        redis.script_flush()
+    assert isinstance(on_a_loop(_ask_by_link(Charge(KEY, "sm", 1, (DAY,), ONES, secret=9), mode)), Tally)
+    raw = redis.hgetall(names.usage(KEY, "sm", clock.hour()))
+    assert (usage(redis), raw.get("f:9", "").partition(" ")[2] or None) == BY_MODE[mode]
+
+
+@pytest.mark.parametrize("first", [hiredis.ReplyError("NOSCRIPT"), [buckets.HOUR, 0]], ids=["an error", "another hour"])
+def test_a_second_attempt_has_the_deadline_of_the_first(on_a_loop, monkeypatch, first):
+    """The pipe keeps it in the first; from then on it is kept here."""
+    monkeypatch.setattr(clock, "ahead", 0.0)  # and as it was afterwards
+
+    class Hanging:
+        sent = 0
+
+        def send(self, *_):
+            future = asyncio.get_running_loop().create_future()
+            self.sent += 1
+            if self.sent == 1:
+                future.set_result(first)
+            return future
+
+        async def again(self, *_):
+            await asyncio.Event().wait()
+
+    async def run() -> BaseException | None:
+        taking = asyncio.ensure_future(
+            buckets.take(cast(Link, Hanging()), Charge(KEY, "sm", 1, (DAY,), ONES), monotonic() + 0.01)
+        )
+        ended, _ = await asyncio.wait([taking], timeout=20)
+        assert ended
+        return taking.exception()
+
+    assert isinstance(on_a_loop(run()), TimeoutError)
+
+
+async def _ask_by_link(charge: Charge, mode: str) -> Tally | Stale | Unloaded:
     try:
-        return await buckets.take(link(), charge, monotonic() + 10, "peek")
+        return await buckets.take(link(), charge, monotonic() + 10, mode, "203.0.113.9")
     finally:
         await close_link()
 
@@ -333,6 +393,24 @@ def test_everything_except_accounts_expires(redis):
     ]
     assert len(expiring) == 3
     assert all(redis.ttl(name) > 0 for name in expiring)
+
+
+@pytest.mark.parametrize("mode", ["take", "revoked_key"])
+def test_usage_waits_40_days_for_a_worker_from_its_first_call(take, redis, mode):
+    name = names.usage(KEY, "sm", clock.hour())
+    take(DAY, mode=mode)
+    assert 40 * 86400 - 60 < redis.ttl(name) <= 40 * 86400
+    redis.expire(name, 1000)  # as a worker that has copied it shortens it
+    for _ in range(3):
+        take(DAY, mode=mode)
+    assert redis.ttl(name) <= 1000
+
+
+@pytest.mark.parametrize("cost", [1, 2, 3, 1_000_000])
+def test_usage_has_the_units_beyond_one_a_call(take, redis, cost):
+    for calls in (1, 2):
+        assert take(DAY, cost=cost).granted
+        assert usage(redis) == {"a": calls} | ({"x": calls * (cost - 1)} if cost > 1 else {})
 
 
 @pytest.mark.parametrize("window", ["second", "minute", "hour"])

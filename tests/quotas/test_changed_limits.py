@@ -112,6 +112,18 @@ def test_a_limit_that_stays_as_it_is_forgives_nothing_more(take, later):
     assert passed == 6
 
 
+@pytest.mark.parametrize("before", [0, 0.25])
+@pytest.mark.parametrize("seconds", [20, 21, 22.75, 45, 99, 1000])
+def test_what_was_forgiven_drains_with_the_debt_and_makes_no_room_of_its_own(take, later, before, seconds):
+    passing(take, PLAN)
+    later(before)
+    narrow = changed(PLAN, 6, 2)
+    assert passing(take, narrow) == 0  # from here on all but two of the calls are forgiven
+    later(seconds)
+    assert passing(take, narrow) == 2
+    assert take(narrow).wait == 10
+
+
 @pytest.mark.parametrize("mode", ["take", "peek"])
 def test_a_question_that_changes_nothing_writes_nothing(take, later, stopped, mode):
     passing(take, PLAN)

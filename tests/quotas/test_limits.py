@@ -82,7 +82,8 @@ def test_a_year_ends_between_two_hours():
 
 
 @pytest.mark.parametrize(
-    ("window", "burst", "room"), [("minute", None, 60), ("minute", 5, 5), ("hour", 90, 90), ("day", None, 60)]
+    ("window", "burst", "room"),
+    [("minute", None, 60), ("minute", 5, 5), ("hour", 90, 90), ("day", None, 60), ("day", 5, 60)],
 )
 def test_the_room_is_the_burst_or_the_whole_amount(window, burst, room):
     limit = Limit(name="a", scope="key", amount=60, window=window, burst=burst)

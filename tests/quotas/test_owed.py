@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
-from quotas.buckets import Charge, clock
+from quotas import owed
+from quotas.buckets import Charge, Versions, clock
 from quotas.limits import Limit, calendar_window
-from quotas.owed import Debt
+from quotas.owed import Debt, Owed
 from store import names
+from store.link import close_link, link
 from tests.quotas.conftest import ACCOUNT, HASH, KEY, ONES
 
 ADDRESS = "203.0.113.7"
@@ -107,3 +111,94 @@ def test_the_usage_of_a_debt_has_a_birth_and_expires(redis, repay):
     name = names.usage(KEY, "sm", now)
     assert int(redis.hget(name, "b")) > now * 3600
     assert 39 * 86400 < redis.ttl(name) <= 40 * 86400
+
+
+# What a process owes
+
+
+OTHER_KEY = "AAAAAAAAllllllll"
+
+
+def charge(key: str = KEY, model: str = "sm", versions: Versions = ONES, secret: int = 9) -> Charge:
+    return Charge(key, model, 1, (), versions, secret)
+
+
+@pytest.fixture
+def repaid(on_a_loop):
+    """Repay what is owed, and return how many debts were counted."""
+
+    async def repay_by_link(debts: Owed) -> int:
+        try:
+            return await debts.repay(link())
+        finally:
+            await close_link()
+
+    return lambda debts: on_a_loop(repay_by_link(debts))
+
+
+def calls(redis, key: str = KEY, model: str = "sm") -> str | None:
+    found: str | None = redis.hget(names.usage(key, model, clock.hour()), "a")
+    return found
+
+
+def test_debts_of_one_key_and_model_are_one_and_have_the_latest_use(redis, repaid, monkeypatch):
+    debts = Owed()
+    for second, address in ((7, "203.0.113.7"), (9, "203.0.113.9")):
+        monkeypatch.setattr(owed, "time", lambda second=second: second)
+        debts.note(charge(), address)
+    assert repaid(debts) == 1
+    found = redis.hgetall(names.usage(KEY, "sm", clock.hour()))
+    assert (found["a"], found["u:9"], found["f:9"]) == ("2", "9", "9 203.0.113.9")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [charge(OTHER_KEY), charge(model="lg"), charge(versions=Versions(1, 1, 2)), charge(secret=8)],
+    ids=["key", "model", "versions", "secret"],
+)
+def test_calls_are_charged_under_the_terms_that_they_passed_by(redis, repaid, other):
+    debts = Owed()
+    for each in (charge(), other, charge()):
+        debts.note(each, ADDRESS)
+    assert repaid(debts) == 2
+    if (other.key_id, other.model) == (KEY, "sm"):
+        assert calls(redis) == "3"
+    else:
+        assert (calls(redis), calls(redis, other.key_id, other.model)) == ("2", "1")
+    assert f"u:{other.secret}" in redis.hgetall(names.usage(other.key_id, other.model, clock.hour()))
+
+
+def test_a_debt_of_an_hour_that_ended_is_charged_to_it(redis, repaid, monkeypatch):
+    debts, now = Owed(), clock.hour()
+    with monkeypatch.context() as patch:
+        patch.setattr(clock, "hour", lambda: now - 1)
+        debts.note(charge(), ADDRESS)
+    debts.note(charge(), ADDRESS)
+    assert repaid(debts) == 2
+    assert (usage(redis, now - 1)["a"], usage(redis, now)["a"]) == ("1", "1")
+
+
+@pytest.mark.parametrize("refused", ["sm", "lg"])
+def test_a_debt_that_redis_refuses_is_given_up_and_holds_up_no_other(redis, repaid, caplog, refused):
+    debts = Owed()
+    for model in ("sm", "lg"):
+        debts.note(charge(model=model), ADDRESS)
+    redis.set(names.usage(KEY, refused, clock.hour()), "of the wrong type")
+    assert repaid(debts) == 1
+    assert not debts
+    assert calls(redis, model={"sm": "lg", "lg": "sm"}[refused]) == "1"
+    assert f"1 calls of key {KEY} will not be counted" in caplog.text
+
+
+def test_debts_are_bounded_and_calls_beyond_them_are_told_once(redis, repaid, monkeypatch, caplog):
+    monkeypatch.setattr(owed, "MOST", 2)
+    debts = Owed()
+    for model in ("sm", "lg", "xl", "xxl", "sm"):
+        debts.note(charge(model=model), ADDRESS)
+    with caplog.at_level(logging.ERROR):
+        assert [repaid(debts) for _ in range(2)] == [2, 0]
+    assert [calls(redis, model=model) for model in ("sm", "lg", "xl", "xxl")] == ["2", "1", None, None]
+    (told,) = caplog.records
+    assert told.getMessage().startswith("2 calls that passed without redis will not be counted")
+    debts.note(charge(model="xl"), ADDRESS)  # there is room again
+    assert repaid(debts) == 1

@@ -22,7 +22,7 @@ from accounts.services.catalogue import change_catalogue
 from authsvc.checks import check_redis
 from runtime import health, measures
 from store import clients
-from store.condition import Condition, memory_warning, parse_info, read_condition
+from store.condition import Condition, memory_warning, parse_info, read_condition, wrong_policies
 from store.link import close_link, link
 from tests.conftest import ACTOR
 from tests.servers import free_port, redis_server
@@ -222,6 +222,41 @@ def test_a_field_of_info_that_is_missing_is_unknown(info, condition):
 @pytest.mark.parametrize(("used", "most", "warns"), [(79, 100, False), (80, 100, True), (99, 0, False)])
 def test_the_warning_begins_at_80_percent_of_a_set_limit(used, most, warns):
     assert (memory_warning([Condition("noeviction", 1, 100), Condition("noeviction", used, most)]) is not None) == warns
+
+
+EVICTING = [
+    "allkeys-lru",
+    "allkeys-lfu",
+    "allkeys-random",
+    "volatile-lru",
+    "volatile-lfu",
+    "volatile-random",
+    "volatile-ttl",
+    "of a version to come",
+]
+
+
+def test_every_policy_but_one_would_drop_counters():
+    found = [Condition(policy) for policy in (None, "noeviction", *EVICTING, "allkeys-lru")]
+    assert wrong_policies(found) == sorted(EVICTING)
+    assert wrong_policies(found[:2]) == []
+
+
+@pytest.mark.parametrize("is_up", [True, False])
+def test_a_redis_that_forbids_info_still_has_to_answer(is_up):
+    class Client:
+        def info(self, *_, **__):
+            raise redis.exceptions.NoPermissionError("no permissions to run the 'info' command")
+
+        def ping(self) -> None:
+            if not is_up:
+                raise redis.ConnectionError("gone")
+
+    if is_up:
+        assert clients.infos(Client(), "memory") == [{}]
+    else:
+        with pytest.raises(redis.ConnectionError):
+            clients.infos(Client(), "memory")
 
 
 @pytest.fixture(params=["hidden", "forbidden"])

@@ -16,7 +16,7 @@ from accounts.facts.facts import key_from_json
 from accounts.facts.publish import models_base
 from accounts.models import ApiKey
 from accounts.services.keys import change_key, check_key
-from runtime.networks import read_address, read_network, read_networks
+from runtime.networks import read_address, read_network, read_networks, surroundings
 from tests.api.callers import member_of
 from tests.conftest import ACTOR
 from tests.gate.conftest import ask  # noqa: F401
@@ -100,6 +100,45 @@ def test_a_client_of_ipv4_is_in_its_network_however_the_two_are_written(address,
         return  # one that no client is in
     for text in (str(address), f"::ffff:{address}", f"{address}:4711", f"[::ffff:{address}]:4711"):
         assert all(read_address(text) in network for network in networks)
+
+
+@pytest.mark.parametrize(
+    ("text", "network"),
+    [
+        ("203.0.113.5", "203.0.113.0/24"),
+        ("203.0.113.255", "203.0.113.0/24"),
+        ("::ffff:203.0.113.5", "203.0.113.0/24"),
+        ("203.0.113.5:4711", "203.0.113.0/24"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("[2001:db8:1:2::1]:443", "2001:db8:1:2::/64"),
+        ("nowhere", ""),
+        ("", ""),
+    ],
+)
+def test_an_address_has_its_neighbours_in_its_network(text, network):
+    assert surroundings(text) == network
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("203.0.113.5", "203.0.113.5"),
+        ("203.0.113.5:1", "203.0.113.5"),
+        ("[2001:db8::1]", "2001:db8::1"),
+        ("[2001:DB8::1]:443", "2001:db8::1"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("::ffff:203.0.113.5", "203.0.113.5"),
+        ("[::ffff:203.0.113.5]:80", "203.0.113.5"),
+    ],
+)
+def test_a_client_s_address_is_read_as_proxies_write_it(text, address):
+    assert str(read_address(text)) == address
+
+
+@pytest.mark.parametrize("text", ["", "203.0.113.5:", "203.0.113.5:123456", "[203.0.113.5", "2001:db8::1:443:", "a"])
+def test_what_is_no_address_is_no_client(text):
+    with pytest.raises(ValueError):
+        read_address(text)
 
 
 @db

@@ -41,6 +41,13 @@ class Served:
         config.load()
         self.offer = {OFFER: DirectAnswers(b"/auth/", self.answer)}
         self.protocol = GateProtocol(config=config, server_state=self.state, app_state=self.offer)
+        receive, self.received = self.protocol.data_received, 0
+
+        def data_received(data: bytes) -> None:
+            receive(data)
+            self.received += len(data)
+
+        self.protocol.data_received = data_received
         self.loop = asyncio.get_running_loop()
         await self.loop.connect_accepted_socket(lambda: self.protocol, ours)
         return self
@@ -59,6 +66,8 @@ class Served:
 
     async def application(self, scope, receive, send):
         self.scopes.append(scope)
+        if scope["path"] == "/body":
+            await receive()
         self.by_application.append((scope["path"].encode() + b"?" + scope["query_string"], scope["headers"]))
         headers = [(b"content-length", b"0"), (b"x-by", b"application"), (b"x-query", scope["query_string"])]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -81,10 +90,28 @@ class Served:
         await self.send(data)
         return await self.read(answers)
 
+    def is_kept_at(self, now: float) -> bool:
+        """Whether a sweep at this moment leaves the connection open."""
+        self.state.now = now
+        self.protocol.sweep()
+        return not self.protocol.transport.is_closing()
+
     async def turns_until(self, fact: Callable[[], object]) -> None:
         async with asyncio.timeout(20):
             while not fact():  # noqa: ASYNC110 - turns of the loop
                 await asyncio.sleep(0)
+
+
+class Clock:
+    now = 1000.0
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time that a protocol reads, which stands still until a test moves it."""
+    clock = Clock()
+    monkeypatch.setattr(protocol, "monotonic", lambda: clock.now)
+    return clock
 
 
 def talk(about: Callable[[Served], Awaitable[object]]):
@@ -269,6 +296,30 @@ def test_a_client_that_left_is_not_answered_and_nobody_fails():
     talk(about)
 
 
+def test_a_question_whose_turn_comes_after_its_connection_has_ended_is_not_asked():
+    """It would take from limits, for an answer that nobody gets."""
+
+    async def about(served):
+        served.holds = True
+        await served.send(get(b"/auth/?1") + get(b"/auth/?2"))
+        await served.turns_until(lambda: served.held)
+        served.held.pop()()
+        served.protocol.transport.abort()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert [query for query, _ in served.direct] == [b"1"]
+
+    talk(about)
+
+
+def test_each_answer_counts_for_the_requests_after_which_a_worker_is_renewed():
+    async def about(served):
+        await served.ask(get() + get(b"/") + get(), 3)
+        assert served.state.total_requests == 3
+
+    talk(about)
+
+
 def test_a_leaving_worker_says_so_with_the_answer():
     async def about(served):
         served.state.leaving = True
@@ -301,6 +352,149 @@ def test_a_busy_connection_is_not_swept_and_an_idle_one_is():
         served.state.now += 1000
         served.protocol.sweep()
         assert served.protocol.transport.is_closing()
+
+    talk(about)
+
+
+# Heads have a size and a time
+
+
+def head_of(size: int, last: bytes = b"") -> bytes:
+    """A question's head that has this many bytes."""
+    short = get(b"/auth/", b"X-Long: ", *([last] if last else []))
+    return get(b"/auth/", b"X-Long: " + b"x" * (size - len(short)), *([last] if last else []))
+
+
+@pytest.mark.parametrize("piece", [1000, 16_384, 16_385, 1_000_000])
+@pytest.mark.parametrize(("beyond", "answer"), [(0, OK), (1, b"HTTP/1.1 431 ")])
+def test_a_head_of_64_kb_is_the_longest_however_it_comes(piece, beyond, answer):
+    async def about(served):
+        head = head_of(65_536 + beyond)
+        for start in range(0, len(head), piece):
+            received = served.received
+            await served.send(head[start : start + piece])
+            await served.turns_until(lambda received=received: served.received > received)
+        assert (await served.read()).startswith(answer)
+        assert len(served.direct) == (0 if beyond else 1)
+
+    talk(about)
+
+
+def test_what_follows_a_refused_head_is_read_and_discarded_for_a_moment(clock):
+    async def about(served):
+        await served.send(head_of(70_000))
+        assert b"connection: close\r\n\r\n" in await served.read()
+        await served.send(get())
+        clock.now += GateProtocol.LINGER_SECONDS
+        assert served.is_kept_at(clock.now)
+        assert not served.is_kept_at(clock.now + 0.1)
+        assert served.direct == []
+
+    talk(about)
+
+
+def test_a_head_that_is_refused_does_not_cut_off_the_answer_before_it():
+    async def about(served):
+        served.holds = True
+        await served.send(get(b"/auth/?1"))
+        await served.turns_until(lambda: served.held)
+        await served.send(head_of(140_000))
+        await served.turns_until(lambda: served.protocol.refused)
+        served.held.pop()()
+        assert await served.read(2) == OK + DIRECTLY + b"x-query: 1\r\nconnection: close\r\n\r\n"
+
+    talk(about)
+
+
+def test_a_head_has_ten_seconds_from_its_first_byte_and_a_trickle_gains_none(clock):
+    async def about(served):
+        head = get()
+        for start in range(10):
+            received = served.received
+            await served.send(head[start : start + 1])
+            await served.turns_until(lambda received=received: served.received > received)
+            assert served.is_kept_at(clock.now)
+            clock.now += 1
+        assert served.is_kept_at(clock.now)
+        served.is_kept_at(clock.now + 0.1)
+        assert (await served.read()).startswith(b"HTTP/1.1 408 ")
+
+    talk(about)
+
+
+@pytest.mark.parametrize("leaving", [False, True])
+@pytest.mark.parametrize("asked", [0, 1])
+def test_an_idle_connection_is_kept_for_as_long_as_its_state_deserves(clock, leaving, asked):
+    async def about(served):
+        clock.now += 50
+        served.state.now = clock.now
+        for _ in range(asked):
+            await served.ask(get())
+        patience = served.protocol.timeout_keep_alive if asked else GateProtocol.UNUSED_SECONDS - 50
+        served.state.leaving = leaving
+        if leaving:
+            served.protocol.leave()
+            patience = GateProtocol.LINGER_SECONDS
+        assert served.is_kept_at(clock.now + patience)
+        assert not served.is_kept_at(clock.now + patience + 0.1)
+
+    talk(about)
+
+
+# The end of a worker
+
+
+def test_of_pipelined_answers_of_a_leaving_worker_only_the_newest_says_so():
+    async def about(served):
+        served.holds = served.state.leaving = True
+        await served.send(b"".join(map(get, (b"/auth/?1", b"/auth/?2", b"/auth/?3"))))
+        answers = b""
+        for _ in range(3):
+            await served.turns_until(lambda: served.held)
+            served.held.pop()()
+            answers += await served.read()
+        assert answers.count(b"200 OK") == 3
+        assert answers.count(b"connection: close") == 1 and answers.endswith(b"x-query: 3\r\nconnection: close\r\n\r\n")
+
+    talk(about)
+
+
+def test_an_answer_in_progress_is_the_last_when_the_worker_leaves():
+    async def about(served):
+        served.holds = True
+        await served.send(get())
+        await served.turns_until(lambda: served.held)
+        served.protocol.leave()
+        served.held.pop()()
+        assert b"connection: close\r\n\r\n" in await served.read(2)
+
+    talk(about)
+
+
+@pytest.mark.parametrize("sent", [b"", get(), get()[:9]], ids=["nothing", "a question", "the beginning of one"])
+@pytest.mark.parametrize("is_read", [False, True])
+def test_a_shutdown_closes_an_idle_connection_and_loses_no_question(sent, is_read):
+    async def about(served):
+        served.holds = True
+        await served.send(sent)  # at once: the loop has not read it yet
+        if is_read and sent:
+            await served.turns_until(lambda: served.received)
+        served.protocol.shutdown()
+        assert served.protocol.transport.is_closing() == (not sent)
+        if sent == get():
+            await served.turns_until(lambda: served.held)
+            served.held.pop()()
+            assert OK in await served.read()
+
+    talk(about)
+
+
+@pytest.mark.parametrize("expects", [b"100-continue", b"100-Continue"])
+def test_a_client_that_waits_to_send_its_body_is_told_to(expects):
+    async def about(served):
+        await served.send(get(b"/body", b"Expect: " + expects, BODY, method=b"POST"))
+        assert (await served.read()).startswith(b"HTTP/1.1 100 ")
+        assert BY_APPLICATION in await served.ask(b"abc")
 
     talk(about)
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 
 import pytest
+from redis.exceptions import RedisError
 
-from store import dial, keepalive, pipe
+from store import clients, dial, keepalive, pipe
+from store.address import read_address
 from store.clients import StoreUnavailable
 from store.commands import command, pack
 from store.dial import to_host
@@ -194,6 +197,72 @@ def test_of_a_name_with_several_addresses_all_are_tried(on_a_loop, addresses, fi
                 assert server.connections == 1  # within the first attempt, not by luck in a later one
                 await shut([pipe_])
             other.close()
+
+    on_a_loop(run())
+
+
+V4, V6 = socket.AF_INET, socket.AF_INET6
+
+
+@pytest.mark.parametrize(
+    ("found", "order"),
+    [
+        ([], []),
+        ([(V4, 1), (V4, 2)], [(V4, 1), (V4, 2)]),
+        ([(V6, 1), (V6, 2), (V4, 1), (V4, 2)], [(V6, 1), (V4, 1), (V6, 2), (V4, 2)]),
+        ([(V4, 1), (V6, 1), (V6, 2), (V6, 3)], [(V4, 1), (V6, 1), (V6, 2), (V6, 3)]),
+        ([(V6, 1), (V6, 1), (V4, 1), (V6, 1)], [(V6, 1), (V4, 1)]),
+    ],
+)
+def test_families_of_addresses_take_turns_in_the_order_of_the_system(found, order):
+    assert dial._mixed(found) == order
+
+
+def test_if_no_address_connects_the_first_failure_is_told(on_a_loop):
+    async def fail(why: str):
+        raise OSError(why)
+
+    attempts = [lambda why=why: fail(why) for why in ("first", "second", "third")]
+    with pytest.raises(OSError, match="first"):
+        on_a_loop(dial.first_of(attempts, 0.0))
+    with pytest.raises(OSError, match="no address"):
+        on_a_loop(dial.first_of([], 0.0))
+
+
+@pytest.mark.parametrize("tls", [None, ssl.create_default_context()], ids=["plain", "tls"])
+def test_a_certificate_has_to_name_the_host_and_not_its_address(on_a_loop, addresses, monkeypatch, tls):
+    asked: list[tuple[object, ...]] = []
+
+    async def create_connection(self, factory, host, port, *, ssl, server_hostname):
+        asked.append((host, port, ssl, server_hostname))
+        raise OSError("refused")
+
+    async def run() -> None:
+        monkeypatch.setattr(asyncio.BaseEventLoop, "create_connection", create_connection)
+        with pytest.raises(OSError, match="refused"):
+            await to_host("redis.test", 1, tls)(lambda: pytest.fail("nothing is connected"))
+
+    addresses(7)
+    on_a_loop(run())
+    assert asked == [("127.0.0.1", 7, tls, "redis.test" if tls else None)]
+
+
+def test_redis_py_sends_no_command_of_a_gate_twice(on_a_loop):
+    """It may have been executed."""
+
+    async def hang_up(command: list[bytes], writer: asyncio.StreamWriter) -> None:
+        if command[0] == b"INCR":
+            writer.close()
+        else:
+            writer.write(b"+OK\r\n")
+
+    async def run() -> None:
+        async with Fake(hang_up) as server:
+            client = clients.async_client(read_address(f"redis://127.0.0.1:{server.port}"), 20.0, 20.0)
+            with pytest.raises(RedisError):
+                await client.execute_command("INCR", "a")
+            await client.aclose()
+            assert [command for command in server.seen if command[0] == b"INCR"] == [[b"INCR", b"a"]]
 
     on_a_loop(run())
 

@@ -11,7 +11,7 @@ import hiredis
 import pytest
 
 from store import pipe
-from store.clients import StoreUnavailable
+from store.clients import StoreRefused, StoreUnavailable
 from store.commands import Script, command, pack
 from store.link import Link
 from store.pipe import Pipe, shut
@@ -63,6 +63,53 @@ def test_each_of_1000_commands_gets_its_own_answer(link, on_a_loop, redis_db):
                 assert reply[:2] == [f"key-{number}".encode(), str(number).encode()]
     # What Redis said it had not executed went once more; nothing else went twice.
     assert all(redis_db.get(f"key-{number}") == "2" for number in range(1000) if number % 10)
+
+
+def test_a_script_that_is_gone_is_loaded_once_for_all_who_need_it_each_time_it_is(link, on_a_loop, redis_db):
+    for times in (1, 2):
+        redis_db.script_flush()
+        if times == 1:
+            redis_db.config_resetstat()
+        replies = on_a_loop(each([link.ask("", ECHO.call([f"key-{number}"], [number])) for number in range(50)]))
+        assert [reply[2] for reply in replies] == [times] * 50
+        counts = redis_db.info("commandstats")
+        assert counts["cmdstat_script|load"]["calls"] == times
+        assert "cmdstat_eval" not in counts
+
+
+NOT_EXECUTED = ("NOSCRIPT", "MOVED", "ASK", "TRYAGAIN", "LOADING", "READONLY")
+OTHERS = ("OOM", "NOPERM", "NOAUTH", "WRONGTYPE", "BUSY", "ERR", "CLUSTERDOWN", "MISCONF", "NOREPLICAS", "")
+
+
+@pytest.mark.parametrize("word", [*NOT_EXECUTED, *OTHERS])
+def test_only_what_redis_did_not_execute_and_may_execute_later_is_asked_again(link, on_a_loop, redis_db, word):
+    """A Redis that refuses is none that is away: where that lifts the limits, a full one must not."""
+    again = link.again("", command("INCR", "a"), hiredis.ReplyError(f"{word} and the rest"))
+    if word in NOT_EXECUTED:
+        assert on_a_loop(again) == 1
+    else:
+        with pytest.raises(StoreRefused):
+            on_a_loop(again)
+    assert redis_db.get("a") == ("1" if word in NOT_EXECUTED else None)
+
+
+def test_a_second_attempt_that_gets_no_answer_is_given_up(link, on_a_loop, monkeypatch):
+    monkeypatch.setattr("store.link.DECISION_SECONDS", 0.01)
+
+    class Hanging:
+        async def execute_command(self, *_):
+            await asyncio.Event().wait()
+
+        async def aclose(self) -> None: ...
+
+    async def run() -> BaseException | None:
+        link._client = Hanging()
+        asking = asyncio.ensure_future(link.again("", command("GET", "a"), hiredis.ReplyError("LOADING")))
+        ended, _ = await asyncio.wait([asking], timeout=20)
+        assert ended
+        return asking.exception()
+
+    assert isinstance(on_a_loop(run()), StoreUnavailable)
 
 
 def test_what_waits_goes_in_one_write(link, on_a_loop, monkeypatch):

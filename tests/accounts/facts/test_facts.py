@@ -62,6 +62,20 @@ def test_an_address_is_admitted_by_any_of_the_networks(networks, address, admits
     assert key(networks=networks).admits_address(address) is admits
 
 
+@pytest.mark.parametrize(
+    ("written", "revoked", "paused"),
+    [
+        ({"revoked": False}, False, False),
+        ({"revoked": True}, True, False),
+        ({"revoked": True, "paused": True}, False, True),  # as it is written for gates that know no pause
+        ({"revoked": True, "paused": False}, True, False),
+    ],
+)
+def test_a_paused_key_is_not_a_revoked_one(written, revoked, paused):
+    found = key(**written)
+    assert (found.revoked, found.paused) == (revoked, paused)
+
+
 def test_facts_of_a_later_version_are_read_without_what_is_new_in_them():
     """During an update, gates of two versions share one Redis."""
     text = {"public_id": "A" * 8, "version": 1, "state": "active", "plan": "free", "plan_since": 0, "overrides": {}}

@@ -1,15 +1,24 @@
-"""Look-ups in the database: few threads make them, and few may wait for those."""
+"""Look-ups: few threads ask the database, few may wait for those, and nothing is asked twice at once."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from threading import Event
 
 import pytest
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import OperationalError
 
-from accounts.facts.lookup import DATABASE_THREADS, MOST_WAITING, FactsUnavailable, Lookup
+from accounts.facts import lookup as module
+from accounts.facts import snapshot
+from accounts.facts.facts import SecretFacts
+from accounts.facts.lookup import DATABASE_THREADS, MOST_WAITING, FactsUnavailable, Lookup, Onlooker
+from accounts.keys import PresentedKey
 from accounts.peppers import peppers
-from store.link import link
+from store import names, pipe
+from store.commands import command
+from store.link import close_link, link
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,3 +42,132 @@ def test_who_comes_when_many_wait_for_the_database_is_refused_at_once(redis_db, 
 
     assert MOST_WAITING > DATABASE_THREADS
     on_a_loop(run())
+
+
+@pytest.fixture
+def looking(on_a_loop, redis_db):
+    """Run a test with a look-up."""
+
+    def run(test: Callable[[Lookup], Awaitable[None]], kind: type[Lookup] = Lookup) -> None:
+        async def with_lookup() -> None:
+            lookup = kind(link(), peppers())
+            try:
+                await test(lookup)
+            finally:
+                lookup.close()
+                await close_link()
+
+        on_a_loop(with_lookup())
+
+    return run
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The keys that were read from the database."""
+    read: list[str] = []
+    read_all = snapshot.read_all
+
+    def note(public_id: str):
+        read.append(public_id)
+        return read_all(public_id)
+
+    monkeypatch.setattr(snapshot, "read_all", note)
+    return read
+
+
+def test_a_database_that_hangs_is_waited_for_only_so_long(looking, monkeypatch):
+    monkeypatch.setattr(module, "DATABASE_SECONDS", 0.01)
+
+    async def test(lookup: Lookup) -> None:
+        hanging = Event()
+        try:
+            with pytest.raises(FactsUnavailable, match="in time"):
+                await lookup._database(lambda: hanging.wait(20))
+        finally:
+            hanging.set()
+
+    looking(test)
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (OperationalError("gone"), FactsUnavailable),
+        (ObjectDoesNotExist("there is no catalogue yet"), FactsUnavailable),
+        (ZeroDivisionError(), ZeroDivisionError),  # a fault of ours
+    ],
+)
+def test_a_database_that_cannot_tell_is_no_fault_of_the_gate(looking, error, raised):
+    def fail() -> None:
+        raise error
+
+    async def test(lookup: Lookup) -> None:
+        with pytest.raises(raised):
+            await lookup._database(fail)
+        assert await lookup._database(lambda: 1) == 1
+
+    looking(test)
+
+
+def test_the_database_has_less_time_than_the_decision_that_waits_for_it(real_deadlines):
+    assert 0 < module.DATABASE_SECONDS < pipe.DECISION_SECONDS < 1
+
+
+@pytest.mark.parametrize("ask", [lambda found, key: found.load(key), lambda found, key: found.without_redis(key, 9)])
+def test_many_who_need_the_same_key_at_once_share_one_look_up(looking, issued, reads, ask):
+    key = issued.key.public_id
+
+    async def test(lookup: Lookup) -> None:
+        found = await asyncio.gather(*(ask(lookup, key) for _ in range(20)))
+        assert {held.known.key.public_id for held in found} == {key}
+        assert reads == [key]
+        lookup.cache.clear()
+        await ask(lookup, key)
+        assert reads == [key, key]  # what has ended is not shared any more
+
+    looking(test)
+
+
+def test_without_redis_facts_from_the_database_count_for_a_lease_too(looking, issued, reads):
+    key = issued.key.public_id
+
+    async def test(lookup: Lookup) -> None:
+        for lease, number in ((1000.0, 1), (1000.0, 1), (-1.0, 2), (1000.0, 2)):
+            assert await lookup.without_redis(key, lease) is not None
+            assert len(reads) == number
+
+    looking(test)
+
+
+def test_a_key_that_is_used_stays_and_the_one_unused_for_longest_goes(looking):
+    async def test(lookup: Lookup) -> None:
+        third = lookup.cache._most // 3
+        for key in "abc":
+            lookup.cache.keep(key, key, third)
+        assert lookup.recall("a") == "a"
+        lookup.cache.keep("d", "d", third)
+        assert list(lookup.cache.entries) == ["c", "a", "d"]
+
+    looking(test)
+
+
+@pytest.mark.parametrize("kind", [Lookup, Onlooker])
+def test_a_digest_under_the_new_pepper_is_left_once_by_a_gate_and_never_by_an_onlooker(looking, redis_db, kind):
+    secret, key = SecretFacts(7, b"", "old", None), PresentedKey("A" * 16, b"body", peppers()[0], b"")
+    place = names.new_digests("AA")
+
+    async def test(lookup: Lookup) -> None:
+        async def use() -> str | None:
+            lookup.keep_new_digest(secret, key)
+            await lookup.link.ask("AA", command("PING"))  # it is answered after what was sent before
+            left = redis_db.hget(place, "7") if redis_db.type(place) == "hash" else None
+            redis_db.delete(place)
+            return left
+
+        redis_db.set(place, "of the wrong type")
+        found = [await use() for _ in range(3)]
+        digest = f"{peppers()[0].id}:{key.digest_with(peppers()[0]).hex()}"
+        assert found == ([None, digest, None] if kind is Lookup else [None] * 3)
+
+    looking(test, kind)

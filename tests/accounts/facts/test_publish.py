@@ -102,6 +102,13 @@ def test_a_ledger_that_knows_more_raises_the_counter(store_part, redis_db):
     assert redis_db.hmget(PART, "n:a", "w:a") == ["9", "20000"]
 
 
+def test_for_which_start_of_its_limit_a_counter_was_loaded_is_never_lowered(store_part, redis_db):
+    """A late reader with older facts must not make newer gates load it again."""
+    for version, since, kept in ((1, 5, "5"), (1, 4, "5"), (2, 6, "6"), (3, 5, "6")):
+        store_part(version, "x", "n:a", "w:a", "s:a", 20_000, 7, since, PAST)
+        assert redis_db.hget(PART, "s:a") == kept
+
+
 def test_a_new_window_takes_the_place_of_the_old(store_part, redis_db):
     store_part(1, "x", "n:a", "w:a", "s:a", 20_000, 7, 5, PAST)
     store_part(1, "x", "n:a", "w:a", "s:a", 20_001, 2, 5, PAST)

@@ -197,6 +197,22 @@ def test_a_crash_between_adding_and_marking_leaves_neither(quarter, monkeypatch)
     nothing_differs()
 
 
+@pytest.mark.parametrize("act", [sums.sum_a_day, sums.begin_anew])
+def test_sums_change_under_the_lock_of_those_who_change_days(quarter, monkeypatch, act):
+    """On SQLite a transaction is a lock as well; on PostgreSQL only this one keeps a day from changing meanwhile."""
+    locked_with: list[bool] = []
+
+    def lock() -> None:
+        assert connection.in_atomic_block
+        locked_with.append(UsageMonth.objects.exists())
+
+    assert sums.sum_a_day()
+    UsageMonth.objects.all().delete()
+    monkeypatch.setattr(sums, "lock_usage", lock)
+    act()
+    assert locked_with == [False]
+
+
 def test_refusals_are_summed_by_month_and_read_the_same():
     for number in range(70):
         changed(START + number * DAY, key=KEYS[number % 3])

@@ -1,0 +1,111 @@
+"""A cluster's masters: which of them has a partition, and what happens to those that are gone."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from redis.crc import key_slot
+
+from store import masters, names
+from store.address import read_address
+from store.clients import StoreUnavailable
+from store.masters import Masters
+
+
+class Cluster:
+    """Stands for redis-py's client: its slot map is that of `nodes`, which share the slots equally."""
+
+    def __init__(self, *nodes: str) -> None:
+        self.nodes, self.asked = list(nodes), 0
+        self.nodes_manager = SimpleNamespace(get_node_from_slot=self._node, initialize=self.initialize)
+
+    def _node(self, slot: int):
+        return self._named(self.nodes[slot * len(self.nodes) // 16384])
+
+    @staticmethod
+    def _named(name: str):
+        return SimpleNamespace(name=name, host="127.0.0.1", port=1)
+
+    def get_primaries(self):
+        return [self._named(name) for name in self.nodes]
+
+    async def initialize(self) -> None:
+        self.asked += 1
+
+    async def aclose(self) -> None: ...
+
+
+@pytest.fixture
+def of(on_a_loop):
+    """Run a test with the masters of a cluster."""
+
+    def run(cluster: Cluster, test) -> None:
+        async def with_masters() -> None:
+            found = Masters(read_address("redis+cluster://127.0.0.1:1"), 20.0)
+            await found.client.aclose()
+            found.client = cluster
+            try:
+                await test(found)
+            finally:
+                await found.close()
+
+        on_a_loop(with_masters())
+
+    return run
+
+
+def test_a_partition_is_at_the_slot_that_redis_computes_for_its_names(of):
+    slots: list[int] = []
+    cluster = Cluster("a")
+    cluster.nodes_manager.get_node_from_slot = lambda slot: slots.append(slot) or Cluster._named("a")
+
+    async def test(found: Masters) -> None:
+        for partition in names.ALL_PARTITIONS:
+            found._node(partition)
+
+    of(cluster, test)
+    assert slots == [key_slot(names.account(f"{partition}xxxxxx").encode()) for partition in names.ALL_PARTITIONS]
+
+
+def test_masters_are_unknown_until_they_were_asked_for(of):
+    async def test(found: Masters) -> None:
+        with pytest.raises(StoreUnavailable):
+            found.partitions()
+        await found.known()
+        parts = found.partitions()
+        assert sorted(found._node(part).name for part in parts) == ["a", "b", "c"]
+
+    of(Cluster("a", "b", "c"), test)
+
+
+def test_a_master_that_is_gone_loses_its_pipe_and_the_others_keep_theirs(of):
+    cluster = Cluster("a", "b")
+
+    async def test(found: Masters) -> None:
+        await found.known()
+        pipes = {found._node(part).name: found.pipe(part) for part in found.partitions()}
+        cluster.nodes = ["a", "c"]
+        assert await found._ask()
+        assert (pipes["a"]._closed, pipes["b"]._closed) == (False, True)
+        assert found._pipes == {"a": pipes["a"]}
+
+    of(cluster, test)
+
+
+@pytest.mark.parametrize(("is_broken", "seconds_ago", "asks"), [(True, 1.0, 1), (True, 0.9, 0), (False, 60.0, 0)])
+def test_the_masters_are_asked_for_again_once_a_second_while_a_pipe_is_broken(of, is_broken, seconds_ago, asks):
+    cluster = Cluster("a")
+
+    async def test(found: Masters) -> None:
+        await found.known()
+        pipe = found.pipe("AA")
+        pipe._broken = is_broken
+        before, found._looked_at = cluster.asked, masters.asyncio.get_running_loop().time() - seconds_ago
+        for _ in range(5):
+            assert found.pipe("AA") is pipe
+        if found._looking is not None:
+            await found._looking
+        assert cluster.asked - before == asks
+
+    of(cluster, test)
