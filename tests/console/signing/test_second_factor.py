@@ -230,7 +230,7 @@ def required(settings):
 def test_staff_without_one_are_led_to_it_before_anything_opens(required, rights):
     client = Client()
     client.force_login(mia(**rights))
-    for path in ("/admin/", "/admin/accounts/user/", "/mailbox/", "/"):
+    for path in ("/admin/", "/admin/accounts/user/", "/mailbox/", "/", "/console/", "/console/T5c6tKxK/keys/"):
         answer = client.get(path)
         assert (answer.status_code, answer["Location"]) == (302, FACTOR), path
     refused = client.get("/api/v1/me/")

@@ -37,6 +37,13 @@ def test_sessions_are_listed_and_the_others_can_be_ended():
     assert "198.51.100.4" not in here.get(SESSIONS).content.decode()
 
 
+def test_a_client_without_an_address_signs_in(redis_db):
+    """Behind a UNIX socket there is none."""
+    mia()
+    sign_in(client := Client(REMOTE_ADDR=""))
+    assert is_signed_in(client) and client.get(SESSIONS).status_code == 200
+
+
 def test_signing_in_notes_where_from():
     user = mia()
     sign_in(Client(**HERE), HTTP_USER_AGENT="Mozilla/5.0 Firefox/140.0")
