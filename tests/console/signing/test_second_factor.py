@@ -18,6 +18,7 @@ from django.test import Client, RequestFactory
 from accounts.models import User
 from console.signing.limits import TooManyTries, count_second_factor, is_first_use
 from store.throttles import SECOND_FACTORS_OF
+from tests.api.callers import fill
 from tests.console.signing.authenticator import Passkey
 from tests.console.signing.people import HERE, PASSWORD, acts, is_signed_in, mia, sign_in
 
@@ -128,6 +129,14 @@ def test_codes_are_not_guessed_at(half_in, redis_db):
     failed = acts("user.sign_in_failed")
     assert len(failed) == SECOND_FACTORS_OF.calls and failed[0].after == {"how": "second factor: totp"}
     assert failed[0].actor == "mia"
+
+
+def test_nor_where_one_is_asked_for_again(half_in, redis_db):
+    """A session left open must not allow unlimited guesses."""
+    half_in.post(f"{FACTOR}authenticate/", {"code": code()})
+    assert is_signed_in(half_in)
+    fill(redis_db, SECOND_FACTORS_OF, str(User.objects.get().pk))
+    assert half_in.post(f"{FACTOR}reauthenticate/", {"code": wrong()}).status_code == 429
 
 
 def test_codes_count_per_user_whichever_networks_they_come_from(redis_db):
