@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from accounts.authority import NOBODY, Action, authority_of, authority_of_person
+import pytest
+from django.contrib.auth.models import Permission
+
+from accounts.authority import (
+    NOBODY,
+    Action,
+    Beyond,
+    authority_of,
+    authority_of_person,
+    check_scopes,
+    operator_scopes,
+    outranks,
+)
 from accounts.models import Membership, User
 from accounts.services.acts import Actor
 from accounts.services.credentials import make_management_key, make_operator_token
@@ -42,3 +54,43 @@ def test_nobody_is_left_with_rights_who_was_deactivated_or_deleted(account):
     stale = User.objects.get()
     User.objects.all().delete()
     assert not any(authority_of_person(stale, account).may(action) for action in Action)
+
+
+def clerk_with(permission: str, *, is_staff: bool = True) -> User:
+    app, _, codename = permission.partition(".")
+    clerk = User.objects.create_user("clerk", is_staff=is_staff)
+    clerk.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
+    return clerk
+
+
+@pytest.mark.parametrize(
+    ("permission", "scopes"),
+    [
+        ("accounts.change_account", {"accounts:write", "plans:assign"}),
+        ("accounts.change_apikey", {"keys:write", "keys:read"}),
+        ("quotas.view_usagehour", {"usage:read"}),
+        ("accounts.view_account", set()),
+        ("accounts.view_apikey", set()),
+    ],
+)
+def test_a_permission_in_the_admin_gives_its_scopes_to_staff_alone(db, permission, scopes):
+    clerk = clerk_with(permission)
+    assert operator_scopes(clerk) == scopes
+    clerk.is_staff = False
+    assert operator_scopes(clerk) == NOBODY
+
+
+@pytest.mark.parametrize("role", ["viewer", "member"])
+def test_who_may_make_no_management_keys_makes_not_even_one_that_reads(account, role):
+    ada = User.objects.create_user("ada")
+    Membership.objects.create(account=account, user=ada, role=role)
+    with pytest.raises(Beyond):
+        check_scopes(Actor("ada", user=ada), account, ["keys:read"])
+
+
+def test_who_was_deactivated_outranks_nobody(account):
+    root, other = User.objects.create_superuser("root"), User.objects.create_user("other")
+    peer = User.objects.create_superuser("peer")
+    assert outranks(root, other) and outranks(root, peer)
+    root.is_active = False
+    assert not outranks(root, other) and not outranks(root, peer)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import Account
 from accounts.services.credentials import make_management_key
@@ -51,6 +52,17 @@ def olga(account, issued) -> Client:
     return member_of(account, "owner", "olga")
 
 
+@pytest.fixture
+def others(pro_account) -> None:
+    """Another account, which has some of everything, too."""
+    member_of(pro_account, "viewer", "otto")
+    invite(pro_account, email="guest0@example.org", role="member", actor=ACTOR)
+    make_management_key(pro_account, name="theirs", scopes=["keys:read"], actor=ACTOR)
+    key = issue_key(pro_account, name="theirs", actor=ACTOR).key
+    used = {"account": pro_account.public_id, "key": key.public_id, "model": "sm", "birth": 1, "allowed": 3, "units": 3}
+    UsageHour.objects.create(hour="2026-01-01T10:00:00Z", **used)
+
+
 def exported(client: Client, account: Account) -> dict[str, Any]:
     made: dict[str, Any] = json.loads(client.get(f"{API}/accounts/{account.public_id}/export/").getvalue())
     return made
@@ -77,10 +89,24 @@ LISTS = {
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_exported_rows_are_those_of_the_list(olga, account, name):
+def test_exported_rows_are_those_of_the_list(olga, account, others, name):
     rows = exported(olga, account)[name]
     assert len(rows) > 1
     assert rows == listed(olga, LISTS[name].format(id=account.public_id))
+
+
+def test_usage_of_the_current_hour_is_exported(olga, account, issued):
+    hour = timezone.now().replace(minute=0, second=0, microsecond=0)
+    used = {
+        "account": account.public_id,
+        "key": issued.key.public_id,
+        "model": "sm",
+        "birth": 1,
+        "allowed": 7,
+        "units": 7,
+    }
+    UsageHour.objects.create(hour=hour, **used)
+    assert exported(olga, account)["usage"][-1]["allowed"] == 7
 
 
 def test_the_exported_account_and_its_plan_are_those_that_the_api_shows(olga, account):

@@ -46,6 +46,15 @@ def test_the_key_in_a_repeated_answer_works_at_the_gate(program):
     assert Client().get("/auth/", headers={**ask, "Authorization": f"Bearer {text}"}).status_code == 200
 
 
+def test_kept_answers_end_with_their_account(account, owner, place):
+    key = post(owner, "a-1", name="k").json()["id"]
+    assert post(owner, "a-2", url=f"{KEYS}{key}/rotate/").status_code == 200
+    assert post(owner, "a-3", url="/api/v1/management-keys/", name="k", scopes=["keys:read"]).status_code == 201
+    assert list(KeptAnswer.objects.values_list("account", flat=True)) == [account.public_id] * 3
+    assert post(owner, None, url=f"{place}/close/", confirm=account.public_id).status_code == 204
+    assert not KeptAnswer.objects.exists()
+
+
 def test_the_quotes_of_a_structured_field_are_not_part_of_the_key(program):
     assert post(program, '"a-1"', name="k").json() == post(program, "a-1", name="k").json()
 

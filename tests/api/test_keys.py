@@ -240,6 +240,14 @@ def test_members_may_revoke_keys_that_they_created(account):
     assert client.delete(f"{KEYS}{post(client, name='k').json()['id']}/").status_code == 204
 
 
+def test_viewers_may_not_even_if_they_created_them_as_members(account):
+    client = member_of(account, "member", "mia")
+    id = post(client, name="k").json()["id"]
+    set_role(account, User.objects.get(username="mia"), "viewer", actor=ACTOR)
+    assert client.get(f"{KEYS}{id}/").status_code == 200
+    assert client.delete(f"{KEYS}{id}/").status_code == 403
+
+
 def test_a_revoked_key_may_be_revoked_again(owner, issued):
     for _ in range(2):
         assert owner.delete(f"{KEYS}{issued.key.public_id}/").status_code == 204

@@ -7,6 +7,7 @@ import pytest
 from accounts.models import ApiKey, AuditEvent, Invitation, ManagementKey, Membership, User
 from accounts.services.acts import Actor
 from accounts.services.credentials import make_management_key, make_operator_token
+from accounts.services.invitations import invite
 from accounts.services.keys import issue_key
 from tests.api.callers import bearer, member_of, operator, post, program_of, signed_in
 from tests.conftest import ACTOR
@@ -61,6 +62,21 @@ def test_somebody_who_may_create_management_keys_can_choose_to_keep_them(account
     id, program = key_of(adam, account)
     removed = owner.delete(url_of(place, "adam", "?management_keys=keep")).json()
     assert removed["management_keys"] == [{"id": id, "name": "ci", "revoked": False}] and works(program)
+
+
+def test_what_a_kept_management_key_has_invited_stays(account, place, owner, adam):
+    _, program = key_of(adam, account)
+    post(adam, f"{place}/invitations/", email="of-adam@example.org", role="member")
+    post(program, f"{place}/invitations/", email="of-the-program@example.org", role="member")
+    removed = owner.delete(url_of(place, "adam", "?management_keys=keep")).json()
+    assert [row["email"] for row in removed["invitations"]] == ["of-adam@example.org"]
+    assert Invitation.objects.get(withdrawn_at=None).email == "of-the-program@example.org"
+
+
+def test_who_gains_rights_leaves_nothing_behind(account, place, owner):
+    post(member_of(account, "member", "mia"), "/api/v1/keys/", name="mine")
+    changed = owner.patch(url_of(place, "mia"), {"role": "admin"}, content_type=JSON).json()
+    assert changed["role"] == "admin" and changed["keys"] == changed["management_keys"] == []
 
 
 def test_people_who_leave_cannot_keep_their_management_keys(account, place, owner, adam):
@@ -119,6 +135,31 @@ def test_removing_somebody_who_created_nothing_answers_204(account, place, owner
     assert owner.delete(url_of(place, "adam")).status_code == 204
 
 
+def test_a_key_that_has_ended_is_not_left_behind(account, place, owner, adam):
+    id = post(adam, "/api/v1/keys/", name="mine").json()["id"]
+    adam.delete(f"/api/v1/keys/{id}/")
+    assert owner.delete(url_of(place, "adam")).status_code == 204
+
+
+def test_on_request_keys_for_models_are_revoked_in_that_account_alone(account, pro_account, place, owner, adam):
+    Membership.objects.create(account=pro_account, user=User.objects.get(username="adam"), role="owner")
+    post(adam, "/api/v1/keys/", account=account.public_id, name="here")
+    post(adam, "/api/v1/keys/", account=pro_account.public_id, name="there")
+    member = account.memberships.get(user__username="adam")
+    removed = owner.delete(f"{place}/members/{member.public_id}/?keys=revoke").json()
+    assert [key["name"] for key in removed["keys"]] == ["here"]
+    assert [key.name for key in ApiKey.objects.filter(revoked_at=None)] == ["there"]
+
+
+def test_invitations_to_that_account_alone_are_withdrawn(account, pro_account, place, owner, adam):
+    Membership.objects.create(account=pro_account, user=User.objects.get(username="adam"), role="viewer")
+    for other, email in ((account, "here@example.org"), (pro_account, "there@example.org")):
+        invite(other, email=email, role="member", actor=ACTOR)
+    Invitation.objects.update(created_by=User.objects.get(username="adam"))
+    owner.delete(f"{place}/members/{account.memberships.get(user__username='adam').public_id}/")
+    assert [row.email for row in Invitation.objects.filter(withdrawn_at=None)] == ["there@example.org"]
+
+
 def test_only_keys_of_that_account_end(account, pro_account, place, owner, adam):
     Membership.objects.create(account=pro_account, user=User.objects.get(username="adam"), role="owner")
     _, here = key_of(adam, account)
@@ -173,10 +214,15 @@ def test_a_person_is_responsible_for_what_their_token_created(account, place):
 
 def test_what_ends_is_in_the_audit_log(account, place, owner, adam):
     id, _ = key_of(adam, account)
+    invitation = post(adam, f"{place}/invitations/", email="other@example.org", role="admin").json()["id"]
     AuditEvent.objects.all()._raw_delete("default")
     owner.delete(url_of(place, "adam"))
     events = list(AuditEvent.objects.order_by("id").values_list("actor", "act", "subject"))
-    assert events == [("olga", "account.member", account.public_id), ("olga", "management_key.revoke", id)]
+    assert events == [
+        ("olga", "account.member", account.public_id),
+        ("olga", "management_key.revoke", id),
+        ("olga", "invitation.withdraw", invitation),
+    ]
 
 
 @pytest.mark.parametrize("query", ["?management_keys=some", "?keys=all", "?kees=revoke"])

@@ -7,10 +7,12 @@ import inspect
 import pytest
 
 from accounts.models import Account, ApiKey, AuditEvent, Membership, User
+from accounts.services.credentials import make_management_key, make_operator_token
+from accounts.services.invitations import invite
 from accounts.services.roles import set_role
 from api.openapi.documented_errors import SAFE
 from api.urls import OPERATIONS
-from store.throttles import DAYS_ISSUES, EXPLANATIONS, IMPORTS, ISSUES, LOOKS, OPERATORS_WRITES, WRITES
+from store.throttles import DAYS_ISSUES, EXPLANATIONS, EXPORTS, IMPORTS, ISSUES, LOOKS, OPERATORS_WRITES, WRITES
 from tests.api.callers import bearer, fill, member_of, operator, post, program_of
 from tests.conftest import ACTOR
 
@@ -29,6 +31,8 @@ def member(account) -> Membership:
 def writes(account, issued, member):
     """Every change that creates no secret, as an owner makes it."""
     key, of = f"{V1}keys/{issued.key.public_id}/", f"{V1}accounts/{account.public_id}/"
+    invitation = invite(account, email="grace@example.org", role="member", actor=ACTOR).public_id
+    management_key = make_management_key(account, name="k", scopes=["keys:read"], actor=ACTOR)[0].public_id
     return {
         "change_key": lambda client: client.patch(key, {"name": "x"}, content_type=JSON),
         "end_rotation": lambda client: post(client, f"{key}end-rotation/"),
@@ -40,6 +44,8 @@ def writes(account, issued, member):
             f"{of}members/{member.public_id}/", {"role": "member"}, content_type=JSON
         ),
         "remove_member": lambda client: client.delete(f"{of}members/{member.public_id}/"),
+        "withdraw_invitation": lambda client: client.delete(f"{of}invitations/{invitation}/"),
+        "revoke_management_key": lambda client: client.delete(f"{V1}management-keys/{management_key}/"),
         "close_account": lambda client: post(client, f"{of}close/", confirm=account.public_id),
     }
 
@@ -53,6 +59,8 @@ NAMES = (
     "change_account",
     "change_member",
     "remove_member",
+    "withdraw_invitation",
+    "revoke_management_key",
     "close_account",
 )
 
@@ -80,6 +88,40 @@ def test_a_refused_change_does_not_count(account, issued, redis_db):
         answer = viewer.patch(f"{V1}keys/{issued.key.public_id}/", {"name": "x"}, content_type=JSON)
         assert answer.status_code == 403
     assert list(redis_db.scan_iter("authsvc:throttle:*")) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_change_of_a_viewer_counts(account, redis_db, writes, member, name):
+    viewer = member_of(account, "viewer", "vera")
+    assert writes[name](viewer).status_code == 403
+    assert list(redis_db.scan_iter("authsvc:throttle:*")) == []
+
+
+def test_no_mail_counts_that_may_not_be_sent(account, redis_db):
+    """Or a member could use up the account's mails, and those to anybody's mailbox."""
+    of = f"{V1}accounts/{account.public_id}/invitations/"
+    row = invite(account, email="grace@example.org", role="owner", actor=ACTOR)
+    admin = member_of(account, "admin")
+    assert post(admin, of, email="eve@example.org", role="owner").status_code == 403
+    assert post(admin, f"{of}{row.public_id}/resend/").status_code == 403
+    assert admin.delete(f"{of}{row.public_id}/").status_code == 403
+    assert list(redis_db.scan_iter("authsvc:throttle:*")) == []
+
+
+def test_adding_members_counts_for_the_operator(account, redis_db, member):
+    token, text = make_operator_token(name="k", scopes=["accounts:write"], actor=ACTOR)
+    fill(redis_db, OPERATORS_WRITES, f"operator_token:{token.public_id}")
+    User.objects.create_user("grace")
+    answer = post(bearer(text), f"{V1}accounts/{account.public_id}/members/", username="grace", role="viewer")
+    assert answer.status_code == 429 and account.memberships.count() == 1
+
+
+def test_exports_count_per_account_whoever_asks(account, redis_db):
+    of = f"{V1}accounts/{account.public_id}/export/"
+    fill(redis_db, EXPORTS, account.public_id)
+    assert [client.get(of).status_code for client in (member_of(account, "owner"), operator("accounts:write"))] == [
+        429
+    ] * 2
 
 
 @pytest.mark.parametrize("throttle", [ISSUES, DAYS_ISSUES])
@@ -110,8 +152,6 @@ def test_other_accounts_and_operators_are_not_throttled(account, pro_account, is
 
 
 def test_an_operators_changes_count_per_token(account, redis_db):
-    from accounts.services.credentials import make_operator_token
-
     (token, text), (_, other) = (
         make_operator_token(name="k", scopes=["accounts:write", "plans:assign"], actor=ACTOR) for _ in range(2)
     )

@@ -15,6 +15,7 @@ from accounts.facts.publish import models_base
 from accounts.models import ApiKey, AuditEvent, KeySecret
 from accounts.services.accounts import cap_keys, close_account
 from accounts.services.keys import issue_key, pause_key, revoke_key, rotate_key
+from accounts.services.roles import set_role
 from quotas.models import ServedModel
 from store.throttles import Throttle
 from tests.conftest import ACTOR
@@ -236,10 +237,9 @@ def test_a_closed_account_gets_no_key(account, owner):
     assert answer.status_code == 409 and "is closed" in answer.content.decode() and not ApiKey.objects.exists()
 
 
-def test_too_many_new_keys_wait(account, owner, monkeypatch):
-    monkeypatch.setattr(
-        Throttle, "wait", lambda self, who: 7 if self.name == "issues" and who == account.public_id else 0
-    )
+@pytest.mark.parametrize("full", ["issues", "issues_of_a_day"])
+def test_too_many_new_keys_wait(account, owner, monkeypatch, full):
+    monkeypatch.setattr(Throttle, "wait", lambda self, who: 7 if (self.name, who) == (full, account.public_id) else 0)
     answer = owner.post(page_of(account, "new/"), filled_in())
     assert (answer.status_code, answer["Retry-After"]) == (429, "7") and not ApiKey.objects.exists()
 
@@ -408,6 +408,17 @@ def test_a_member_changes_their_own_keys_and_no_others(account, issued, ask):
     assert mia.post(f"{theirs}revoke/", {"name": "first"}).status_code == 403
     assert mia.post(f"{mine}revoke/", {"name": "mine"}).status_code == 302
     assert (ask(issued.text).status, ask(own.text).status) == (200, 401)
+
+
+def test_who_is_a_viewer_now_changes_no_keys_not_even_their_own(account):
+    mia = person("mia", account, "member")
+    own = issue_key(account, name="mine", actor=acting(mia)).key
+    set_role(account, mia.user, "viewer", actor=ACTOR)
+    path = page_of(account, f"{own.public_id}/")
+    assert mia.get(path).status_code == 200 and "Revoke" not in mia.get(path).content.decode()
+    assert mia.post(f"{path}revoke/", {"name": "mine"}).status_code == 403
+    assert mia.post(f"{path}change/", filled_in(name="x")).status_code == 403
+    assert ApiKey.objects.get().revoked_at is None
 
 
 def test_what_somebody_may_not_do_has_no_button(account, issued):

@@ -70,6 +70,21 @@ def test_a_place_is_new_again_after_90_days(ada):
     assert len(new_places()) == 1 and SignInPlace.objects.count() == 1
 
 
+def test_a_place_that_is_used_stays_known(ada):
+    note_sign_in(ada, "203.0.113.7", CHROME)
+    began = timezone.now()
+    SignInPlace.objects.update(last_seen_at=began - timedelta(days=89))
+    note_sign_in(ada, "203.0.113.7", CHROME)
+    assert new_places() == [] and SignInPlace.objects.get().last_seen_at >= began
+
+
+def test_without_notifications_places_are_remembered_and_nobody_is_told(ada, settings):
+    settings.NOTIFICATIONS = False
+    for address in ("203.0.113.7", "198.51.100.7"):
+        note_sign_in(ada, address, CHROME)
+    assert new_places() == [] and SignInPlace.objects.count() == 2
+
+
 def test_few_places_are_remembered_and_the_latest_are(ada):
     for number in range(MOST_PLACES + 5):
         note_sign_in(ada, f"10.0.{number}.1", CHROME)

@@ -10,12 +10,15 @@ from django.core import mail
 from django.db import connection
 from django.utils import timezone
 
+from accounts.authority import Beyond
 from accounts.facts.publish import models_base
-from accounts.models import Account, Invitation, User
+from accounts.models import Account, Invitation, Membership, User
 from accounts.refused import Refused
+from accounts.services.accounts import close_account
 from accounts.services.acts import Actor
 from accounts.services.invitation_mail import LONGEST_LABEL, quoted
-from accounts.services.invitations import MOST_OPEN, accept, invite, resend, withdraw
+from accounts.services.invitations import GOOD_FOR, MOST_OPEN, accept, invite, resend, withdraw
+from accounts.services.roles import set_role
 from store.throttles import INVITATIONS, MAILS_TO, mailbox
 from tests.api.callers import member_of
 from tests.conftest import ACTOR
@@ -118,6 +121,66 @@ def test_programs_list_invitations_by_status(account):
     assert (still_open["status"], still_open["accepted_by"]) == ("pending", None)
     assert owner.get(f"{place}?status=withdrawn").json()["results"] == []
     assert owner.get(f"{place}?status=nonsense").status_code == 400
+
+
+# Who is invited, and by whom.
+
+
+def test_nobody_is_invited_to_a_closed_account(account):
+    close_account(account, actor=ACTOR)
+    with pytest.raises(Refused, match="is closed"):
+        invited(account, 1)
+    assert not mail.outbox and not Invitation.objects.exists()
+
+
+@pytest.mark.parametrize("email", ["grace@example.org", "Grace@Example.ORG", " grace@example.org "])
+def test_a_member_is_not_invited_however_the_address_is_written(account, email):
+    set_role(account, User.objects.create_user("grace", "grace@example.org"), "viewer", actor=ACTOR)
+    with pytest.raises(Refused, match="already a member"):
+        invite(account, email=email, role="member", actor=ACTOR)
+    assert not mail.outbox
+
+
+def test_sent_again_it_is_open_for_a_week_from_then(account):
+    row = invited(account, 1)
+    Invitation.objects.update(expires_at=timezone.now() + timedelta(minutes=1))
+    resend(row, actor=ACTOR)
+    in_a_week, moment = timezone.now() + GOOD_FOR, timedelta(minutes=1)
+    row = Invitation.objects.get()
+    assert row.is_open(in_a_week - moment) and not row.is_open(in_a_week + moment)
+
+
+@pytest.mark.parametrize("act", ["invite", "resend", "withdraw"])
+def test_who_has_lost_the_right_meanwhile_does_nothing(account, act):
+    """The pages and the API ask before; the services ask under the account's lock."""
+    row = invited(account, 1)
+    vera = User.objects.create_user("vera")
+    set_role(account, vera, "member", actor=ACTOR)
+    actor = Actor("vera", user=vera)
+    acts = {
+        "invite": lambda: invite(account, email="eve@example.org", role="member", actor=actor),
+        "resend": lambda: resend(row, actor=actor),
+        "withdraw": lambda: withdraw(row, actor=actor),
+    }
+    with pytest.raises(Beyond):
+        acts[act]()
+    assert len(mail.outbox) == 1 and Invitation.objects.get().is_open(timezone.now())
+
+
+def test_what_was_accepted_is_not_withdrawn(account):
+    row = invited(account, 1)
+    accept(row, User.objects.create_user("grace"), actor=ACTOR)
+    with pytest.raises(Refused, match="has already joined"):
+        withdraw(row, actor=ACTOR)
+    assert Invitation.objects.get().withdrawn_at is None
+
+
+def test_an_expired_invitation_is_not_accepted(account):
+    row, grace = invited(account, 1), User.objects.create_user("grace")
+    Invitation.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    with pytest.raises(Refused, match="has expired"):
+        accept(row, grace, actor=ACTOR)
+    assert not Membership.objects.exists()
 
 
 # How many.

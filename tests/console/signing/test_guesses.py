@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 from threading import Event, Thread
 
 import pytest
@@ -136,6 +137,14 @@ def test_a_user_who_is_not_there_is_slowed_down_alike(redis_db, hashes):
     assert hashes == ["hunter2"] * SIGN_INS_OF.calls  # each costs what a known user's does
 
 
+@pytest.mark.parametrize("typed", ["NoBody", " nobody ", "\uff4eobody"])
+def test_whatever_a_user_who_is_not_there_is_called_the_guesses_count_together(redis_db, typed):
+    """As they do for one who is: otherwise their number would tell the two apart."""
+    for _ in range(SIGN_INS_OF.calls):
+        assert sign_in(Client(**HERE), "nobody").status_code == 200
+    assert sign_in(Client(**HERE), typed).status_code == 429
+
+
 def test_known_and_unknown_are_told_the_same():
     mia()
     pages = [sign_in(Client(), name, "wrong").content.decode() for name in ("mia", "eve")]
@@ -248,6 +257,27 @@ def test_the_old_password_is_no_place_to_guess_at(redis_db):
         client.post("/accounts/password/change/", {"oldpassword": "wrong", **new}).status_code for _ in range(12)
     ]
     assert answers == [200] * SIGN_INS_OF.calls + [429] * 2
+    assert [row.after for row in acts("user.sign_in_failed")] == [{"how": "change of the password"}] * SIGN_INS_OF.calls
+
+
+def test_the_right_old_password_takes_no_try(redis_db):
+    client = Client(**HERE)
+    client.force_login(mia())
+    passwords = [PASSWORD, *(f"another horse {number}" for number in range(SIGN_INS_OF.calls + 1))]
+    for old, new in pairwise(passwords):
+        form = {"oldpassword": old, "password1": new, "password2": new}
+        assert client.post("/accounts/password/change/", form).status_code == 302
+
+
+def test_a_sign_up_costs_the_same_whether_or_not_the_address_is_known(redis_db, settings, hashes):
+    settings.SIGN_UP = "open"
+    mia()
+    cost = []
+    for email in ("mia@example.org", "eve@example.org"):
+        hashes.clear()
+        assert Client(**HERE).post("/accounts/signup/", {"email": email, "password1": PASSWORD}).status_code == 302
+        cost.append(len(hashes))
+    assert cost == [1, 1]
 
 
 # Few hashes at once

@@ -15,6 +15,9 @@ from allauth.socialaccount.models import SocialAccount, SocialToken
 from django.test import Client
 
 from accounts.models import Account, Membership, User
+from accounts.services.accounts import AccountEdit, change_account
+from console.signing.oidc import nonce_of
+from tests.conftest import ACTOR
 from tests.console.signing.people import HERE, PASSWORD, acts, home, is_signed_in, mia, sign_in
 from tests.console.signing.provider import CLIENT, SECRET
 from tests.servers import ROOT
@@ -108,6 +111,13 @@ def test_the_role_is_what_the_operator_says(account, be, settings, role, given):
     assert Account.objects.count() == 1
 
 
+def test_nobody_joins_an_account_that_is_closed(account, be, settings):
+    settings.OIDC_ROLE, settings.OIDC_ACCOUNT = "member", "acme"
+    change_account(account, AccountEdit(status="closed"), actor=ACTOR)
+    come_in(client := Client())
+    assert is_signed_in(client) and not Membership.objects.exists()
+
+
 def test_who_has_a_user_with_that_address_comes_in_as_this_user(be):
     user = mia()
     EmailAddress.objects.create(user=user, email="mia@example.org", verified=True, primary=True)
@@ -154,6 +164,14 @@ def test_an_address_that_was_not_confirmed_lets_nobody_in(be, who):
     be(**who)
     answer = come_in(client := Client())
     assert answer.status_code == 403 and not is_signed_in(client) and not User.objects.exists()
+    assert [(row.act, row.after) for row in acts()] == [("user.sign_in_failed", {"how": "identity provider"})]
+
+
+def test_a_sign_in_has_a_nonce_of_its_own(settings):
+    """Or a token made for somebody else's sign-in would be good for ours."""
+    nonces = {nonce_of("one"), nonce_of("another")}
+    settings.SECRET_KEY = "another" * 10
+    assert len(nonces | {nonce_of("one")}) == 3
 
 
 def test_domains_are_asked_about_each_time(catalogue, be, settings):

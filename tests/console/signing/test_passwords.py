@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from allauth.account.models import EmailAddress
 from django.core import mail
 from django.test import Client
 
 from accounts.models import User
 from store.throttles import FORMS_FROM, RESETS_TO, mailbox
 from tests.api.callers import fill
-from tests.console.signing.people import HERE, PASSWORD, acts, is_signed_in, link_in_the_last_mail, mia, sign_in
+from tests.console.signing.people import HERE, PASSWORD, acts, home, is_signed_in, link_in_the_last_mail, mia, sign_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -47,6 +48,24 @@ def test_changing_it_ends_other_sessions_and_is_written_down():
     assert (row.actor, row.subject, row.address) == ("mia", "mia", "203.0.113.7")
 
 
+@pytest.mark.parametrize(
+    ("then", "is_ours"),
+    [
+        ("/accounts/sessions/", True),
+        ("https://testserver/accounts/sessions/", True),
+        ("http://testserver/accounts/sessions/", False),  # without TLS
+        ("https://models.example/", False),  # also allowed, and not the console
+        ("//models.example/", False),
+        ("https://evil.example/", False),
+    ],
+)
+def test_after_signing_in_only_a_page_of_the_console_follows(settings, then, is_ours):
+    settings.ALLOWED_HOSTS = ["testserver", "models.example"]
+    mia()
+    done = Client(**HERE).post("/login/", {"username": "mia", "password": PASSWORD, "next": then}, secure=True)
+    assert (done.status_code, done["Location"]) == (302, then if is_ours else home())
+
+
 def ask(email: str, **extra):
     return Client(raise_request_exception=False).post(RESET, {"email": email}, **extra)
 
@@ -72,6 +91,8 @@ def test_a_link_leads_to_the_console_whatever_host_was_asked(settings):
     ask("mia@example.org", SERVER_NAME="evil.example")
     assert "evil.example" not in str(mail.outbox[-1].body)
     assert link_in_the_last_mail().startswith(f"{RESET}key/")
+    assert mail.outbox[-1].subject == "Choose a new password for 127.0.0.1"
+    assert str(mail.outbox[-1].body).rstrip().endswith("http://127.0.0.1:8081")
 
 
 def test_known_and_unknown_addresses_are_answered_alike():
@@ -97,6 +118,16 @@ def test_without_a_mail_server_the_page_says_so(settings, email):
     mia()
     answer = ask(email)
     assert answer.status_code == 503 and "could not be sent" in answer.content.decode()
+
+
+def test_a_reset_confirms_the_address_of_its_mail_and_no_other():
+    user = mia()
+    for email in ("mia@new.example", "mia@example.org"):
+        EmailAddress.objects.create(user=user, email=email, verified=False)
+    ask("mia@example.org")
+    client = Client()
+    client.post(client.get(link_in_the_last_mail())["Location"], {"password1": NEW, "password2": NEW})
+    assert [row.email for row in EmailAddress.objects.filter(verified=True)] == ["mia@example.org"]
 
 
 def test_a_reset_does_not_get_round_the_second_factor():

@@ -13,10 +13,12 @@ from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, hotp_value
 from django.core.cache import cache
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from django.test import Client
+from django.test import Client, RequestFactory
 
 from accounts.models import User
+from console.signing.limits import TooManyTries, count_second_factor, is_first_use
 from store.throttles import SECOND_FACTORS_OF
+from tests.api.callers import fill
 from tests.console.signing.authenticator import Passkey
 from tests.console.signing.people import HERE, PASSWORD, acts, is_signed_in, mia, sign_in
 
@@ -94,6 +96,7 @@ def test_a_code_lets_in_once_whichever_process_is_asked(half_in):
     sign_in(again)
     again.post(f"{FACTOR}authenticate/", {"code": first})
     assert not is_signed_in(again)
+    assert [row.after for row in acts("user.sign_in_failed")] == [{"how": "second factor: a used code"}]
 
 
 def test_a_recovery_code_lets_in_once(inside):
@@ -109,6 +112,16 @@ def test_a_recovery_code_lets_in_once(inside):
         assert is_signed_in(client) is lets_in
 
 
+def test_new_recovery_codes_are_written_down(inside):
+    from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+
+    user = User.objects.get()
+    TOTP.activate(user, SECRET)
+    RecoveryCodes.activate(user)
+    assert inside.post(f"{FACTOR}recovery-codes/generate/").status_code == 302
+    assert [row.after for row in acts("user.second_factor_reset")] == [CODES]
+
+
 def test_codes_are_not_guessed_at(half_in, redis_db):
     answers = [half_in.post(f"{FACTOR}authenticate/", {"code": wrong()}).status_code for _ in range(7)]
     assert answers == [200] * SECOND_FACTORS_OF.calls + [429] * 2
@@ -116,6 +129,31 @@ def test_codes_are_not_guessed_at(half_in, redis_db):
     failed = acts("user.sign_in_failed")
     assert len(failed) == SECOND_FACTORS_OF.calls and failed[0].after == {"how": "second factor: totp"}
     assert failed[0].actor == "mia"
+
+
+def test_nor_where_one_is_asked_for_again(half_in, redis_db):
+    """A session left open must not allow unlimited guesses."""
+    half_in.post(f"{FACTOR}authenticate/", {"code": code()})
+    assert is_signed_in(half_in)
+    fill(redis_db, SECOND_FACTORS_OF, str(User.objects.get().pk))
+    assert half_in.post(f"{FACTOR}reauthenticate/", {"code": wrong()}).status_code == 429
+
+
+def test_codes_count_per_user_whichever_networks_they_come_from(redis_db):
+    """Who has many addresses gets no more tries, and takes none from others at the same address."""
+    request = RequestFactory().get("/", **HERE)
+    user, other = mia(), User.objects.create_user("ned")
+    for number in range(SECOND_FACTORS_OF.calls):
+        count_second_factor(RequestFactory().get("/", REMOTE_ADDR=f"198.51.100.{number}"), user)
+    with pytest.raises(TooManyTries):
+        count_second_factor(request, user)
+    count_second_factor(request, other)
+
+
+def test_a_used_code_is_used_for_its_user_alone(redis_db):
+    """Codes have six digits: now and then two people have the same one."""
+    user, other = mia(), User.objects.create_user("ned")
+    assert [is_first_use(one, "123456") for one in (user, user, other)] == [True, False, True]
 
 
 def test_with_another_secret_key_no_code_fits_and_nothing_breaks(half_in, settings):
@@ -201,7 +239,7 @@ def required(settings):
 def test_staff_without_one_are_led_to_it_before_anything_opens(required, rights):
     client = Client()
     client.force_login(mia(**rights))
-    for path in ("/admin/", "/admin/accounts/user/", "/mailbox/", "/"):
+    for path in ("/admin/", "/admin/accounts/user/", "/mailbox/", "/", "/console/", "/console/T5c6tKxK/keys/"):
         answer = client.get(path)
         assert (answer.status_code, answer["Location"]) == (302, FACTOR), path
     refused = client.get("/api/v1/me/")

@@ -11,10 +11,11 @@ from django.conf import settings as configured
 from django.core.mail import EmailMessage
 from django.test import Client
 
-from accounts.models import User
+from accounts.models import SignInPlace, User
 from console.signing import middleware
 from console.signing.devices import device_of, place_of
 from runtime import mailbox
+from runtime.networks import surroundings
 from store import names
 from tests.accounts.forms import posted
 from tests.console.signing.people import HERE, acts, is_signed_in, mia, sign_in
@@ -34,6 +35,20 @@ def test_sessions_are_listed_and_the_others_can_be_ended():
     assert here.get(SESSIONS).status_code == 200
     assert there.get(SESSIONS).status_code == 302
     assert "198.51.100.4" not in here.get(SESSIONS).content.decode()
+
+
+def test_a_client_without_an_address_signs_in(redis_db):
+    """Behind a UNIX socket there is none."""
+    mia()
+    sign_in(client := Client(REMOTE_ADDR=""))
+    assert is_signed_in(client) and client.get(SESSIONS).status_code == 200
+
+
+def test_signing_in_notes_where_from():
+    user = mia()
+    sign_in(Client(**HERE), HTTP_USER_AGENT="Mozilla/5.0 Firefox/140.0")
+    place = SignInPlace.objects.get(user=user)
+    assert (place.network, place.browser) == (surroundings("203.0.113.7"), "Firefox")
 
 
 def test_one_session_is_ended_and_the_others_stay():

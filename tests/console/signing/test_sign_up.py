@@ -8,9 +8,11 @@ import pytest
 from allauth.account.models import EmailAddress
 from django.core import mail
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import Account, Membership, User
 from accounts.services.invitations import invite
+from accounts.services.roles import set_role
 from store.throttles import FORMS_FROM
 from tests.accounts.forms import posted
 from tests.api.callers import fill
@@ -54,12 +56,34 @@ def test_the_address_is_confirmed_first(catalogue, is_open):
     assert not is_signed_in(client)
 
 
+def test_who_has_been_in_before_need_not_confirm(settings):
+    """An operator let them in. The address that they have entered since is one they may still confirm."""
+    user = mia(last_login=timezone.now())
+    EmailAddress.objects.create(user=user, email="mia@new.example", verified=False)
+    sign_in(client := Client())
+    assert is_signed_in(client)
+
+
 def test_a_confirmation_in_another_browser_confirms_and_signs_nobody_in(catalogue, is_open):
     Client().post(SIGN_UP, ADA)
     other = Client()
     other.post(link_in_the_last_mail())
     assert not is_signed_in(other) and Account.objects.exists()
     assert sign_in(other, "ADA@example.org").status_code == 302 and is_signed_in(other)
+
+
+def test_who_has_joined_an_account_meanwhile_gets_none_of_their_own(account, is_open):
+    Client().post(SIGN_UP, ADA)
+    set_role(account, User.objects.get(), "viewer", actor=ACTOR)
+    Client().post(link_in_the_last_mail())
+    assert EmailAddress.objects.get().verified and Account.objects.get() == account
+
+
+def test_who_confirms_after_signing_up_was_closed_gets_no_account(catalogue, is_open, settings):
+    Client().post(SIGN_UP, ADA)
+    settings.SIGN_UP = "invitation"
+    Client().post(link_in_the_last_mail())
+    assert EmailAddress.objects.get().verified and not Account.objects.exists()
 
 
 def test_a_confirmation_works_once(catalogue, is_open):
@@ -135,6 +159,16 @@ def test_a_guest_makes_a_user_whose_address_is_confirmed(account, link, settings
     assert "203.0.113.7" in client.get("/accounts/sessions/").content.decode()
 
 
+def test_an_address_that_somebody_else_confirmed_stays_theirs(account, link):
+    """The link was forwarded, or the mailbox has changed hands: the guest joins all the same."""
+    first = mia()
+    EmailAddress.objects.create(user=first, email="new@example.org", verified=True, primary=True)
+    client = Client(**HERE)
+    client.post(link, posted(client.get(link), password1=PASSWORD, password2=PASSWORD))
+    assert is_signed_in(client) and Membership.objects.get(account=account).user != first
+    assert EmailAddress.objects.get().user == first
+
+
 def test_a_guest_who_has_a_user_signs_in_and_joins(account, link):
     mia()
     client = Client()
@@ -180,15 +214,34 @@ def test_an_address_changes_when_the_new_one_is_confirmed(catalogue, is_open):
     assert Account.objects.count() == 1
 
 
-def test_an_address_that_an_operator_corrects_signs_in_no_more():
+def test_only_the_first_address_brings_an_account(catalogue, is_open):
+    client = Client(**HERE)
+    client.post(SIGN_UP, ADA)
+    client.post(link_in_the_last_mail())
+    Membership.objects.all().delete()
+    change_address(client, "ada@new.example")
+    client.post(link_in_the_last_mail())
+    assert User.objects.get().email == "ada@new.example" and not Membership.objects.exists()
+
+
+@pytest.mark.parametrize("fields", [None, ["email"], ["first_name", "email"]])
+def test_an_address_that_an_operator_corrects_signs_in_no_more(fields):
     user = mia()
     EmailAddress.objects.create(user=user, email="mia@example.org", verified=True, primary=True)
     user.email = "mia@correct.example"
-    user.save()
+    user.save(update_fields=fields)
     sign_in(client := Client(), "mia@example.org")
     assert not is_signed_in(client)
     Client().post("/accounts/password/reset/", {"email": "mia@example.org"})
     assert "no user there has it" in str(mail.outbox[-1].body)
+
+
+def test_an_address_written_in_another_case_stays_confirmed():
+    user = mia()
+    EmailAddress.objects.create(user=user, email="mia@example.org", verified=True, primary=True)
+    user.email = "Mia@Example.org"
+    user.save()
+    assert EmailAddress.objects.get().email == "mia@example.org"
 
 
 def test_signing_in_keeps_a_new_address_that_waits_for_its_confirmation():
