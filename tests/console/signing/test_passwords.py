@@ -36,6 +36,18 @@ def test_a_weak_password_is_refused(password, why):
     assert page.status_code == 200 and why in page.content.decode()
 
 
+def test_the_first_password_of_a_person_without_one_is_written_down():
+    """Such as one who has only signed in through an identity provider."""
+    user = mia()
+    user.set_unusable_password()
+    user.save()
+    client = Client(**HERE)
+    client.force_login(user)
+    assert client.post("/accounts/password/set/", {"password1": NEW, "password2": NEW}).status_code == 302
+    assert User.objects.get().check_password(NEW)
+    assert [(row.actor, row.act) for row in acts("user.password_change")] == [("mia", "user.password_change")]
+
+
 def test_changing_it_ends_other_sessions_and_is_written_down():
     mia()
     here, there = Client(**HERE), Client()
