@@ -36,6 +36,12 @@ def test_a_closed_account_gets_no_key_of_any_kind(account, way):
     assert not ApiKey.objects.exists() and not ManagementKey.objects.exists()
 
 
+def test_a_name_is_kept_without_the_blanks_around_it(account, issued):
+    change_key(issued.key, name=" nightly  run\t", actor=ACTOR)
+    issue_key(account, name="  other ", actor=ACTOR)
+    assert sorted(ApiKey.objects.values_list("name", flat=True)) == ["nightly  run", "other"]
+
+
 @pytest.mark.parametrize("way", ["issued", "imported"])
 def test_a_new_key_records_the_person_and_the_credential_behind_it(account, way):
     mara = User.objects.create_user("mara")
