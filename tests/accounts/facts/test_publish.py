@@ -17,9 +17,10 @@ from accounts.facts.publish import change
 from accounts.facts.storing import PUBLISH, RAISE
 from accounts.ledger_worker import Worker
 from accounts.models import Account, ApiKey, OutboxRow
-from accounts.services.accounts import move_account, rename_account, suspend_account
+from accounts.services.accounts import create_account, move_account, rename_account, suspend_account
 from accounts.services.catalogue import change_catalogue
 from accounts.services.keys import change_key, issue_key, revoke_key
+from quotas.deployment import AnotherDeployment
 from quotas.limits import Limit
 from quotas.models import Catalogue, Plan
 from store import names
@@ -200,6 +201,18 @@ def test_a_change_that_fails_half_way_leaves_no_row(key):
         publication.of_key(key)
         raise RuntimeError
     assert not OutboxRow.objects.exists() and publication.is_pending
+
+
+@pytest.mark.parametrize("count", [1, 20])  # one by one, and together
+@pytest.mark.parametrize("part", ["account", "key"])
+def test_nothing_is_published_into_the_redis_of_another_deployment(account, redis_db, part, count):
+    keys = [issue_key(account, name="k", actor=ACTOR).key for _ in range(count)]
+    accounts = [create_account(f"a{number}", account.plan, actor=ACTOR)[0] for number in range(count)]
+    redis_db.flushdb()
+    redis_db.set(names.DEPLOYMENT, "theirs")
+    with pytest.raises(AnotherDeployment):
+        delivery.deliver_parts((part, row.public_id) for row in (keys if part == "key" else accounts))
+    assert redis_db.keys() == [names.DEPLOYMENT]
 
 
 def test_nothing_to_publish_is_published(catalogue):
