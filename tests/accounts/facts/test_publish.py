@@ -13,7 +13,7 @@ from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from accounts.facts import delivery, publish, snapshot
-from accounts.facts.publish import change
+from accounts.facts.publish import change, models_base
 from accounts.facts.storing import PUBLISH, RAISE
 from accounts.ledger_worker import Worker
 from accounts.models import Account, ApiKey, OutboxRow
@@ -268,6 +268,15 @@ def test_several_changes_of_a_part_are_delivered_as_one(key, redis_away):
     assert not OutboxRow.objects.exists()
 
 
+def test_the_changes_that_wait_longest_are_delivered_first(key, account):
+    OutboxRow.objects.create(part=OutboxRow.Part.KEY, subject=key.public_id, version=version_of(key))
+    OutboxRow.objects.create(part=OutboxRow.Part.ACCOUNT, subject=account.public_id, version=version_of(account))
+    assert delivery.deliver_all(1) == 1
+    assert [row.subject for row in OutboxRow.objects.all()] == [account.public_id]
+    assert delivery.deliver_all(1) == 1
+    assert not OutboxRow.objects.exists()
+
+
 def test_repeating_a_pending_revocation_publishes_it(key, redis_db, redis_away):
     with redis_away():
         revoke_key(key, actor=ACTOR)
@@ -401,6 +410,23 @@ def test_another_version_in_redis_is_replaced(key, redis_db, step):
     assert facts_now["networks"] == facts["networks"] == []
 
 
+@pytest.mark.parametrize(("stored", "version"), [(8, 9), (9, 10), (10, 11), (11, 12)])
+@pytest.mark.parametrize("part", ["catalogue", "account", "key"])
+def test_a_clash_raises_a_version_above_that_in_redis_and_lowers_none(key, account, part, stored, version):
+    row = {"catalogue": Catalogue.objects.get(), "account": account, "key": key}[part]
+    models_base(type(row)).update(version=9)
+    delivery._raise_above(delivery.Clash(part, "" if part == "catalogue" else row.public_id, stored))
+    assert models_base(type(row)).get(pk=row.pk).version == version
+
+
+def test_a_catalogue_behind_many_partitions_is_raised_above_the_highest_at_once(key, redis_db):
+    (version,) = Catalogue.objects.values_list("version", flat=True)
+    for place, ahead in ((0, 30), (1000, 10), (2000, 50), (3000, 20)):  # none in one command with another
+        redis_db.set(names.catalogue_version(names.ALL_PARTITIONS[place]), version + ahead)
+    delivery.deliver("catalogue", "")
+    assert Catalogue.objects.get().version == version + 51
+
+
 def test_accounts_and_keys_that_redis_lost_are_found_among_many(account, redis_db):
     keys = [issue_key(account, name=f"k{number}", actor=ACTOR).key for number in range(12)]
     delivery.deliver_all()
@@ -408,6 +434,23 @@ def test_accounts_and_keys_that_redis_lost_are_found_among_many(account, redis_d
     redis_db.hdel(names.account(account.public_id), "v", *(names.field("v", public_id) for public_id in gone))
     rows = [(account.public_id, version_of(account)), *((key.public_id, version_of(key)) for key in keys)]
     assert set(delivery._of_other_versions(rows)) == gone | {account.public_id}
+
+
+@pytest.mark.parametrize("part", ["account", "key"])
+def test_of_many_that_are_published_together_those_behind_redis_are_raised_and_published_too(account, redis_db, part):
+    if part == "key":
+        rows = [issue_key(account, name="k", actor=ACTOR).key for _ in range(12)]
+    else:
+        rows = [create_account(f"a{number}", account.plan, actor=ACTOR)[0] for number in range(12)]
+    behind = rows[4]
+    held, key_id = names.account(behind.public_id[:8]), behind.public_id if part == "key" else ""
+    version, facts = (names.field(kind, key_id) for kind in (names.VERSION, names.FACTS))
+    redis_db.hset(held, mapping={version: 40, facts: "{}"})
+    for row in rows:
+        OutboxRow.objects.create(part=part, subject=row.public_id, version=version_of(row))
+    delivery.deliver_all()
+    assert (version_of(behind), redis_db.hget(held, version)) == (41, "41")
+    assert not OutboxRow.objects.exists()
 
 
 def version_of(row: Account | ApiKey) -> int:
