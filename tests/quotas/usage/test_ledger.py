@@ -13,12 +13,15 @@ from django.core.management.base import CommandError
 from django.db import connections
 from django.db.models import Sum
 
+from accounts import ledger_worker
 from accounts.facts.publish import models_base
 from accounts.models import Account, ApiKey, KeySecret
+from accounts.notifications import postman
 from accounts.services.accounts import close_account
 from accounts.services.keys import revoke_key
 from accounts.services.secrets import note_last_uses
 from quotas.buckets import Charge, clock
+from quotas.deployment import AnotherDeployment
 from quotas.limits import Limit
 from quotas.models import RefusalDay, RefusalHour, UsageHour
 from quotas.usage import ledger
@@ -253,7 +256,6 @@ def test_a_missing_life_publishes_everything(redis_db, issued, pro_key):
 
 
 def test_another_redis_gets_what_changed_lately_again(redis_db, issued, monkeypatch):
-    from accounts import ledger_worker
 
     watching = ledger_worker.Worker()
     watching.turn()
@@ -289,7 +291,6 @@ def test_usage_outlives_its_key_and_account(count, issued):
 @pytest.mark.parametrize("is_marked", [True, False], ids=["marked", "older than the worker's first turn"])
 def test_a_restored_old_copy_costs_no_counts(count, redis_db, issued, monkeypatch, is_marked):
     """Counters and usage hashes of an hour ago, with the same births: what was counted since is in the ledger."""
-    from accounts import ledger_worker
 
     watching = ledger_worker.Worker()
     watching.turn()
@@ -318,7 +319,6 @@ def test_a_restored_old_copy_costs_no_counts(count, redis_db, issued, monkeypatc
 
 def test_a_worker_that_starts_beside_an_old_copy_notices_it(redis_db, issued, monkeypatch):
     """A host came back with yesterday's volume of Redis: the worker that starts there never saw the Redis before."""
-    from accounts import ledger_worker
 
     ledger_worker.Worker().turn()
     account = names.account(issued.key.public_id[:8])
@@ -378,3 +378,45 @@ def test_the_later_use_of_a_secret_stays_whichever_hour_is_copied_first(
         note_last_uses(ledger.copy_usage([]).last_uses)
     secret.refresh_from_db()
     assert (secret.last_used_at, secret.last_used_from) == (datetime.fromtimestamp(used_at, UTC), ADDRESS)
+
+
+def test_a_turn_copies_nothing_from_the_redis_of_another_deployment(count, redis_db):
+    count(1)
+    redis_db.set(names.DEPLOYMENT, "theirs")
+    with pytest.raises(AnotherDeployment):
+        ledger_worker.Worker().turn()
+    assert not UsageHour.objects.exists()
+    assert list(redis_db.scan_iter("*:u:*"))
+
+
+def test_after_a_turn_the_postman_looks_once_at_the_quotas_of_who_used_something(
+    count, account, pro_account, monkeypatch, settings
+):
+    settings.NOTIFICATIONS, settings.EMAIL_BACKEND = True, "django.core.mail.backends.locmem.EmailBackend"
+    looked: list[set[str]] = []
+    monkeypatch.setattr(postman, "tell_of_quotas", lambda accounts, _: looked.append(set(accounts)))
+    worker = ledger_worker.Worker()
+    count(1)
+    worker.turn()
+    worker.postman.go()
+    worker.turn()
+    worker.postman.go()
+    assert looked == [{account.public_id}, set()]
+
+
+def test_each_turn_lets_the_postman_go_if_it_is_time(catalogue, monkeypatch):
+    worker, asked = ledger_worker.Worker(), []
+    monkeypatch.setattr(worker.postman, "go_if_due", lambda: asked.append("asked"))
+    worker.turn()
+    worker.turn()
+    assert asked == ["asked"] * 2
+
+
+def test_expired_rows_are_swept_at_first_and_then_once_a_minute(catalogue, monkeypatch):
+    """At first even on a host that has just started, whose clock begins at zero."""
+    worker, swept = ledger_worker.Worker(), []
+    monkeypatch.setattr(ledger_worker, "sweep", lambda: swept.append(seconds))
+    for seconds in (0, 1, 59, 60, 61, 119, 121):
+        monkeypatch.setattr(ledger_worker, "monotonic", lambda at=seconds: at)
+        worker.turn()
+    assert swept == [0, 60, 121]
