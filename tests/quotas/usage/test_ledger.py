@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import StringIO
+from itertools import permutations
 
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connections
 from django.db.models import Sum
+from django.utils import timezone
 
 from accounts import ledger_worker
 from accounts.facts.publish import models_base
@@ -420,3 +422,50 @@ def test_expired_rows_are_swept_at_first_and_then_once_a_minute(catalogue, monke
         monkeypatch.setattr(ledger_worker, "monotonic", lambda at=seconds: at)
         worker.turn()
     assert swept == [0, 60, 121]
+
+
+def test_a_redis_emptied_between_two_turns_is_filled_again_in_the_next(issued, redis_db):
+    worker = ledger_worker.Worker()
+    worker.turn()
+    redis_db.flushdb()
+    assert worker.turn().republished > 0
+    assert redis_db.hexists(names.account(issued.key.public_id[:8]), names.field(names.FACTS, issued.key.public_id))
+    assert redis_db.exists(names.LIFE)
+    assert worker.turn().republished == 0
+
+
+@pytest.mark.parametrize(("minutes_ago", "is_mended"), [(0, True), (59, True), (61, False)])
+def test_what_changed_within_the_hour_is_published_again_once_a_minute(
+    issued, redis_db, monkeypatch, minutes_ago, is_mended
+):
+    """A stale replica may have taken over, of a Redis that does not tell which one it is."""
+    worker, began = ledger_worker.Worker(), ledger_worker.monotonic()
+    monkeypatch.setattr(ledger_worker, "monotonic", lambda: began)
+    worker.turn()
+    account = names.account(issued.key.public_id[:8])
+    stale = redis_db.hgetall(account)
+    revoke_key(issued.key, actor=ACTOR)
+    redis_db.hset(account, mapping=stale)
+    models_base(ApiKey).update(changed_at=timezone.now() - timedelta(minutes=minutes_ago))
+    for seconds, mends in ((59, False), (61, is_mended)):
+        monkeypatch.setattr(ledger_worker, "monotonic", lambda at=began + seconds: at)
+        worker.turn()
+        facts = redis_db.hget(account, names.field(names.FACTS, issued.key.public_id))
+        assert ('"revoked":true' in facts) is mends
+
+
+def test_masters_in_a_different_order_are_the_same_redis(monkeypatch):
+    masters = [{"run_id": "one"}, {"run_id": "two"}, {}]
+    identities = set()
+    for order in permutations(masters):
+        monkeypatch.setattr(clients, "infos", lambda *_, found=order: list(found))
+        identities.add(ledger_worker._identity(None))
+    assert len(identities) == 1
+    monkeypatch.setattr(clients, "infos", lambda *_: [{"run_id": "one"}, {"run_id": "three"}, {}])
+    assert ledger_worker._identity(None) not in identities
+
+
+@pytest.mark.parametrize("raw", [{}, {"a": "3"}, {"r": "2", "r:unknown_model": "2"}])
+def test_a_hash_without_a_birth_is_of_no_counter_and_not_kept(issued, raw):
+    ledger.keep_hours([ledger.CountedHour("", issued.key.public_id, "sm", clock.hour(), raw)])
+    assert not UsageHour.objects.exists() and not RefusalHour.objects.exists()
