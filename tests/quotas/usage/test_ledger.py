@@ -24,7 +24,7 @@ from accounts.services.keys import revoke_key
 from accounts.services.secrets import note_last_uses
 from quotas.buckets import Charge, clock
 from quotas.deployment import AnotherDeployment
-from quotas.limits import Limit
+from quotas.limits import Limit, hour_of
 from quotas.models import RefusalDay, RefusalHour, UsageHour
 from quotas.usage import ledger
 from store import clients, names
@@ -469,3 +469,29 @@ def test_masters_in_a_different_order_are_the_same_redis(monkeypatch):
 def test_a_hash_without_a_birth_is_of_no_counter_and_not_kept(issued, raw):
     ledger.keep_hours([ledger.CountedHour("", issued.key.public_id, "sm", clock.hour(), raw)])
     assert not UsageHour.objects.exists() and not RefusalHour.objects.exists()
+
+
+@pytest.mark.parametrize(("hours_ago", "kept"), [(0, 86_400), (1, 86_400), (2, 7200), (30, 7200)])
+def test_only_what_no_gate_counts_in_any_more_leaves_redis_soon(issued, redis_db, hours_ago, kept):
+    """A gate may still count in the last hour; if the worker stopped now, that must wait for it as long as ever."""
+    key = issued.key.public_id
+    name = names.usage(key, "sm", hour_of(datetime.now(UTC)) - hours_ago)
+    redis_db.hset(name, mapping={"a": 1, "b": 1})
+    redis_db.expire(name, 86_400)
+    redis_db.sadd(names.changed(key[:2]), name)
+    assert ledger.copy_usage([key[:2]]).hashes == 1
+    assert redis_db.ttl(name) == pytest.approx(kept, abs=60)
+
+
+@pytest.mark.parametrize("count", ["a", "r", "s", "x", "b"])
+def test_a_hash_in_which_anything_was_counted_since_it_was_read_is_copied_again(issued, redis_db, count):
+    key = issued.key.public_id
+    name, changed = names.usage(key, "sm", hour_of(datetime.now(UTC))), names.changed(key[:2])
+    redis_db.hset(name, mapping={"a": 1, "b": 1})
+    redis_db.sadd(changed, name)
+    hours = ledger._read([name])
+    redis_db.hincrby(name, count, 1)
+    ledger._forget(hours)
+    assert redis_db.sismember(changed, name)
+    ledger._forget(ledger._read([name]))
+    assert not redis_db.sismember(changed, name)
