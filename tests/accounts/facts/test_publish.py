@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
+from redis.exceptions import NoPermissionError
 
 from accounts.facts import delivery, publish, snapshot
 from accounts.facts.publish import change, models_base
@@ -23,7 +24,7 @@ from accounts.services.keys import change_key, issue_key, revoke_key
 from quotas.deployment import AnotherDeployment
 from quotas.limits import Limit
 from quotas.models import Catalogue, Plan
-from store import names
+from store import clients, names
 from tests.conftest import ACTOR
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -201,6 +202,47 @@ def test_a_change_that_fails_half_way_leaves_no_row(key):
         publication.of_key(key)
         raise RuntimeError
     assert not OutboxRow.objects.exists() and publication.is_pending
+
+
+@pytest.mark.parametrize("count", [1, 20])  # one by one, and together
+@pytest.mark.parametrize("part", ["account", "key"])
+def test_an_empty_redis_gets_with_a_part_all_that_its_facts_depend_on(account, redis_db, part, count):
+    keys = [issue_key(account, name="k", actor=ACTOR).key for _ in range(count)]
+    accounts = [create_account(f"a{number}", account.plan, actor=ACTOR)[0] for number in range(count)]
+    rows = [account, *accounts] if part == "account" else keys
+    redis_db.flushdb()
+    delivery.deliver_parts((part, row.public_id) for row in rows)
+    for row in rows:
+        held = names.account(row.public_id[:8])
+        assert redis_db.hexists(held, names.FACTS)
+        assert part == "account" or redis_db.hexists(held, names.field(names.FACTS, row.public_id))
+        assert redis_db.get(names.catalogue_version(row.public_id[:2])) == str(version_of(Catalogue.objects.get()))
+
+
+@pytest.mark.parametrize("count", [1, 20])  # one by one, and together
+@pytest.mark.parametrize(("replicas", "is_allowed"), [(0, True), (1, True), (1, False)])
+def test_before_a_change_is_done_a_replica_has_it_if_there_is_one(
+    account, redis_db, monkeypatch, caplog, count, replicas, is_allowed
+):
+    keys = [issue_key(account, name="k", actor=ACTOR).key for _ in range(count)]
+    waits: list[tuple[bool, bool]] = []  # whether Redis has the facts, and the outbox still its row
+    run = redis_db.execute_command
+
+    def execute_command(*args, **options):
+        if args[0] != "WAIT":
+            return run(*args, **options)
+        waits.append((bool(redis_db.exists(names.account(account.public_id))), OutboxRow.objects.exists()))
+        if not is_allowed:
+            raise NoPermissionError("no WAIT")
+
+    redis_db.flushdb()
+    OutboxRow.objects.create(part="key", subject=keys[0].public_id, version=keys[0].version)
+    monkeypatch.setattr(redis_db, "execute_command", execute_command)
+    monkeypatch.setattr(clients, "infos", lambda *_: [{"connected_slaves": replicas}])
+    delivery.deliver_parts(("key", key.public_id) for key in keys)
+    assert waits == [(True, True)] * replicas
+    assert not OutboxRow.objects.exists()
+    assert ("forbids WAIT" in caplog.text) is not is_allowed
 
 
 @pytest.mark.parametrize("count", [1, 20])  # one by one, and together
@@ -453,5 +495,5 @@ def test_of_many_that_are_published_together_those_behind_redis_are_raised_and_p
     assert not OutboxRow.objects.exists()
 
 
-def version_of(row: Account | ApiKey) -> int:
+def version_of(row: Account | ApiKey | Catalogue) -> int:
     return type(row)._base_manager.get(pk=row.pk).version

@@ -495,3 +495,21 @@ def test_a_hash_in_which_anything_was_counted_since_it_was_read_is_copied_again(
     assert redis_db.sismember(changed, name)
     ledger._forget(ledger._read([name]))
     assert not redis_db.sismember(changed, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("r:unknown_model", ("unknown_model", "")),
+        ("l:account:a-model_v1.5:units:month", ("over_limit", "account:a-model_v1.5:units:month")),
+        ("s:key:*:requests:second", ("shadow_refused", "key:*:requests:second")),
+        (f"l:key:{'m' * 63}:requests:day", ("over_limit", f"key:{'m' * 63}:requests:day")),
+        (f"l:key:{'m' * 64}:requests:day", None),
+        ("l:key:sm:requests:week", None),
+        (f"r:{'x' * 33}", None),
+        ("u:7", None),
+    ],
+)
+def test_the_reason_of_a_refusal_is_read_from_the_name_of_its_count(name, reason):
+    hour = ledger.CountedHour("", "AAAAAAAAkkkkkkk1", "sm", 400_000, {"b": "5", name: "3"})
+    assert [row[4:] for row in hour.refusals()] == ([] if reason is None else [(5, *reason, 3)])
