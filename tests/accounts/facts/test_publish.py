@@ -18,7 +18,7 @@ from accounts.facts.publish import change, models_base
 from accounts.facts.storing import PUBLISH, RAISE
 from accounts.ledger_worker import Worker
 from accounts.models import Account, ApiKey, OutboxRow
-from accounts.services.accounts import create_account, move_account, rename_account, suspend_account
+from accounts.services.accounts import close_account, create_account, move_account, rename_account, suspend_account
 from accounts.services.catalogue import change_catalogue
 from accounts.services.keys import change_key, issue_key, revoke_key
 from quotas.deployment import AnotherDeployment
@@ -459,6 +459,23 @@ def test_a_clash_raises_a_version_above_that_in_redis_and_lowers_none(key, accou
     models_base(type(row)).update(version=9)
     delivery._raise_above(delivery.Clash(part, "" if part == "catalogue" else row.public_id, stored))
     assert models_base(type(row)).get(pk=row.pk).version == version
+
+
+def test_closing_an_account_changes_only_keys_that_are_not_revoked(key, account):
+    gone = issue_key(account, name="gone", actor=ACTOR).key
+    revoke_key(gone, actor=ACTOR)
+    before = version_of(key), version_of(gone)
+    close_account(account, actor=ACTOR)
+    assert (version_of(key), version_of(gone)) == (before[0] + 1, before[1])
+
+
+def test_no_partition_demands_a_catalogue_that_is_not_there_yet(catalogue):
+    """Gates would find the one before, and answer 503 until the next command has run."""
+    _, calls = delivery._read_catalogue()
+    first, *others = (call.command for call in calls)
+    assert first.script is PUBLISH and {call.script for call in others} == {RAISE}
+    raised = [key for call in others for key in call.keys]
+    assert sorted(raised) == sorted(map(names.catalogue_version, names.ALL_PARTITIONS))
 
 
 def test_a_catalogue_behind_many_partitions_is_raised_above_the_highest_at_once(key, redis_db):
