@@ -18,7 +18,14 @@ from accounts.facts.publish import change, models_base
 from accounts.facts.storing import PUBLISH, RAISE
 from accounts.ledger_worker import Worker
 from accounts.models import Account, ApiKey, OutboxRow
-from accounts.services.accounts import close_account, create_account, move_account, rename_account, suspend_account
+from accounts.services.accounts import (
+    close_account,
+    create_account,
+    move_account,
+    rename_account,
+    reopen_account,
+    suspend_account,
+)
 from accounts.services.catalogue import change_catalogue
 from accounts.services.keys import change_key, issue_key, revoke_key
 from quotas.deployment import AnotherDeployment
@@ -467,6 +474,22 @@ def test_closing_an_account_changes_only_keys_that_are_not_revoked(key, account)
     before = version_of(key), version_of(gone)
     close_account(account, actor=ACTOR)
     assert (version_of(key), version_of(gone)) == (before[0] + 1, before[1])
+
+
+def test_reopening_publishes_at_once_however_many_keys_there_are(account, redis_db, monkeypatch):
+    keys = [issue_key(account, name="k", actor=ACTOR).key for _ in range(3)]
+    monkeypatch.setattr(publish, "AT_ONCE", 2)
+    close_account(account, actor=ACTOR)
+    assert OutboxRow.objects.count() == 3  # for the worker
+    assert not reopen_account(account, actor=ACTOR).is_pending
+    assert not OutboxRow.objects.exists()
+    assert all(stored(redis_db, key)[1]["secrets"] for key in keys)
+
+
+def test_a_change_that_another_deployments_redis_refuses_is_pending_and_says_why(key, redis_db, caplog):
+    redis_db.set(names.DEPLOYMENT, "theirs")
+    assert revoke_key(key, actor=ACTOR).is_pending
+    assert "holds the data of another deployment" in caplog.text and "cannot be reached" not in caplog.text
 
 
 def test_no_partition_demands_a_catalogue_that_is_not_there_yet(catalogue):
