@@ -459,7 +459,7 @@ def test_another_version_in_redis_is_replaced(key, redis_db, step):
     assert facts_now["networks"] == facts["networks"] == []
 
 
-@pytest.mark.parametrize(("stored", "version"), [(8, 9), (9, 10), (10, 11), (11, 12)])
+@pytest.mark.parametrize(("stored", "version"), [(3, 9), (8, 9), (9, 10), (10, 11)])
 @pytest.mark.parametrize("part", ["catalogue", "account", "key"])
 def test_a_clash_raises_a_version_above_that_in_redis_and_lowers_none(key, account, part, stored, version):
     row = {"catalogue": Catalogue.objects.get(), "account": account, "key": key}[part]
