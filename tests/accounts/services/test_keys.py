@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -17,7 +19,7 @@ from accounts.services.keys import change_key, end_rotation, import_key, issue_k
 from store import names
 from tests.conftest import ACTOR
 
-WAYS_TO_A_KEY = {
+WAYS_TO_A_KEY: dict[str, Callable[..., Any]] = {
     "issued": lambda account, actor=ACTOR: issue_key(account, name="k", actor=actor),
     "imported": lambda account, actor=ACTOR: import_key(
         account, name="k", digest_of_text=b"x" * 32, start="x", actor=actor

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from itertools import permutations
+from time import monotonic
 
 import pytest
 from django.core.management import call_command
@@ -418,10 +419,11 @@ def test_each_turn_lets_the_postman_go_if_it_is_time(catalogue, monkeypatch):
 
 def test_expired_rows_are_swept_at_first_and_then_once_a_minute(catalogue, monkeypatch):
     """At first even on a host that has just started, whose clock begins at zero."""
-    worker, swept = ledger_worker.Worker(), []
-    monkeypatch.setattr(ledger_worker, "sweep", lambda: swept.append(seconds))
+    worker = ledger_worker.Worker()
+    swept: list[int] = []
     for seconds in (0, 1, 59, 60, 61, 119, 121):
         monkeypatch.setattr(ledger_worker, "monotonic", lambda at=seconds: at)
+        monkeypatch.setattr(ledger_worker, "sweep", lambda at=seconds: swept.append(at))
         worker.turn()
     assert swept == [0, 60, 121]
 
@@ -441,7 +443,7 @@ def test_what_changed_within_the_hour_is_published_again_once_a_minute(
     issued, redis_db, monkeypatch, minutes_ago, is_mended
 ):
     """A stale replica may have taken over, of a Redis that does not tell which one it is."""
-    worker, began = ledger_worker.Worker(), ledger_worker.monotonic()
+    worker, began = ledger_worker.Worker(), monotonic()
     monkeypatch.setattr(ledger_worker, "monotonic", lambda: began)
     worker.turn()
     account = names.account(issued.key.public_id[:8])
