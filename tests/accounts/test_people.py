@@ -24,7 +24,7 @@ def olga(db):
 
 
 @pytest.mark.parametrize("typed", ["olga@example.org", "Olga@Example.org", "OLGA@EXAMPLE.ORG", "ｏlga@example.org"])
-def test_users_can_sign_in_whatever_the_case_of_the_typed_name(olga, typed):
+def test_users_can_sign_in_whatever_the_case_of_the_typed_name(olga, redis_db, typed):
     client = Client()
     send(client, "/login/", username=typed, password=PASSWORD)
     assert client.session.get("_auth_user_id") == str(olga.pk)

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from accounts import caps
 from accounts.authority import (
     MANAGEMENT_SCOPES,
     OPERATOR_SCOPES,
@@ -68,6 +69,19 @@ def test_each_role_may_do_everything_that_the_role_below_may():
     """The meaning of "above" and "below" for roles relies on this."""
     for lower, higher in pairwise(RANKS):
         assert actions_of_role(lower) <= actions_of_role(higher)
+
+
+def test_the_table_of_how_much_an_account_may_have_matches_the_code():
+    page = text_of("docs/access.md")
+    documented = {what: most for what, most, _ in rows_of(page, "## How much an account may have")}
+    wanted = {
+        "management keys that are neither revoked nor expired": f"{caps.MOST_MANAGEMENT_KEYS}",
+        "members": f"{caps.MOST_MEMBERS}",
+        "overrides of limits": f"{caps.MOST_OVERRIDES}",
+        "of one key: its own limits, networks, models": f"{caps.MOST_LIMITS}, {caps.MOST_NETWORKS}, {caps.MOST_MODELS}",
+    }
+    assert {what: documented[what] for what in wanted} == wanted
+    assert f"most {caps.MOST_OPERATOR_TOKENS} operator tokens" in page
 
 
 def test_the_table_of_throttles_matches_the_code():

@@ -11,18 +11,28 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
+from redis.exceptions import NoPermissionError
 
 from accounts.facts import delivery, publish, snapshot
-from accounts.facts.publish import change
+from accounts.facts.publish import change, models_base
 from accounts.facts.storing import PUBLISH, RAISE
 from accounts.ledger_worker import Worker
 from accounts.models import Account, ApiKey, OutboxRow
-from accounts.services.accounts import move_account, rename_account, suspend_account
+from accounts.services.accounts import (
+    close_account,
+    create_account,
+    move_account,
+    rename_account,
+    reopen_account,
+    suspend_account,
+)
 from accounts.services.catalogue import change_catalogue
 from accounts.services.keys import change_key, issue_key, revoke_key
+from quotas.deployment import AnotherDeployment
 from quotas.limits import Limit
 from quotas.models import Catalogue, Plan
-from store import names
+from store import clients, names
+from store.commands import ScriptCall
 from tests.conftest import ACTOR
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -209,6 +219,59 @@ def test_a_change_that_fails_half_way_leaves_no_row(key):
     assert not OutboxRow.objects.exists() and publication.is_pending
 
 
+@pytest.mark.parametrize("count", [1, 20])  # one by one, and together
+@pytest.mark.parametrize("part", ["account", "key"])
+def test_an_empty_redis_gets_with_a_part_all_that_its_facts_depend_on(account, redis_db, part, count):
+    keys = [issue_key(account, name="k", actor=ACTOR).key for _ in range(count)]
+    accounts = [create_account(f"a{number}", account.plan, actor=ACTOR)[0] for number in range(count)]
+    rows = [account, *accounts] if part == "account" else keys
+    redis_db.flushdb()
+    delivery.deliver_parts((part, row.public_id) for row in rows)
+    for row in rows:
+        held = names.account(row.public_id[:8])
+        assert redis_db.hexists(held, names.FACTS)
+        assert part == "account" or redis_db.hexists(held, names.field(names.FACTS, row.public_id))
+        assert redis_db.get(names.catalogue_version(row.public_id[:2])) == str(version_of(Catalogue.objects.get()))
+
+
+@pytest.mark.parametrize("count", [1, 20])  # one by one, and together
+@pytest.mark.parametrize(("replicas", "is_allowed"), [(0, True), (1, True), (1, False)])
+def test_before_a_change_is_done_a_replica_has_it_if_there_is_one(
+    account, redis_db, monkeypatch, caplog, count, replicas, is_allowed
+):
+    keys = [issue_key(account, name="k", actor=ACTOR).key for _ in range(count)]
+    waits: list[tuple[bool, bool]] = []  # whether Redis has the facts, and the outbox still its row
+    run = redis_db.execute_command
+
+    def execute_command(*args, **options):
+        if args[0] != "WAIT":
+            return run(*args, **options)
+        waits.append((bool(redis_db.exists(names.account(account.public_id))), OutboxRow.objects.exists()))
+        if not is_allowed:
+            raise NoPermissionError("no WAIT")
+
+    redis_db.flushdb()
+    OutboxRow.objects.create(part="key", subject=keys[0].public_id, version=keys[0].version)
+    monkeypatch.setattr(redis_db, "execute_command", execute_command)
+    monkeypatch.setattr(clients, "infos", lambda *_: [{"connected_slaves": replicas}])
+    delivery.deliver_parts(("key", key.public_id) for key in keys)
+    assert waits == [(True, True)] * replicas
+    assert not OutboxRow.objects.exists()
+    assert ("forbids WAIT" in caplog.text) is not is_allowed
+
+
+@pytest.mark.parametrize("count", [1, 20])  # one by one, and together
+@pytest.mark.parametrize("part", ["account", "key"])
+def test_nothing_is_published_into_the_redis_of_another_deployment(account, redis_db, part, count):
+    keys = [issue_key(account, name="k", actor=ACTOR).key for _ in range(count)]
+    accounts = [create_account(f"a{number}", account.plan, actor=ACTOR)[0] for number in range(count)]
+    redis_db.flushdb()
+    redis_db.set(names.DEPLOYMENT, "theirs")
+    with pytest.raises(AnotherDeployment):
+        delivery.deliver_parts((part, row.public_id) for row in (keys if part == "key" else accounts))
+    assert redis_db.keys() == [names.DEPLOYMENT]
+
+
 def test_nothing_to_publish_is_published(catalogue):
     with change() as publication:
         pass
@@ -259,6 +322,15 @@ def test_several_changes_of_a_part_are_delivered_as_one(key, redis_away):
             change_key(key, name=name, actor=ACTOR)
     assert OutboxRow.objects.count() == 3
     assert delivery.deliver_all() == 1
+    assert not OutboxRow.objects.exists()
+
+
+def test_the_changes_that_wait_longest_are_delivered_first(key, account):
+    OutboxRow.objects.create(part=OutboxRow.Part.KEY, subject=key.public_id, version=version_of(key))
+    OutboxRow.objects.create(part=OutboxRow.Part.ACCOUNT, subject=account.public_id, version=version_of(account))
+    assert delivery.deliver_all(1) == 1
+    assert [row.subject for row in OutboxRow.objects.all()] == [account.public_id]
+    assert delivery.deliver_all(1) == 1
     assert not OutboxRow.objects.exists()
 
 
@@ -395,6 +467,56 @@ def test_another_version_in_redis_is_replaced(key, redis_db, step):
     assert facts_now["networks"] == facts["networks"] == []
 
 
+@pytest.mark.parametrize(("stored", "version"), [(3, 9), (8, 9), (9, 10), (10, 11)])
+@pytest.mark.parametrize("part", ["catalogue", "account", "key"])
+def test_a_clash_raises_a_version_above_that_in_redis_and_lowers_none(key, account, part, stored, version):
+    row = {"catalogue": Catalogue.objects.get(), "account": account, "key": key}[part]
+    models_base(type(row)).update(version=9)
+    delivery._raise_above(delivery.Clash(part, "" if part == "catalogue" else row.public_id, stored))
+    assert models_base(type(row)).get(pk=row.pk).version == version
+
+
+def test_closing_an_account_changes_only_keys_that_are_not_revoked(key, account):
+    gone = issue_key(account, name="gone", actor=ACTOR).key
+    revoke_key(gone, actor=ACTOR)
+    before = version_of(key), version_of(gone)
+    close_account(account, actor=ACTOR)
+    assert (version_of(key), version_of(gone)) == (before[0] + 1, before[1])
+
+
+def test_reopening_publishes_at_once_however_many_keys_there_are(account, redis_db, monkeypatch):
+    keys = [issue_key(account, name="k", actor=ACTOR).key for _ in range(3)]
+    monkeypatch.setattr(publish, "AT_ONCE", 2)
+    close_account(account, actor=ACTOR)
+    assert OutboxRow.objects.count() == 3  # for the worker
+    assert not reopen_account(account, actor=ACTOR).is_pending
+    assert not OutboxRow.objects.exists()
+    assert all(stored(redis_db, key)[1]["secrets"] for key in keys)
+
+
+def test_a_change_that_another_deployments_redis_refuses_is_pending_and_says_why(key, redis_db, caplog):
+    redis_db.set(names.DEPLOYMENT, "theirs")
+    assert revoke_key(key, actor=ACTOR).is_pending
+    assert "holds the data of another deployment" in caplog.text and "cannot be reached" not in caplog.text
+
+
+def test_no_partition_demands_a_catalogue_that_is_not_there_yet(catalogue):
+    """Gates would find the one before, and answer 503 until the next command has run."""
+    _, calls = delivery._read_catalogue()
+    first, *others = (call.command for call in calls if isinstance(call.command, ScriptCall))
+    assert first.script is PUBLISH and {call.script for call in others} == {RAISE}
+    raised = [key for call in others for key in call.keys]
+    assert sorted(raised) == sorted(map(names.catalogue_version, names.ALL_PARTITIONS))
+
+
+def test_a_catalogue_behind_many_partitions_is_raised_above_the_highest_at_once(key, redis_db):
+    (version,) = Catalogue.objects.values_list("version", flat=True)
+    for place, ahead in ((0, 30), (1000, 10), (2000, 50), (3000, 20)):  # none in one command with another
+        redis_db.set(names.catalogue_version(names.ALL_PARTITIONS[place]), version + ahead)
+    delivery.deliver("catalogue", "")
+    assert Catalogue.objects.get().version == version + 51
+
+
 def test_accounts_and_keys_that_redis_lost_are_found_among_many(account, redis_db):
     keys = [issue_key(account, name=f"k{number}", actor=ACTOR).key for number in range(12)]
     delivery.deliver_all()
@@ -404,5 +526,23 @@ def test_accounts_and_keys_that_redis_lost_are_found_among_many(account, redis_d
     assert set(delivery._of_other_versions(rows)) == gone | {account.public_id}
 
 
-def version_of(row: Account | ApiKey) -> int:
+@pytest.mark.parametrize("part", ["account", "key"])
+def test_of_many_that_are_published_together_those_behind_redis_are_raised_and_published_too(account, redis_db, part):
+    rows: list[Any]
+    if part == "key":
+        rows = [issue_key(account, name="k", actor=ACTOR).key for _ in range(12)]
+    else:
+        rows = [create_account(f"a{number}", account.plan, actor=ACTOR)[0] for number in range(12)]
+    behind = rows[4]
+    held, key_id = names.account(behind.public_id[:8]), behind.public_id if part == "key" else ""
+    version, facts = (names.field(kind, key_id) for kind in (names.VERSION, names.FACTS))
+    redis_db.hset(held, mapping={version: 40, facts: "{}"})
+    for row in rows:
+        OutboxRow.objects.create(part=part, subject=row.public_id, version=version_of(row))
+    delivery.deliver_all()
+    assert (version_of(behind), redis_db.hget(held, version)) == (41, "41")
+    assert not OutboxRow.objects.exists()
+
+
+def version_of(row: Account | ApiKey | Catalogue) -> int:
     return type(row)._base_manager.get(pk=row.pk).version

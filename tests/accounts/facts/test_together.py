@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
+from itertools import product
 
 import pytest
 from django.db import connection
@@ -15,7 +16,7 @@ from accounts.facts.together import keys_for_facts, read_keys, read_together
 from accounts.models import Account, ApiKey, OutboxRow
 from accounts.services.accounts import close_account, create_account, override_limit
 from accounts.services.keys import issue_key, revoke_key, rotate_key
-from quotas.limits import Limit, calendar_window, hour_of
+from quotas.limits import CALENDAR, SCOPES, UNITS, Limit, calendar_window, hour_of
 from quotas.models import Plan, UsageHour
 from runtime.among import among
 from store import names
@@ -125,3 +126,17 @@ def test_progress_is_logged_while_everything_is_published(many, monkeypatch, cap
         "published 3 of 4 accounts with their keys",
         "published 4 of 4 accounts with their keys",
     ]
+
+
+def test_what_was_taken_from_each_kind_of_limit_is_told_apart_from_the_others(many):
+    """Whichever is asked for first: what is read for one kind must not answer for another."""
+    (account, *_), hour = Account.objects.order_by("pk"), hour_of(datetime.now(UTC))
+    key = account.keys.earliest("pk")
+    kinds = list(product(SCOPES, ("*", "sm", "lg"), UNITS, CALENDAR))
+    for order in (kinds, kinds[::-1]):
+        taken = together.TakenTogether([account.public_id])
+        for scope, model, unit, window in order:
+            limit = Limit(name="x", scope=scope, model=model, unit=unit, window=window, amount=1)
+            subject = key.public_id if scope == "key" else account.public_id
+            when = calendar_window(window, hour)
+            assert taken(subject, limit, when) == snapshot.taken_by_usage(subject, limit, when), limit

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import StringIO
+from itertools import permutations
+from time import monotonic
 
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connections
 from django.db.models import Sum
+from django.utils import timezone
 
+from accounts import ledger_worker
 from accounts.facts.publish import models_base
 from accounts.models import Account, ApiKey, KeySecret
+from accounts.notifications import postman
 from accounts.services.accounts import close_account
 from accounts.services.keys import revoke_key
 from accounts.services.secrets import note_last_uses
 from quotas.buckets import Charge, clock
-from quotas.limits import Limit
+from quotas.deployment import AnotherDeployment
+from quotas.limits import Limit, hour_of
 from quotas.models import RefusalDay, RefusalHour, UsageHour
 from quotas.usage import ledger
 from store import clients, names
@@ -253,7 +259,6 @@ def test_a_missing_life_publishes_everything(redis_db, issued, pro_key):
 
 
 def test_another_redis_gets_what_changed_lately_again(redis_db, issued, monkeypatch):
-    from accounts import ledger_worker
 
     watching = ledger_worker.Worker()
     watching.turn()
@@ -289,7 +294,6 @@ def test_usage_outlives_its_key_and_account(count, issued):
 @pytest.mark.parametrize("is_marked", [True, False], ids=["marked", "older than the worker's first turn"])
 def test_a_restored_old_copy_costs_no_counts(count, redis_db, issued, monkeypatch, is_marked):
     """Counters and usage hashes of an hour ago, with the same births: what was counted since is in the ledger."""
-    from accounts import ledger_worker
 
     watching = ledger_worker.Worker()
     watching.turn()
@@ -318,7 +322,6 @@ def test_a_restored_old_copy_costs_no_counts(count, redis_db, issued, monkeypatc
 
 def test_a_worker_that_starts_beside_an_old_copy_notices_it(redis_db, issued, monkeypatch):
     """A host came back with yesterday's volume of Redis: the worker that starts there never saw the Redis before."""
-    from accounts import ledger_worker
 
     ledger_worker.Worker().turn()
     account = names.account(issued.key.public_id[:8])
@@ -378,3 +381,139 @@ def test_the_later_use_of_a_secret_stays_whichever_hour_is_copied_first(
         note_last_uses(ledger.copy_usage([]).last_uses)
     secret.refresh_from_db()
     assert (secret.last_used_at, secret.last_used_from) == (datetime.fromtimestamp(used_at, UTC), ADDRESS)
+
+
+def test_a_turn_copies_nothing_from_the_redis_of_another_deployment(count, redis_db):
+    worker = ledger_worker.Worker()
+    worker.turn()  # so that in the next one there is nothing to publish, which would notice, too
+    count(1)
+    redis_db.set(names.DEPLOYMENT, "theirs")
+    with pytest.raises(AnotherDeployment):
+        worker.turn()
+    assert not UsageHour.objects.exists()
+    assert list(redis_db.scan_iter("*:u:*"))
+
+
+def test_after_a_turn_the_postman_looks_once_at_the_quotas_of_who_used_something(
+    count, account, pro_account, monkeypatch, settings
+):
+    settings.NOTIFICATIONS, settings.EMAIL_BACKEND = True, "django.core.mail.backends.locmem.EmailBackend"
+    looked: list[set[str]] = []
+    monkeypatch.setattr(postman, "tell_of_quotas", lambda accounts, _: looked.append(set(accounts)))
+    worker = ledger_worker.Worker()
+    count(1)
+    worker.turn()
+    worker.postman.go()
+    worker.turn()
+    worker.postman.go()
+    assert looked == [{account.public_id}, set()]
+
+
+def test_each_turn_lets_the_postman_go_if_it_is_time(catalogue, monkeypatch):
+    worker, asked = ledger_worker.Worker(), []
+    monkeypatch.setattr(worker.postman, "go_if_due", lambda: asked.append("asked"))
+    worker.turn()
+    worker.turn()
+    assert asked == ["asked"] * 2
+
+
+def test_expired_rows_are_swept_at_first_and_then_once_a_minute(catalogue, monkeypatch):
+    """At first even on a host that has just started, whose clock begins at zero."""
+    worker = ledger_worker.Worker()
+    swept: list[int] = []
+    for seconds in (0, 1, 59, 60, 61, 119, 121):
+        monkeypatch.setattr(ledger_worker, "monotonic", lambda at=seconds: at)
+        monkeypatch.setattr(ledger_worker, "sweep", lambda at=seconds: swept.append(at))
+        worker.turn()
+    assert swept == [0, 60, 121]
+
+
+def test_a_redis_emptied_between_two_turns_is_filled_again_in_the_next(issued, redis_db):
+    worker = ledger_worker.Worker()
+    worker.turn()
+    redis_db.flushdb()
+    assert worker.turn().republished > 0
+    assert redis_db.hexists(names.account(issued.key.public_id[:8]), names.field(names.FACTS, issued.key.public_id))
+    assert redis_db.exists(names.LIFE)
+    assert worker.turn().republished == 0
+
+
+@pytest.mark.parametrize(("minutes_ago", "is_mended"), [(0, True), (59, True), (61, False)])
+def test_what_changed_within_the_hour_is_published_again_once_a_minute(
+    issued, redis_db, monkeypatch, minutes_ago, is_mended
+):
+    """A stale replica may have taken over, of a Redis that does not tell which one it is."""
+    worker, began = ledger_worker.Worker(), monotonic()
+    monkeypatch.setattr(ledger_worker, "monotonic", lambda: began)
+    worker.turn()
+    account = names.account(issued.key.public_id[:8])
+    stale = redis_db.hgetall(account)
+    revoke_key(issued.key, actor=ACTOR)
+    redis_db.hset(account, mapping=stale)
+    models_base(ApiKey).update(changed_at=timezone.now() - timedelta(minutes=minutes_ago))
+    for seconds, mends in ((59, False), (61, is_mended)):
+        monkeypatch.setattr(ledger_worker, "monotonic", lambda at=began + seconds: at)
+        worker.turn()
+        facts = redis_db.hget(account, names.field(names.FACTS, issued.key.public_id))
+        assert ('"revoked":true' in facts) is mends
+
+
+def test_masters_in_a_different_order_are_the_same_redis(monkeypatch):
+    masters = [{"run_id": "one"}, {"run_id": "two"}, {}]
+    identities = set()
+    for order in permutations(masters):
+        monkeypatch.setattr(clients, "infos", lambda *_, found=order: list(found))
+        identities.add(ledger_worker._identity(None))
+    assert len(identities) == 1
+    monkeypatch.setattr(clients, "infos", lambda *_: [{"run_id": "one"}, {"run_id": "three"}, {}])
+    assert ledger_worker._identity(None) not in identities
+
+
+@pytest.mark.parametrize("raw", [{}, {"a": "3"}, {"r": "2", "r:unknown_model": "2"}])
+def test_a_hash_without_a_birth_is_of_no_counter_and_not_kept(issued, raw):
+    ledger.keep_hours([ledger.CountedHour("", issued.key.public_id, "sm", clock.hour(), raw)])
+    assert not UsageHour.objects.exists() and not RefusalHour.objects.exists()
+
+
+@pytest.mark.parametrize(("hours_ago", "kept"), [(0, 86_400), (1, 86_400), (2, 7200), (30, 7200)])
+def test_only_what_no_gate_counts_in_any_more_leaves_redis_soon(issued, redis_db, hours_ago, kept):
+    """A gate may still count in the last hour; if the worker stopped now, that must wait for it as long as ever."""
+    key = issued.key.public_id
+    name = names.usage(key, "sm", hour_of(datetime.now(UTC)) - hours_ago)
+    redis_db.hset(name, mapping={"a": 1, "b": 1})
+    redis_db.expire(name, 86_400)
+    redis_db.sadd(names.changed(key[:2]), name)
+    assert ledger.copy_usage([key[:2]]).hashes == 1
+    assert redis_db.ttl(name) == pytest.approx(kept, abs=60)
+
+
+@pytest.mark.parametrize("count", ["a", "r", "s", "x", "b"])
+def test_a_hash_in_which_anything_was_counted_since_it_was_read_is_copied_again(issued, redis_db, count):
+    key = issued.key.public_id
+    name, changed = names.usage(key, "sm", hour_of(datetime.now(UTC))), names.changed(key[:2])
+    redis_db.hset(name, mapping={"a": 1, "b": 1})
+    redis_db.sadd(changed, name)
+    hours = ledger._read([name])
+    redis_db.hincrby(name, count, 1)
+    ledger._forget(hours)
+    assert redis_db.sismember(changed, name)
+    ledger._forget(ledger._read([name]))
+    assert not redis_db.sismember(changed, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("r:unknown_model", ("unknown_model", "")),
+        ("l:account:a-model_v1.5:units:month", ("over_limit", "account:a-model_v1.5:units:month")),
+        ("s:key:*:requests:second", ("shadow_refused", "key:*:requests:second")),
+        (f"l:key:{'m' * 63}:requests:day", ("over_limit", f"key:{'m' * 63}:requests:day")),
+        (f"l:key:{'m' * 64}:requests:day", None),
+        ("l:key:sm:requests:week", None),
+        (f"r:{'x' * 33}", None),
+        ("u:7", None),
+    ],
+)
+def test_the_reason_of_a_refusal_is_read_from_the_name_of_its_count(name, reason):
+    hour = ledger.CountedHour("", "AAAAAAAAkkkkkkk1", "sm", 400_000, {"b": "5", name: "3"})
+    assert [row[4:] for row in hour.refusals()] == ([] if reason is None else [(5, *reason, 3)])

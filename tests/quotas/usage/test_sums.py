@@ -159,11 +159,23 @@ def test_a_correction_by_hand_may_also_lower_a_day(quarter):
     nothing_differs()
 
 
-def test_a_day_is_summed_only_once_it_has_come_to_rest(quarter, monkeypatch):
-    monkeypatch.setattr("django.utils.timezone.now", lambda: START + 10 * DAY + sums.REST - timedelta(seconds=1))
+def test_a_day_is_summed_three_hours_after_its_end_and_no_earlier(quarter, monkeypatch):
+    at_rest = START + 10 * DAY + timedelta(hours=3)
+    monkeypatch.setattr("django.utils.timezone.now", lambda: at_rest - timedelta(seconds=1))
     assert sums.keep_sums(60) == 9
-    monkeypatch.setattr("django.utils.timezone.now", lambda: START + 10 * DAY + sums.REST)
+    monkeypatch.setattr("django.utils.timezone.now", lambda: at_rest)
     assert sums.keep_sums(60) == 1
+
+
+def test_what_is_copied_while_a_sum_waits_for_the_lock_is_in_it(quarter, monkeypatch):
+    def waits():
+        changed(START, calls=1000, birth=9)
+        return days.lock_usage()
+
+    monkeypatch.setattr(sums, "lock_usage", waits)
+    assert sums.sum_a_day()
+    assert AccountDay.objects.get(account="AAAAAAAA", day=START, model="sm").allowed > 1000
+    assert not UsageDay.objects.filter(beyond(*USAGE.counts), day=START).exists()
 
 
 def test_after_rows_were_deleted_by_hand_usage_is_summed_again(quarter):
