@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.facts.publish import models_base
-from accounts.models import ApiKey, AuditEvent, KeySecret
+from accounts.models import ApiKey, AuditEvent, KeySecret, User
 from accounts.services.accounts import cap_keys, close_account
 from accounts.services.keys import issue_key, pause_key, revoke_key, rotate_key
 from accounts.services.roles import set_role
@@ -413,7 +413,7 @@ def test_a_member_changes_their_own_keys_and_no_others(account, issued, ask):
 def test_who_is_a_viewer_now_changes_no_keys_not_even_their_own(account):
     mia = person("mia", account, "member")
     own = issue_key(account, name="mine", actor=acting(mia)).key
-    set_role(account, mia.user, "viewer", actor=ACTOR)
+    set_role(account, User.objects.get(username="mia"), "viewer", actor=ACTOR)
     path = page_of(account, f"{own.public_id}/")
     assert mia.get(path).status_code == 200 and "Revoke" not in mia.get(path).content.decode()
     assert mia.post(f"{path}revoke/", {"name": "mine"}).status_code == 403

@@ -157,7 +157,9 @@ def test_a_fault_of_ours_while_repaying_is_logged_and_repaying_goes_on(
     async def run() -> None:
         assert await statuses(issued.text) == [200]
         lookup = gate().lookup
-        known = lookup.recall(issued.key.public_id).known
+        held = lookup.recall(issued.key.public_id)
+        assert held is not None
+        known = held.known
         lookup.owed.note(charge_for(known, known.catalogue.models["sm"], known.key.secrets[0]), "203.0.113.7")
         await until(lambda: not lookup.owed)
         usage = names.usage(issued.key.public_id, "sm", clock.hour())

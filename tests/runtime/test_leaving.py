@@ -6,12 +6,15 @@ import asyncio
 import os
 import signal
 import socket
+import time
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from uvicorn.config import Config
+from uvicorn_worker import UvicornWorker
 
-from runtime import replica, worker_class
+from runtime import replica
 from runtime.protocol import State
 from runtime.worker_class import COULD_NOT_START, GateServer, GateWorker, taken_from, waiting_on
 
@@ -29,7 +32,7 @@ def server(monkeypatch):
         seat=0,
     )
     monkeypatch.setattr(replica, "sit", lambda index: SimpleNamespace(index=index))
-    return GateServer(Config("nothing:here", log_config=None), worker)
+    return GateServer(Config("nothing:here", log_config=None), cast(GateWorker, worker))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +85,7 @@ def test_a_tick_sweeps_every_connection_and_ends_an_orphan(server, is_orphan):
     swept: list[int] = []
     connections = [SimpleNamespace(sweep=lambda number=number: swept.append(number)) for number in range(3)]
 
-    async def run() -> float:
+    async def run() -> Any:
         server.server_state = SimpleNamespace(connections=connections, now=0.0)
         server._tick()
         server.ticking.cancel()
@@ -158,15 +161,16 @@ def test_what_waits_on_a_listener_is_accepted_and_then_no_more():
 @pytest.mark.parametrize("error", [RuntimeError("no module"), SystemExit("no settings")])
 @pytest.mark.parametrize("others_serve", [False, True])
 def test_a_worker_that_cannot_start_says_why_and_waits_only_if_others_serve(monkeypatch, error, others_serve):
-    told, pauses = [], []
+    told: list[str] = []
+    pauses: list[float] = []
 
     def fail(self) -> None:
         raise error
 
-    monkeypatch.setattr(worker_class.UvicornWorker, "init_process", fail)
+    monkeypatch.setattr(UvicornWorker, "init_process", fail)
     monkeypatch.setattr(replica, "ever_served", lambda seat: False)
     monkeypatch.setattr(replica, "anybody_served", lambda: others_serve)
-    monkeypatch.setattr(worker_class.time, "sleep", pauses.append)
+    monkeypatch.setattr(time, "sleep", pauses.append)
     worker = object.__new__(GateWorker)
     worker.log = SimpleNamespace(error=lambda words, why, **_: told.append(why))
     with pytest.raises(SystemExit) as end:
@@ -183,7 +187,7 @@ def test_an_orderly_end_and_one_after_it_served_are_no_failed_start(monkeypatch,
     def fail(self) -> None:
         raise error
 
-    monkeypatch.setattr(worker_class.UvicornWorker, "init_process", fail)
+    monkeypatch.setattr(UvicornWorker, "init_process", fail)
     monkeypatch.setattr(replica, "ever_served", lambda seat: has_served)
     with pytest.raises(type(error)) as end:
         object.__new__(GateWorker).init_process()

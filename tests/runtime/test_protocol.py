@@ -47,7 +47,7 @@ class Served:
             receive(data)
             self.received += len(data)
 
-        self.protocol.data_received = data_received
+        vars(self.protocol)["data_received"] = data_received
         self.loop = asyncio.get_running_loop()
         await self.loop.connect_accepted_socket(lambda: self.protocol, ours)
         return self

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
 from redis.crc import key_slot
 
-from store import masters, names
+from store import names
 from store.address import read_address
 from store.clients import StoreUnavailable
 from store.masters import Masters
@@ -58,7 +59,12 @@ def of(on_a_loop):
 def test_a_partition_is_at_the_slot_that_redis_computes_for_its_names(of):
     slots: list[int] = []
     cluster = Cluster("a")
-    cluster.nodes_manager.get_node_from_slot = lambda slot: slots.append(slot) or Cluster._named("a")
+
+    def note(slot: int):
+        slots.append(slot)
+        return Cluster._named("a")
+
+    cluster.nodes_manager.get_node_from_slot = note
 
     async def test(found: Masters) -> None:
         for partition in names.ALL_PARTITIONS:
@@ -101,7 +107,7 @@ def test_the_masters_are_asked_for_again_once_a_second_while_a_pipe_is_broken(of
         await found.known()
         pipe = found.pipe("AA")
         pipe._broken = is_broken
-        before, found._looked_at = cluster.asked, masters.asyncio.get_running_loop().time() - seconds_ago
+        before, found._looked_at = cluster.asked, asyncio.get_running_loop().time() - seconds_ago
         for _ in range(5):
             assert found.pipe("AA") is pipe
         if found._looking is not None:

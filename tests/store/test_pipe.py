@@ -107,7 +107,8 @@ def test_a_second_attempt_that_gets_no_answer_is_given_up(link, on_a_loop, monke
         asking = asyncio.ensure_future(link.again("", command("GET", "a"), hiredis.ReplyError("LOADING")))
         ended, _ = await asyncio.wait([asking], timeout=20)
         assert ended
-        return asking.exception()
+        error: BaseException | None = asking.exception()
+        return error
 
     assert isinstance(on_a_loop(run()), StoreUnavailable)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from threading import Event
+from typing import cast
 
 import pytest
 from django.core.exceptions import ObjectDoesNotExist
@@ -13,6 +14,7 @@ from django.db import OperationalError
 from accounts.facts import lookup as module
 from accounts.facts import snapshot
 from accounts.facts.facts import SecretFacts
+from accounts.facts.known import HeldKey
 from accounts.facts.lookup import DATABASE_THREADS, MOST_WAITING, FactsUnavailable, Lookup, Onlooker
 from accounts.keys import PresentedKey
 from accounts.peppers import peppers
@@ -142,11 +144,11 @@ def test_without_redis_facts_from_the_database_count_for_a_lease_too(looking, is
 
 def test_a_key_that_is_used_stays_and_the_one_unused_for_longest_goes(looking):
     async def test(lookup: Lookup) -> None:
-        third = lookup.cache._most // 3
+        third, held = lookup.cache._most // 3, cast(HeldKey, object())
         for key in "abc":
-            lookup.cache.keep(key, key, third)
-        assert lookup.recall("a") == "a"
-        lookup.cache.keep("d", "d", third)
+            lookup.cache.keep(key, held, third)
+        assert lookup.recall("a") is held
+        lookup.cache.keep("d", held, third)
         assert list(lookup.cache.entries) == ["c", "a", "d"]
 
     looking(test)
