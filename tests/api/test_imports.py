@@ -284,6 +284,15 @@ def test_the_number_of_foreign_keys_reported_per_day_is_bounded(program, stolen,
     assert not ApiKey.objects.filter(name="k", account__name="acme").exists()
 
 
+def test_what_an_operator_imports_takes_nothing_from_the_accounts_bound(program, account, stolen, monkeypatch):
+    monkeypatch.setattr(jobs, "MOST_FOREIGN", 1)
+    upload(operator("keys:write"), f"name,key\na,{stolen[0]}\n", f"?account={account.public_id}")
+    work()
+    where = upload(program, f"name,key\na,{stolen[1]}\n")["Location"]
+    work()
+    assert lines_of(program, where) == {2: ("refused", "This key cannot be imported.")}
+
+
 def test_a_failing_line_does_not_raise_the_bound(program, stolen, monkeypatch):
     def fail(line, *rest):
         raise ZeroDivisionError

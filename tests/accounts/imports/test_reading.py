@@ -9,12 +9,13 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connections
+from django.db import OperationalError, connections
 
 from accounts.facts.publish import models_base
 from accounts.imports import jobs, reading
 from accounts.imports.reading import Line, LineOutcome, Unreadable, import_lines, read_lines
 from accounts.models import Account, ApiKey, AuditEvent, ImportJob, ImportLine, KeySecret, OutboxRow
+from accounts.peppers import peppers
 from accounts.services.accounts import cap_keys, close_account, create_account
 from accounts.services.keys import revoke_key
 from accounts.services.sweeping import sweep_imports
@@ -108,7 +109,9 @@ def test_all_columns_together(account):
     key = ApiKey.objects.get(public_id=outcome.key)
     assert (key.account, key.name, key.narrowed_to) == (account, "a name", ["lg", "sm"])
     assert key.expires_at is not None and key.expires_at.isoformat() == "2031-01-31T10:00:00+00:00"
-    assert (key.secrets.get().start, key.secrets.get().is_imported) == ("sk-ot", True)
+    secret, current = key.secrets.get(), peppers()[0].id
+    assert (secret.start, secret.is_imported) == ("sk-ot", True)
+    assert (secret.pepper, secret.minted_pepper) == (current, current)
     event = AuditEvent.objects.latest("id")
     assert (event.act, event.subject) == ("key.import", key.public_id)
     assert event.after and event.after["name"] == "a name"
@@ -284,6 +287,33 @@ def test_an_unexpected_error_in_one_line_stops_neither_the_others_nor_the_worker
     job.refresh_from_db()
     assert (job.state, job.imported, job.refused) == ("done", 4, 1)
     assert "worker's log" in job.rows.get(outcome="refused").why
+
+
+def test_a_database_that_fails_is_no_fault_of_the_lines(account, monkeypatch):
+    """They wait for it: reported as refused, they would never be imported."""
+    job = job_of(file_of(f"acme,one,{key_number(1)}", f"acme,two,{key_number(2)}"))
+
+    def fail(*_, **__):
+        raise OperationalError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reading, "_new", fail)
+        with pytest.raises(OperationalError):
+            jobs.work_on_imports(60)
+    assert {row.outcome for row in job.rows.all()} == {"waiting"}
+    jobs.work_on_imports(60)
+    job.refresh_from_db()
+    assert (job.state, job.imported) == ("done", 2)
+
+
+def test_keys_of_other_accounts_are_counted_over_all_batches(account, pro_account, monkeypatch):
+    monkeypatch.setattr(jobs, "BATCH", 2)
+    theirs = [f"k,{key_number(number)}" for number in range(5)]
+    job_of(["name,key\n", *(f"{line}\n" for line in theirs)], pro_account)
+    job = job_of(["name,key\n", *(f"{line}\n" for line in theirs)], account)
+    jobs.work_on_imports(60)
+    job.refresh_from_db()
+    assert (job.state, job.refused, job.foreign) == ("done", 5, 5)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -81,6 +81,12 @@ def test_what_was_told_is_not_told_again_unless_the_expiry_moves(account, ada):
     assert told() == [("ada", key.public_id)] * 2
 
 
+def test_a_key_that_has_expired_is_not_told_to_expire(account, ada):
+    models_base(ApiKey).filter(pk=key_of(account).pk).update(expires_at=timezone.now() - timedelta(minutes=1))
+    tell_of_expiring_keys(timezone.now())
+    assert told() == []
+
+
 @pytest.mark.parametrize("act", [revoke_key, pause_key])
 def test_a_key_that_does_not_work_is_not_told(account, ada, act):
     act(key_of(account, left=timedelta(hours=3)), actor=ACTOR)

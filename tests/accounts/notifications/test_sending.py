@@ -202,6 +202,15 @@ def test_a_round_sends_a_bounded_number(account, mails, monkeypatch):
     assert MOST_MAILS == 20
 
 
+def test_a_worker_that_is_stopped_begins_no_further_mail(account, mails):
+    for number in range(3):
+        somebody(f"p{number}", account)
+    make_management_key(account, name="ci", scopes=["keys:read"], actor=ACTOR)
+    asked = iter([False, True])
+    assert send_waiting(lambda: next(asked)) == 1
+    assert len(mails) == 1
+
+
 def test_an_account_gets_a_bounded_number_a_day_and_the_rest_later(account, ada, mails, redis_db):
     for _ in range(NOTIFICATIONS.calls):
         assert NOTIFICATIONS.wait(account.public_id) == 0

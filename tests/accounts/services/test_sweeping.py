@@ -67,6 +67,45 @@ def test_invitations_that_ended_long_ago_are_deleted_and_open_ones_are_kept(acco
     assert set(Invitation.objects.all()) == {open_one, lately}
 
 
+DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("ago", "stays"),
+    [
+        ({"expires_at": 90 * DAY - MINUTE}, True),
+        ({"expires_at": 90 * DAY + MINUTE}, False),
+        ({"withdrawn_at": 90 * DAY - MINUTE}, True),
+        ({"withdrawn_at": 90 * DAY + MINUTE}, False),
+        ({"accepted_at": 90 * DAY - MINUTE, "expires_at": 95 * DAY}, True),
+        ({"accepted_at": 90 * DAY + MINUTE}, False),
+    ],
+)
+def test_an_invitation_is_kept_for_90_days_after_its_end(account, ago, stays):
+    invite(account, email="guest@example.org", role="member", actor=ACTOR)
+    Invitation.objects.update(**{name: NOW() - before for name, before in ago.items()})
+    sweeping.sweep_invitations()
+    assert Invitation.objects.exists() is stays
+
+
+@pytest.mark.parametrize(
+    ("state", "ago", "stays"),
+    [
+        ("done", {"finished_at": 30 * DAY - MINUTE}, True),
+        ("done", {"finished_at": 30 * DAY + MINUTE}, False),
+        ("receiving", {"created_at": HOUR - MINUTE}, True),
+        ("receiving", {"created_at": HOUR + MINUTE}, False),
+        ("waiting", {"created_at": 400 * DAY}, True),
+        ("running", {"created_at": 400 * DAY}, True),
+    ],
+)
+def test_a_report_is_kept_for_30_days_and_an_upload_has_an_hour(db, state, ago, stays):
+    ImportJob.objects.create(public_id="x" * 16, actor="a", is_dry_run=False, state=state)
+    ImportJob.objects.update(**{name: NOW() - before for name, before in ago.items()})
+    sweeping.sweep_imports()
+    assert ImportJob.objects.exists() is stays
+
+
 def test_a_reports_lines_are_deleted_before_its_import(account, monkeypatch):
     monkeypatch.setattr(sweeping, "BATCH", 2)
     monkeypatch.setattr(sweeping, "MOST_BATCHES", 2)
