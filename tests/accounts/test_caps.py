@@ -23,6 +23,7 @@ from accounts.services.roles import set_role
 from quotas.catalogue.file import BadCatalogue
 from quotas.limits import Limit
 from quotas.models import Plan
+from tests.accounts.imports.test_reading import file_of, key_number, run
 from tests.api.callers import operator, post, program_of
 from tests.conftest import ACTOR, CATALOGUE
 from tests.gate.conftest import ask  # noqa: F401
@@ -69,6 +70,14 @@ def test_an_account_gets_as_many_keys_as_its_plan_allows_and_a_hint_at_the_cap(c
     issue(account)
     with pytest.raises(Refused, match="as many keys as it may have: 3"):
         issue(account)
+
+
+def test_an_account_may_be_allowed_no_keys_at_all(account):
+    cap_keys(account, 0, actor=ACTOR)
+    with pytest.raises(Refused, match="max_keys"):
+        issue(account)
+    (outcome,) = run(file_of(f"acme,one,{key_number(1)}"))
+    assert outcome.word == "refused" and "max_keys" in outcome.why
 
 
 def test_revoked_and_expired_keys_do_not_count(capped):
@@ -253,7 +262,7 @@ def test_the_row_of_an_imported_secret_outlives_its_rotations(account):
 # Per account, besides keys
 
 
-def test_an_account_has_a_limited_number_of_active_management_keys(account, monkeypatch):
+def test_an_account_has_a_limited_number_of_active_management_keys(account, pro_account, monkeypatch):
     from accounts.services.credentials import revoke_credential
 
     monkeypatch.setattr(caps, "MOST_MANAGEMENT_KEYS", 2)
@@ -261,6 +270,7 @@ def test_an_account_has_a_limited_number_of_active_management_keys(account, monk
     make_management_key(account, name="k", scopes=["keys:read"], actor=ACTOR)
     with pytest.raises(Refused, match="2 management keys"):
         make_management_key(account, name="k", scopes=["keys:read"], actor=ACTOR)
+    make_management_key(pro_account, name="k", scopes=["keys:read"], actor=ACTOR)  # which has its own number
     revoke_credential(first, actor=ACTOR)
     make_management_key(account, name="k", scopes=["keys:read"], actor=ACTOR)
 
@@ -272,12 +282,13 @@ def test_the_number_of_operator_tokens_is_limited(account, monkeypatch):
         make_operator_token(name="k", scopes=["keys:write"], actor=ACTOR)
 
 
-def test_an_account_has_a_limited_number_of_members(account, monkeypatch):
+def test_an_account_has_a_limited_number_of_members(account, pro_account, monkeypatch):
     monkeypatch.setattr(caps, "MOST_MEMBERS", 1)
     first, second = User.objects.create_user("a"), User.objects.create_user("b")
     set_role(account, first, "owner", actor=ACTOR)
     with pytest.raises(Refused, match="1 members"):
         set_role(account, second, "viewer", actor=ACTOR)
+    set_role(pro_account, second, "owner", actor=ACTOR)
     set_role(account, first, "admin", actor=ACTOR)
 
 

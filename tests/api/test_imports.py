@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from accounts.facts.publish import models_base
 from accounts.imports import jobs, reading
-from accounts.models import Account, ApiKey, AuditEvent, ImportJob
+from accounts.models import Account, ApiKey, AuditEvent, ImportJob, ManagementKey
 from accounts.services.accounts import cap_keys
 from store.throttles import IMPORTS as IMPORTS_A_DAY
 from tests.accounts.imports.test_reading import key_number
@@ -160,6 +160,17 @@ def test_the_audit_log_names_the_person_who_uploaded_an_import(account):
     upload(member_of(account, "owner"))
     turn()
     assert {event.actor for event in AuditEvent.objects.filter(act="key.import")} == {"owner"}
+
+
+@pytest.mark.parametrize("by", ["a person", "a program"])
+def test_imported_keys_belong_to_who_uploaded_them(account, by):
+    """The console shows it, and what is left when a member leaves depends on it."""
+    client = member_of(account, "owner") if by == "a person" else program_of(account, "keys:write")
+    upload(client)
+    turn()
+    made_by = set(ApiKey.objects.values_list("created_by__username", "made_with"))
+    program = ManagementKey.objects.values_list("public_id", flat=True).first()
+    assert made_by == ({("owner", None)} if by == "a person" else {(None, program)})
 
 
 WRONG = {

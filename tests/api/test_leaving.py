@@ -151,6 +151,17 @@ def test_on_request_keys_for_models_are_revoked_in_that_account_alone(account, p
     assert [key.name for key in ApiKey.objects.filter(revoked_at=None)] == ["there"]
 
 
+def test_on_request_keys_that_their_program_made_are_revoked_with_their_own(account, place, owner, adam):
+    _, program = key_of(adam, account)
+    post(adam, "/api/v1/keys/", account=account.public_id, name="by adam")
+    post(program, "/api/v1/keys/", name="by the program")
+    post(owner, "/api/v1/keys/", account=account.public_id, name="by the owner")
+    member = account.memberships.get(user__username="adam")
+    removed = owner.delete(f"{place}/members/{member.public_id}/?keys=revoke").json()
+    assert sorted(key["name"] for key in removed["keys"]) == ["by adam", "by the program"]
+    assert [key.name for key in ApiKey.objects.filter(revoked_at=None)] == ["by the owner"]
+
+
 def test_invitations_to_that_account_alone_are_withdrawn(account, pro_account, place, owner, adam):
     Membership.objects.create(account=pro_account, user=User.objects.get(username="adam"), role="viewer")
     for other, email in ((account, "here@example.org"), (pro_account, "there@example.org")):

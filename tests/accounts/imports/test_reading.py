@@ -14,6 +14,7 @@ from django.db import OperationalError, connections
 from accounts.facts.publish import models_base
 from accounts.imports import jobs, reading
 from accounts.imports.reading import Line, LineOutcome, Unreadable, import_lines, read_lines
+from accounts.keys import digest_imported
 from accounts.models import Account, ApiKey, AuditEvent, ImportJob, ImportLine, KeySecret, OutboxRow
 from accounts.peppers import peppers
 from accounts.services.accounts import cap_keys, close_account, create_account
@@ -148,7 +149,8 @@ def test_an_import_for_one_account_refuses_lines_that_name_another(account, pro_
 def test_a_dry_run_reports_the_same_and_changes_nothing(account, redis_db):
     lines = file_of(f"acme,one,{key_number(1)}", "acme,two,short")
     before = redis_db.hgetall(redis_db.keys("*:a:*")[0])
-    assert [outcome.word for outcome in run(lines, dry_run=True)] == ["imported", "refused"]
+    outcomes = run(lines, dry_run=True)
+    assert [(outcome.word, outcome.key) for outcome in outcomes] == [("imported", ""), ("refused", "")]
     assert (ApiKey.objects.count(), AuditEvent.objects.filter(act="key.import").count()) == (0, 0)
     assert redis_db.hgetall(redis_db.keys("*:a:*")[0]) == before
 
@@ -217,6 +219,23 @@ def test_the_command_imports_and_reports_and_can_be_repeated(account, tmp_path, 
     assert (row["number"], row["why"]) == ("3", "The key must have 16 to 512 characters.")
     assert imported(path) == "3 lines: 0 imported, 2 already imported, 1 refused\n"
     assert ask(key_number(1)).status == ask(key_number(3)).status == 200
+
+
+def test_the_commands_dry_run_counts_what_earlier_batches_would_take(account, tmp_path, settings, monkeypatch):
+    settings.IMPORTED_KEYS = True
+    monkeypatch.setattr("accounts.management.commands.import_keys.BATCH", 2)
+    cap_keys(account, 3, actor=ACTOR)
+    path = tmp_path / "keys.csv"
+    path.write_text("".join(file_of(*(f"acme,n,{key_number(number)}" for number in range(5)))))
+    assert imported(path, "--dry-run") == "5 lines: 3 would be imported, 0 already imported, 2 refused\n"
+    assert imported(path) == "5 lines: 3 imported, 0 already imported, 2 refused\n"
+
+
+def test_a_key_is_imported_under_the_current_pepper_beside_an_old_one(account, settings):
+    settings.KEY_PEPPER_OLD = "an-old-pepper-" + "z" * 40
+    run(file_of(f"acme,one,{key_number(1)}"))
+    secret, current = KeySecret.objects.get(), peppers()[0]
+    assert (secret.pepper, secret.digest) == (current.id, digest_imported(key_number(1).encode(), current).hex())
 
 
 def test_the_command_explains_errors_in_one_sentence(account, tmp_path, settings):
@@ -304,6 +323,17 @@ def test_a_database_that_fails_is_no_fault_of_the_lines(account, monkeypatch):
     jobs.work_on_imports(60)
     job.refresh_from_db()
     assert (job.state, job.imported) == ("done", 2)
+
+
+def test_a_job_counts_over_all_its_batches(account, monkeypatch):
+    monkeypatch.setattr(jobs, "BATCH", 2)
+    cap_keys(account, 3, actor=ACTOR)
+    lines = file_of(*(f"acme,n,{key_number(number)}" for number in range(6)))
+    for counts in ((3, 0, 3), (0, 3, 3)):
+        job = job_of(lines)
+        jobs.work_on_imports(60)
+        job.refresh_from_db()
+        assert (job.imported, job.already_there, job.refused) == counts
 
 
 def test_keys_of_other_accounts_are_counted_over_all_batches(account, pro_account, monkeypatch):

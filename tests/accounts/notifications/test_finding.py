@@ -161,6 +161,27 @@ def test_what_was_used_last_month_is_not_told(account, ada, redis_db):
     assert told() == []
 
 
+@pytest.mark.parametrize(
+    ("limit", "is_told"),
+    [('per = "account"', True), ('per = "key"', False), ('per = "account", shadow = true', False)],
+)
+def test_only_a_quota_that_holds_for_the_whole_account_is_told(account, ada, redis_db, catalogue, limit, is_told):
+    catalogue(
+        f"""
+        default_plan = "free"
+        [models.sm]
+        [plans.free]
+        models = ["sm"]
+        limits = [{{ name = "month", {limit}, amount = 1000, window = "month", unit = "units" }}]
+        [plans.pro]
+        models = ["*"]
+        """
+    )
+    use(redis_db, account, 1000)
+    tell_of_quotas([account.public_id], timezone.now())
+    assert bool(told()) is is_told
+
+
 def test_an_accounts_own_amount_counts(account, ada, redis_db):
     override_limit(account, "month", 5000, actor=ACTOR)
     use(redis_db, account, 1000)

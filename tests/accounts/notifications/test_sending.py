@@ -24,6 +24,7 @@ from accounts.notifications.sending import MOST_MAILS, WAITS, send_waiting
 from accounts.services.acts import Actor
 from accounts.services.credentials import make_management_key
 from accounts.services.keys import issue_key, pause_key, revoke_key
+from accounts.services.roles import set_role
 from runtime.mail import server_at
 from runtime.mailbox import kept_mails
 from store.throttles import NOTIFICATIONS
@@ -200,6 +201,16 @@ def test_a_round_sends_a_bounded_number(account, mails, monkeypatch):
     make_management_key(account, name="ci", scopes=["keys:read"], actor=ACTOR)
     assert (send_waiting(), send_waiting()) == (2, 1)
     assert MOST_MAILS == 20
+
+
+def test_a_mail_is_about_one_account(account, pro_account, ada, mails):
+    set_role(pro_account, ada, "owner", actor=ACTOR)
+    for one in (account, pro_account):
+        make_management_key(one, name=f"of-{one.name}", scopes=["keys:read"], actor=ACTOR)
+    assert send_waiting() == 2
+    for mail, (ours, other) in zip(mails, [(account, pro_account), (pro_account, account)], strict=True):
+        text = "\n".join(mail)
+        assert f"of-{ours.name}" in text and f"of-{other.name}" not in text
 
 
 def test_a_worker_that_is_stopped_begins_no_further_mail(account, mails):

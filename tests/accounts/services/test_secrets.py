@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from accounts.facts import publish
@@ -9,7 +11,8 @@ from accounts.models import KeySecret
 from accounts.peppers import peppers
 from accounts.services.credentials import make_management_key, revoke_credential
 from accounts.services.keys import issue_key, revoke_key
-from accounts.services.secrets import needed_peppers, store_new_digests
+from accounts.services.secrets import needed_peppers, note_last_uses, store_new_digests
+from quotas.usage.ledger import LastUse
 from store import names
 from tests.conftest import ACTOR
 
@@ -68,6 +71,26 @@ def test_the_catalogue_is_published_for_the_first_key_that_changes_its_pepper_al
     for secret, digest in ((old_and_new, "ab" * 28), (second, "cd" * 28)):
         assert leave(redis_db, secret, peppers()[0].id, digest) == 1
         assert published == [True]
+
+
+AT, LATER, EARLIER = (datetime(2026, 3, 10, 12, 0, second, tzinfo=UTC) for second in (5, 6, 4))
+
+
+@pytest.mark.parametrize(
+    ("use", "kept"),
+    [
+        ((LATER, "203.0.113.2"), (LATER, "203.0.113.2")),
+        ((EARLIER, "203.0.113.2"), (AT, "203.0.113.1")),
+        ((AT, "203.0.113.2"), (AT, "203.0.113.2")),  # in the same second
+        ((AT, None), (AT, "203.0.113.1")),
+    ],
+)
+def test_a_later_use_replaces_an_earlier_one_and_never_the_other_way_round(issued, use, kept):
+    secret = KeySecret.objects.get()
+    note_last_uses({secret.pk: LastUse(AT, "203.0.113.1")})
+    note_last_uses({secret.pk: LastUse(*use)})
+    secret.refresh_from_db()
+    assert (secret.last_used_at, secret.last_used_from) == kept
 
 
 def test_only_what_still_works_needs_its_pepper(account, issued, redis_db):

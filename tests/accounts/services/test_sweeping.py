@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -18,6 +18,7 @@ from accounts.services import audit, sweeping
 from accounts.services.accounts import suspend_account
 from accounts.services.invitations import invite
 from accounts.services.keys import change_key
+from quotas.limits import Limit
 from tests.conftest import ACTOR
 
 pytestmark = pytest.mark.django_db
@@ -138,6 +139,30 @@ def test_a_row_contains_only_what_changed(issued):
     event = AuditEvent.objects.latest("id")
     assert event.before == {"name": "first", "methods": []}
     assert event.after == {"name": "other", "methods": ["GET"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "before", "after"),
+    [
+        ({"models": ["sm"]}, {"models": None}, {"models": ["sm"]}),
+        ({"networks": ["203.0.113.0/24"]}, {"networks": []}, {"networks": ["203.0.113.0/24"]}),
+        (
+            {"limits": [Limit(name="mine", scope="key", amount=5, window="day")]},
+            {"limits": {}},
+            {"limits": {"mine": "5/day"}},
+        ),
+        (
+            {"expires_at": datetime(2999, 1, 1, tzinfo=UTC)},
+            {"expires_at": None},
+            {"expires_at": "2999-01-01T00:00:00+00:00"},
+        ),
+    ],
+    ids=["models", "networks", "limits", "expires_at"],
+)
+def test_each_thing_that_a_key_is_bound_to_is_recorded(issued, change, before, after):
+    change_key(issued.key, **change, actor=ACTOR)
+    event = AuditEvent.objects.latest("id")
+    assert (event.before, event.after) == (before, after)
 
 
 def test_changed_metadata_is_mentioned_but_not_copied(issued):

@@ -9,10 +9,11 @@ from time import sleep
 import pytest
 from django.db import connections
 from django.db.models import Sum
+from django.utils import timezone
 
 from accounts.ledger_worker import Worker
 from quotas.limits import hour_of
-from quotas.models import DaysKept, UsageDay, UsageHour
+from quotas.models import DaysKept, RefusalDay, RefusalHour, UsageDay, UsageHour
 from quotas.usage import days, ledger
 
 pytestmark = pytest.mark.django_db
@@ -94,6 +95,20 @@ def test_a_turn_of_the_worker_backfills_missing_days(redis_db, catalogue):
         worker.turn()
     assert UsageDay.objects.count() == 5
     assert DaysKept.objects.get().since == days.ALL_DAYS
+
+
+def test_refusals_are_backfilled_with_the_calls():
+    of = {"account": KEY[:8], "key": KEY, "model": "sm", "hour": NOON, "birth": 1}
+    UsageHour.objects.create(**of, allowed=1, units=1)
+    RefusalHour.objects.create(**of, reason="paused_key", by_limit="", calls=3)
+    days.keep_days(60)
+    assert RefusalDay.objects.get().calls == 3
+
+
+def test_days_are_complete_from_the_day_after_the_first_worker_began():
+    """Of its own day, hours may have been written before it."""
+    days.lock_usage()
+    assert days.complete_since() == days.day_start(timezone.now()) + days.DAY
 
 
 @pytest.mark.django_db(transaction=True)

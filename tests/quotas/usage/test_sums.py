@@ -209,6 +209,13 @@ def test_a_crash_between_adding_and_marking_leaves_neither(quarter, monkeypatch)
     nothing_differs()
 
 
+def test_sums_are_of_whole_months(quarter):
+    sums.keep_sums(60)
+    months = list(UsageMonth.objects.values_list("key", "model", "month"))
+    assert {month.day for *_, month in months} == {1}
+    assert len(set(months)) == len(months)
+
+
 @pytest.mark.parametrize("act", [sums.sum_a_day, sums.begin_anew])
 def test_sums_change_under_the_lock_of_those_who_change_days(quarter, monkeypatch, act):
     """On SQLite a transaction is a lock as well; on PostgreSQL only this one keeps a day from changing meanwhile."""
