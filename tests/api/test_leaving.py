@@ -162,6 +162,17 @@ def test_on_request_keys_that_their_program_made_are_revoked_with_their_own(acco
     assert [key.name for key in ApiKey.objects.filter(revoked_at=None)] == ["by the owner"]
 
 
+def test_management_keys_of_that_account_alone_are_revoked(account, pro_account, place, owner, adam):
+    Membership.objects.create(account=pro_account, user=User.objects.get(username="adam"), role="owner")
+    here, _ = key_of(adam, account)
+    there, _ = key_of(adam, pro_account)
+    Membership.objects.filter(account=pro_account).update(role="viewer")  # as if `keep` had been chosen there
+    member = account.memberships.get(user__username="adam")
+    removed = owner.delete(f"{place}/members/{member.public_id}/").json()
+    assert [row["id"] for row in removed["management_keys"]] == [here]
+    assert list(ManagementKey.objects.active().values_list("public_id", flat=True)) == [there]
+
+
 def test_invitations_to_that_account_alone_are_withdrawn(account, pro_account, place, owner, adam):
     Membership.objects.create(account=pro_account, user=User.objects.get(username="adam"), role="viewer")
     for other, email in ((account, "here@example.org"), (pro_account, "there@example.org")):

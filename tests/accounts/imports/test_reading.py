@@ -101,6 +101,11 @@ def test_a_file_without_the_right_columns_is_refused_as_a_whole(catalogue, heade
         list(read_lines([header, "a,b,c\n"]))
 
 
+def test_a_line_that_names_its_account_twice_is_refused(account):
+    (outcome,) = run(file_of(f"acme,acme,one,{key_number(1)}", header="account,external_id,name,key\n"))
+    assert outcome.word == "refused" and "Name the account" in outcome.why
+
+
 def test_all_columns_together(account):
     models_base(Account).filter(pk=account.pk).update(external_id="cus_42")
     digest = hashlib.sha256(key_number(1).encode()).hexdigest().upper()
