@@ -77,7 +77,7 @@ class AccountExport(View):
 def export(account: Account) -> Iterator[str]:
     """The export as pieces of JSON: all of it may not fit into memory. The account has what `accounts_shown` fetches.
 
-    The customer may be given it, no matter who asks, so it shows the plan as customers see it.
+    Even an operator may pass it on to the customer, so it shows the plan as customers see it.
     """
     plan = plans_shown(Plan.objects.filter(pk=account.plan_id), to_operators=False).get()
     yield f'{{"exported_at":{_dump(timezone.now())},"account":{_dump(AccountOut(account).data)}'

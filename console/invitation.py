@@ -66,7 +66,7 @@ def _join(request: HttpRequest, found: Invitation) -> HttpResponse:
 
 
 def _make_user_and_join(request: HttpRequest, found: Invitation, form: NewUser) -> HttpResponse:
-    """Only the recipient of the mail has the link, so the address is theirs."""
+    """Having the link shows that they received the mail, so the address is theirs."""
     with transaction.atomic():
         user: User = form.save(commit=False)
         user.email = found.email

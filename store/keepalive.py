@@ -11,7 +11,7 @@ OPTIONS = {getattr(socket, name): value for name, value in _OPTIONS.items() if h
 
 
 def keep_alive(connection: socket.socket) -> None:
-    """Let the kernel probe it, so that what waits on it learns of a dead peer within half a minute."""
+    """Let the kernel probe it, so that a reader learns of a dead peer within half a minute."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in OPTIONS.items():
         connection.setsockopt(socket.IPPROTO_TCP, option, value)

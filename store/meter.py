@@ -1,4 +1,4 @@
-"""How a pipe reports to a meter. This one ignores everything, until a room above replaces it with its own."""
+"""What a pipe reports. This meter ignores all of it; a room above installs one that counts."""
 
 from __future__ import annotations
 

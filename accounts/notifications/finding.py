@@ -72,7 +72,7 @@ def tell_of_unused_keys(now: datetime) -> None:
 
 
 def expiring(now: datetime, ahead: timedelta) -> QuerySet[ApiKey]:
-    """Active keys that expire within this time. If a key was made for less time than that, its owner knows."""
+    """Active keys that expire within this time. Not those that were issued for less than that: their owners know."""
     rows = ApiKey.objects.active().filter(expires_at__gt=now, expires_at__lte=now + ahead)
     return rows.filter(expires_at__gt=F("created_at") + ahead)
 

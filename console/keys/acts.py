@@ -103,7 +103,7 @@ def resume(request: HttpRequest, seat: Seat, key: ApiKey) -> None:
 
 @_act
 def revoke(request: HttpRequest, seat: Seat, key: ApiKey) -> None:
-    """For a person who typed the key's name."""
+    """Only after the key's name has been typed."""
     if request.POST.get("name", "").strip() != key.name:
         words = gettext("Nothing was revoked: type the name of the key, “%(name)s”, to revoke it.")
         raise Refused(words % {"name": key.name})

@@ -1,7 +1,7 @@
 """`UsageDay` → `UsageMonth` and `AccountDay`, `RefusalDay` → `RefusalMonth`: sums of days, for long ranges.
 
 A day's row records how much of it is in the sums (`summed_…`). So usage is the sums, plus what days have beyond them:
-that is exact at every moment, no matter which days were summed or what has changed a day since, be it a worker of the
+that is exact at every moment, no matter which days were summed, or which have changed since, even by a worker of the
 previous version, which knows no sums. The worker sums a day once it has come to rest, and again if it changed later.
 """
 
