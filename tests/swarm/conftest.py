@@ -26,6 +26,7 @@ def cluster(tmp_path_factory):
     if reason := why_not():
         pytest.skip(f"SKIPPED: no test on a swarm, because {reason}")
     cluster = Cluster(tmp_path_factory.mktemp("swarm"))
+    cluster.claim()
     try:
         cluster.begin()
         yield cluster
