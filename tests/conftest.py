@@ -21,7 +21,9 @@ from hypothesis import settings as property_tests
 
 from accounts.facts import publish
 from accounts.facts.publish import models_base
-from accounts.models import Account, User
+from accounts.imports.reading import REFUSED, Line, import_lines, read_lines
+from accounts.models import Account, ApiKey, User
+from accounts.refused import Refused
 from accounts.services.accounts import create_account
 from accounts.services.acts import Actor
 from accounts.services.catalogue import change_catalogue
@@ -143,6 +145,16 @@ def catalogue(redis_db, db, _published, tmp_path):
     Catalogue.objects.create(pk=1, version=time.time_ns() // 1_000_000)
     write()
     return write
+
+
+def import_one(account: Account, text: str = "key-of-another-system", *, actor: Actor = ACTOR) -> Issued:
+    """A key of another system, as a file of one line brings it. Raises Refused with the line's reason."""
+    (line,) = read_lines(["account,name,key\n", f"{account.public_id},k,{text}\n"])
+    assert isinstance(line, Line), line.why
+    (outcome,), publication = import_lines([line], actor=actor)
+    if outcome.word == REFUSED:
+        raise Refused(outcome.why)
+    return Issued(ApiKey.objects.get(public_id=outcome.key), text, publication)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Issuing, changing, rotating, pausing, revoking and importing keys."""
+"""Issuing, changing, rotating, pausing and revoking keys. accounts/imports/ imports them."""
 
 from __future__ import annotations
 
@@ -200,36 +200,6 @@ def revoke_key(key: ApiKey, *, actor: Actor) -> Publication:
         # Also when repeated: a caller whose first attempt was pending needs it published.
         publication.of_key(key)
     return publication
-
-
-def import_key(account: Account, *, name: str, digest_of_text: bytes, start: str, actor: Actor) -> Issued:
-    """Import a key from another system by its SHA-256. Gates accept it if AUTHSVC_IMPORTED_KEYS=1."""
-    pepper = peppers()[0]
-    with change() as publication:
-        lock(account)
-        if account.closed_at:
-            raise Refused(gettext("The account %(account)s is closed and can't get new keys.") % {"account": account})
-        caps.require_room_for_a_key(account)
-        key = ApiKey(
-            account=account,
-            public_id=keys.new_key_id(account.public_id),
-            created_by=actor.user,
-            made_with=actor.made_with,
-        )
-        _set(key, name=name)
-        key.full_clean(exclude=["public_id"])
-        key.save()
-        KeySecret.objects.create(
-            key=key,
-            digest=keys.digest_of_hash(digest_of_text, pepper).hex(),
-            pepper=pepper.id,
-            minted_pepper=pepper.id,
-            start=start,
-            is_imported=True,
-        )
-        publication.of_birth(key)
-        record_change(actor, "key.import", account, key.public_id, None, key_state(key))
-    return Issued(key, "", publication)
 
 
 def _refuse_if_revoked(key: ApiKey) -> None:

@@ -18,14 +18,14 @@ from accounts.models import Account, ApiKey, AuditEvent, KeySecret, User
 from accounts.refused import Refused
 from accounts.services.accounts import cap_keys, override_limit
 from accounts.services.credentials import make_management_key, make_operator_token
-from accounts.services.keys import change_key, end_rotation, import_key, issue_key, revoke_key, rotate_key
+from accounts.services.keys import change_key, end_rotation, issue_key, revoke_key, rotate_key
 from accounts.services.roles import set_role
 from quotas.catalogue.file import BadCatalogue
 from quotas.limits import Limit
 from quotas.models import Plan
 from tests.accounts.imports.test_reading import file_of, key_number, run
 from tests.api.callers import operator, post, program_of
-from tests.conftest import ACTOR, CATALOGUE
+from tests.conftest import ACTOR, CATALOGUE, import_one
 from tests.gate.conftest import ask  # noqa: F401
 
 pytestmark = pytest.mark.django_db
@@ -137,12 +137,12 @@ def by_the_command(account):
         call_command("issue_key", account=account.name, name="k", stdout=StringIO())
 
 
-def by_import_key(account):
+def by_import(account):
     with pytest.raises(Refused, match="max_keys"):
-        import_key(account, name="k", digest_of_text=b"x" * 32, start="x", actor=ACTOR)
+        import_one(account)
 
 
-@pytest.mark.parametrize("way", [by_operators_token, by_management_key, by_the_command, by_import_key])
+@pytest.mark.parametrize("way", [by_operators_token, by_management_key, by_the_command, by_import])
 def test_every_way_to_issue_keys_is_capped(capped, way):
     issue(capped)
     issue(capped)
@@ -252,7 +252,7 @@ def test_a_longer_grace_period_does_not_extend_that_of_the_previous_secret(issue
 
 
 def test_the_row_of_an_imported_secret_outlives_its_rotations(account):
-    key = import_key(account, name="k", digest_of_text=b"x" * 32, start="x", actor=ACTOR).key
+    key = import_one(account).key
     for _ in range(6):
         rotate(key, timedelta(0))
     assert KeySecret.objects.filter(is_imported=True).count() == 1

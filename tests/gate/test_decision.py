@@ -17,14 +17,14 @@ from accounts.peppers import peppers
 from accounts.services.accounts import close_account, move_account, override_limit, resume_account, suspend_account
 from accounts.services.acts import Actor
 from accounts.services.catalogue import change_catalogue
-from accounts.services.keys import change_key, end_rotation, import_key, issue_key, revoke_key, rotate_key
+from accounts.services.keys import change_key, end_rotation, issue_key, revoke_key, rotate_key
 from authsvc.gate.app import close_gate, gate
 from quotas import buckets
 from quotas.models import Catalogue, Plan, PlanLimit
 from runtime.errand import Errand
 from store import names
 from store.commands import command
-from tests.conftest import ACTOR, CATALOGUE
+from tests.conftest import ACTOR, CATALOGUE, import_one
 from tests.gate.conftest import question, raw
 from tests.servers import until
 
@@ -430,11 +430,8 @@ async def _once(key: str) -> int:
 
 
 def test_an_imported_key_is_found_in_redis_alone(account, redis_db, settings, on_a_loop, costs):
-    import hashlib
-
     text = "sk-of-another-system-0123456789"
-    digest = hashlib.sha256(text.encode()).digest()
-    import_key(account, name="old", digest_of_text=digest, start=text[:6], actor=ACTOR)
+    imported = import_one(account, text)
     assert on_a_loop(_once(text)) == 401
     settings.IMPORTED_KEYS = True
     assert on_a_loop(_once(text + "x")) == 503  # Redis may not have all keys yet: nobody can tell
@@ -443,7 +440,7 @@ def test_an_imported_key_is_found_in_redis_alone(account, redis_db, settings, on
         assert on_a_loop(_once(text)) == 200
         assert on_a_loop(_once(text + "x")) == 401
     assert counted["sql"] == 0
-    revoke_key(ApiKey.objects.get(name="old"), actor=ACTOR)
+    revoke_key(imported.key, actor=ACTOR)
     assert on_a_loop(_once(text)) == 401
 
 

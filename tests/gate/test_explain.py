@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -12,12 +11,12 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from accounts.services.accounts import suspend_account
-from accounts.services.keys import import_key, revoke_key, rotate_key
+from accounts.services.keys import revoke_key, rotate_key
 from authsvc.gate.decision import RULES
 from authsvc.gate.explain import Explanation, Scenario, explain, look_at_limits
 from authsvc.gate.verdict import Verdict
 from store import names
-from tests.conftest import ACTOR, CATALOGUE
+from tests.conftest import ACTOR, CATALOGUE, import_one
 from tests.gate.test_decision import left
 from tests.gate.test_fronts import CASES, Case, keys  # noqa: F401
 
@@ -186,13 +185,9 @@ def test_an_unknown_key_leaves_no_mark(issued, redis_db):
 
 
 @pytest.fixture
-def imported(account, settings) -> Iterator[str]:
-    import hashlib
-
+def imported(account, settings) -> str:
     settings.IMPORTED_KEYS = True
-    text = "sk-of-another-system-0123456789"
-    import_key(account, name="old", digest_of_text=hashlib.sha256(text.encode()).digest(), start="sk-", actor=ACTOR)
-    yield text
+    return import_one(account, "sk-of-another-system-0123456789").text
 
 
 def test_an_imported_key_is_explained_too(imported):

@@ -211,12 +211,6 @@ SERVICES: dict[str, Row] = {
         lambda w, made: "catalogue",
         of_none,
     ),
-    "keys.import_key": Row(
-        lambda w: keys.import_key(w.account, name="k", digest_of_text=b"x" * 32, start="x", actor=OLGA),
-        "key.import",
-        lambda w, made: made.key.public_id,
-        of_account,
-    ),
     "members.change_member": Row(
         lambda w: members.change_member(w.member, "admin", actor=OLGA),
         "account.member",

@@ -15,15 +15,13 @@ from accounts.refused import Refused
 from accounts.services.accounts import close_account
 from accounts.services.acts import Actor
 from accounts.services.credentials import make_management_key
-from accounts.services.keys import change_key, end_rotation, import_key, issue_key, rotate_key
+from accounts.services.keys import change_key, end_rotation, issue_key, rotate_key
 from store import names
-from tests.conftest import ACTOR
+from tests.conftest import ACTOR, import_one
 
 WAYS_TO_A_KEY: dict[str, Callable[..., Any]] = {
     "issued": lambda account, actor=ACTOR: issue_key(account, name="k", actor=actor),
-    "imported": lambda account, actor=ACTOR: import_key(
-        account, name="k", digest_of_text=b"x" * 32, start="x", actor=actor
-    ),
+    "imported": lambda account, actor=ACTOR: import_one(account, actor=actor),
     "management": lambda account, actor=ACTOR: make_management_key(
         account, name="k", scopes=["keys:read"], actor=actor
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 from datetime import timedelta
@@ -13,9 +12,9 @@ from django.test import Client
 
 from accounts.models import ApiKey, AuditEvent, ManagementKey
 from accounts.services.credentials import make_management_key, make_operator_token
-from accounts.services.keys import import_key, issue_key, revoke_key, rotate_key
+from accounts.services.keys import issue_key, revoke_key, rotate_key
 from console.operators.which_key import LONGEST, MOST
-from tests.conftest import ACTOR
+from tests.conftest import ACTOR, import_one
 from tests.console.operators.test_front import words
 from tests.gate.conftest import question
 
@@ -72,8 +71,7 @@ def test_a_made_up_secret_and_a_bare_id_prove_nothing(operator, issued):
 
 def test_an_imported_key_is_found_by_its_digest(operator, account, settings):
     settings.IMPORTED_KEYS = True
-    digest = hashlib.sha256(b"a-key-of-another-system-0001").digest()
-    import_key(account, name="old", digest_of_text=digest, start="a-key", actor=ACTOR)
+    import_one(account, "a-key-of-another-system-0001")
     assert WORKS in words(paste(operator, " a-key-of-another-system-0001 "))
     assert NOTHING in words(paste(operator, "a-key-of-another-system-0002"))
 
