@@ -139,13 +139,30 @@ def test_whoever_asks_before_the_masters_are_known_waits_for_a_decisions_time_on
     cluster.answers = hang
 
     async def test(found: Masters) -> None:
-        with pytest.raises(StoreUnavailable, match="in time"):
-            await found.known()
+        async with asyncio.timeout(20):
+            with pytest.raises(StoreUnavailable, match="in time"):
+                await found.known()
         monkeypatch.setattr(masters, "DECISION_SECONDS", 3600)
         async with asyncio.timeout(20):
             with pytest.raises(StoreUnavailable, match="in time"):
                 await found.known()
         assert cluster.asked == 1
+
+    of(cluster, test)
+
+
+def test_the_client_is_made_ready_once_and_then_only_asks_for_a_new_map(of):
+    cluster, maps = Cluster("a"), list[int]()
+
+    async def renew() -> None:
+        maps.append(cluster.asked)
+
+    async def test(found: Masters) -> None:
+        cluster.nodes_manager.initialize = renew
+        await found.known()
+        for _ in range(2):
+            await found._ask()
+        assert maps == [1, 1]
 
     of(cluster, test)
 

@@ -13,7 +13,7 @@ import pytest
 from accounts.facts import whose as module
 from accounts.facts.lookup import Lookup
 from accounts.facts.whose import TRUSTED_SECONDS, Whose
-from accounts.keys import KeyReader, PresentedKey, digest_imported
+from accounts.keys import KeyReader, Pepper, PresentedKey, digest_imported
 from accounts.peppers import peppers
 from quotas import deployment
 from store import names
@@ -116,6 +116,22 @@ def test_a_foreign_string_is_looked_up_only_in_a_redis_that_is_ours(looking, red
         for each in (text, text + b"x"):
             with pytest.raises(StoreRefused):
                 await lookup.find_imported(each)
+
+    looking(test)
+
+
+def test_a_foreign_string_is_found_under_the_old_pepper_too(looking, redis_db):
+    text, old = b"sk-of-another-system-0123456789", Pepper.of("o" * 40)
+
+    async def test(lookup: Lookup, presented: PresentedKey) -> None:
+        lookup.peppers[old.id] = old
+        digest = digest_imported(text, old)
+        redis_db.set(names.imported(digest.hex()), presented.public_id)
+        redis_db.set(names.LIFE, 1)
+        found = await lookup.find_imported(text)
+        assert found is not None
+        assert (found.public_id, found.digest) == (presented.public_id, digest)
+        assert found.digest_with(lookup.pepper) == digest_imported(text, lookup.pepper)
 
     looking(test)
 
