@@ -463,13 +463,16 @@ def test_no_gate_is_kept_for_a_loop_that_has_ended(redis_db):
     assert [found for found in app._gates.values() if found in made] == made[-1:]
 
 
-def test_a_gate_that_ends_no_longer_watches_whose_redis_is(issued, on_a_loop):
+def test_a_gate_that_ends_no_longer_watches_whose_redis_is_and_asks_no_database(issued, on_a_loop):
     async def run() -> bool:
+        lookup = gate().lookup
         await gate().know_whose()
         watching = gate()._watching
         assert watching is not None
         await close_gate()
         await asyncio.wait([watching], timeout=20)
+        with pytest.raises(RuntimeError):
+            lookup._threads.submit(int)
         return watching.cancelled()
 
     assert on_a_loop(run())

@@ -184,6 +184,14 @@ def test_over_a_limit_it_names_the_limit_and_the_wait(ask, issued):
     assert 0 < explanation.wait <= 6
 
 
+def test_limits_are_waited_for_whatever_else_refuses(ask, issued, account):
+    for _ in range(10):
+        ask(issued.text)
+    suspend_account(account, actor=ACTOR)
+    explanation = explain(Scenario(key_id=issued.key.public_id, model="sm"))
+    assert (explanation.verdict, 0 < explanation.wait <= 6) == (Verdict.ACCOUNT_SUSPENDED, True)
+
+
 def test_an_emptied_redis_is_filled_as_the_gate_would(ask, issued, redis_db):
     redis_db.flushdb()
     assert [state.left for state in explain(Scenario(key_id=issued.key.public_id, model="sm")).limits] == [10, 1000]
