@@ -20,7 +20,9 @@ from accounts.facts.lookup import DATABASE_THREADS, MOST_WAITING, FactsUnavailab
 from accounts.keys import PresentedKey
 from accounts.peppers import peppers
 from accounts.services.keys import change_key
+from quotas import deployment
 from store import names, pipe
+from store.clients import StoreRefused
 from store.commands import command
 from store.link import close_link, link
 from tests.conftest import ACTOR
@@ -256,3 +258,44 @@ def test_a_digest_under_the_new_pepper_is_left_once_by_a_gate_and_never_by_an_on
         assert found == ([None, digest, None] if kind is Lookup else [None] * 3)
 
     looking(test, kind)
+
+
+def test_only_so_many_secrets_are_remembered_as_left(looking):
+    key = PresentedKey("A" * 16, b"body", peppers()[0], b"")
+
+    async def test(lookup: Lookup) -> None:
+        lookup._most_redigested = 3
+        for number in range(10):
+            lookup.keep_new_digest(SecretFacts(number, b"", "old", None), key)
+            await lookup.link.ask("AA", command("PING"))
+            assert len(lookup._redigested) <= 3
+
+    looking(test)
+
+
+def test_a_digest_that_cannot_be_left_now_fails_no_decision(looking, monkeypatch):
+    secret, key = SecretFacts(7, b"", "old", None), PresentedKey("A" * 16, b"body", peppers()[0], b"")
+
+    def refuse(*_: object) -> None:
+        raise StoreRefused("too many commands wait for redis")
+
+    async def test(lookup: Lookup) -> None:
+        monkeypatch.setattr(lookup.link, "send", refuse)
+        lookup.keep_new_digest(secret, key)
+        assert not lookup._redigested  # the next use tries again
+
+    looking(test)
+
+
+def test_a_gate_begins_without_knowing_which_deployment_it_is(looking, monkeypatch, caplog):
+    def fail() -> None:
+        raise OperationalError("gone")
+
+    async def test(lookup: Lookup) -> None:
+        monkeypatch.setattr(deployment, "known", fail)
+        watching = await lookup.know_whose()
+        watching.cancel()
+        assert lookup.deployment is None
+        assert "cannot tell yet" in caplog.text
+
+    looking(test)
