@@ -401,6 +401,22 @@ def test_a_head_of_64_kb_is_the_longest_however_it_comes(piece, beyond, answer):
     talk(about)
 
 
+def test_what_came_before_a_head_does_not_count_as_a_part_of_it():
+    async def about(served):
+        served.holds = True
+        head, before = head_of(65_536), get(b"/auth/?1")
+        await served.send(before + head[:1000])
+        await served.turns_until(lambda: served.held)
+        await served.send(head[1000:])
+        await served.turns_until(lambda: served.received == len(before + head))
+        served.held.pop()()
+        await served.turns_until(lambda: served.held)
+        served.held.pop()()
+        assert (await served.read(2)).count(b"200 OK") == 2
+
+    talk(about)
+
+
 def test_what_follows_a_refused_head_is_read_and_discarded_for_a_moment(clock):
     async def about(served):
         head = head_of(70_000)

@@ -51,7 +51,7 @@ def test_a_wait_ends_as_soon_as_there_is_an_answer(clock):
 
 def test_a_wait_ends_on_time_with_the_last_reason(clock):
     with pytest.raises(Away, match=r"^Still no\.$"):
-        wait_until(reasons("No.", "Still no."), seconds=2.2, say=lambda _: None)
+        wait_until(reasons(*["No."] * 5, "Still no."), seconds=2.2, say=lambda _: None)
     assert clock.now == pytest.approx(1002.2)
     assert max(clock.pauses) == PAUSE_SECONDS
 
