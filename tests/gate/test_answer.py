@@ -9,7 +9,7 @@ import pytest
 
 from accounts.facts.facts import AccountFacts, KeyFacts, SecretFacts
 from accounts.facts.known import KnownKey
-from authsvc.gate.answer import answer, head, rate_limit, written
+from authsvc.gate.answer import BROKEN, answer, head, rate_limit, written
 from authsvc.gate.decision import Decision
 from authsvc.gate.forwarded import request_id
 from authsvc.gate.grounds import Grounds, charge_for
@@ -60,6 +60,17 @@ def test_a_used_up_quota_tells_clients_not_to_retry_whatever_else_is_exceeded(vi
     headers = refused(grounds_of(MINUTE, MONTH, DAY), *violated)
     assert (headers.get(b"x-should-retry") == b"false") is is_final
     assert headers[b"retry-after"] == b"7"
+
+
+def test_a_limit_in_shadow_is_not_named_for_the_one_that_refused():
+    shadow = Limit(name="shadow", scope="key", amount=1, window="day", shadow=True)
+    decision = Decision(Verdict.OVER_LIMIT, grounds=grounds_of(shadow, MINUTE), tally=Tally(False, (0, 7), 7, (0,)))
+    assert json.loads(answer(decision, ID).body)["violated-policies"] == ["minute"]
+
+
+def test_what_is_answered_after_an_unexpected_error_lets_nothing_pass():
+    head, body = BROKEN
+    assert head.startswith(b"HTTP/1.1 500 ") and head.endswith(b"\r\ncontent-length: 0\r\n") and not body
 
 
 def test_a_client_waits_a_second_at_least():

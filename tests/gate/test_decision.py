@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from io import StringIO
@@ -10,6 +11,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connections
 
+from accounts.facts.lookup import Lookup
 from accounts.facts.publish import models_base
 from accounts.keys import Pepper, new_key
 from accounts.models import Account, ApiKey, KeySecret
@@ -18,6 +20,7 @@ from accounts.services.accounts import close_account, move_account, override_lim
 from accounts.services.acts import Actor
 from accounts.services.catalogue import change_catalogue
 from accounts.services.keys import change_key, end_rotation, issue_key, revoke_key, rotate_key
+from authsvc.gate import app
 from authsvc.gate.app import close_gate, gate
 from quotas import buckets
 from quotas.models import Catalogue, Plan, PlanLimit
@@ -375,6 +378,33 @@ def test_a_gate_whose_facts_change_again_and_again_gives_up(ask, issued, monkeyp
     assert not caplog.records  # it is no fault of ours
 
 
+@pytest.mark.parametrize("hangs", ["find", "find_imported", "learn_catalogue"])
+def test_a_decision_ends_on_time_whatever_it_waits_for(issued, settings, on_a_loop, monkeypatch, hangs):
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    async def run() -> int:
+        async with asyncio.timeout(20):
+            return (await gate().answer("/auth/", b"model=sm", raw(question(keys[hangs])))).status
+
+    forged = new_key("A" * 16, "ask", Pepper.of("not ours")).text
+    keys = {"find": issued.text, "find_imported": "sk-of-another-system-0123456789", "learn_catalogue": forged}
+    settings.IMPORTED_KEYS = True
+    monkeypatch.setattr(app, "DECISION_SECONDS", 0.01)
+    monkeypatch.setattr(Lookup, hangs, hang)
+    assert on_a_loop(run()) == 503
+
+
+def test_facts_are_confirmed_by_a_refusal_as_by_a_permit(ask, issued, on_a_loop):
+    async def confirmed() -> float:
+        held = gate().lookup.recall(issued.key.public_id)
+        assert held is not None
+        return held.confirmed
+
+    assert word(ask(issued.text, x_forwarded_uri="/v1/large", query="model=lg")) == "insufficient_scope"
+    assert on_a_loop(confirmed()) > 0
+
+
 def test_a_fault_of_ours_is_no_verdict_on_the_caller(ask, issued, monkeypatch, caplog):
     ask(issued.text)
     monkeypatch.setattr(buckets.Charge, "packed", lambda *_: 1 / 0)
@@ -415,6 +445,37 @@ def test_a_new_pepper_takes_over_as_keys_are_used(issued, redis_db, settings, on
     settings.KEY_PEPPER_OLD = ""
     assert on_a_loop(_once(issued.text)) == 200
     assert on_a_loop(_once(issued.text)) == 200
+
+
+def test_a_key_that_is_refused_is_taken_over_by_a_new_pepper_all_the_same(ask, issued, redis_db, settings):
+    """Nobody else can do it: a key that is over its quota for a month would be lost with the old pepper."""
+    settings.KEY_PEPPER_OLD, settings.KEY_PEPPER = settings.KEY_PEPPER, "another-pepper-" + "y" * 40
+    for _ in range(2):  # Redis answers the second after it has executed what followed the first
+        assert word(ask(issued.text, x_forwarded_uri="/v1/large", query="model=lg")) == "insufficient_scope"
+    assert len(redis_db.hgetall(names.new_digests(names.partition(issued.key.public_id)))) == 1
+
+
+def test_no_gate_is_kept_for_a_loop_that_has_ended(redis_db):
+    async def make():
+        return gate()
+
+    made = [asyncio.run(make()) for _ in range(3)]
+    assert [found for found in app._gates.values() if found in made] == made[-1:]
+
+
+def test_a_gate_that_ends_no_longer_watches_whose_redis_is_and_asks_no_database(issued, on_a_loop):
+    async def run() -> bool:
+        lookup = gate().lookup
+        await gate().know_whose()
+        watching = gate()._watching
+        assert watching is not None
+        await close_gate()
+        await asyncio.wait([watching], timeout=20)
+        with pytest.raises(RuntimeError):
+            lookup._threads.submit(int)
+        return watching.cancelled()
+
+    assert on_a_loop(run())
 
 
 async def _once(key: str) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -10,11 +12,25 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from accounts.facts.lookup import Onlooker
 from accounts.services.accounts import suspend_account
 from accounts.services.keys import revoke_key, rotate_key
+from authsvc.gate import explain as module
+from authsvc.gate.app import Gate
 from authsvc.gate.decision import RULES
-from authsvc.gate.explain import Explanation, Scenario, explain, look_at_limits
+from authsvc.gate.explain import (
+    Explanation,
+    LimitState,
+    Scenario,
+    Unanswered,
+    explain,
+    in_words,
+    limit_in_words,
+    look_at_limits,
+)
 from authsvc.gate.verdict import Verdict
+from quotas.buckets import Stale, Tally, Unloaded, Versions, take
+from quotas.limits import Limit
 from store import names
 from tests.conftest import ACTOR, CATALOGUE, import_one
 from tests.gate.test_decision import left
@@ -168,6 +184,14 @@ def test_over_a_limit_it_names_the_limit_and_the_wait(ask, issued):
     assert 0 < explanation.wait <= 6
 
 
+def test_limits_are_waited_for_whatever_else_refuses(ask, issued, account):
+    for _ in range(10):
+        ask(issued.text)
+    suspend_account(account, actor=ACTOR)
+    explanation = explain(Scenario(key_id=issued.key.public_id, model="sm"))
+    assert (explanation.verdict, 0 < explanation.wait <= 6) == (Verdict.ACCOUNT_SUSPENDED, True)
+
+
 def test_an_emptied_redis_is_filled_as_the_gate_would(ask, issued, redis_db):
     redis_db.flushdb()
     assert [state.left for state in explain(Scenario(key_id=issued.key.public_id, model="sm")).limits] == [10, 1000]
@@ -207,6 +231,67 @@ def test_a_disabled_model_has_no_limits_to_look_at(issued, catalogue):
     assert look_at_limits(issued.key.public_id, "sm") is not None
     catalogue(CATALOGUE.replace('title = "small"', "enabled = false"))
     assert look_at_limits(issued.key.public_id, "sm") is None
+
+
+@pytest.mark.parametrize(
+    ("window", "burst", "told"), [("minute", None, 60), ("minute", 5, 5), ("day", None, None)], ids=str
+)
+def test_the_burst_that_is_told_is_the_one_in_force(window, burst, told):
+    limit = Limit(name="x", scope="key", amount=60, window=window, burst=burst)
+    assert limit_in_words(LimitState(limit, 1, 1, False))["burst"] == told
+
+
+@pytest.mark.parametrize(("status", "verdict"), [(403, Verdict.OVER_LIMIT), (401, Verdict.UNKNOWN_KEY)], ids=str)
+def test_the_status_that_is_told_is_the_one_that_clients_get(settings, status, verdict):
+    settings.OVER_LIMIT_STATUS = 403
+    assert in_words(Explanation(verdict, (), (), None, "sm", "", {}, 1))["status"] == status
+
+
+LOOKS: dict[str, Callable[[str], object]] = {
+    "explain": lambda key_id: explain(Scenario(key_id=key_id, model="sm")),
+    "limits": lambda key_id: look_at_limits(key_id, "sm"),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_look_closes_what_it_has_opened(issued, redis_db, monkeypatch, look):
+    closed: list[Gate] = []
+    close = Gate.close
+
+    async def note(gate: Gate) -> None:
+        await close(gate)
+        closed.append(gate)
+
+    monkeypatch.setattr(Gate, "close", note)
+    for number, key_id in enumerate((issued.key.public_id, "Z" * 16)):
+        LOOKS[look](key_id)
+        assert len(closed) == number + 1
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_look_that_takes_too_long_is_given_up(issued, monkeypatch, look):
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(Onlooker, "find", hang)
+    monkeypatch.setattr(Onlooker, "learn_catalogue", hang)
+    if look == "limits":
+        with pytest.raises(Unanswered):
+            LOOKS[look](issued.key.public_id)
+    else:
+        assert explain(Scenario(key_id=issued.key.public_id, model="sm")).verdict is Verdict.CANNOT_DECIDE
+
+
+def test_a_look_with_facts_that_are_out_of_date_renews_them(issued, monkeypatch):
+    answers: list[Stale | Unloaded] = [Unloaded(), Stale(Versions(0, 0, 0))]
+
+    async def out_of_date_at_first(*asked: Any) -> Tally | Stale | Unloaded:
+        return answers.pop() if answers else await take(*asked)
+
+    monkeypatch.setattr(module, "take", out_of_date_at_first)
+    look = look_at_limits(issued.key.public_id, "sm")
+    assert look is not None and look[2].granted
 
 
 def said(*args: str, stdin: str = "", monkeypatch=None) -> tuple[str, int]:

@@ -288,6 +288,7 @@ def test_the_pin_is_read(query, pin):
         b"model=" + b"m" * 64,
         b"x",
         b"model:sm",
+        b"model=_sm",
         b"model=sm#",
         b"m\xc3\xb6del=sm",
     ],
@@ -341,6 +342,10 @@ def test_a_short_request_that_comes_again_is_read_once_and_a_long_one_is_not_rem
     for uri in (b"/sm/ner", b"/sm/../lg", b"/sm/" + b"x" * LONGEST_REMEMBERED):
         assert read(uri) == read(uri)
     assert (read_again.cache_info().hits, read_again.cache_info().currsize) == (2, 2)
+    long = {b"x-forwarded-uri": b"/sm/" + b"x" * 300, b"x-forwarded-for": b", ".join([b"203.0.113.7"] * 19)}
+    read_request(read_headers(PATH, b"model=sm", list((GOOD | long).items())))
+    read_request(read_headers(PATH, b"x" * LONGEST_REMEMBERED, list(GOOD.items())))
+    assert read_again.cache_info().currsize == 2, "all that is remembered counts"
     assert read(b"/sm/ner?q=1") != read(b"/sm/ner2?q=1"), "each URI is one of its own"
     assert read_again.cache_info().maxsize == 4096
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from threading import Thread
 from unittest.mock import Mock
 
 import pytest
 
-from authsvc.gate import log
+from authsvc.gate import decision, log
+from authsvc.gate.app import close_gate
 from authsvc.gate.log import MOST_A_SECOND, DecisionLog
+from quotas.buckets import Stale, Versions
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -64,8 +68,6 @@ def test_permits_are_logged_only_where_all_are_wanted(ask, issued, lines, settin
     ask(issued.text)
     flush()
     assert lines == []
-    from authsvc.gate.app import close_gate
-
     settings.LOG_DECISIONS = "all"
     on_a_loop(close_gate())
     ask(issued.text)
@@ -114,6 +116,10 @@ def test_more_than_a_hundred_a_second_are_counted_not_written(lines, monkeypatch
     decisions.flush()
     assert len(lines) == MOST_A_SECOND + 2
     assert json.loads(lines[-2]) == {"log": "decisions", "left_out": 50}
+    now = 102.0
+    put(decisions, {"n": "quiet again"})
+    decisions.flush()
+    assert len(lines) == MOST_A_SECOND + 3 and json.loads(lines[-1]) == {"n": "quiet again"}
 
 
 def test_a_flood_of_refusals_makes_no_lines_that_are_left_out(ask, issued, lines, monkeypatch):
@@ -134,6 +140,65 @@ def test_a_query_that_is_no_pin_is_an_error_even_where_the_log_is_full(ask, issu
         ask(None)
     ask(issued.text, query="MODEL=sm")
     assert "'MODEL=sm'" in caplog.text
+
+
+class Enough(Exception):
+    pass
+
+
+def test_a_line_that_comes_while_others_are_written_is_written_too(monkeypatch):
+    decisions, flushes = DecisionLog(), 0
+
+    def flush() -> None:
+        nonlocal flushes
+        flushes += 1
+        if flushes == 2:
+            raise Enough
+        decisions._put({"n": "meanwhile"})
+
+    monkeypatch.setattr(decisions, "flush", flush)
+    monkeypatch.setattr(decisions, "_start", lambda: None)
+    decisions._put({"n": "first"})
+
+    def run() -> None:
+        with suppress(Enough):
+            decisions._run()
+
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert flushes == 2
+
+
+def test_a_gate_that_ends_writes_the_lines_that_wait(ask, lines, on_a_loop):
+    assert ask(None).status == 401
+    assert not lines
+    on_a_loop(close_gate())
+    assert json.loads(lines[0])["verdict"] == "no_key"
+
+
+def test_what_a_stranger_sends_takes_little_room_in_the_log(ask, issued, lines):
+    ask(issued.text, x_forwarded_uri="/other/" + "x" * 2000)
+    ask(issued.text, x_forwarded_uri="//" + "x" * 2000)
+    ask(issued.text, x_forwarded_method="M" * 200)
+    ask(issued.text, x_forwarded_for="x" * 200)
+    flush()
+    found = [json.loads(line) for line in lines]
+    assert [len(line["path"]) for line in found[:2]] == [512, 512]
+    assert len(found[2]["method"]) == 32
+    assert len(found[3]["client"]) == 64
+
+
+def test_a_decision_that_could_not_be_made_names_the_key_if_it_is_known(ask, issued, lines, monkeypatch):
+    async def stale(*_: object) -> Stale:
+        return Stale(Versions(0, 0, 0))
+
+    monkeypatch.setattr(decision, "take", stale)
+    assert ask(issued.text).status == 503
+    flush()
+    line = json.loads(lines[0])
+    assert (line["verdict"], line["key"]) == ("cannot_decide", issued.key.public_id)
+    assert line["why"] == "the facts changed faster than they could be read"
 
 
 def test_a_stuck_log_reader_delays_nobody(monkeypatch, lines):

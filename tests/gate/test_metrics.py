@@ -84,6 +84,26 @@ def test_what_a_limit_in_shadow_would_have_refused_is_counted(ask, catalogue, ac
     assert raised(lambda: [ask(key.text) for _ in range(5)], measures.SHADOW_REFUSALS) == {"sm": 3}
 
 
+def test_a_limit_in_shadow_is_not_counted_for_the_one_that_refused(ask, catalogue, account):
+    catalogue(
+        """
+        default_plan = "free"
+        [models.sm]
+        [plans.free]
+        models = ["sm"]
+        limits = [
+          { name = "day", per = "key", amount = 9, window = "day", shadow = true },
+          { name = "minute", per = "account", amount = 1, window = "minute", unit = "units" },
+        ]
+        [plans.pro]
+        models = ["*"]
+        """
+    )
+    key = issue_key(account, name="k", actor=ACTOR)
+    assert ask(key.text).status == 200
+    assert raised(lambda: ask(key.text), measures.OVER_LIMIT) == {"account minute units": 1}
+
+
 def test_where_the_facts_of_a_key_were_found_is_counted(ask, issued, redis_db, on_a_loop):
     assert raised(lambda: ask(issued.text), measures.FACTS) == {"redis": 1}
     assert raised(lambda: ask(issued.text), measures.FACTS) == {"process": 1}

@@ -13,6 +13,7 @@ from accounts.services.keys import issue_key, revoke_key
 from authsvc.gate import app
 from authsvc.gate.app import close_gate, gate
 from authsvc.gate.grounds import charge_for
+from authsvc.gate.verdict import Verdict
 from quotas.buckets import clock
 from quotas.owed import Owed
 from store import clients, names
@@ -95,7 +96,10 @@ def test_allowing_enforces_keys_and_permissions_and_counts_once_later(
         assert await statuses(other.text, 2) == [200] * 2
         answer = await ask(issued.text)
         assert b"ratelimit" not in dict(answer.headers)
-        assert (await ask(issued.text, x_forwarded_uri="/v1/large/x")).status == 403
+        elsewhere = question(issued.text, x_forwarded_uri="/v1/large/x")
+        refused, _ = await gate().decide("/auth/", b"model=lg", raw(elsewhere))
+        assert (refused.verdict, refused.why) == (Verdict.MODEL_NOT_ALLOWED, "redis is away")
+        assert refused.known is not None and refused.known.key.public_id == issued.key.public_id
         assert (await ask(issued.text[:-1] + "_")).status == 401
         await asyncio.to_thread(outage.start)
         client = clients.sync_client()

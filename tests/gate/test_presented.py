@@ -119,7 +119,10 @@ def test_a_foreign_string_is_looked_up_only_where_imports_are_on():
     assert read(foreign) is Verdict.FOREIGN_KEY
     assert isinstance(read(foreign, imported=True), ForeignKey)
     assert read((b"x-api-key", b"short"), imported=True) is Verdict.FOREIGN_KEY
-    assert read((b"x-api-key", b"x" * 513), imported=True) is Verdict.FOREIGN_KEY
+    for length, is_read in ((15, False), (16, True), (512, True), (513, False)):
+        assert isinstance(read((b"x-api-key", b"x" * length), imported=True), ForeignKey) is is_read
+    for character in (b" ", b"\x7f", b"\xe9"):
+        assert read((b"x-api-key", b"sk-live-0123%b456789" % character), imported=True) is Verdict.FOREIGN_KEY
     assert read((b"x-api-key", KEY[:-1]), imported=True) is Verdict.INCOMPLETE_KEY
 
 

@@ -136,7 +136,9 @@ def test_a_limit_of_another_model_refuses_no_call_for_its_cost():
     assert replace(Case(), plan=plan).refusal() is None
 
 
-@pytest.mark.parametrize(("pin", "verdict"), [("", None), ("sm", None), ("md", Verdict.PIN_MISMATCH)])
+@pytest.mark.parametrize(
+    ("pin", "verdict"), [("", None), ("sm", None), ("md", Verdict.PIN_MISMATCH), ("SM", Verdict.PIN_MISMATCH)]
+)
 def test_only_a_pin_on_another_model_refuses(pin, verdict):
     request = REQUEST._replace(pin=pin)
     assert replace(Case(), request=request).refusal() is verdict

@@ -135,6 +135,23 @@ def test_a_decision_that_could_not_be_made_is_an_error(ask, issued, collector, o
     assert span.status.code == 2 and attributes(span)["authsvc.verdict"] == "cannot_decide"
 
 
+@pytest.mark.parametrize(("flags", "is_sampled"), [("03", True), ("02", False), ("ff", True), ("fe", False)])
+def test_only_the_flag_for_sampling_counts(ask, issued, collector, on_a_loop, flags, is_sampled):
+    ask(issued.text, traceparent=f"00-{TRACE}-{PARENT}-{flags}")
+    on_a_loop(close_gate())
+    assert len(collector.spans()) == is_sampled
+
+
+def test_a_refusal_is_no_error_and_its_span_lasts_as_long_as_the_decision(collector, on_a_loop):
+    spans = Spans(collector.url, "1")
+    spans.note(Decision(Verdict.NO_KEY), SAMPLED.encode(), 0.25)
+    on_a_loop(spans.close())
+    (span,) = collector.spans()
+    assert span.status.code == 0
+    assert span.end_time_unix_nano - span.start_time_unix_nano == 250_000_000
+    assert span.flags & 0x300 == 0x300  # the parent is somebody else's
+
+
 def test_spans_are_sent_without_waiting_for_the_end(ask, issued, collector):
     ask(issued.text, traceparent=SAMPLED)
     wait_until(lambda: len(collector.spans()) == 1, "the span")

@@ -113,6 +113,28 @@ def test_the_usage_of_a_debt_has_a_birth_and_expires(redis, repay):
     assert 39 * 86400 < redis.ttl(name) <= 40 * 86400
 
 
+def test_usage_that_has_a_birth_keeps_it(redis, repay):
+    """With a later one it would count as a second hash, whose calls are added to those of the first."""
+    now = clock.hour()
+    redis.hset(names.usage(KEY, "sm", now), "b", now * 3600 * 1_000_000)
+    repay(now)
+    assert redis.hget(names.usage(KEY, "sm", now), "b") == str(now * 3600 * 1_000_000)
+
+
+@pytest.mark.parametrize(("microseconds", "birth"), [("0", "1800000000000000"), ("42", "1800000000000042")])
+def test_the_birth_of_usage_is_a_microsecond_at_every_time_of_a_second(redis, microseconds, birth):
+    stopped = f"""
+        local real = redis
+        local redis = {{call = function(command, ...)
+          if command == 'TIME' then return {{'1800000000', '{microseconds}'}} end
+          return real.call(command, ...)
+        end}}
+    """
+    call = Debt(charge(), 500_000, "a", calls=1).call()
+    redis.eval(stopped + owed.REPAY.source, len(call.keys), *call.keys, *call.args)
+    assert redis.hget(names.usage(KEY, "sm", 500_000), "b") == birth
+
+
 # What a process owes
 
 

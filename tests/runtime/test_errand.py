@@ -8,6 +8,7 @@ from time import monotonic
 
 import pytest
 
+from runtime import errand
 from runtime.errand import Errand, due_by
 
 
@@ -66,6 +67,29 @@ def test_a_deadline_makes_it_a_task_and_is_kept():
             return "too late", asyncio.current_task() is not None
 
     assert asyncio.run(result_of(tell())) == (("too late", True), False)
+
+
+def test_a_deadline_that_has_passed_leaves_time_for_nothing():
+    async def tell():
+        try:
+            async with due_by(monotonic() - 1):
+                await asyncio.sleep(0)
+        except TimeoutError:
+            return "too late"
+
+    assert asyncio.run(result_of(tell())) == ("too late", False)
+
+
+def test_a_task_is_kept_until_it_has_ended_and_no_longer():
+    async def count():
+        await asyncio.sleep(0)
+        return len(errand._under_way)
+
+    async def run():
+        result, _ = await result_of(count())
+        return result, len(errand._under_way)
+
+    assert asyncio.run(run()) == (1, 0)
 
 
 @pytest.mark.parametrize("needs_a_task", [False, True])

@@ -158,6 +158,15 @@ def test_what_waits_on_a_listener_is_accepted_and_then_no_more():
             one.close()
 
 
+def test_a_worker_adds_no_header_to_answers_and_believes_none_about_the_client():
+    async def application(scope: Any, receive: Any, send: Any) -> None: ...
+
+    config = Config(application, **GateWorker.CONFIG_KWARGS, log_config=None)
+    config.load()
+    assert config.encoded_headers == []
+    assert config.loaded_app is application
+
+
 @pytest.mark.parametrize("error", [RuntimeError("no module"), SystemExit("no settings")])
 @pytest.mark.parametrize("others_serve", [False, True])
 def test_a_worker_that_cannot_start_says_why_and_waits_only_if_others_serve(monkeypatch, error, others_serve):

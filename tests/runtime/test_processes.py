@@ -67,6 +67,12 @@ def test_a_report_is_forgotten_after_a_day_and_a_later_one_keeps_the_others(ours
     assert read_processes() == [] and not clients.sync_client().exists(names.PROCESSES)
 
 
+def test_a_report_from_before_the_clock_was_set_back_is_one_of_now(ours):
+    say(OwnReport(["gate"]), ours)
+    age(-600)
+    assert [one.heard_ago for one in read_processes()] == [0]
+
+
 def test_all_reports_expire_once_nobody_reports(ours):
     say(OwnReport(["gate"]), ours)
     assert 0 < clients.sync_client().ttl(names.PROCESSES) <= KEPT_SECONDS

@@ -32,6 +32,7 @@ class Served:
         self.scopes: list[dict[str, Any]] = []
         self.held: list[Callable[[], None]] = []
         self.holds = False
+        self.may_end = asyncio.Event()
         self.state, self.offered = State(), offered
 
     async def __aenter__(self):
@@ -71,6 +72,8 @@ class Served:
         self.by_application.append((scope["path"].encode() + b"?" + scope["query_string"], scope["headers"]))
         headers = [(b"content-length", b"0"), (b"x-by", b"application"), (b"x-query", scope["query_string"])]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
+        if scope["path"] == "/long":
+            await self.may_end.wait()
         await send({"type": "http.response.body", "body": b""})
 
     async def send(self, data: bytes) -> None:
@@ -166,6 +169,23 @@ def test_whatever_is_not_a_plain_get_of_its_path_goes_to_the_application(asked):
         answer = await served.ask(asked)
         assert BY_APPLICATION in answer
         assert (len(served.direct), len(served.by_application)) == (0, 1)
+
+    talk(about)
+
+
+def test_the_longest_url_is_answered_directly():
+    async def about(served):
+        assert DIRECTLY in await served.ask(get(b"/auth/?" + b"x" * (LONGEST_URL - len(b"/auth/?"))))
+
+    talk(about)
+
+
+def test_the_application_is_told_of_tls(monkeypatch):
+    monkeypatch.setattr(protocol, "is_ssl", lambda transport: True)
+
+    async def about(served):
+        await served.ask(get(b"/"))
+        assert [scope["scheme"] for scope in served.scopes] == ["https"]
 
     talk(about)
 
@@ -277,6 +297,7 @@ def test_an_answer_waits_until_a_slow_client_has_read_the_ones_before():
         served.held.pop()()
         await asyncio.sleep(0)
         assert served.protocol.transport.get_write_buffer_size() == 0 and not served.held
+        assert len(served.protocol.tasks) == 1  # the loop alone would not keep it from being collected
         served.protocol.resume_writing()
         assert b"x-query: 1" in await served.read()
         await served.turns_until(lambda: served.held)
@@ -380,10 +401,30 @@ def test_a_head_of_64_kb_is_the_longest_however_it_comes(piece, beyond, answer):
     talk(about)
 
 
+def test_what_came_before_a_head_does_not_count_as_a_part_of_it():
+    async def about(served):
+        served.holds = True
+        head, before = head_of(65_536), get(b"/auth/?1")
+        await served.send(before + head[:1000])
+        await served.turns_until(lambda: served.held)
+        await served.send(head[1000:])
+        await served.turns_until(lambda: served.received == len(before + head))
+        served.held.pop()()
+        await served.turns_until(lambda: served.held)
+        served.held.pop()()
+        assert (await served.read(2)).count(b"200 OK") == 2
+
+    talk(about)
+
+
 def test_what_follows_a_refused_head_is_read_and_discarded_for_a_moment(clock):
     async def about(served):
-        await served.send(head_of(70_000))
-        assert b"connection: close\r\n\r\n" in await served.read()
+        head = head_of(70_000)
+        await served.send(head[:1000])
+        await served.turns_until(lambda: served.received)
+        clock.now += 5
+        await served.send(head[1000:])
+        assert (await served.read(2)).endswith(b"connection: close\r\n\r\n")  # and then nothing more
         await served.send(get())
         clock.now += GateProtocol.LINGER_SECONDS
         assert served.is_kept_at(clock.now)
@@ -467,6 +508,19 @@ def test_an_answer_in_progress_is_the_last_when_the_worker_leaves():
         served.protocol.leave()
         served.held.pop()()
         assert b"connection: close\r\n\r\n" in await served.read(2)
+
+    talk(about)
+
+
+def test_an_answer_that_has_begun_without_saying_so_is_not_the_last_when_the_worker_leaves():
+    async def about(served):
+        await served.send(get(b"/long"))
+        await served.turns_until(lambda: served.protocol.cycle and served.protocol.cycle.response_started)
+        served.protocol.leave()
+        served.may_end.set()
+        assert b"connection: close" not in await served.read()
+        served.state.leaving = True
+        assert b"connection: close\r\n\r\n" in await served.ask(get(), 2)
 
     talk(about)
 

@@ -364,6 +364,45 @@ def test_why_a_pipe_has_no_connection_is_known(on_a_loop, tmp_path):
         assert "WRONGPASS" in on_a_loop(run(path))
 
 
+def test_a_connection_that_may_not_sign_in_is_closed(on_a_loop):
+    async def refuse(command: list[bytes], writer: asyncio.StreamWriter) -> None:
+        writer.write(b"-WRONGPASS invalid username-password pair\r\n")
+
+    async def run() -> None:
+        made: list[pipe._Connection] = []
+        async with Fake(refuse) as server:
+
+            async def connect(factory):
+                transport, connection = await asyncio.get_running_loop().create_connection(
+                    factory, "127.0.0.1", server.port
+                )
+                made.append(connection)
+                return transport, connection
+
+            pipe_ = Pipe(connect, [pack("AUTH", "wrong")])
+            pipe_.open()
+            await until(lambda: len(made) >= 2)
+            assert made[0].transport is None
+            await shut([pipe_])
+            assert all(connection.transport is None for connection in made)
+
+    on_a_loop(run())
+
+
+def test_why_a_connection_was_dropped_is_known_until_there_is_another(on_a_loop):
+    async def run() -> None:
+        async with Fake(echo) as server:
+            pipe_ = server.pipe()
+            assert await pipe_.ask(pack("GET", "a")) == b"a"
+            pipe_.drop("redis is read-only")
+            assert (pipe_.trouble, pipe_.is_broken) == ("redis is read-only", True)
+            assert await answer(pipe_, pack("GET", "b")) == b"b"
+            assert (pipe_.trouble, pipe_.is_broken) == ("", False)
+            await shut([pipe_])
+
+    on_a_loop(run())
+
+
 def test_a_script_is_run_where_loading_one_is_forbidden(on_a_loop, tmp_path):
     async def run(path) -> None:
         link = Link(f"unix://gate:s3cret@{path}")

@@ -14,6 +14,7 @@ from store import pipe
 from store.clients import StoreRefused, StoreUnavailable
 from store.commands import Script, command, pack
 from store.link import Link
+from store.meter import PipeMeter
 from store.pipe import Pipe, shut
 from tests.deadlines import GENEROUS_SECONDS
 from tests.servers import redis_server, until
@@ -145,7 +146,7 @@ def test_commands_in_flight_and_waiting_are_bounded(link, on_a_loop, monkeypatch
         for _ in range(pipe.MOST_WAITING + 10):
             try:
                 asks.append(link.send("", pack("PING")))
-            except StoreUnavailable as error:
+            except StoreRefused as error:  # Redis is up: where it is not, limits may be off
                 assert "too many" in str(error)
                 break
         assert len(asks) == pipe.MOST_WAITING
@@ -278,6 +279,110 @@ def test_each_command_keeps_its_own_deadline_in_whatever_order_they_end(on_a_loo
             await each([*patient])
 
     on_a_loop(run())
+
+
+@pytest.mark.parametrize("lost", ["the connection", "an attempt to connect"])
+def test_what_waits_behind_a_loss_fails_with_it_and_not_at_its_deadline(on_a_loop, lost):
+    async def run() -> None:
+        loop, may_fail = asyncio.get_running_loop(), asyncio.Event()
+
+        async def fail(factory):
+            await may_fail.wait()
+            raise OSError("nobody listens")
+
+        async with Fake(hang) as server:
+            pipe_ = server.pipe() if lost == "the connection" else Pipe(fail, [])
+            pipe_.open()
+            asked = [pipe_.ask(pack("GET", "in flight"), loop.time() + 3600)]
+            if lost == "the connection":
+                await until(lambda: bool(server.seen))
+            asked.append(pipe_.ask(pack("GET", "waiting"), loop.time() + 3600))
+            may_fail.set()
+            pipe_.drop("for a test")
+            async with asyncio.timeout(20):
+                outcomes = await each([*asked])
+            assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
+            await shut([pipe_])
+
+    on_a_loop(run())
+
+
+@pytest.fixture
+def failures(monkeypatch):
+    """What pipes report of failures."""
+    found: list[str] = []
+
+    class Meter(PipeMeter):
+        def failed(self, how: str) -> None:
+            found.append(how)
+
+    monkeypatch.setattr(Pipe, "meter", Meter())
+    return found
+
+
+def test_each_command_that_is_given_up_is_reported(on_a_loop, failures):
+    async def run() -> None:
+        async with Fake(hang) as server:
+            pipe_ = server.pipe()
+            pipe_.open()
+            await until(lambda: pipe_._connection is not None)
+            soon = asyncio.get_running_loop().time()
+            await each([pipe_.ask(pack("GET", number), soon) for number in range(3)])
+            assert failures == ["late"] * 3
+            await shut([pipe_])
+
+    on_a_loop(run())
+
+
+def test_a_batch_that_is_too_slow_is_reported_before_its_connection(on_a_loop, failures, monkeypatch):
+    monkeypatch.setattr(pipe, "BATCH_SECONDS", 0.0)
+
+    async def run() -> None:
+        async with Fake(hang) as server:
+            pipe_ = server.pipe()
+            with suppress(StoreUnavailable):
+                await pipe_.ask(pack("GET", "a"))
+            assert failures == ["slow_batch", "lost"]
+            await shut([pipe_])
+            assert failures == ["slow_batch", "lost"]  # closing is no loss
+
+    on_a_loop(run())
+
+
+def test_a_command_for_which_there_is_no_room_is_reported(on_a_loop, failures, monkeypatch):
+    monkeypatch.setattr(pipe, "MOST_WAITING", 0)
+
+    async def run() -> None:
+        async with Fake(hang) as server:
+            pipe_ = server.pipe()
+            with pytest.raises(StoreRefused):
+                pipe_.ask(pack("GET", "a"))
+            assert failures == ["overrun"]
+            await shut([pipe_])
+
+    on_a_loop(run())
+
+
+def test_why_redis_cannot_be_reached_is_logged_once_and_again_when_that_changes(on_a_loop, caplog, monkeypatch):
+    reasons = iter(["refused", "refused", "no route", "no route", "refused"])
+
+    async def run() -> None:
+        enough = asyncio.Event()
+
+        async def connect(factory):
+            if (reason := next(reasons, None)) is None:
+                enough.set()
+                await asyncio.Event().wait()
+            raise OSError(reason)
+
+        monkeypatch.setattr(pipe, "TICK_SECONDS", 0.0)
+        pipe_ = Pipe(connect, [])
+        pipe_.open()
+        await asyncio.wait_for(enough.wait(), 20)
+        await shut([pipe_])
+
+    on_a_loop(run())
+    assert [record.args for record in caplog.records] == [("refused",), ("no route",), ("refused",)]
 
 
 @pytest.mark.parametrize("fault", [babble, twice])

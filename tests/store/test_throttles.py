@@ -7,7 +7,7 @@ from time import time
 
 import pytest
 
-from store import names
+from store import names, throttles
 from store.throttles import MICROSECONDS, Throttle, ThrottleUnavailable, mailbox, network_of
 
 LOOKS = Throttle(name="looks", calls=3, seconds=3600, goes_on_without_redis=True)
@@ -99,6 +99,19 @@ def test_without_redis_a_throttle_goes_on_or_refuses_as_it_says(redis_away, goes
         else:
             with pytest.raises(ThrottleUnavailable):
                 throttle.wait("ada")
+
+
+ALL = [found for found in vars(throttles).values() if isinstance(found, Throttle)]
+
+
+def test_no_two_throttles_share_a_count():
+    assert len({throttle.name for throttle in ALL}) == len(ALL) > 10
+
+
+def test_without_redis_nobody_signs_in_and_no_stranger_gets_mail():
+    signing_in = {"sign_ins_from", "sign_ins_of", "second_factors_of", "codes_used", "forms_from", "resets_to"}
+    refused = {throttle.name for throttle in ALL if not throttle.goes_on_without_redis}
+    assert refused == signing_in | {"invitations", "mails_to"}
 
 
 @pytest.mark.parametrize(

@@ -91,12 +91,15 @@ SHAPES = {
     "usual": {"models_called": 1},
     "never called": {"models_called": 0},
     "all that a key may have": {"networks": 20, "limits": 10, "secrets": 4, "models_called": 1},
+    "overridden": {"overrides": 10, "models_called": 0},
     "many models": {"models_called": 20, "narrowed": 20},
     "over": {"secrets": 0, "models_called": 0},
 }
 
 
-def known(number: int, facts: CatalogueFacts, *, networks=0, limits=0, secrets=1, narrowed=0, models_called=1):
+def known(
+    number: int, facts: CatalogueFacts, *, networks=0, limits=0, secrets=1, narrowed=0, overrides=0, models_called=1
+):
     key = {
         "public_id": f"AAAAAAAA{number:08d}",
         "version": 1000 + number,
@@ -119,7 +122,7 @@ def known(number: int, facts: CatalogueFacts, *, networks=0, limits=0, secrets=1
         "state": "active",
         "plan": "free",
         "plan_since": number,
-        "overrides": {},
+        "overrides": {f"limit-{one}": {"amount": 1000 + number, "burst": None} for one in range(overrides)},
     }
     return KnownKey.of(key_from_json(json.dumps(key)), account_from_json(json.dumps(account)), facts)
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
+from typing import cast
 
 import pytest
 
+from accounts.facts import whose as module
 from accounts.facts.lookup import Lookup
-from accounts.facts.whose import TRUSTED_SECONDS
-from accounts.keys import KeyReader, PresentedKey, digest_imported
+from accounts.facts.whose import TRUSTED_SECONDS, Whose
+from accounts.keys import KeyReader, Pepper, PresentedKey, digest_imported
 from accounts.peppers import peppers
 from quotas import deployment
 from store import names
-from store.clients import StoreRefused
-from store.link import close_link, link
+from store.clients import StoreRefused, StoreUnavailable
+from store.link import Link, close_link, link
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -79,12 +84,14 @@ def test_a_string_whose_check_cannot_be_verified_is_never_taken_from_redis_alone
 
 def test_everything_is_forgotten_when_redis_turns_out_to_be_anothers_until_it_is_ours_again(looking, redis_db):
     async def test(lookup: Lookup, presented: PresentedKey) -> None:
+        lookup._imported.keep(b"digest", presented.public_id, 1)
         ours = redis_db.getset(names.DEPLOYMENT, "another")
         age(lookup, TRUSTED_SECONDS)
         for _ in range(2):
             with pytest.raises(StoreRefused, match="another deployment"):
                 await lookup._whose.require_ours()
             assert (lookup.recall(presented.public_id), lookup.catalogue) == (None, None)
+            assert not lookup._imported.entries
             assert lookup.link.refusal
         redis_db.set(names.DEPLOYMENT, ours)
         await lookup._whose.require_ours()
@@ -109,6 +116,22 @@ def test_a_foreign_string_is_looked_up_only_in_a_redis_that_is_ours(looking, red
         for each in (text, text + b"x"):
             with pytest.raises(StoreRefused):
                 await lookup.find_imported(each)
+
+    looking(test)
+
+
+def test_a_foreign_string_is_found_under_the_old_pepper_too(looking, redis_db):
+    text, old = b"sk-of-another-system-0123456789", Pepper.of("o" * 40)
+
+    async def test(lookup: Lookup, presented: PresentedKey) -> None:
+        lookup.peppers[old.id] = old
+        digest = digest_imported(text, old)
+        redis_db.set(names.imported(digest.hex()), presented.public_id)
+        redis_db.set(names.LIFE, 1)
+        found = await lookup.find_imported(text)
+        assert found is not None
+        assert (found.public_id, found.digest) == (presented.public_id, digest)
+        assert found.digest_with(lookup.pepper) == digest_imported(text, lookup.pepper)
 
     looking(test)
 
@@ -149,3 +172,136 @@ def test_redis_is_filled_from_the_database_only_if_it_is_ours_or_nobodys(looking
         assert redis_db.get(names.catalogue_version(part)) == redis_db.hget(names.CATALOGUE, names.VERSION)
 
     looking(test)
+
+
+# What a process learns, from whom, and when.
+
+
+class Known:
+    """Where a process learns: who has claimed Redis, and which deployment the database says that it is."""
+
+    def __init__(self, theirs: str | None, ours: str | None) -> None:
+        self.theirs, self.ours, self.refusal = theirs, ours, ""
+        self.reads = self.forgotten = 0
+        self.is_away = False
+
+    async def ask(self, partition: str, command: object) -> bytes | None:
+        if self.is_away:
+            raise StoreUnavailable("redis is away")
+        return None if self.theirs is None else self.theirs.encode()
+
+    async def read_ours(self) -> str | None:
+        self.reads += 1
+        return self.ours
+
+    def forget(self) -> None:
+        self.forgotten += 1
+
+    def whose(self) -> Whose:
+        return Whose(cast(Link, self), self.read_ours, self.forget)
+
+
+def long_ago(whose: Whose) -> None:
+    """As if the database had been asked, and Redis been trusted, a while ago."""
+    whose._learnt_at = whose._trusted_at = float("-inf")
+
+
+def test_a_database_that_was_restored_is_asked_again_whose_it_is_but_not_at_every_question(on_a_loop, monkeypatch):
+    monkeypatch.setattr(module, "LEARN_AGAIN_SECONDS", 3600.0)
+    known = Known("restored", "of before")
+
+    async def run() -> None:
+        whose = known.whose()
+        await whose.learn()
+        with pytest.raises(StoreRefused):
+            await whose.require_ours()
+        assert known.reads == 1  # it has just been asked
+        long_ago(whose)
+        for _ in range(3):
+            with pytest.raises(StoreRefused):
+                await whose.require_ours()
+        assert known.reads == 2
+        known.ours = "restored"
+        long_ago(whose)
+        await whose.require_ours()
+        assert (whose.ours, whose.is_certain, known.refusal) == ("restored", True, "")
+
+    on_a_loop(run())
+
+
+@pytest.mark.parametrize("theirs", [None, "ours"])
+def test_what_was_learnt_stays_known_while_the_database_is_away(on_a_loop, theirs):
+    known = Known(theirs, "ours")
+
+    async def run() -> None:
+        whose = known.whose()
+        for ours in ("ours", None):
+            known.ours = ours
+            await whose.learn()
+            assert whose.ours == "ours"
+        await whose.require_ours()
+        known.theirs = "another"
+        long_ago(whose)
+        with pytest.raises(StoreRefused):
+            await whose.require_ours()
+
+    on_a_loop(run())
+
+
+def test_that_redis_is_anothers_is_logged_once_until_it_is_ours_again(on_a_loop, caplog):
+    known = Known("another", "ours")
+
+    async def run() -> None:
+        whose = known.whose()
+        await whose.learn()
+        for theirs, errors in (("another", 1), ("another", 1), ("ours", 1), ("another", 2)):
+            known.theirs = theirs
+            long_ago(whose)
+            with suppress(StoreRefused):
+                await whose.require_ours()
+            assert len(caplog.records) == errors
+
+    on_a_loop(run())
+    assert known.forgotten == 3
+
+
+def test_a_process_that_watches_notices_every_change_and_never_stops(on_a_loop, monkeypatch):
+    known = Known("ours", None)
+    seen: list[tuple[str | None, bool, bool]] = []
+
+    def away() -> None:
+        known.is_away = True
+
+    def back_as(theirs: str) -> Callable[[], None]:
+        return lambda: vars(known).update(theirs=theirs, is_away=False, ours="ours")
+
+    changes = iter([back_as("ours"), back_as("another"), away, back_as("another"), back_as("ours")])
+
+    async def run() -> None:
+        whose = known.whose()
+
+        async def pause(seconds: float) -> None:
+            assert seconds == TRUSTED_SECONDS
+            seen.append((whose.ours, whose.is_certain, bool(known.refusal)))
+            change = next(changes, None)
+            if change is None:
+                raise StopWatching
+            change()
+
+        monkeypatch.setattr(asyncio, "sleep", pause)
+        with pytest.raises(StopWatching):
+            await whose.watch()
+
+    on_a_loop(run())
+    assert seen == [
+        (None, True, False),  # the database could not tell yet
+        ("ours", True, False),
+        ("ours", False, True),
+        ("ours", False, True),  # Redis is away
+        ("ours", False, True),
+        ("ours", True, False),
+    ]
+
+
+class StopWatching(Exception):
+    pass

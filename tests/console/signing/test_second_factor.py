@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import pytest
+from allauth.mfa import app_settings as mfa
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, hotp_value
 from django.core.cache import cache
@@ -17,7 +18,7 @@ from django.test import Client, RequestFactory
 
 from accounts.models import User
 from console.signing.limits import TooManyTries, count_second_factor, is_first_use
-from store.throttles import SECOND_FACTORS_OF
+from store.throttles import CODES_USED, SECOND_FACTORS_OF
 from tests.api.callers import fill
 from tests.console.signing.authenticator import Passkey
 from tests.console.signing.people import HERE, PASSWORD, acts, is_signed_in, mia, sign_in
@@ -154,6 +155,11 @@ def test_a_used_code_is_used_for_its_user_alone(redis_db):
     """Codes have six digits: now and then two people have the same one."""
     user, other = mia(), User.objects.create_user("ned")
     assert [is_first_use(one, "123456") for one in (user, user, other)] == [True, False, True]
+
+
+def test_a_code_counts_as_used_for_as_long_as_it_is_accepted(settings):
+    periods = 2 * settings.MFA_TOTP_TOLERANCE + 1  # the one that it is of, and those around it
+    assert CODES_USED.seconds >= periods * mfa.TOTP_PERIOD
 
 
 def test_with_another_secret_key_no_code_fits_and_nothing_breaks(half_in, settings):
