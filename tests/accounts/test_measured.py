@@ -11,7 +11,7 @@ import urllib.request
 from datetime import timedelta
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 from redis.exceptions import ConnectionError as RedisAway
@@ -81,6 +81,33 @@ def test_a_completed_turn_is_counted_with_what_it_did():
     turns.did(Turn(published=3, copied=5))
     assert [counted(name) - old for name, old in zip(names, before, strict=True)] == [1, 3, 5]
     assert numbers(turns.metrics())["authsvc_worker_last_turn_timestamp_seconds"] > 1e9
+
+
+def test_a_worker_reports_what_fails_until_a_turn_is_complete_again():
+    turns = Turns()
+    assert turns.report() == {"copied_ago": None, "trouble": ""}
+    for error, trouble in ((RedisAway(), "redis"), (OperationalError(), "database")):
+        with pytest.raises(type(error)), turns.measured():
+            raise error
+        assert turns.report() == {"copied_ago": None, "trouble": trouble}
+    with turns.measured():
+        pass
+    assert turns.report()["trouble"] == "" and turns.report()["copied_ago"] is not None
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_away", [False, True])
+def test_who_measures_the_outbox_keeps_no_connection(monkeypatch, is_away):
+    """It runs in a thread of the server, which would keep one for each."""
+
+    def fail(*_, **__):
+        raise OperationalError("away")
+
+    if is_away:
+        monkeypatch.setattr(OutboxRow.objects.__class__, "aggregate", fail)
+    connection.ensure_connection()
+    outbox()
+    assert connection.connection is None
 
 
 @pytest.fixture

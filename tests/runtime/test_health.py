@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import threading
 from io import StringIO
+from typing import Any
 
 import pytest
 import redis
@@ -20,9 +21,10 @@ from accounts import ledger_worker
 from accounts.ledger_worker import Worker
 from accounts.services.catalogue import change_catalogue
 from authsvc.checks import check_redis
-from runtime import health, measures
+from runtime import health, measures, replica
 from store import clients
 from store.condition import Condition, memory_warning, parse_info, read_condition, wrong_policies
+from store.examination import Examination
 from store.link import close_link, link
 from tests.conftest import ACTOR
 from tests.servers import free_port, redis_server
@@ -357,3 +359,76 @@ def test_a_look_up_that_hangs_is_left_out_and_not_begun_again(on_a_loop, monkeyp
 
     on_a_loop(run())
     assert asked == 1
+
+
+def test_each_scrape_looks_up_anew_and_a_look_up_that_fails_hides_no_other(on_a_loop, monkeypatch, caplog):
+    looked: list[int] = []
+
+    def look() -> list[Metric]:
+        looked.append(len(looked))
+        return [GaugeMetricFamily("authsvc_looked", "Looked.", len(looked))]
+
+    def fail() -> list[Metric]:
+        raise ZeroDivisionError
+
+    async def run() -> None:
+        monkeypatch.setattr(health, "STORE_SECONDS", 60)
+        monkeypatch.setattr(health, "_look_ups", {"bad": fail, "good": look})
+        monkeypatch.setattr(health, "_looking", {})
+        for count in (1, 2):
+            ((sample,),) = [metric.samples for metric in await health.look_up()]
+            assert sample.value == count
+
+    on_a_loop(run())
+    assert caplog.text.count("a part of /metrics could not be looked up: ZeroDivisionError") == 2
+
+
+@pytest.mark.parametrize("when_down", ["deny", "allow"])
+@pytest.mark.parametrize(("faults", "warnings"), [((), ()), (("gone",), ()), ((), ("nearly full",))])
+@pytest.mark.parametrize("draining", [False, True])
+def test_a_replica_is_ready_unless_it_stops_or_lacks_a_store_that_it_needs(
+    on_a_loop, monkeypatch, settings, when_down, faults, warnings, draining
+):
+    async def examine() -> Examination:
+        return Examination(faults, warnings)
+
+    settings.WHEN_REDIS_IS_DOWN = when_down
+    monkeypatch.setattr(health, "examine", examine)
+    monkeypatch.setattr(replica, "is_draining", lambda: draining)
+    status, reasons = told(on_a_loop(health.readyz()))
+    assert status == (503 if draining or (faults and when_down == "deny") else 200)
+    assert reasons == [*["the replica is stopping"] * draining, *faults, *warnings]
+
+
+def test_the_store_has_recovered_only_when_nothing_is_wrong_any_more(caplog):
+    with caplog.at_level(logging.WARNING):
+        for faults in (("full", "3 of 9 late"), ("full", "4 of 9 late"), ("full",), (), ()):
+            health._tell(Examination(faults))
+    assert sorted(record.getMessage() for record in caplog.records[:2]) == ["3 of 9 late", "full"]
+    assert [record.getMessage() for record in caplog.records[2:]] == ["the store has recovered"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/livez", 200),
+        ("HEAD", "/livez", 200),
+        ("POST", "/livez", 405),
+        ("GET", "/readyz", 404),
+        ("POST", "/other", 404),
+    ],
+)
+def test_a_worker_that_serves_no_requests_says_only_whether_it_lives(on_a_loop, method, path, status):
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async def receive() -> dict[str, Any]:
+        return {}
+
+    on_a_loop(health.of_a_worker({"method": method, "path": path}, receive, send))
+    head, body = sent
+    assert (head["status"], bool(body["body"])) == (status, method != "HEAD")
+    assert dict(head["headers"])[b"cache-control"] == b"no-store"
+    assert int(dict(head["headers"])[b"content-length"]) > 0

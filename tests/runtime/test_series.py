@@ -153,3 +153,41 @@ def test_totals_are_those_of_all_seats(family, monkeypatch):
         replica.sit(seat.index)
         calls.count("allowed")
     assert replica.totals()["calls-of-all allowed"] == 2
+
+
+def test_a_worker_that_takes_another_seat_counts_under_the_places_of_that_seat(seat, family):
+    calls = family(SharedCounter, "calls", "Calls.", "verdict")
+    took = family(SharedHistogram, "took", "Time.", (0.1, 0.5), unit=NANOSECONDS)
+    broken = family(SharedGauge, "broken", "Broken.")
+
+    def count() -> None:
+        calls.count("allowed")
+        took.observe(0.2)
+        broken.add(1)
+
+    count()
+    other = replica.sit(next(_far_seats))
+    replica.place_of("the first name there, by which all others have a different place")
+    count()
+    for one in (seat, other):
+        assert samples(calls, one) == {("calls_total", "allowed"): 1}
+        assert samples(took, one)[("took_count",)] == 1
+        assert samples(broken, one) == {("broken",): 1}
+
+
+def test_a_gauge_never_falls_below_zero(seat, family):
+    """It is unsigned, and what was broken may be mended twice."""
+    broken = family(SharedGauge, "broken", "Broken.")
+    broken.add(-1)
+    assert samples(broken, seat) == {("broken",): 0}
+    broken.add(2)
+    broken.add(-1)
+    assert samples(broken, seat) == {("broken",): 1}
+
+
+def test_a_metric_has_nothing_of_one_whose_name_begins_alike(seat, family):
+    calls = family(SharedCounter, "calls", "Calls.", "verdict")
+    of_others = family(SharedCounter, "calls_of_others", "Calls.", "verdict")
+    calls.count("allowed")
+    of_others.count("refused")
+    assert samples(calls, seat) == {("calls_total", "allowed"): 1}

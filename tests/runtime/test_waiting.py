@@ -94,5 +94,5 @@ def test_a_database_that_does_not_answer_gets_a_new_connection_each_time(monkeyp
 
 def test_redis_is_away_until_it_answers(redis_db, redis_away):
     with redis_away():
-        assert why_no_redis()
+        assert str(why_no_redis()).endswith("start it, or correct REDIS_URL.")
     assert why_no_redis() is None

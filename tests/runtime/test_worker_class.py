@@ -24,7 +24,7 @@ import pytest
 import redis
 from uvicorn.config import Config
 
-from runtime import health, replica
+from runtime import health
 from runtime.protocol import GateProtocol, State, has_unread_bytes
 from runtime.worker_class import waiting_on
 from store.clients import sync_client
@@ -472,16 +472,6 @@ def test_a_stop_sent_to_the_whole_process_group_drains_too(log):
         time.sleep(0.05)
         assert replica.stop() == 0
         assert time.monotonic() - begin > 0.5 + HastyProtocol.LINGER_SECONDS
-
-
-@pytest.mark.parametrize(
-    ("reexec_pid", "master_pid", "serves"),
-    [(0, 0, False), (4242, 0, True), (0, os.getppid(), True), (0, os.getpid(), False)],
-    ids=["no upgrade", "the old half", "the new half", "the old half is gone"],
-)
-def test_one_half_of_an_upgrade_does_not_drain(reexec_pid, master_pid, serves):
-    master = SimpleNamespace(reexec_pid=reexec_pid, master_pid=master_pid)
-    assert replica.another_master_serves(master) == serves
 
 
 def test_workers_end_with_their_master(log):

@@ -14,7 +14,7 @@ from accounts.ledger_worker import Worker
 from accounts.models import Account, ApiKey, OutboxRow
 from accounts.services.accounts import close_account
 from accounts.services.closing import close_and_erase
-from accounts.services.keys import change_key, issue_key, revoke_key
+from accounts.services.keys import change_key, import_key, issue_key, revoke_key
 from quotas.limits import Limit
 from store import names
 from tests.conftest import ACTOR
@@ -205,3 +205,19 @@ def test_a_key_without_secrets_of_an_account_that_is_open_is_refused(used, ask, 
     facts = json.loads(redis_db.hget(name, field)) | {"secrets": [], "version": 2}
     redis_db.hset(name, mapping={field: json.dumps(facts), names.field("v", used.key.public_id): 2})
     assert ask(used.text).status == 401
+
+
+def test_a_revoked_key_of_another_system_is_still_found_in_a_redis_that_lost_its_data(account, redis_db):
+    """Its string tells nobody whose it is, so without that it would be unknown instead of revoked."""
+    key = import_key(account, name="k", digest_of_text=b"x" * 32, start="x", actor=ACTOR).key
+    digest = key.secrets.get().digest
+    revoke_key(key, actor=ACTOR)
+    redis_db.flushdb()
+    delivery.publish_everything()
+    assert redis_db.get(names.imported(digest)) == key.public_id
+
+
+def test_a_key_of_a_closed_account_is_not_called_revoked(used, account, redis_db):
+    close_account(account, actor=ACTOR)
+    facts = json.loads(fields_of(redis_db, used.key)[names.field("f", used.key.public_id)])
+    assert (facts["revoked"], facts["secrets"]) == (False, [])

@@ -544,5 +544,76 @@ def test_of_many_that_are_published_together_those_behind_redis_are_raised_and_p
     assert not OutboxRow.objects.exists()
 
 
+def test_closing_an_account_counts_as_a_change_of_its_keys(key, account, redis_db):
+    """So a failover that undoes it is noticed for the keys too, within the hour."""
+    long_ago, lately = timezone.now() - timedelta(days=2), timezone.now() - timedelta(hours=1)
+    for model in (ApiKey, Account, Catalogue):
+        publish.models_base(model).update(changed_at=long_ago)
+    close_account(account, actor=ACTOR)
+    redis_db.flushdb()
+    assert delivery.publish_changed_since(lately) == 2
+    assert redis_db.hexists(names.account(account.public_id), names.field(names.FACTS, key.public_id))
+
+
+def test_a_replica_is_waited_for_but_not_for_ever(key, redis_db, monkeypatch):
+    """To Redis, zero milliseconds are no end at all."""
+    waits: list[tuple[int, int]] = []
+    run = redis_db.execute_command
+
+    def execute_command(*args, **options):
+        if args[0] != "WAIT":
+            return run(*args, **options)
+        waits.append(args[1:])
+
+    monkeypatch.setattr(redis_db, "execute_command", execute_command)
+    monkeypatch.setattr(clients, "infos", lambda *_: [{"connected_slaves": 2}])
+    delivery.deliver("key", key.public_id)
+    ((replicas, milliseconds),) = waits
+    assert replicas == 1 and 0 < milliseconds <= 1000
+
+
+def test_more_commands_than_are_sent_at_once_all_arrive(account, redis_db, monkeypatch):
+    keys = [issue_key(account, name="k", actor=ACTOR).key for _ in range(12)]
+    redis_db.flushdb()
+    monkeypatch.setattr(delivery, "BATCH", 5)
+    delivery.deliver_parts(("key", key.public_id) for key in keys)
+    fields = [names.field(names.FACTS, key.public_id) for key in keys]
+    assert None not in redis_db.hmget(names.account(account.public_id), fields)
+
+
+@pytest.mark.parametrize("part", ["account", "key"])
+def test_when_everything_is_published_what_is_behind_redis_is_raised_above_it(key, account, redis_db, part):
+    row = account if part == "account" else key
+    version, facts = (names.field(kind, key.public_id if part == "key" else "") for kind in ("v", "f"))
+    redis_db.hset(names.account(account.public_id), mapping={version: 40, facts: "{}"})
+    delivery.publish_everything()
+    assert version_of(row) == 41
+    assert redis_db.hget(names.account(account.public_id), version) == "41"
+
+
+def test_everything_is_published_only_into_a_redis_that_is_ours(key, redis_db):
+    redis_db.set(names.DEPLOYMENT, "theirs")
+    before = redis_db.hgetall(names.account(key.public_id[:8]))
+    redis_db.delete(names.account(key.public_id[:8]))
+    with pytest.raises(AnotherDeployment):
+        delivery._publish_accounts_with_keys([key.account_id])
+    assert before and not redis_db.exists(names.account(key.public_id[:8]))
+
+
+def test_what_clashed_stays_in_the_outbox_until_it_is_published_alone(account, redis_db, monkeypatch):
+    """The worker may be stopped in between."""
+    keys = [issue_key(account, name="k", actor=ACTOR).key for _ in range(12)]
+    version, facts = (names.field(kind, keys[4].public_id) for kind in ("v", "f"))
+    redis_db.hset(names.account(account.public_id), mapping={version: 40, facts: "{}"})
+    for key in keys:
+        OutboxRow.objects.create(part="key", subject=key.public_id, version=key.version)
+    left: list[str] = []
+    monkeypatch.setattr(
+        delivery, "deliver", lambda *_: left.extend(OutboxRow.objects.values_list("subject", flat=True))
+    )
+    delivery.deliver_parts(("key", key.public_id) for key in keys)
+    assert left == [keys[4].public_id]
+
+
 def version_of(row: Account | ApiKey | Catalogue) -> int:
     return type(row)._base_manager.get(pk=row.pk).version

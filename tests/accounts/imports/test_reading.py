@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import OperationalError, connections
+from django.db import OperationalError, connections, transaction
 
-from accounts.facts.publish import models_base
+from accounts.facts.publish import Publication, models_base
 from accounts.imports import jobs, reading
-from accounts.imports.reading import Line, LineOutcome, Unreadable, import_lines, read_lines
+from accounts.imports.reading import LONGEST_LINE, Line, LineOutcome, Unreadable, import_lines, read_lines
 from accounts.keys import digest_imported
-from accounts.models import Account, ApiKey, AuditEvent, ImportJob, ImportLine, KeySecret, OutboxRow
+from accounts.management.commands import import_keys as command
+from accounts.models import Account, ApiKey, AuditEvent, ImportJob, ImportLine, KeySecret, OutboxRow, User
 from accounts.peppers import peppers
 from accounts.services.accounts import cap_keys, close_account, create_account
+from accounts.services.acts import Actor
 from accounts.services.keys import revoke_key
 from accounts.services.sweeping import sweep_imports
+from runtime.commands import PENDING
 from tests.conftest import ACTOR
 from tests.gate.conftest import ask  # noqa: F401
 
@@ -204,6 +208,60 @@ def test_without_redis_the_batch_is_pending_and_the_worker_publishes_it(account,
     assert ask(key_number(29)).status == 200
 
 
+ROOM = {  # each line is as long as it may be, and one character more is too much
+    "start": lambda more: ("name,sha256,start", f"n,{'0' * 64},{'s' * (24 + more)}"),
+    "name": lambda more: ("name,sha256", f"{'n' * (200 + more)},{'0' * 64}"),
+    "key": lambda more: ("name,key", f"n,{'k' * (512 + more)}"),
+    "line": lambda more: ("name,key,models", f"n,{key_number(1)},sm".ljust(LONGEST_LINE - 1 + more)),
+}
+
+
+@pytest.mark.parametrize("what", ROOM)
+def test_everything_in_a_line_may_be_as_long_as_is_allowed(account, what):
+    for more, word in ((1, "refused"), (0, "imported")):
+        header, row = ROOM[what](more)
+        (outcome,) = run(file_of(row, header=f"{header}\n"), account=account)
+        assert outcome.word == word, outcome.why
+
+
+@pytest.mark.parametrize("most", [2, 3])
+def test_a_file_may_have_as_many_lines_as_is_allowed(catalogue, most):
+    lines = file_of(*(f"acme,n,{key_number(number)}" for number in range(3)))
+    if most == 3:
+        assert len(list(read_lines(lines, most))) == 3
+    else:
+        with pytest.raises(Unreadable, match="more than 2 lines"):
+            list(read_lines(lines, most))
+
+
+def test_a_key_that_was_imported_a_moment_ago_is_there_already(account, monkeypatch):
+    """Two imports for different accounts wait for no common lock."""
+    lines = file_of(f"acme,one,{key_number(1)}")
+    run(lines)
+    looks = iter([lambda *_: {}, reading._already_there])
+
+    def already_there(*args):
+        return next(looks)(*args)
+
+    monkeypatch.setattr(reading, "_already_there", already_there)
+    (outcome,) = run(lines)
+    assert outcome.word == "already_there"
+
+
+def test_the_audit_log_tells_from_where_a_key_was_imported_and_by_whom(account):
+    lines = [line for line in read_lines(file_of(f"acme,one,{key_number(1)}")) if isinstance(line, Line)]
+    mara = User.objects.create_user("mara")
+    import_lines(lines, actor=Actor("mara", "203.0.113.9", mara))
+    event = AuditEvent.objects.latest("id")
+    assert (event.act, event.actor, event.address) == ("key.import", "mara", "203.0.113.9")
+    assert event.account == account.public_id and event.before is None
+
+
+def test_a_model_that_is_named_twice_is_kept_once(account):
+    run(file_of(f"acme,one,{key_number(1)},sm lg  sm", header="account,name,key,models\n"))
+    assert ApiKey.objects.get().narrowed_to == ["sm", "lg"]
+
+
 # The command
 
 
@@ -251,6 +309,38 @@ def test_the_command_explains_errors_in_one_sentence(account, tmp_path, settings
             imported(tmp_path / name)
     (tmp_path / "good.csv").write_text("".join(file_of(f"acme,one,{key_number(1)}")))
     assert "AUTHSVC_IMPORTED_KEYS=1" in imported(tmp_path / "good.csv")
+
+
+def test_the_command_is_pending_if_any_of_its_batches_is(account, tmp_path, settings, monkeypatch):
+    """The last one may be published, because Redis is back."""
+    settings.IMPORTED_KEYS = True
+    monkeypatch.setattr(command, "BATCH", 2)
+    pending = iter([True, False, False])
+
+    def one_batch(lines, **_) -> tuple[list[LineOutcome], Publication]:
+        publication = Publication()
+        publication.published = not next(pending)
+        return [LineOutcome(line.number, "imported") for line in lines], publication
+
+    monkeypatch.setattr(command, "import_lines", one_batch)
+    path = tmp_path / "keys.csv"
+    path.write_text("".join(file_of(*(f"acme,n,{key_number(number)}" for number in range(5)))))
+    with pytest.raises(CommandError, match="the keys are saved") as told:
+        imported(path)
+    assert told.value.returncode == PENDING
+
+
+@pytest.mark.parametrize("longer", [1, 2, LONGEST_LINE, 3 * LONGEST_LINE + 1])
+def test_the_command_refuses_a_line_that_is_too_long_as_one_line(account, tmp_path, settings, longer):
+    """It reads no more of it than it needs to, and of what is left it makes no line."""
+    settings.IMPORTED_KEYS = True
+    path, report = tmp_path / "keys.csv", tmp_path / "refused.csv"
+    row = f"acme,long,{key_number(1)}".ljust(LONGEST_LINE - 1 + longer)
+    path.write_text("".join(file_of(row, f"acme,short,{key_number(2)}")))
+    assert imported(path, "--report", str(report)) == "2 lines: 1 imported, 0 already imported, 1 refused\n"
+    (told,) = csv.DictReader(report.read_text().splitlines())
+    assert told["number"] == "2" and str(LONGEST_LINE) in told["why"]
+    assert ApiKey.objects.get().name == "short"
 
 
 # Jobs
@@ -376,6 +466,45 @@ def test_an_unreadable_upload_leaves_nothing(account, monkeypatch):
     with pytest.raises(Unreadable, match="no lines"):
         job_of(file_of())
     assert not ImportJob.objects.exists() and not ImportLine.objects.exists()
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError, KeyboardInterrupt])
+def test_an_upload_that_breaks_off_leaves_nothing(account, monkeypatch, error):
+    monkeypatch.setattr(jobs, "BATCH", 2)
+
+    def broken_off() -> Iterator[str]:
+        yield from file_of(*(f"acme,n,{key_number(number)}" for number in range(5)))
+        raise error
+
+    with pytest.raises(error):
+        jobs.receive(broken_off(), actor=ACTOR, account=None, dry_run=False)
+    assert not ImportJob.objects.exists() and not ImportLine.objects.exists()
+
+
+def test_the_import_that_waits_longest_is_done_first(account, monkeypatch):
+    monkeypatch.setattr(jobs, "BATCH", 2)
+    first, second = (job_of(file_of(*(f"acme,n,{key_number(j * 10 + n)}" for n in range(3)))) for j in range(2))
+    done: list[tuple[int, int]] = []
+    while jobs._work_on_a_batch():
+        for job in (first, second):
+            job.refresh_from_db()
+        done.append((first.imported, second.imported))
+    assert done == [(2, 0), (3, 0), (3, 0), (3, 2), (3, 3), (3, 3)]
+
+
+def test_of_two_workers_at_the_end_of_an_import_one_writes_it_down(account, monkeypatch):
+    job_of(file_of(f"acme,one,{key_number(1)}"))
+    jobs._work_on_a_batch()
+    atomic = transaction.atomic
+
+    def after_the_other(*args, **options):
+        monkeypatch.setattr(transaction, "atomic", atomic)
+        jobs._work_on_a_batch()
+        return atomic(*args, **options)
+
+    monkeypatch.setattr(transaction, "atomic", after_the_other)
+    jobs._work_on_a_batch()
+    assert AuditEvent.objects.filter(act="import.end").count() == 1
 
 
 def test_a_change_of_the_pepper_after_the_upload_is_reported(account, settings):

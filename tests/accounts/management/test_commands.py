@@ -266,6 +266,12 @@ def test_moving_an_unknown_account_or_to_an_unknown_plan_is_refused(account, nam
     assert str(refused("move_account", "--account", name, "--plan", plan)) == words
 
 
+@pytest.mark.parametrize("reference", ["acme", " acme ", "acme\n"])
+def test_blanks_around_a_reference_do_not_count(account, reference):
+    run("move_account", "--account", reference, "--plan", "pro")
+    assert Account.objects.get().plan.name == "pro"
+
+
 # check_pepper
 
 

@@ -14,10 +14,10 @@ from django.utils import timezone
 
 from accounts.facts.publish import models_base
 from accounts.ledger_worker import Worker
-from accounts.models import ApiKey, Notification
+from accounts.models import ApiKey, KeySecret, Notification
 from accounts.notifications import postman as rounds
 from accounts.notifications import sending
-from accounts.notifications.finding import tell_of_expiring_keys
+from accounts.notifications.finding import tell_of_expiring_keys, tell_of_unused_keys
 from accounts.notifications.places import note_sign_in
 from accounts.notifications.recipients import choose_topics
 from accounts.notifications.sending import MOST_MAILS, WAITS, send_waiting
@@ -273,3 +273,34 @@ def test_a_mail_that_a_worker_died_with_is_sent_after_its_claim(account, ada, ma
     assert sending._claim() is not None and sending._claim() is None
     monkeypatch.setattr("django.utils.timezone.now", lambda: datetime.now(UTC) + sending.CLAIMED_FOR)
     assert send_waiting() == 1
+
+
+def test_a_mail_that_the_server_refuses_takes_nothing_from_what_an_account_may_be_sent(
+    account, ada, mails, monkeypatch, redis_db
+):
+    make_management_key(account, name="ci", scopes=["keys:read"], actor=ACTOR)
+    with monkeypatch.context() as broken:
+        broken.setattr("django.core.mail.EmailMessage.send", lambda _: 1 / 0)
+        for _ in range(NOTIFICATIONS.calls + 1):
+            send_waiting()
+            Notification.objects.update(tries=0)
+            due_again()
+    assert send_waiting() == 1
+
+
+def test_of_a_key_that_was_used_at_the_moment_since_which_it_is_unused_is_told(account, ada, mails):
+    """That moment is its last use."""
+    key = key_of(account, age=timedelta(days=200))
+    moment = timezone.now() - timedelta(days=91)
+    models_base(KeySecret).filter(key=key).update(last_used_at=moment)
+    tell_of_unused_keys(timezone.now())
+    assert Notification.objects.get().moment == moment
+    assert send_waiting() == 1
+
+
+def test_one_person_is_told_of_an_account_what_concerns_them_alone(account, ada, mails):
+    bob = somebody("bob", account)
+    make_management_key(account, name="ci", scopes=["keys:read"], actor=ACTOR)
+    claimed = [letter for _ in range(3) if (letter := sending._claim())]
+    assert {letter.user for letter in claimed} == {ada, bob}
+    assert [{row.user for row in letter.rows} == {letter.user} for letter in claimed] == [True, True]

@@ -9,9 +9,11 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
+from accounts import caps
 from accounts.facts.publish import models_base
-from accounts.models import Account, AuditEvent, OutboxRow
+from accounts.models import Account, AuditEvent, ManagementKey, OutboxRow, User
 from accounts.refused import Refused
+from accounts.services import provisioning
 from accounts.services.accounts import (
     AccountEdit,
     OverrideAmount,
@@ -25,15 +27,17 @@ from accounts.services.accounts import (
     resume_account,
     suspend_account,
 )
+from accounts.services.acts import Actor
 from accounts.services.closing import close_and_erase
+from accounts.services.credentials import make_management_key, revoke_credential
 from accounts.services.keys import issue_key, revoke_key
 from accounts.services.provisioning import put_account
-from quotas.models import Plan
+from quotas.models import Plan, PlanLimit
 from store import clients, names
 from tests.accounts.forms import send
 from tests.api import test_accounts
 from tests.api.callers import member_of, program_of
-from tests.conftest import ACTOR
+from tests.conftest import ACTOR, CATALOGUE
 
 
 def ask_gate(text):
@@ -310,3 +314,125 @@ def test_no_name_comes_back_into_an_erased_account(account, act):
 def test_nobody_can_take_the_name_of_an_erased_account(account):
     with pytest.raises(ValidationError, match="Erased accounts have names like this"):
         rename_account(account, f"closed {account.public_id}", actor=ACTOR)
+
+
+# What was right once
+
+
+def test_an_override_that_stays_is_not_checked_again(account, catalogue):
+    """The plan's limit of that name may be gone, which must not stand in the way of any other change."""
+    override_limit(account, "minute", 7, actor=ACTOR)
+    catalogue(CATALOGUE.replace('name = "minute"', 'name = "calls"'))
+    override_limit(account, "month", 500, actor=ACTOR)
+    with pytest.raises(ValidationError, match="has no limit minute"):
+        override_limit(account, "minute", 8, actor=ACTOR)
+    assert {row.limit_name: row.amount for row in account.overrides.all()} == {"minute": 7, "month": 500}
+
+
+def test_whoever_has_more_overrides_than_are_allowed_by_now_can_change_and_remove_them(account, monkeypatch):
+    set_(account, overrides={"minute": OverrideAmount(7), "month": OverrideAmount(500)})
+    monkeypatch.setattr(caps, "MOST_OVERRIDES", 1)
+    override_limit(account, "minute", 8, actor=ACTOR)
+    override_limit(account, "month", None, actor=ACTOR)
+    assert [row.amount for row in account.overrides.all()] == [8]
+
+
+def test_an_override_without_a_burst_has_the_plans_when_it_is_checked(account, dearer):
+    """The plan's burst has room for a call that the new amount alone has not."""
+    plan = Plan.objects.get(name="free")
+    models_base(PlanLimit).filter(plan=plan, name="minute").update(unit="units")
+    dearer("sm", 9)
+    override_limit(account, "minute", 5, actor=ACTOR)
+    with pytest.raises(ValidationError, match="never fits"):
+        override_limit(account, "minute", 5, burst=8, actor=ACTOR)
+
+
+@pytest.mark.parametrize("wanted", [{"max_keys": -1}, {"max_keys": 1_000_001}])
+def test_what_a_new_account_gets_at_once_is_validated(catalogue, wanted):
+    with pytest.raises(ValidationError):
+        put_account("cus_1", AccountEdit(**wanted), actor=ACTOR)
+    assert not Account.objects.exists()
+
+
+# Two at once
+
+
+@pytest.mark.parametrize("noticed_by", ["validation", "the database"])
+def test_an_account_that_was_made_a_moment_ago_is_changed_instead(account, monkeypatch, noticed_by):
+    looks = iter([lambda _: None, provisioning._known_by])
+
+    def known_by(name: str) -> Account | None:
+        return next(looks)(name)
+
+    monkeypatch.setattr(provisioning, "_known_by", known_by)
+    if noticed_by == "the database":
+        monkeypatch.setattr(Account, "full_clean", lambda *_, **__: None)
+    found, was_made, _ = put_account("acme", AccountEdit(plan="pro"), actor=ACTOR)
+    assert (found, was_made, found.plan.name) == (account, False, "pro")
+
+
+# Ids and names
+
+
+def test_an_account_may_be_called_by_its_own_id_and_by_no_other(account, pro_account):
+    call_account_by(account, account.public_id, actor=ACTOR)
+    account.refresh_from_db()
+    assert account.external_id == account.public_id
+    with pytest.raises(ValidationError, match="already has the id"):
+        call_account_by(pro_account, account.public_id, actor=ACTOR)
+
+
+def test_of_several_that_had_the_external_id_the_last_one_was_closed(account):
+    for _ in range(2):
+        close_and_erase(put_account("acme", AccountEdit(status="active"), actor=ACTOR)[0], actor=ACTOR)
+    found, _, _ = put_account("acme", AccountEdit(status="closed"), actor=ACTOR)
+    assert found == Account.objects.order_by("pk").last() != account
+
+
+@pytest.mark.parametrize("name", ["closed {id}", " closed {id}", "closed {id}\t"])
+def test_no_blanks_around_it_make_the_name_of_an_erased_account_a_different_one(account, name):
+    with pytest.raises(ValidationError, match="Erased accounts have names like this"):
+        rename_account(account, name.format(id=account.public_id), actor=ACTOR)
+
+
+# What erasing leaves
+
+
+def test_erasing_forgets_who_made_a_management_key_and_not_when_it_was_revoked(account):
+    mara = User.objects.create_user("mara")
+    actor = Actor("mara", user=User.objects.create_superuser("root"))
+    first, second = (
+        make_management_key(account, name=mara.username, scopes=["keys:read"], actor=actor)[0] for _ in "ab"
+    )
+    revoke_credential(first, actor=ACTOR)
+    moment = ManagementKey.objects.get(pk=first.pk).revoked_at
+    close_and_erase(account, actor=ACTOR)
+    for row in (first, second):
+        row.refresh_from_db()
+        assert (row.name, row.created_by) == ("erased", None) and row.revoked_at is not None
+    assert first.revoked_at == moment
+
+
+def test_erasing_forgets_who_made_a_key_and_what_it_was_for(account):
+    actor = Actor("mara", user=User.objects.create_user("mara"))
+    key = issue_key(account, name="mara's", metadata={"of": "mara"}, actor=actor).key
+    close_and_erase(account, actor=ACTOR)
+    key.refresh_from_db()
+    assert (key.name, key.metadata, key.created_by) == ("erased", {}, None)
+
+
+def test_erasing_twice_keeps_the_times_of_the_first(account):
+    close_and_erase(account, actor=ACTOR)
+    account.refresh_from_db()
+    before = account.closed_at, account.erased_at
+    close_and_erase(account, actor=ACTOR)
+    account.refresh_from_db()
+    assert (account.closed_at, account.erased_at) == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_erasing_that_is_repeated_is_published_again(account, redis_db):
+    close_and_erase(account, actor=ACTOR)
+    redis_db.delete(names.account(account.public_id))
+    assert not close_and_erase(account, actor=ACTOR).is_pending
+    assert '"state":"closed"' in redis_db.hget(names.account(account.public_id), names.FACTS)

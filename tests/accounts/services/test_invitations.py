@@ -111,6 +111,22 @@ def test_each_state_is_what_a_list_of_that_state_contains(account):
     assert Invitation.objects.get(pk=rows["joined"].pk).accepted_by == somebody
 
 
+MOMENT = timedelta(microseconds=1)
+
+
+@pytest.mark.parametrize("end", ["expires", "is withdrawn as it expires", "is withdrawn before"])
+@pytest.mark.parametrize("later", [-MOMENT, timedelta(0), MOMENT])
+def test_to_the_microsecond_the_list_of_a_state_has_what_is_in_it(account, end, later):
+    row = invited(account, 1)
+    if end != "expires":
+        row.withdrawn_at = row.expires_at - (MOMENT if end.endswith("before") else timedelta(0))
+        row.save()
+    now = row.expires_at + later
+    of_state = [state for state in Invitation.State.values if Invitation.objects.in_state(state, now).exists()]
+    assert of_state == [row.state(now)]
+    assert row.is_open(now) is (end == "expires" and later < timedelta(0))
+
+
 def test_programs_list_invitations_by_status(account):
     owner, place = member_of(account, "owner"), f"/api/v1/accounts/{account.public_id}/invitations/"
     accept(invited(account, 1), User.objects.create_user("joe"), actor=ACTOR)
@@ -131,6 +147,24 @@ def test_nobody_is_invited_to_a_closed_account(account):
     with pytest.raises(Refused, match="is closed"):
         invited(account, 1)
     assert not mail.outbox and not Invitation.objects.exists()
+
+
+@pytest.mark.parametrize("email", ["guest1@example.org", "Guest1@Example.ORG", " guest1@example.org "])
+def test_nobody_is_invited_twice_however_the_address_is_written(account, email):
+    row = invited(account, 1)
+    with pytest.raises(Refused, match="has already been invited"):
+        invite(account, email=email, role="member", actor=ACTOR)
+    Invitation.objects.update(sent_at=None)  # its mail failed, so the same request sends a new one
+    again = invite(account, email=email, role="member", actor=ACTOR)
+    assert list(Invitation.objects.in_state("pending", timezone.now())) == [again] and again != row
+
+
+def test_a_mail_that_cannot_be_sent_again_leaves_an_invitation_that_was_not_sent(account, monkeypatch):
+    row = invited(account, 1)
+    monkeypatch.setattr("accounts.services.invitations.EmailMessage.send", lambda _: 1 / 0)
+    resend(row, actor=ACTOR)
+    row.refresh_from_db()
+    assert (row.sent_at, row.sendings) == (None, 2)
 
 
 @pytest.mark.parametrize("email", ["grace@example.org", "Grace@Example.ORG", " grace@example.org "])

@@ -10,12 +10,21 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from accounts.models import ApiKey, AuditEvent, ManagementKey, OutboxRow, User
+from accounts.models import Account, ApiKey, AuditEvent, ManagementKey, OutboxRow, User
 from accounts.refused import Refused
+from accounts.services import keys
 from accounts.services.accounts import close_account
 from accounts.services.acts import Actor
 from accounts.services.credentials import make_management_key
-from accounts.services.keys import change_key, end_rotation, issue_key, rotate_key
+from accounts.services.keys import (
+    change_key,
+    end_rotation,
+    issue_key,
+    pause_key,
+    resume_key,
+    revoke_key,
+    rotate_key,
+)
 from store import names
 from tests.conftest import ACTOR, import_one
 
@@ -116,3 +125,31 @@ def test_the_audit_log_tells_until_when_the_old_secret_works(issued, grace):
     old.refresh_from_db()
     event = AuditEvent.objects.get(act="key.rotate")
     assert event.after == {"old_until": old.expires_at.isoformat()}
+
+
+def test_a_form_that_is_sent_again_issues_nothing_though_its_key_was_revoked(account):
+    key = issue_key(account, name="k", key_id="kkkkkkk1", actor=ACTOR).key
+    revoke_key(key, actor=ACTOR)
+    with pytest.raises(Refused, match="has already been issued"):
+        issue_key(account, name="k", key_id="kkkkkkk1", actor=ACTOR)
+
+
+def test_a_change_that_may_revive_a_key_locks_its_account_first(issued, monkeypatch):
+    """As everybody does, so that two of them neither pass the cap together nor wait for each other."""
+    locked: list[object] = []
+    monkeypatch.setattr(keys, "lock", lambda row: locked.append(type(row)))
+    change_key(issued.key, expires_at=None, actor=ACTOR)
+    assert locked == [Account, ApiKey]
+    change_key(issued.key, name="other", actor=ACTOR)
+    assert locked[2:] == [ApiKey]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("act", [pause_key, resume_key, revoke_key, end_rotation])
+def test_an_act_that_is_repeated_is_published_again(issued, redis_db, act):
+    """Whoever repeats it may have heard the first time that it was pending."""
+    field, held = names.field(names.FACTS, issued.key.public_id), names.account(issued.key.public_id[:8])
+    act(issued.key, actor=ACTOR)
+    redis_db.hdel(held, field, names.field(names.VERSION, issued.key.public_id))
+    act(issued.key, actor=ACTOR)
+    assert redis_db.hexists(held, field)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import OperationalError
 
 from accounts.facts import publish
 from accounts.models import KeySecret
 from accounts.peppers import peppers
+from accounts.services import secrets
+from accounts.services.accounts import close_account
 from accounts.services.credentials import make_management_key, revoke_credential
-from accounts.services.keys import issue_key, revoke_key
+from accounts.services.keys import end_rotation, issue_key, revoke_key, rotate_key
 from accounts.services.secrets import needed_peppers, note_last_uses, store_new_digests
 from quotas.usage.ledger import LastUse
 from store import names
@@ -100,3 +103,29 @@ def test_only_what_still_works_needs_its_pepper(account, issued, redis_db):
     assert needed_peppers() == {peppers()[0].id: 1}
     revoke_key(issued.key, actor=ACTOR)
     assert needed_peppers() == {}
+
+
+def test_a_secret_whose_grace_has_ended_needs_no_pepper(issued):
+    rotate_key(issued.key, grace=timedelta(hours=1), actor=ACTOR)
+    assert needed_peppers() == {peppers()[0].id: 2}
+    end_rotation(issued.key, actor=ACTOR)
+    assert needed_peppers() == {peppers()[0].id: 1}
+
+
+def test_a_digest_that_could_not_be_stored_is_stored_by_the_next_turn(old_and_new, redis_db, monkeypatch):
+    def fail(*_):
+        raise OperationalError("gone")
+
+    with monkeypatch.context() as patched, pytest.raises(OperationalError):
+        patched.setattr(secrets, "_store_new_digest", fail)
+        leave(redis_db, old_and_new, peppers()[0].id)
+    assert store_new_digests([PARTITION]) == 1
+    assert not redis_db.exists(names.new_digests(PARTITION))
+
+
+def test_what_was_used_before_its_account_was_closed_is_no_longer_noted(account, issued):
+    close_account(account, actor=ACTOR)
+    secret = KeySecret.objects.get()
+    note_last_uses({secret.pk: LastUse(AT, "203.0.113.1")})
+    secret.refresh_from_db()
+    assert (secret.last_used_at, secret.last_used_from) == (None, None)

@@ -8,12 +8,13 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.sessions.models import Session
 from django.db import connection
+from django.db.models import Model
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.facts.publish import models_base
-from accounts.models import AuditEvent, ImportJob, ImportLine, Invitation, User
+from accounts.models import AuditEvent, ImportJob, ImportLine, Invitation, KeptAnswer, Notification, User
 from accounts.services import audit, sweeping
 from accounts.services.accounts import suspend_account
 from accounts.services.invitations import invite
@@ -47,6 +48,24 @@ def test_the_admins_own_log_is_swept_too(account, settings):
         LogEntry.objects.filter(pk=entry.pk).update(action_time=NOW() - timedelta(days=days))
     sweeping.sweep()
     assert LogEntry.objects.count() == 1
+
+
+def test_a_sweep_deletes_whatever_has_expired_and_says_how_much(account, settings):
+    settings.AUDIT_KEEP_DAYS = 10
+    long_ago, person = NOW() - timedelta(days=400), User.objects.create_user("joe")
+    Session.objects.create(session_key="old", session_data="x", expire_date=long_ago)
+    KeptAnswer.objects.create(caller="c", key="k", fingerprint="f", pepper="p", nonce="n", status=200, body={})
+    Notification.objects.create(user=person, kind="new_place", subject="s", moment=long_ago)
+    invite(account, email="guest@example.org", role="member", actor=ACTOR)
+    ImportJob.objects.create(public_id="x" * 16, actor="a", is_dry_run=False, state="done", finished_at=long_ago)
+    KeptAnswer.objects.update(created_at=long_ago)
+    Notification.objects.update(created_at=long_ago)
+    Invitation.objects.update(expires_at=long_ago)
+    models_base(AuditEvent).update(at=long_ago)
+    count = AuditEvent.objects.count()
+    assert sweeping.sweep() == 5 + count
+    kinds: tuple[type[Model], ...] = (Session, KeptAnswer, Notification, Invitation, ImportJob, AuditEvent)
+    assert not any(kind._base_manager.exists() for kind in kinds)
 
 
 def test_expired_sessions_are_deleted(db):
@@ -175,6 +194,12 @@ def test_the_longest_values_are_left_out_of_a_row_that_is_too_long():
     before, after = audit.changes({"a": "x" * 5000, "b": "short"}, {"a": "y" * 3000, "b": "other"})
     assert (before["b"], after) == ("short", {"a": "y" * 3000, "b": "other"})
     assert len(str(before)) < 100
+
+
+def test_a_row_may_be_exactly_as_long_as_it_is_allowed_to_be():
+    fits = "x" * (audit.MOST_BYTES - 2)  # with its quotes
+    assert audit.bounded({"a": fits}) == {"a": fits}
+    assert audit.bounded({"a": fits + "x"}) != {"a": fits + "x"}
 
 
 @pytest.mark.parametrize(("days", "words"), [(0, "kept forever"), (30, "kept for 30 days")])

@@ -179,6 +179,37 @@ def test_every_fault_is_reported_with_its_line_and_a_remedy(faults, text, line, 
     assert words in told[1]
 
 
+LARGEST = [
+    "[models.sm]\ncost = 1000000\n",
+    f"[models.sm]\ntitle = '{'t' * 200}'\n",
+    f"[models.{'x' * 63}]\n",
+    "[models.sm]\npath = '/a/b/c/d/e/f/g/h'\n",
+    "[plans.p]\nmax_keys = 1000000\n",
+    limit(amount="1000000000"),
+    limit(burst="1000000000"),
+    limit(window='"day"', amount="1000000000000"),
+    limit(window='"month"', amount="1000000000000"),
+]
+
+
+@pytest.mark.parametrize("text", LARGEST)
+def test_the_largest_values_are_accepted(file, text):
+    assert read_catalogue_file(file(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"[models.sm]\ntitle = '{'t' * 201}'\n", "title has 201 characters; the maximum is 200"),
+        ("[models.sm]\npath = '/a/b/c/d/e/f/g/h/i'\n", "is not a clean path prefix"),
+        ("[plans.p]\nmax_keys = 1000001\n", "is not a whole number between 1 and 1000000"),
+    ],
+)
+def test_one_more_is_too_much(faults, text, words):
+    ((line, told),) = faults(text)
+    assert line == 2 and words in told
+
+
 def test_all_faults_are_reported_at_once(faults):
     assert [line for line, _ in faults("[models.a]\ncost = 0\n[models.b]\ncots = 1\n[plans.p]\nmodels = ['c']\n")] == [
         2,
@@ -413,6 +444,29 @@ def test_a_changed_amount_or_shadow_keeps_the_count(apply, change):
     apply(CATALOGUE.replace(*change))
     assert _limits()["month"].counted_since == before.counted_since
     assert _limits()["month"].pk == before.pk
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "value"),
+    [
+        (("amount = 60", "amount = 61"), "amount", 61),
+        (("burst = 10 }", "burst = 11 }"), "burst", 11),
+        ((", burst = 10 }", " }"), "burst", None),
+        (("burst = 10 }", "burst = 10, shadow = true }"), "shadow", True),
+    ],
+)
+def test_each_field_of_a_limit_changes_by_itself(apply, change, field, value):
+    printed = apply(CATALOGUE.replace(*change))
+    assert f"plan free: limit minute {field} " in printed and printed.endswith("1 changed.\n")
+    assert getattr(_limits()["minute"], field) == value
+
+
+@pytest.mark.parametrize(("field", "value"), [("offered", True), ("max_keys", 7), ("auto_include", True)])
+def test_each_field_of_a_plan_changes_by_itself(apply, field, value):
+    written = str(value).lower()
+    printed = apply(CATALOGUE.replace("[plans.pro]", f"[plans.pro]\n    {field} = {written}"))
+    assert printed.endswith("1 changed.\n")
+    assert getattr(Plan.objects.get(name="pro"), field) == value
 
 
 @pytest.mark.parametrize(

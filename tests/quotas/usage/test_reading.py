@@ -13,7 +13,8 @@ import pytest
 
 from quotas.models import DaysKept, UsageDay, UsageHour
 from quotas.usage import days
-from quotas.usage.reading import GROUPS, INTERVALS, UsageSelection, month_start, read_all, read_usage
+from quotas.usage.ranking import read_most_used
+from quotas.usage.reading import GROUPS, INTERVALS, UsageSelection, is_full_hour, month_start, read_all, read_usage
 
 pytestmark = pytest.mark.django_db
 
@@ -174,3 +175,37 @@ def test_a_page_by_key_reads_only_as_much_time_as_it_has_rows(
     with django_assert_num_queries(statements):
         rows = read_usage(selection, most=most)
     assert [row.start for row in rows] == [place[0] for place, _ in whole[:most]]
+
+
+@pytest.mark.parametrize(
+    ("moment", "is_full"),
+    [
+        ("2026-01-31T05:00:00+00:00", True),
+        ("2026-01-31T05:30:00+05:30", True),
+        ("2026-01-31T05:00:00+05:30", False),
+        ("2026-01-31T05:01:00+00:00", False),
+        ("2026-01-31T05:00:01+00:00", False),
+        ("2026-01-31T05:00:00.000001+00:00", False),
+    ],
+)
+def test_an_hour_is_full_in_utc_and_to_the_microsecond(moment, is_full):
+    assert is_full_hour(datetime.fromisoformat(moment)) is is_full
+
+
+def test_the_day_of_a_moment_is_that_of_utc():
+    moment = datetime.fromisoformat("2026-02-01T01:00:00+02:00")
+    assert days.day_start(moment) == datetime(2026, 1, 31, tzinfo=UTC)
+    assert month_start(moment) == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_with_equally_many_calls_those_that_were_refused_more_come_first(catalogue):
+    counts = {
+        "AAAAAAAAkkkkkkk1": (5, 1),
+        "AAAAAAAAkkkkkkk2": (5, 3),
+        "AAAAAAAAkkkkkkk3": (6, 0),
+        "AAAAAAAAkkkkkkk0": (5, 1),
+    }
+    UsageHour.objects.bulk_create(hour(key, "sm", START, 1, *both) for key, both in counts.items())
+    selection = UsageSelection(start=START, end=START + DAY, groups=("key",))
+    found = read_most_used(selection, most=3)
+    assert [row.key and row.key[-1] for row in found.rows] == ["3", "2", "0"] and found.in_all == 4
