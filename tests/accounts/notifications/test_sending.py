@@ -7,9 +7,10 @@ import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.utils import timezone
 
 from accounts.facts.publish import models_base
@@ -273,3 +274,56 @@ def test_a_mail_that_a_worker_died_with_is_sent_after_its_claim(account, ada, ma
     assert sending._claim() is not None and sending._claim() is None
     monkeypatch.setattr("django.utils.timezone.now", lambda: datetime.now(UTC) + sending.CLAIMED_FOR)
     assert send_waiting() == 1
+
+
+# Rounds
+
+
+@pytest.fixture
+def looks(monkeypatch) -> list[object]:
+    """What rounds look for, instead of looking."""
+    looks: list[object] = []
+    monkeypatch.setattr(rounds, "tell_of_quotas", lambda accounts, _now: looks.append(set(accounts)))
+    monkeypatch.setattr(rounds, "tell_of_expiring_keys", lambda _now: looks.append("expiring"))
+    monkeypatch.setattr(rounds, "tell_of_unused_keys", lambda _now: looks.append("unused"))
+    return looks
+
+
+def test_keys_that_expire_are_looked_for_each_hour_and_idle_ones_each_day(db, looks, postman, monkeypatch):
+    start, found = monotonic(), []
+    for hours in (0, 0.99, 1, 23.99, 24):
+        monkeypatch.setattr(rounds, "monotonic", lambda hours=hours: start + hours * 3600)
+        postman.go()
+        found.append([look for look in looks if isinstance(look, str)])
+        looks.clear()
+    assert found == [["expiring", "unused"], [], ["expiring"], ["expiring"], ["unused"]]
+
+
+def test_an_accounts_quotas_are_looked_at_once_for_what_it_used(db, looks, postman):
+    postman.note(["acme"])
+    postman.go()
+    postman.go()
+    assert [look for look in looks if isinstance(look, set)] == [{"acme"}, set()]
+
+
+@pytest.mark.parametrize("error", [ValueError, DatabaseError])
+def test_a_round_that_fails_ends_with_a_line_in_the_log_and_keeps_no_connection(postman, monkeypatch, caplog, error):
+    def fail(*_):
+        connection.ensure_connection()
+        raise error
+
+    monkeypatch.setattr(rounds, "tell_of_quotas", fail)
+    postman._go()
+    assert connection.connection is None and error.__name__ in caplog.text
+
+
+def test_no_round_begins_before_the_last_one_is_over(postman, looks, monkeypatch):
+    monkeypatch.setattr(rounds, "EVERY_SECONDS", 0.0)
+    over = threading.Event()
+    postman._due, postman._round = float("-inf"), threading.Thread(target=over.wait, daemon=True)
+    postman._round.start()
+    last = postman._round
+    postman.go_if_due()
+    assert postman._round is last and looks == []
+    over.set()
+    last.join(60)

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from accounts.facts.publish import models_base
-from accounts.models import Account, AuditEvent, OutboxRow
+from accounts.models import Account, AuditEvent, ManagementKey, OutboxRow
 from accounts.refused import Refused
 from accounts.services.accounts import (
     AccountEdit,
@@ -26,6 +26,7 @@ from accounts.services.accounts import (
     suspend_account,
 )
 from accounts.services.closing import close_and_erase
+from accounts.services.credentials import make_management_key, revoke_credential
 from accounts.services.keys import issue_key, revoke_key
 from accounts.services.provisioning import put_account
 from quotas.models import Plan
@@ -277,6 +278,18 @@ def test_erasing_releases_the_external_id_at_once(account, pro_account):
     account.refresh_from_db()
     assert (account.external_id, account.former_external_id) == (None, "acme") and account.erased_at
     set_(pro_account, external_id="acme")
+
+
+def test_erasing_takes_the_names_of_revoked_management_keys_too_and_not_when_they_ended(account):
+    revoked, _ = make_management_key(account, name="of Jane Doe", scopes=["keys:read"], actor=ACTOR)
+    make_management_key(account, name="of John Doe", scopes=["keys:read"], actor=ACTOR)
+    revoke_credential(revoked, actor=ACTOR)
+    ended = revoked.revoked_at
+    close_and_erase(account, actor=ACTOR)
+    assert set(ManagementKey.objects.values_list("name", flat=True)) == {"erased"}
+    assert not ManagementKey.objects.filter(revoked_at=None).exists()
+    revoked.refresh_from_db()
+    assert revoked.revoked_at == ended
 
 
 def test_a_customer_who_comes_back_after_erasing_gets_a_new_account(account):

@@ -303,6 +303,17 @@ def test_a_password_waits_until_another_is_hashed(monkeypatch):
     assert hashing.InTurn().encode("c", "salt") == "hash"
 
 
+def test_who_gave_up_waiting_leaves_the_place_to_others(monkeypatch):
+    monkeypatch.setattr(hashing, "WAIT_SECONDS", 0.0)
+    with hashing.slot():
+        for _ in range(3):
+            with pytest.raises(hashing.TooManyHashes), hashing.slot():
+                pass
+    places = hashing.AT_ONCE + hashing.MOST_WAITING
+    assert all(hashing._queue.acquire(blocking=False) for _ in range(places))
+    hashing._queue.release(places)
+
+
 def test_too_many_that_wait_are_told_so(monkeypatch, settings):
     mia()
 
