@@ -18,7 +18,7 @@ from accounts.ledger_worker import Worker
 from accounts.models import ApiKey, Notification
 from accounts.notifications import postman as rounds
 from accounts.notifications import sending
-from accounts.notifications.finding import tell_of_expiring_keys
+from accounts.notifications.finding import tell_of_expiring_keys, tell_of_quotas
 from accounts.notifications.places import note_sign_in
 from accounts.notifications.recipients import choose_topics
 from accounts.notifications.sending import MOST_MAILS, WAITS, send_waiting
@@ -31,6 +31,7 @@ from runtime.mailbox import kept_mails
 from store.throttles import NOTIFICATIONS
 from tests.accounts.notifications.conftest import somebody, subjects
 from tests.accounts.notifications.test_finding import key_of, use
+from tests.api.callers import fill
 from tests.conftest import ACTOR
 from tests.servers import wait_until
 
@@ -230,6 +231,47 @@ def test_an_account_gets_a_bounded_number_a_day_and_the_rest_later(account, ada,
     assert send_waiting() == 0
     row = Notification.objects.get()
     assert row.due_at is not None and row.due_at > timezone.now() and row.tries == 0
+
+
+def test_who_got_too_many_about_sign_ins_keeps_nobody_else_from_theirs(ada, mails, redis_db):
+    for user in (ada, somebody("bob")):
+        note_sign_in(user, "203.0.113.7", "Firefox/1")
+        note_sign_in(user, "198.51.100.9", "Firefox/1")
+    fill(redis_db, NOTIFICATIONS, f"user {ada.pk}")
+    assert send_waiting() == 1 and "To: bob@example.org" in mails[0]
+
+
+def test_a_mail_that_fails_is_none_of_the_day(account, ada, monkeypatch, redis_db):
+    def fail(_):
+        raise TimeoutError
+
+    monkeypatch.setattr("django.core.mail.EmailMessage.send", fail)
+    make_management_key(account, name="ci", scopes=["keys:read"], actor=ACTOR)
+    for _ in range(3):
+        send_waiting()
+        due_again()
+    assert {NOTIFICATIONS.wait(account.public_id) for _ in range(NOTIFICATIONS.calls)} == {0}
+
+
+def test_what_is_told_in_one_mail_is_given_up_together(account, ada, monkeypatch):
+    def fail(_):
+        raise TimeoutError
+
+    monkeypatch.setattr("django.core.mail.EmailMessage.send", fail)
+    for name in ("one", "two"):
+        make_management_key(account, name=name, scopes=["keys:read"], actor=ACTOR)
+    Notification.objects.filter(pk=Notification.objects.latest("pk").pk).update(tries=3)
+    send_waiting()
+    assert set(Notification.objects.values_list("tries", flat=True)) == {4}
+
+
+def test_a_quota_that_was_renewed_meanwhile_is_not_told(account, ada, mails, redis_db):
+    use(redis_db, account, 800)
+    tell_of_quotas([account.public_id], timezone.now())
+    row = Notification.objects.get()
+    row.details["renews"] = int(timezone.now().timestamp()) - 1
+    row.save()
+    assert send_waiting() == 0 and outcomes() == ["outdated"]
 
 
 def test_without_a_mail_server_they_are_in_the_mailbox(account, ada, settings, postman):

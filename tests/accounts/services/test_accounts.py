@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from accounts.facts.publish import models_base
-from accounts.models import Account, AuditEvent, ManagementKey, OutboxRow
+from accounts.models import Account, AuditEvent, KeySecret, ManagementKey, OutboxRow
 from accounts.refused import Refused
 from accounts.services.accounts import (
     AccountEdit,
@@ -229,6 +229,12 @@ def test_an_account_suspended_before_closing_is_suspended_after_reopening(accoun
     assert account.state == "active" and account.suspended_at is None
 
 
+def test_a_closed_account_forgets_from_where_its_keys_were_used(account, issued):
+    models_base(KeySecret).update(last_used_from="203.0.113.7")
+    close_account(account, actor=ACTOR)
+    assert issued.key.secrets.get().last_used_from is None
+
+
 def test_tenants_cannot_reopen_an_account(account):
     owner = member_of(account, "owner")
     close_account(account, actor=ACTOR)
@@ -301,6 +307,21 @@ def test_a_customer_who_comes_back_after_erasing_gets_a_new_account(account):
     account.refresh_from_db()
     assert (account.external_id, account.former_external_id) == (None, "acme")
     assert account.name == f"closed {account.public_id}"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_suspended_account_that_is_erased_was_closed(account, issued):
+    suspend_account(account, actor=ACTOR)
+    close_and_erase(account, actor=ACTOR)
+    close_and_erase(account, actor=ACTOR)
+    assert AuditEvent.objects.filter(act="account.close", account=account.public_id).count() == 1
+
+
+def test_of_a_customer_who_was_erased_twice_the_last_account_is_closed_again(account):
+    close_and_erase(account, actor=ACTOR)
+    back, _, _ = put_account("acme", AccountEdit(), actor=ACTOR)
+    close_and_erase(back, actor=ACTOR)
+    assert put_account("acme", AccountEdit(status="closed"), actor=ACTOR)[0].pk == back.pk
 
 
 @pytest.mark.parametrize(

@@ -50,3 +50,7 @@ def test_only_active_superusers_make_operator_tokens(db, rights, may):
         with pytest.raises(Beyond, match="superusers"):
             make_operator_token(name="t", scopes=["accounts:write"], actor=actor)
     assert OperatorToken.objects.exists() is may
+
+
+def test_a_name_is_kept_without_the_blanks_around_it(account):
+    assert make_management_key(account, name="  ci ", scopes=["keys:read"], actor=ACTOR)[0].name == "ci"

@@ -82,6 +82,19 @@ def test_a_network_may_not_go_through_all_users(redis_db):
     assert sign_in(Client(REMOTE_ADDR="203.0.113.8"), "user99").status_code == 200
 
 
+def test_a_network_that_may_try_no_more_locks_nobody_out(redis_db):
+    mia()
+    fill(redis_db, SIGN_INS_FROM, "203.0.113.7")
+    assert {sign_in(Client(**HERE)).status_code for _ in range(SIGN_INS_OF.calls + 1)} == {429}
+    assert sign_in(Client(REMOTE_ADDR="203.0.113.8")).status_code == 302
+
+
+def test_what_is_refused_for_a_user_costs_the_network_nothing(redis_db):
+    fill(redis_db, SIGN_INS_OF, str(mia().pk))
+    assert {sign_in(Client(**HERE)).status_code for _ in range(SIGN_INS_FROM.calls + 1)} == {429}
+    assert sign_in(Client(**HERE), "somebody else").status_code == 200
+
+
 def test_an_ipv6_customer_is_one_network(redis_db):
     fill(redis_db, SIGN_INS_FROM, "2001:db8:1:2::/64")
     assert sign_in(Client(REMOTE_ADDR="2001:db8:1:2:aaaa::9")).status_code == 429

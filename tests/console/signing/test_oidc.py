@@ -196,6 +196,13 @@ def test_domains_are_asked_about_each_time(catalogue, be, settings):
     assert come_in(Client()).status_code == 403 and User.objects.count() == 1
 
 
+def test_a_domain_is_the_same_in_capitals(catalogue, be, settings):
+    settings.OIDC_DOMAINS = ["example.org"]
+    be(email="Olga@Example.ORG")
+    come_in(client := Client())
+    assert is_signed_in(client)
+
+
 def test_a_callback_that_was_not_asked_for_lets_nobody_in(be):
     away = Client().get("/accounts/oidc/login/")
     back = requests.get(away["Location"], allow_redirects=False, timeout=10)
