@@ -322,7 +322,7 @@ class UsageHourAdmin(NamingAdmin):
     list_display = (
         "hour_of_it",
         "account_of_it",
-        "key",
+        "key_named",
         "model_of_it",
         "allowed",
         "refused",

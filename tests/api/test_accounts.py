@@ -11,7 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Account, ApiKey, AuditEvent, Invitation, Membership, User
-from accounts.services.accounts import create_account
+from accounts.services.accounts import close_account, create_account
 from accounts.services.closing import close_and_erase
 from accounts.services.invitations import invite
 from accounts.services.keys import issue_key
@@ -223,6 +223,8 @@ def test_accounts_are_filtered_and_ordered(billing, account, pro_account):
     assert found(order="-created")[0] == "cus_1" and found(plan="pro") == ["pro-acme"]
     assert found(status="suspended") == ["cus_1"] and found(name="ACME") == ["acme", "pro-acme"]
     assert found(status="active", plan="free") == ["acme"]
+    close_account(Account.objects.get(external_id="cus_1"), actor=ACTOR)
+    assert found(status="closed") == ["cus_1"] and found(status="suspended") == []
 
 
 @pytest.mark.parametrize(

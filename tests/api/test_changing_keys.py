@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from accounts.facts.publish import models_base
 from accounts.ledger_worker import Worker
-from accounts.models import ApiKey, KeptAnswer
-from accounts.services.keys import change_key, issue_key, pause_key, revoke_key
+from accounts.models import ApiKey, KeptAnswer, KeySecret
+from accounts.services.keys import change_key, issue_key, pause_key, revoke_key, rotate_key
 from quotas.limits import Limit
 from tests.api.callers import member_of, post
 from tests.conftest import ACTOR
@@ -183,6 +183,16 @@ def test_keys_are_filtered_and_ordered(program, account, pro_key):
 def test_an_invalid_filter_is_refused_and_named(program, query):
     response = program.get(KEYS, query)
     assert response.status_code == 400 and list(faults(response)) == list(query)
+
+
+def test_a_key_was_last_used_when_any_of_its_secrets_was(program, url, issued):
+    old = issued.key.secrets.get()
+    rotate_key(issued.key, grace=timedelta(days=1), actor=ACTOR)
+    uses = {old.pk: datetime(2026, 3, 2, tzinfo=UTC)}
+    uses[issued.key.secrets.exclude(pk=old.pk).get().pk] = datetime(2026, 3, 1, tzinfo=UTC)
+    for pk, moment in uses.items():
+        models_base(KeySecret).filter(pk=pk).update(last_used_at=moment)
+    assert program.get(url).json()["last_used_at"] == "2026-03-02T00:00:00Z"
 
 
 def test_the_worker_deletes_kept_answers_after_a_day(program):

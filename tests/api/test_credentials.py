@@ -50,6 +50,12 @@ def test_a_credential_is_valid_until_it_is_revoked(account, issued, kind):
     assert response.status_code == 401 and 'error="invalid_token"' in response["WWW-Authenticate"]
 
 
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER  "])
+def test_the_scheme_may_be_in_any_case_with_blanks_after_it(account, scheme):
+    _, text = make("management", account)
+    assert Client(headers={"Authorization": f"{scheme} {text}"}).get(KEYS).status_code == 200
+
+
 @BOTH
 def test_a_credential_is_refused_after_it_expires(account, kind):
     row, text = make(kind, account, expires_at=timezone.now() + timedelta(1))

@@ -14,7 +14,7 @@ from accounts.models import Account
 from accounts.services.credentials import make_management_key
 from accounts.services.invitations import invite
 from accounts.services.keys import issue_key, revoke_key, rotate_key
-from api.export import ExportOut
+from api.export import _PIECES, ExportOut, _joined
 from quotas.limits import Limit
 from quotas.models import UsageHour
 from tests.api.callers import member_of, operator
@@ -125,3 +125,9 @@ def test_an_operators_export_shows_the_customers_view_of_the_plan(olga, account,
     made = exported(operator("accounts:write"), account)
     assert made["plan"] == exported(olga, account)["plan"]
     assert [limit["name"] for limit in made["plan"]["limits"]] == ["minute", "month"]
+
+
+@pytest.mark.parametrize("number", [0, 1, _PIECES - 1, _PIECES, _PIECES + 1, 2 * _PIECES])
+def test_no_piece_of_an_export_is_lost(number):
+    pieces = [f"{one}," for one in range(number)]
+    assert "".join(_joined(iter(pieces))) == "".join(pieces)

@@ -100,11 +100,22 @@ def test_a_refused_request_is_not_kept(program):
     assert post(program, "a-1", name="k").status_code == 201
 
 
-@pytest.mark.parametrize("bad", ["", "a,b", "x" * 256, "é", '"a', "a b"])
+@pytest.mark.parametrize("bad", ["", "a,b", "x" * 256, f'"{"x" * 256}"', '""', "é", '"a', "a b"])
 def test_an_invalid_header_is_refused_and_named(program, bad):
     response = post(program, None) if not bad else post(program, bad, name="k")
     expected = "Idempotency-Key" if bad else "name"
     assert response.status_code == 400 and response.json()["errors"][0]["field"] == expected
+
+
+@pytest.mark.parametrize("longest", ["x" * 255, f'"{"x" * 255}"'])
+def test_a_key_of_255_characters_is_taken(program, longest):
+    assert post(program, longest, name="k").status_code == 201
+
+
+def test_the_order_of_the_fields_makes_no_different_request(program):
+    first = post(program, "a-1", name="k", methods=["GET"])
+    again = post(program, "a-1", methods=["GET"], name="k")
+    assert (again.status_code, again.json()) == (201, first.json())
 
 
 def test_an_answer_under_an_old_pepper_is_repeated_and_one_under_a_retired_pepper_is_made_again(program, settings):

@@ -80,6 +80,9 @@ def test_the_report_is_available_as_csv(program):
     rows = list(csv.DictReader(StringIO(b"".join(response.streaming_content).decode())))
     assert [(row["line"], row["outcome"]) for row in rows] == [("2", "imported"), ("3", "refused"), ("4", "imported")]
     assert rows[0]["key"] == ApiKey.objects.get(name="one").public_id
+    response = program.get(f"{where}report/?format=csv")
+    (refused,) = csv.DictReader(StringIO(b"".join(response.streaming_content).decode()))
+    assert (refused["line"], refused["outcome"]) == ("3", "refused")
 
 
 def test_an_operator_imports_for_many_accounts_by_its_own_ids(account, pro_account):

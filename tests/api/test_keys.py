@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from base64 import urlsafe_b64encode
 from datetime import timedelta
 from io import BytesIO
 
@@ -339,6 +340,27 @@ def test_pages_are_newest_first_without_gaps(owner, account):
 @pytest.mark.parametrize("cursor", ["x", "cD14", "cD0tMQ==", "cD05OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk=", "bz0tMQ=="])
 def test_a_cursor_that_we_did_not_make_is_refused_and_named(owner, issued, cursor):
     assert "cursor" in faults(owner.get(KEYS, {"cursor": cursor}))
+
+
+@pytest.mark.parametrize(
+    ("order", "place"),
+    [
+        ("created", [None, 2**63]),
+        ("created", [None, -1]),
+        ("created", [None, True]),
+        ("created", [None]),
+        ("name", ["a\0", 1]),
+        ("name", ["\ud800", 1]),
+        ("name", [1, 1]),
+    ],
+)
+def test_a_cursor_whose_place_cannot_be_is_refused_and_named(owner, issued, order, place):
+    def cursor(*values) -> str:
+        return urlsafe_b64encode(json.dumps([*values, False]).encode()).decode()
+
+    good = None if order == "created" else "a"
+    assert owner.get(KEYS, {"order": order, "cursor": cursor(good, 1)}).status_code == 200
+    assert "cursor" in faults(owner.get(KEYS, {"order": order, "cursor": cursor(*place)}))
 
 
 def test_the_list_takes_the_same_number_of_queries_for_more_keys(owner, account, issued, django_assert_num_queries):

@@ -9,6 +9,7 @@ from accounts.services.acts import Actor
 from accounts.services.credentials import make_management_key, make_operator_token
 from accounts.services.invitations import invite
 from accounts.services.keys import issue_key
+from accounts.services.outgrown import credentials_behind
 from tests.api.callers import bearer, member_of, operator, post, program_of, signed_in
 from tests.conftest import ACTOR
 
@@ -257,3 +258,15 @@ def test_a_key_of_nobody_stays(account, place, owner, adam):
     row, text = make_management_key(account, name="by a command", scopes=ALL, actor=ACTOR)
     owner.delete(url_of(place, "adam"))
     assert works(bearer(text)) and ManagementKey.objects.get().pk == row.pk
+
+
+def test_a_person_is_behind_what_programs_of_their_programs_created_however_many_there_are(account, adam):
+    person, made = User.objects.get(username="adam"), None
+    ids = []
+    for number in range(4):
+        actor = Actor("adam", user=person) if made is None else Actor("a program", credential=made)
+        made, _ = make_management_key(account, name=f"k{number}", scopes=ALL, actor=ACTOR)
+        made.created_by, made.made_with = actor.user, actor.made_with
+        made.save()
+        ids.append(made.public_id)
+    assert credentials_behind(person) == set(ids)

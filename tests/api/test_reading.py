@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from django.utils import timezone
 
-from accounts.models import AuditEvent
+from accounts.models import AuditEvent, User
 from accounts.services.accounts import close_account, rename_account
+from accounts.services.roles import set_role
 from quotas.models import ServedModel
 from tests.api.callers import member_of, operator, program_of
 from tests.conftest import ACTOR, CATALOGUE
@@ -31,6 +32,13 @@ def test_me_shows_the_caller(account):
     program = program_of(account, "keys:write").get("/api/v1/me/").json()
     assert program["scopes"] == ["keys:read", "keys:write"] and program["accounts"] == [{**of_account, "role": None}]
     assert operator("usage:read").get("/api/v1/me/").json()["is_operator"] is True
+
+
+def test_me_shows_the_first_accounts_of_somebody_who_has_many(account, pro_account, monkeypatch):
+    monkeypatch.setattr("api.me.MOST_ACCOUNTS", 1)
+    client = member_of(account, "viewer", "vera")
+    set_role(pro_account, User.objects.get(username="vera"), "viewer", actor=ACTOR)
+    assert [row["name"] for row in client.get("/api/v1/me/").json()["accounts"]] == ["acme"]
 
 
 def test_a_customer_sees_its_own_plan_and_models(account, pro_account):
@@ -84,6 +92,18 @@ def test_the_audit_log_is_filtered(account):
     assert [event["act"] for event in results(owner, "audit", since=since.isoformat())] == ["account.rename"]
     assert len(results(owner, "audit", until=since.isoformat())) == 2
     assert [event["act"] for event in results(owner, "audit", order="created")] == acts[::-1]
+
+
+def test_the_audit_log_is_filtered_from_a_moment_on_until_just_before_another(account):
+    owner = member_of(account, "owner")
+    last, first = AuditEvent.objects.order_by("-at")[:2]
+    assert [event["act"] for event in results(owner, "audit", since=last.at.isoformat())] == [last.act]
+    assert [event["act"] for event in results(owner, "audit", until=last.at.isoformat())] == [first.act]
+
+
+def test_a_subject_of_the_audit_log_is_named_in_full(account):
+    owner = member_of(account, "owner")
+    assert not results(owner, "audit", subject=account.public_id[:-1])
 
 
 def test_only_operators_read_events_without_an_account(account):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from base64 import urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -98,6 +100,17 @@ def test_pages_lead_forward_and_back(operator_program, refused):
 )
 def test_a_bad_query_is_refused(of_acme, query):
     assert of_acme.get(f"{REFUSALS}?{query}").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "place", [[1, "over_limit"], [1, "over_limit", "", "a key"], [2**63, "over_limit", ""], [-1, "over_limit", ""]]
+)
+def test_a_cursor_is_taken_for_the_rows_that_it_was_made_for(of_acme, refused, place):
+    def cursor(*values) -> str:
+        return urlsafe_b64encode(json.dumps([*values, False]).encode()).decode()
+
+    assert of_acme.get(f"{REFUSALS}?{SPAN}", {"cursor": cursor(1, "over_limit", "")}).status_code == 200
+    assert of_acme.get(f"{REFUSALS}?{SPAN}", {"cursor": cursor(*place)}).status_code == 400
 
 
 def test_a_page_costs_the_same_however_many_rows_there_are(of_acme, issued, django_assert_num_queries):

@@ -111,6 +111,12 @@ def test_an_account_sees_its_own_usage_and_an_operator_everybodys(of_acme, opera
     assert [row["allowed"] for row in rows(operator_program, f"{SPAN}&interval=total&account={theirs[:8]}")] == [100]
 
 
+def test_a_key_is_of_the_account_whose_whole_id_it_begins_with(of_acme, used):
+    mine, _ = used
+    neighbours = mine[:7] + ("y" if mine[7] == "x" else "x") + mine[8:]
+    assert of_acme.get(f"{USAGE}?{SPAN}&key={neighbours}").status_code == 404
+
+
 def test_an_operator_can_write_invoices_by_external_id(operator_program, used, account):
     models_base(Account).filter(pk=account.pk).update(external_id="cus_42")
     invoices = {

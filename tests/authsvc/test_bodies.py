@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 from django.core.exceptions import RequestAborted
-from django.test import Client
+from django.core.handlers.asgi import ASGIRequest
+from django.core.handlers.wsgi import WSGIRequest
+from django.http import HttpRequest, HttpResponse
+from django.test import Client, RequestFactory
 
 from api.base.resource import MOST_BODY_BYTES
+from api.imports import ADMITTED
 from authsvc import bodies
-from authsvc.bodies import Body, Refusal
+from authsvc.bodies import Body, Console, Refusal
 from runtime.memory_files import memory_file
+from runtime.networks import read_network
 from tests.api.callers import program_of
 from tests.gate.test_fronts import environment
 from tests.servers import gunicorn
@@ -123,7 +130,135 @@ def test_a_memory_file_frees_all_its_memory():
     assert resident() - before < 5_000
 
 
+# In front of Django
+
+
+class Asked(Console):
+    """Notes the requests that reach Django, and how long their bodies are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: list[ASGIRequest] = []
+
+    async def get_response_async(self, request: HttpRequest) -> HttpResponse:
+        assert isinstance(request, ASGIRequest)
+        self.requests.append(request)
+        return HttpResponse(b"read %d" % len(request.read()))
+
+
+def asked(console: Console, path: str, body: bytes, *headers: tuple[bytes, bytes]) -> tuple[int, bytes, set[bytes]]:
+    """The status, the body, and how the answer says that the connection ends."""
+    sent: list[Mapping[str, Any]] = []
+    parts = [body]
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": path,
+        "query_string": b"",
+        "headers": [(b"host", b"localhost"), *headers],
+        "client": ("10.0.0.1", 1),
+        "server": ("127.0.0.1", 80),
+    }
+
+    async def receive():
+        if not parts:
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": parts.pop(), "more_body": False}
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(console(scope, receive, send))
+    told = dict(sent[0]["headers"])
+    return (
+        sent[0]["status"],
+        b"".join(message.get("body", b"") for message in sent),
+        {told[name] for name in (b"connection",) if name in told},
+    )
+
+
+def length(size: int) -> tuple[bytes, bytes]:
+    return b"content-length", b"%d" % size
+
+
+CHUNKED = (b"transfer-encoding", b"chunked")
+UPLOAD = "/api/v1/imports/"
+
+
+def test_a_body_may_have_the_longest_length_and_not_a_byte_more():
+    console = Asked()
+    status, read, _ = asked(console, "/login/", b"x" * MOST_BODY_BYTES, length(MOST_BODY_BYTES))
+    assert (status, read) == (200, b"read %d" % MOST_BODY_BYTES)
+    status, _, ends = asked(console, "/login/", b"", length(MOST_BODY_BYTES + 1))
+    assert (status, ends, len(console.requests)) == (413, {b"close"}, 1)
+
+
+@pytest.mark.parametrize(
+    ("header", "is_asked_first"),
+    [(length(MOST_BODY_BYTES), False), (length(MOST_BODY_BYTES + 1), True), (CHUNKED, True)],
+    ids=["short", "long", "chunked"],
+)
+def test_who_sends_an_upload_is_asked_before_a_body_that_may_be_long(monkeypatch, header, is_asked_first):
+    monkeypatch.setattr(bodies, "_refusal_before", lambda _: HttpResponse(status=403))
+    assert asked(Asked(), UPLOAD, LINES[:100], header)[0] == (403 if is_asked_first else 200)
+
+
+def test_an_upload_that_was_admitted_is_not_admitted_again(monkeypatch):
+    monkeypatch.setattr(bodies, "_refusal_before", lambda _: None)
+    console = Asked()
+    assert asked(console, UPLOAD, LINES, CHUNKED)[:2] == (200, b"read %d" % len(LINES))
+    assert console.requests[0].scope[ADMITTED]
+    assert console._uploads == 0
+
+
+def test_no_process_takes_more_uploads_at_a_time_than_it_may(monkeypatch):
+    monkeypatch.setattr(bodies, "_refusal_before", lambda _: None)
+    console = Asked()
+    console._uploads = bodies.MOST_UPLOADS
+    assert asked(console, UPLOAD, LINES, CHUNKED)[0] == 503
+    console._uploads -= 1
+    assert asked(console, UPLOAD, LINES, CHUNKED)[0] == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_sends_an_upload_is_asked_with_the_clients_address(monkeypatch, settings):
+    settings.TRUSTED_PROXIES = (read_network("10.0.0.0/8"),)
+    seen = []
+
+    def refuse(request: HttpRequest) -> HttpResponse:
+        seen.append(request.META["REMOTE_ADDR"])
+        return HttpResponse(status=403)
+
+    monkeypatch.setattr(bodies, "refusal_of", refuse)
+    assert asked(Asked(), UPLOAD, LINES, CHUNKED, (b"x-forwarded-for", b"203.0.113.7"))[0] == 403
+    assert seen == ["203.0.113.7"]
+
+
 # Without ASGI
+
+
+def without_a_length(size: int, *, ends: bool = True) -> WSGIRequest:
+    """A chunked request, from a server that ends its stream with the body, or from one that does not."""
+    environ = {"wsgi.input": BytesIO(b"x" * size), "wsgi.input_terminated": ends, "CONTENT_LENGTH": ""}
+    request = RequestFactory().post("/login/", content_type="application/json", HTTP_TRANSFER_ENCODING="chunked")
+    return WSGIRequest({**request.environ, **environ})
+
+
+def test_without_a_length_a_body_is_read_up_to_the_longest():
+    request = without_a_length(MOST_BODY_BYTES)
+    bodies._bound(request, MOST_BODY_BYTES)
+    assert len(request.read()) == MOST_BODY_BYTES and request.META["CONTENT_LENGTH"] == str(MOST_BODY_BYTES)
+    with pytest.raises(Refusal, match="longer than 256 KB"):
+        bodies._bound(without_a_length(MOST_BODY_BYTES + 1), MOST_BODY_BYTES)
+
+
+def test_a_stream_that_may_not_end_is_not_read():
+    """Reading on would wait for a client that has sent everything."""
+    request = without_a_length(10, ends=False)
+    bodies._bound(request, MOST_BODY_BYTES)
+    assert request.environ["wsgi.input"].tell() == 0
 
 
 @pytest.mark.parametrize(

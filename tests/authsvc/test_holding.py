@@ -123,9 +123,9 @@ class Answering(Console):
         return HttpResponse(b"no", status=self.status)
 
 
-async def answered(console: Console, of: dict[str, Any]) -> tuple[int, float]:
-    """The status, and when it was sent."""
-    sent: list[tuple[int, float]] = []
+async def sent_by(console: Console, of: dict[str, Any]) -> list[tuple[Mapping[str, Any], float]]:
+    """The messages of an answer, each with when it was sent."""
+    sent: list[tuple[Mapping[str, Any], float]] = []
     messages = iter([{"type": "http.request", "body": b"", "more_body": False}])
 
     async def receive() -> dict[str, Any]:
@@ -135,11 +135,17 @@ async def answered(console: Console, of: dict[str, Any]) -> tuple[int, float]:
         return message or {}
 
     async def send(message: Mapping[str, Any]) -> None:
-        if "status" in message:
-            sent.append((message["status"], asyncio.get_running_loop().time()))
+        sent.append((message, asyncio.get_running_loop().time()))
 
     await console(of, receive, send)
-    ((status, when),) = sent
+    return sent
+
+
+async def answered(console: Console, of: dict[str, Any]) -> tuple[int, float]:
+    """The status, and when it was sent."""
+    ((status, when),) = [
+        (message["status"], when) for message, when in await sent_by(console, of) if "status" in message
+    ]
     return status, when
 
 
@@ -156,25 +162,50 @@ def test_too_many_is_answered_late_and_by_then_the_request_is_over():
     assert console.asked == ["/login/"]
 
 
-def in_a_flood(console: Answering, of: dict[str, Any]) -> int:
-    """The answer while the guesser's network has as many on hold as it may have."""
+def test_every_part_of_a_held_answer_waits_and_they_keep_their_order():
+    sent = run(sent_by(Answering(429), scope()))
+    assert [message["type"] for message, _ in sent] == ["http.response.start", "http.response.body"]
+    assert min(when for _, when in sent) >= HELD_SECONDS
 
-    async def work() -> int:
+
+def test_an_upload_that_is_one_too_many_is_answered_late_too(monkeypatch):
+    monkeypatch.setattr("authsvc.bodies._refusal_before", lambda _: HttpResponse(status=429))
+    upload = scope("/api/v1/imports/")
+    upload["headers"].append((b"transfer-encoding", b"chunked"))
+    console = Answering(200)
+    status, when = run(answered(console, upload))
+    assert status == 429 and when >= HELD_SECONDS and console.asked == []
+
+
+def in_a_flood(console: Answering, of: dict[str, Any]) -> tuple[int, float]:
+    """The answer while the guesser's network has as many on hold as it may have, and when it was sent."""
+
+    async def work() -> tuple[int, float]:
         flood = [asyncio.create_task(console._held.hold(scope())) for _ in range(MOST_OF_A_NETWORK)]
         await asyncio.wait(flood, timeout=HELD_SECONDS / 2)
-        status, _ = await answered(console, of)
+        answer = await answered(console, of)
         await asyncio.gather(*flood)
-        return status
+        return answer
 
-    return int(run(work()))
+    status, when = run(work())
+    return int(status), float(when)
 
 
 @pytest.mark.parametrize(
-    "path", ["/login/", "/accounts/password/reset/", "/accounts/second-factor/authenticate/", "/invitations/x/"]
+    "path",
+    [
+        "/login/",
+        "/admin/login/",
+        "/accounts/password/reset/",
+        "/accounts/second-factor/authenticate/",
+        "/first-operator/",
+        "/invitations/x/",
+    ],
 )
-def test_a_flood_of_guesses_no_longer_reaches_django(path):
+def test_a_flood_of_guesses_no_longer_reaches_django_and_each_waits_its_turn(path):
     console = Answering(200)
-    assert (in_a_flood(console, scope(path)), console.asked) == (429, [])
+    status, when = in_a_flood(console, scope(path))
+    assert (status, console.asked) == (429, []) and when > LONGEST_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -184,4 +215,4 @@ def test_a_flood_of_guesses_no_longer_reaches_django(path):
 )
 def test_others_reach_it_all_the_same(of):
     console = Answering(200)
-    assert (in_a_flood(console, of), console.asked) == (200, [of["path"]])
+    assert (in_a_flood(console, of)[0], console.asked) == (200, [of["path"]])

@@ -248,7 +248,8 @@ def test_signing_in_leads_to_the_only_account(account):
 def test_signing_in_leads_to_the_account_that_was_open_last(account, pro_account):
     client = person("mia", account, "viewer")
     person("mia", pro_account, "viewer")
-    client.get(f"/console/{pro_account.public_id}/")
+    for one in (account, pro_account):
+        client.get(f"/console/{one.public_id}/")
     assert client.get("/console/")["Location"] == f"/console/{pro_account.public_id}/"
     page = client.get(f"/console/{pro_account.public_id}/").content.decode()
     assert f'href="/console/{account.public_id}/"' in page  # the switcher
@@ -348,3 +349,8 @@ def test_a_choice_of_light_or_dark_is_remembered(theme, shown):
 def test_choosing_a_theme_leads_nowhere_else():
     answer = Client().post("/console/theme/", {"theme": "dark", "back": "https://evil.example/"})
     assert answer["Location"] == "/console/"
+
+
+def test_no_script_reads_what_was_chosen_and_no_other_site_sends_it():
+    cookie = Client().post("/console/theme/", {"theme": "dark", "back": "/login/"}).cookies["theme"]
+    assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")

@@ -16,6 +16,8 @@ from accounts.models import ApiKey, AuditEvent, KeySecret, User
 from accounts.services.accounts import cap_keys, close_account
 from accounts.services.keys import issue_key, pause_key, revoke_key, rotate_key
 from accounts.services.roles import set_role
+from console.keys.form import read_metadata
+from quotas.limits import Limit
 from quotas.models import ServedModel
 from store.throttles import Throttle
 from tests.conftest import ACTOR
@@ -426,3 +428,24 @@ def test_what_somebody_may_not_do_has_no_button(account, issued):
     for path in ("", f"{issued.key.public_id}/"):
         html = vera.get(page_of(account, path)).content.decode()
         assert not re.search(r"New key|Rotate|Rename|Revoke\b|/change/", html)
+
+
+def test_changing_a_key_keeps_limits_that_the_form_has_no_fields_for(account, owner):
+    burst = Limit(name="burst", scope="key", amount=20, window="minute", burst=5)
+    key = issue_key(account, name="first", limits=[burst], actor=ACTOR).key
+    owner.post(page_of(account, f"{key.public_id}/change/"), filled_in(name="second", expiry="keep"))
+    key.refresh_from_db()
+    assert key.name == "second"
+    assert [(row.name, row.amount, row.burst) for row in key.limits.all()] == [("burst", 20, 5)]
+
+
+def test_a_value_of_metadata_may_have_colons():
+    assert read_metadata("see: https://example.org\nteam: nlp") == {"see": "https://example.org", "team": "nlp"}
+
+
+def test_a_changed_key_may_keep_a_model_that_has_left_the_plan(account, owner):
+    key = issue_key(account, name="first", models=["sm", "lg"], actor=ACTOR).key
+    form = filled_in(name="second", which="some", models=["sm", "lg"], expiry="keep")
+    assert owner.post(page_of(account, f"{key.public_id}/change/"), form).status_code == 302
+    key.refresh_from_db()
+    assert (key.name, key.narrowed_to) == ("second", ["sm", "lg"])

@@ -100,3 +100,8 @@ def test_files_that_every_reader_shares_depend_on_no_language():
     (css,) = re.findall(r'"(/console/brand/\w+\.css)"', page)
     answer = Client().get(css)
     assert "Vary" not in answer and "Content-Language" not in answer
+
+
+def test_a_cache_keeps_a_page_for_the_language_that_was_chosen_and_asked_for():
+    varies = Client().get("/errors/no_key")["Vary"]
+    assert {"Accept-Language", "Cookie"} <= {one.strip() for one in varies.split(",")}

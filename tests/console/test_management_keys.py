@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from accounts.models import AuditEvent, ManagementKey
 from accounts.services.credentials import make_management_key
@@ -58,6 +60,19 @@ def test_sending_the_form_twice_makes_one(account, owner):
 def test_a_faulty_form_says_where_and_makes_nothing(account, owner, more, said):
     answer = owner.post(team(account, NEW), sent(owner, account, **more))
     assert answer.status_code == 422 and said in answer.content.decode() and not ManagementKey.objects.exists()
+
+
+@pytest.mark.parametrize("days", [30, 90, 365])
+def test_a_management_key_expires_after_the_chosen_days(account, owner, days):
+    before = timezone.now()
+    owner.post(team(account, NEW), sent(owner, account, expiry=str(days)))
+    ends = ManagementKey.objects.get().expires_at
+    assert ends is not None and before <= ends - timedelta(days=days) <= timezone.now()
+
+
+def test_a_management_key_may_never_expire(account, owner):
+    owner.post(team(account, NEW), sent(owner, account, expiry="never"))
+    assert ManagementKey.objects.get().expires_at is None
 
 
 @pytest.mark.parametrize("role", ["member", "viewer"])

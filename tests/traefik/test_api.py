@@ -9,7 +9,7 @@ from threading import Thread
 import pytest
 
 from traefik import api
-from traefik.api import Access, TraefikUnreadable, read_routers
+from traefik.api import Access, Configuration, Middleware, Router, TraefikUnreadable, read_routers
 
 
 @contextmanager
@@ -106,3 +106,13 @@ def test_proxies_in_the_environment_are_ignored(monkeypatch):
         monkeypatch.setenv("http_proxy", proxy)
         read_routers(Access(url=url))
         assert asked == []
+
+
+def test_a_request_meets_the_middlewares_of_a_routers_parents_first():
+    def router(name: str, *middlewares: str, parents: tuple[str, ...] = ()) -> Router:
+        return Router(name, "", 0, (), middlewares, "", parents, takes_tls=False, is_enabled=True, errors=())
+
+    child = router("child@file", "own@file", parents=("parent@file",))
+    known = {name: Middleware(name, "headers", {}) for name in ("own@file", "parents@file")}
+    read = Configuration("", (child, router("parent@file", "parents@file")), known, {}, {})
+    assert [one.name for one in read.chain(child)] == ["parents@file", "own@file"]

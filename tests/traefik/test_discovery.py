@@ -10,6 +10,8 @@ from django.core.management import CommandError, call_command
 from accounts.models import AuditEvent
 from quotas.models import Catalogue, ServedModel
 from tests.traefik.routes import route, together
+from traefik import registration
+from traefik.discovery import FoundModel, common_path
 
 
 @pytest.fixture
@@ -163,3 +165,12 @@ def test_without_redis_the_model_is_registered_with_status_3(catalogue, traefik,
 def test_an_invalid_interval_is_refused(every):
     with pytest.raises(CommandError, match="is not a duration"):
         call_command("discover_models", "--traefik-url", "http://127.0.0.1:1", "--watch", "--every", every)
+
+
+def test_a_model_that_somebody_registered_meanwhile_is_left_alone(catalogue):
+    assert list(registration._register([FoundModel("sm", "/sm", (), ("sm@docker",))])) == []
+
+
+def test_a_path_has_as_many_segments_as_the_catalogue_takes():
+    deep = "/a/b/c/d/e/f/g/h"
+    assert (common_path("m", [deep]), common_path("m", [f"{deep}/i"])) == (deep, "")

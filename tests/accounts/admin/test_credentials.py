@@ -67,3 +67,10 @@ def test_staff_can_neither_create_nor_revoke_operator_tokens(db):
     assert clerk.post(MAKE_TOKEN, {"name": "k", "scopes": ["keys:write"]}).status_code == 403
     assert clerk.post(reverse("admin:accounts_operatortoken_revoke", args=[row.pk])).status_code == 403
     assert OperatorToken.objects.filter(revoked_at=None).count() == 1
+
+
+@pytest.mark.parametrize("model", ["managementkey", "operatortoken"])
+def test_no_list_tells_digests_by_filtering(operator, account, model):
+    address = f"/admin/accounts/{model}/"
+    assert operator.get(address, {"name__startswith": "x"}).status_code == 200
+    assert operator.get(address, {"digest__startswith": "0"}).status_code == 400

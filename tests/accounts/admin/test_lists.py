@@ -21,6 +21,7 @@ from accounts.models import ApiKey, AuditEvent, KeySecret, OutboxRow, User
 from accounts.services.acts import record_act
 from accounts.services.keys import issue_key, pause_key, revoke_key, rotate_key
 from accounts.services.roles import set_role
+from quotas.models import UsageHour
 from tests.accounts.admin.test_admin import list_of
 from tests.conftest import ACTOR
 from tests.console.operators.test_front import words
@@ -124,6 +125,15 @@ def test_the_audit_log_says_what_was_done_and_leads_to_key_and_account(operator,
 def test_names_in_the_audit_log_are_for_those_who_may_see_them(staff_with, issued):
     page = words(staff_with("view_auditevent").get(list_of(AuditEvent)))
     assert "Created a key" in page and "acme" not in page and "first" not in page
+
+
+@pytest.mark.parametrize(("model", "named"), [("sm", "sm"), ("-", "No such model")])
+def test_usage_by_the_hour_names_account_key_and_model(operator, issued, model, named):
+    key = issued.key.public_id
+    UsageHour.objects.create(
+        account=key[:8], key=key, model=model, hour=timezone.now(), birth=1, allowed=3, refused=2, units=15
+    )
+    assert f"acme {key[:8]} first {key} {named} 3 2 0 15" in words(operator.get(list_of(UsageHour)))
 
 
 @pytest.fixture

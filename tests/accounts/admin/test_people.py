@@ -264,7 +264,15 @@ def test_deleting_a_user_revokes_their_credentials_but_no_keys(root, otto, how, 
     assert account.keys.get().revoked_at is None
 
 
-@pytest.mark.parametrize("how", ["permission", "change", "delete"])
+def test_the_log_keeps_the_roles_of_a_deleted_person(root, account):
+    mara = User.objects.create_user("mara")
+    set_role(account, mara, "viewer", actor=ACTOR)
+    signed_in(root).post(page(mara, "delete"), {"post": "yes"})
+    (event,) = events("user.delete")
+    assert event.before["roles"] == {account.public_id: "viewer"}
+
+
+@pytest.mark.parametrize("how", ["permission", "change", "delete", "action"])
 def test_losing_a_permission_revokes_what_was_created_with_it(root, account, how):
     clerk = in_group(staff("kim"), "change_apikey")
     make_management_key(account, name="m", scopes=["keys:write"], actor=Actor("kim", user=clerk))
@@ -273,8 +281,12 @@ def test_losing_a_permission_revokes_what_was_created_with_it(root, account, how
         send(signed_in(root), page(clerk), groups=None)
     elif how == "change":
         send(signed_in(root), f"/admin/auth/group/{group.pk}/change/", permissions=None)
-    else:
+    elif how == "delete":
         signed_in(root).post(f"/admin/auth/group/{group.pk}/delete/", {"post": "yes"})
+    else:
+        chosen = {"action": "delete_selected", "_selected_action": [group.pk], "post": "yes"}
+        signed_in(root).post("/admin/auth/group/", chosen)
+        assert not Group.objects.exists()
     assert living() == []
 
 

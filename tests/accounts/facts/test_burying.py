@@ -14,10 +14,10 @@ from accounts.ledger_worker import Worker
 from accounts.models import Account, ApiKey, OutboxRow
 from accounts.services.accounts import close_account
 from accounts.services.closing import close_and_erase
-from accounts.services.keys import change_key, import_key, issue_key, revoke_key
+from accounts.services.keys import change_key, issue_key, revoke_key
 from quotas.limits import Limit
 from store import names
-from tests.conftest import ACTOR
+from tests.conftest import ACTOR, import_one
 from tests.gate.conftest import ask  # noqa: F401
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -209,7 +209,7 @@ def test_a_key_without_secrets_of_an_account_that_is_open_is_refused(used, ask, 
 
 def test_a_revoked_key_of_another_system_is_still_found_in_a_redis_that_lost_its_data(account, redis_db):
     """Its string tells nobody whose it is, so without that it would be unknown instead of revoked."""
-    key = import_key(account, name="k", digest_of_text=b"x" * 32, start="x", actor=ACTOR).key
+    key = import_one(account).key
     digest = key.secrets.get().digest
     revoke_key(key, actor=ACTOR)
     redis_db.flushdb()

@@ -8,7 +8,8 @@ import pytest
 from django.utils import timezone
 
 from accounts.facts.publish import models_base
-from accounts.models import Account, ApiKey, KeySecret, Notification
+from accounts.models import Account, ApiKey, KeySecret, Notification, User
+from accounts.notifications import finding
 from accounts.notifications.finding import (
     MOST_KEYS,
     tell_of_expiring_keys,
@@ -24,7 +25,7 @@ from accounts.services.sweeping import sweep_notifications
 from quotas.limits import calendar_window, hour_of
 from store import names
 from tests.accounts.notifications.conftest import somebody
-from tests.conftest import ACTOR
+from tests.conftest import ACTOR, CATALOGUE
 
 Kind = Notification.Kind
 pytestmark = pytest.mark.django_db
@@ -134,6 +135,14 @@ def test_one_look_finds_a_bounded_number_of_an_accounts_keys_and_the_next_one_mo
     assert len(told()) == MOST_KEYS + 5
 
 
+def test_many_keys_of_one_account_keep_no_other_account_waiting(account, pro_account, ada, monkeypatch):
+    monkeypatch.setattr(finding, "MOST_KEYS", 1)
+    somebody("bob", pro_account)
+    keys = [key_of(one) for one in (account, account, pro_account)]
+    tell_of_unused_keys(timezone.now())
+    assert told() == [("ada", keys[0].public_id), ("bob", keys[2].public_id)]
+
+
 # Quotas
 
 
@@ -196,6 +205,17 @@ def test_a_quota_that_has_room_for_no_model_counts_as_used_up(account, ada, redi
     assert [row.kind for row in Notification.objects.all()] == [Kind.QUOTA_USED_UP]
 
 
+def test_a_disabled_model_makes_no_quota_last_longer(account, ada, catalogue, redis_db):
+    catalogue(
+        CATALOGUE.replace('models = ["sm"]', 'models = ["sm", "lg"]').replace(
+            "[models.sm]", "[models.sm]\nenabled = false"
+        )
+    )
+    use(redis_db, account, 996)
+    tell_of_quotas([account.public_id], timezone.now())
+    assert [row.kind for row in Notification.objects.all()] == [Kind.QUOTA_USED_UP]
+
+
 # Who is told
 
 
@@ -218,6 +238,12 @@ def test_who_moved_to_an_address_that_is_not_confirmed_is_not_told(account, ada)
     key_of(account, left=timedelta(days=3))
     tell_of_expiring_keys(timezone.now())
     assert told() == []
+
+
+def test_an_address_is_confirmed_however_it_is_written(account, ada):
+    User.objects.filter(pk=ada.pk).update(email="Ada@Example.ORG")
+    make_management_key(account, name="ci", scopes=["keys:read"], actor=ACTOR)
+    assert [name for name, _ in told()] == ["ada"]
 
 
 @pytest.mark.parametrize("state", ["suspended_at", "closed_at"])

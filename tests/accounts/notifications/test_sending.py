@@ -7,9 +7,10 @@ import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.utils import timezone
 
 from accounts.facts.publish import models_base
@@ -17,7 +18,7 @@ from accounts.ledger_worker import Worker
 from accounts.models import ApiKey, KeySecret, Notification
 from accounts.notifications import postman as rounds
 from accounts.notifications import sending
-from accounts.notifications.finding import tell_of_expiring_keys, tell_of_unused_keys
+from accounts.notifications.finding import tell_of_expiring_keys, tell_of_quotas, tell_of_unused_keys
 from accounts.notifications.places import note_sign_in
 from accounts.notifications.recipients import choose_topics
 from accounts.notifications.sending import MOST_MAILS, WAITS, send_waiting
@@ -30,6 +31,7 @@ from runtime.mailbox import kept_mails
 from store.throttles import NOTIFICATIONS
 from tests.accounts.notifications.conftest import somebody, subjects
 from tests.accounts.notifications.test_finding import key_of, use
+from tests.api.callers import fill
 from tests.conftest import ACTOR
 from tests.servers import wait_until
 
@@ -231,6 +233,47 @@ def test_an_account_gets_a_bounded_number_a_day_and_the_rest_later(account, ada,
     assert row.due_at is not None and row.due_at > timezone.now() and row.tries == 0
 
 
+def test_who_got_too_many_about_sign_ins_keeps_nobody_else_from_theirs(ada, mails, redis_db):
+    for user in (ada, somebody("bob")):
+        note_sign_in(user, "203.0.113.7", "Firefox/1")
+        note_sign_in(user, "198.51.100.9", "Firefox/1")
+    fill(redis_db, NOTIFICATIONS, f"user {ada.pk}")
+    assert send_waiting() == 1 and "To: bob@example.org" in mails[0]
+
+
+def test_a_mail_that_fails_is_none_of_the_day(account, ada, monkeypatch, redis_db):
+    def fail(_):
+        raise TimeoutError
+
+    monkeypatch.setattr("django.core.mail.EmailMessage.send", fail)
+    make_management_key(account, name="ci", scopes=["keys:read"], actor=ACTOR)
+    for _ in range(3):
+        send_waiting()
+        due_again()
+    assert {NOTIFICATIONS.wait(account.public_id) for _ in range(NOTIFICATIONS.calls)} == {0}
+
+
+def test_what_is_told_in_one_mail_is_given_up_together(account, ada, monkeypatch):
+    def fail(_):
+        raise TimeoutError
+
+    monkeypatch.setattr("django.core.mail.EmailMessage.send", fail)
+    for name in ("one", "two"):
+        make_management_key(account, name=name, scopes=["keys:read"], actor=ACTOR)
+    Notification.objects.filter(pk=Notification.objects.latest("pk").pk).update(tries=3)
+    send_waiting()
+    assert set(Notification.objects.values_list("tries", flat=True)) == {4}
+
+
+def test_a_quota_that_was_renewed_meanwhile_is_not_told(account, ada, mails, redis_db):
+    use(redis_db, account, 800)
+    tell_of_quotas([account.public_id], timezone.now())
+    row = Notification.objects.get()
+    row.details["renews"] = int(timezone.now().timestamp()) - 1
+    row.save()
+    assert send_waiting() == 0 and outcomes() == ["outdated"]
+
+
 def test_without_a_mail_server_they_are_in_the_mailbox(account, ada, settings, postman):
     settings.EMAIL_BACKEND = "runtime.mailbox.Mailbox"
     make_management_key(account, name="ci", scopes=["keys:read"], actor=ACTOR)
@@ -304,3 +347,56 @@ def test_one_person_is_told_of_an_account_what_concerns_them_alone(account, ada,
     claimed = [letter for _ in range(3) if (letter := sending._claim())]
     assert {letter.user for letter in claimed} == {ada, bob}
     assert [{row.user for row in letter.rows} == {letter.user} for letter in claimed] == [True, True]
+
+
+# Rounds
+
+
+@pytest.fixture
+def looks(monkeypatch) -> list[object]:
+    """What rounds look for, instead of looking."""
+    looks: list[object] = []
+    monkeypatch.setattr(rounds, "tell_of_quotas", lambda accounts, _now: looks.append(set(accounts)))
+    monkeypatch.setattr(rounds, "tell_of_expiring_keys", lambda _now: looks.append("expiring"))
+    monkeypatch.setattr(rounds, "tell_of_unused_keys", lambda _now: looks.append("unused"))
+    return looks
+
+
+def test_keys_that_expire_are_looked_for_each_hour_and_idle_ones_each_day(db, looks, postman, monkeypatch):
+    start, found = monotonic(), []
+    for hours in (0, 0.99, 1, 23.99, 24):
+        monkeypatch.setattr(rounds, "monotonic", lambda hours=hours: start + hours * 3600)
+        postman.go()
+        found.append([look for look in looks if isinstance(look, str)])
+        looks.clear()
+    assert found == [["expiring", "unused"], [], ["expiring"], ["expiring"], ["unused"]]
+
+
+def test_an_accounts_quotas_are_looked_at_once_for_what_it_used(db, looks, postman):
+    postman.note(["acme"])
+    postman.go()
+    postman.go()
+    assert [look for look in looks if isinstance(look, set)] == [{"acme"}, set()]
+
+
+@pytest.mark.parametrize("error", [ValueError, DatabaseError])
+def test_a_round_that_fails_ends_with_a_line_in_the_log_and_keeps_no_connection(postman, monkeypatch, caplog, error):
+    def fail(*_):
+        connection.ensure_connection()
+        raise error
+
+    monkeypatch.setattr(rounds, "tell_of_quotas", fail)
+    postman._go()
+    assert connection.connection is None and error.__name__ in caplog.text
+
+
+def test_no_round_begins_before_the_last_one_is_over(postman, looks, monkeypatch):
+    monkeypatch.setattr(rounds, "EVERY_SECONDS", 0.0)
+    over = threading.Event()
+    postman._due, postman._round = float("-inf"), threading.Thread(target=over.wait, daemon=True)
+    postman._round.start()
+    last = postman._round
+    postman.go_if_due()
+    assert postman._round is last and looks == []
+    over.set()
+    last.join(60)

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import override
 
 from accounts.models import Account, Notification
-from accounts.notifications.words import Mail, mail_of
+from accounts.notifications.words import MOST_LISTED, Mail, mail_of
 from accounts.services.credentials import make_management_key
 from accounts.services.keys import issue_key
 from tests.accounts.notifications.conftest import somebody
@@ -54,6 +54,12 @@ def test_moments_are_as_the_language_writes_them_and_in_utc(kind, account):
         with override(language):
             text = mail_about(account, kind).text
         assert written in text and not re.search(r"\d{4}-\d\d-\d\d", text)
+
+
+@pytest.mark.parametrize("more", [1, 2])
+def test_of_many_keys_the_first_are_listed_and_the_others_counted(account, more):
+    text = mail_about(account, Kind.UNUSED, MOST_LISTED + more).text
+    assert text.count('"first", unused since') == MOST_LISTED and f"and {more} more: http" in text
 
 
 def test_numbers_are_as_the_language_writes_them(account):

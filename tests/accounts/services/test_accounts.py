@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts import caps
 from accounts.facts.publish import models_base
-from accounts.models import Account, AuditEvent, ManagementKey, OutboxRow, User
+from accounts.models import Account, AuditEvent, KeySecret, ManagementKey, OutboxRow, User
 from accounts.refused import Refused
 from accounts.services import provisioning
 from accounts.services.accounts import (
@@ -232,6 +232,12 @@ def test_an_account_suspended_before_closing_is_suspended_after_reopening(accoun
     assert account.state == "active" and account.suspended_at is None
 
 
+def test_a_closed_account_forgets_from_where_its_keys_were_used(account, issued):
+    models_base(KeySecret).update(last_used_from="203.0.113.7")
+    close_account(account, actor=ACTOR)
+    assert issued.key.secrets.get().last_used_from is None
+
+
 def test_tenants_cannot_reopen_an_account(account):
     owner = member_of(account, "owner")
     close_account(account, actor=ACTOR)
@@ -283,6 +289,18 @@ def test_erasing_releases_the_external_id_at_once(account, pro_account):
     set_(pro_account, external_id="acme")
 
 
+def test_erasing_takes_the_names_of_revoked_management_keys_too_and_not_when_they_ended(account):
+    revoked, _ = make_management_key(account, name="of Jane Doe", scopes=["keys:read"], actor=ACTOR)
+    make_management_key(account, name="of John Doe", scopes=["keys:read"], actor=ACTOR)
+    revoke_credential(revoked, actor=ACTOR)
+    ended = revoked.revoked_at
+    close_and_erase(account, actor=ACTOR)
+    assert set(ManagementKey.objects.values_list("name", flat=True)) == {"erased"}
+    assert not ManagementKey.objects.filter(revoked_at=None).exists()
+    revoked.refresh_from_db()
+    assert revoked.revoked_at == ended
+
+
 def test_a_customer_who_comes_back_after_erasing_gets_a_new_account(account):
     close_and_erase(account, actor=ACTOR)
     gone, was_made, _ = put_account("acme", AccountEdit(name="Acme", status="closed"), actor=ACTOR)
@@ -292,6 +310,21 @@ def test_a_customer_who_comes_back_after_erasing_gets_a_new_account(account):
     account.refresh_from_db()
     assert (account.external_id, account.former_external_id) == (None, "acme")
     assert account.name == f"closed {account.public_id}"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_suspended_account_that_is_erased_was_closed(account, issued):
+    suspend_account(account, actor=ACTOR)
+    close_and_erase(account, actor=ACTOR)
+    close_and_erase(account, actor=ACTOR)
+    assert AuditEvent.objects.filter(act="account.close", account=account.public_id).count() == 1
+
+
+def test_of_a_customer_who_was_erased_twice_the_last_account_is_closed_again(account):
+    close_and_erase(account, actor=ACTOR)
+    back, _, _ = put_account("acme", AccountEdit(), actor=ACTOR)
+    close_and_erase(back, actor=ACTOR)
+    assert put_account("acme", AccountEdit(status="closed"), actor=ACTOR)[0].pk == back.pk
 
 
 @pytest.mark.parametrize(

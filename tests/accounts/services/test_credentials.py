@@ -108,3 +108,7 @@ def test_revoking_twice_is_recorded_once_and_keeps_the_first_time(account):
     key.refresh_from_db()
     assert key.revoked_at == moment
     assert AuditEvent.objects.filter(act="management_key.revoke").count() == 1
+
+
+def test_a_name_is_kept_without_the_blanks_around_it(account):
+    assert make_management_key(account, name="  ci ", scopes=["keys:read"], actor=ACTOR)[0].name == "ci"

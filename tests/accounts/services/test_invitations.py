@@ -16,7 +16,7 @@ from accounts.models import Account, Invitation, Membership, User
 from accounts.refused import Refused
 from accounts.services.accounts import close_account
 from accounts.services.acts import Actor
-from accounts.services.invitation_mail import LONGEST_LABEL, quoted
+from accounts.services.invitation_mail import LONGEST_LABEL, in_words, quoted
 from accounts.services.invitations import GOOD_FOR, MOST_OPEN, accept, invite, resend, withdraw
 from accounts.services.roles import set_role
 from store.throttles import INVITATIONS, MAILS_TO, mailbox
@@ -69,6 +69,11 @@ def test_the_only_link_in_a_mail_is_ours_and_the_subject_has_nothing_from_tenant
         f'    Account:     "Your account is locked! Unlock it: https[:]//evil[.]example[/]log…", {account.public_id}',
         ours,
     ]
+
+
+def test_a_link_is_in_the_mail_as_it_is(account):
+    link = "https://console.example.org/100%25/invitations/x/"
+    assert f"\n{link}\n" in in_words(invited(account, 1), link)[1]
 
 
 # What became of them.

@@ -9,11 +9,12 @@ from datetime import timedelta
 import pytest
 from django.contrib.sessions.models import Session
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import ApiKey, AuditEvent, ManagementKey
 from accounts.services.credentials import make_management_key, make_operator_token
 from accounts.services.keys import issue_key, revoke_key, rotate_key
-from console.operators.which_key import LONGEST, MOST
+from console.operators.which_key import LONGEST, MOST, keys_in
 from tests.conftest import ACTOR, import_one
 from tests.console.operators.test_front import words
 from tests.gate.conftest import question
@@ -130,3 +131,8 @@ def test_a_pasted_management_key_can_be_revoked(operator, account):
     (found,) = paste(operator, text).context["found"]
     operator.post(found.revoke)
     assert ManagementKey.objects.get().revoked_at
+
+
+def test_a_text_that_only_ends_like_a_key_proves_nothing(issued):
+    (match,) = keys_in(f"x{issued.text}", timezone.now())
+    assert match.row == issued.key and not match.works

@@ -82,6 +82,19 @@ def test_a_network_may_not_go_through_all_users(redis_db):
     assert sign_in(Client(REMOTE_ADDR="203.0.113.8"), "user99").status_code == 200
 
 
+def test_a_network_that_may_try_no_more_locks_nobody_out(redis_db):
+    mia()
+    fill(redis_db, SIGN_INS_FROM, "203.0.113.7")
+    assert {sign_in(Client(**HERE)).status_code for _ in range(SIGN_INS_OF.calls + 1)} == {429}
+    assert sign_in(Client(REMOTE_ADDR="203.0.113.8")).status_code == 302
+
+
+def test_what_is_refused_for_a_user_costs_the_network_nothing(redis_db):
+    fill(redis_db, SIGN_INS_OF, str(mia().pk))
+    assert {sign_in(Client(**HERE)).status_code for _ in range(SIGN_INS_FROM.calls + 1)} == {429}
+    assert sign_in(Client(**HERE), "somebody else").status_code == 200
+
+
 def test_an_ipv6_customer_is_one_network(redis_db):
     fill(redis_db, SIGN_INS_FROM, "2001:db8:1:2::/64")
     assert sign_in(Client(REMOTE_ADDR="2001:db8:1:2:aaaa::9")).status_code == 429
@@ -301,6 +314,17 @@ def test_a_password_waits_until_another_is_hashed(monkeypatch):
     may_end.set()
     first.join()
     assert hashing.InTurn().encode("c", "salt") == "hash"
+
+
+def test_who_gave_up_waiting_leaves_the_place_to_others(monkeypatch):
+    monkeypatch.setattr(hashing, "WAIT_SECONDS", 0.0)
+    with hashing.slot():
+        for _ in range(3):
+            with pytest.raises(hashing.TooManyHashes), hashing.slot():
+                pass
+    places = hashing.AT_ONCE + hashing.MOST_WAITING
+    assert all(hashing._queue.acquire(blocking=False) for _ in range(places))
+    hashing._queue.release(places)
 
 
 def test_too_many_that_wait_are_told_so(monkeypatch, settings):

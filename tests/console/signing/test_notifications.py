@@ -42,6 +42,7 @@ def test_who_is_not_signed_in_is_asked_to(client):
 
 
 def test_an_address_that_is_not_confirmed_is_named_as_the_reason(account, owner):
+    EmailAddress.objects.create(user=owner.user, email="ada@elsewhere.example", verified=True)
     assert "Confirm yours" in owner.get(PAGE).content.decode()
     EmailAddress.objects.create(user=owner.user, email=owner.user.email, verified=True, primary=True)
     html = owner.get(PAGE).content.decode()

@@ -16,7 +16,7 @@ from django.test import Client
 
 from accounts.models import Account, Membership, User
 from accounts.services.accounts import AccountEdit, change_account
-from console.signing.oidc import nonce_of
+from console.signing.oidc import Adapter, nonce_of
 from tests.conftest import ACTOR
 from tests.console.signing.people import HERE, PASSWORD, acts, home, is_signed_in, mia, sign_in
 from tests.console.signing.provider import CLIENT, SECRET
@@ -149,8 +149,20 @@ def test_a_forged_or_failed_answer_lets_nobody_in(be, fault):
 
 def test_a_provider_that_calls_itself_something_else_is_not_asked(be):
     be("issuer")
-    answer = Client().get("/accounts/oidc/login/")
-    assert answer.status_code == 503 and "does not answer" in answer.content.decode()
+    for _ in range(2):  # nor is what it said kept for the next one
+        answer = Client().get("/accounts/oidc/login/")
+        assert answer.status_code == 503 and "does not answer" in answer.content.decode()
+
+
+def test_a_provider_is_asked_for_its_configuration_once_for_many(be, monkeypatch):
+    asked, ask = [], Adapter._ask_for_configuration
+
+    def count(self):
+        asked.append(self)
+        return ask(self)
+
+    monkeypatch.setattr(Adapter, "_ask_for_configuration", count)
+    assert {Client().get("/accounts/oidc/login/").status_code for _ in range(3)} == {302} and len(asked) == 1
 
 
 def test_a_provider_that_is_away_is_a_page(be, settings):
@@ -182,6 +194,13 @@ def test_domains_are_asked_about_each_time(catalogue, be, settings):
     assert come_in(client := Client()).status_code == 403 and not is_signed_in(client)
     be(sub="u-2", email="eve@sub.example.org")
     assert come_in(Client()).status_code == 403 and User.objects.count() == 1
+
+
+def test_a_domain_is_the_same_in_capitals(catalogue, be, settings):
+    settings.OIDC_DOMAINS = ["example.org"]
+    be(email="Olga@Example.ORG")
+    come_in(client := Client())
+    assert is_signed_in(client)
 
 
 def test_a_callback_that_was_not_asked_for_lets_nobody_in(be):

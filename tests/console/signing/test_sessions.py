@@ -175,6 +175,15 @@ def test_a_session_that_nobody_uses_ends(settings, clock):
     assert "You were signed out" in client.get("/login/").content.decode()
 
 
+def test_a_session_lasts_as_long_as_it_may(settings, clock):
+    settings.SESSION_IDLE_SECONDS = 30 * 60
+    client = Client()
+    client.force_login(mia())
+    client.get(SESSIONS)
+    clock(30)
+    assert client.get(SESSIONS).status_code == 200
+
+
 def test_it_is_not_written_with_each_request(settings, clock, django_assert_max_num_queries):
     settings.SESSION_IDLE_SECONDS = 30 * 60
     client = Client()

@@ -152,7 +152,8 @@ def test_a_guest_makes_a_user_whose_address_is_confirmed(account, link, settings
     assert is_signed_in(client)
     guest = User.objects.get()
     assert Membership.objects.get(user=guest).role == "member"
-    assert EmailAddress.objects.get(user=guest).verified
+    address = EmailAddress.objects.get(user=guest)
+    assert address.verified and address.primary
     assert Account.objects.count() == 1  # none of their own
     again = Client()
     assert sign_in(again, "new@example.org").status_code == 302 and is_signed_in(again)
