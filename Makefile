@@ -31,9 +31,9 @@ test-all: test ## Run the slow and the timed tests too, and those with a databas
 	else \
 	  echo "PostgreSQL: SKIPPED. Set AUTHSVC_TEST_POSTGRES_URL=postgres://USER@HOST/postgres to run the tests there too."; \
 	fi
-# Neither what a browser shows depends on the database, nor what the script computes.
-APART := $(addprefix */,test_accessibility.py test_browser.py test_readers.py quotas/test_exact.py)
-ON_POSTGRES := $(addprefix tests/,accounts api console gate load quotas) $(APART:%=--ignore-glob=%)
+# Neither what a browser shows depends on the database, nor what the script computes, nor how Redis is found.
+APART := test_accessibility.py test_browser.py test_readers.py quotas/test_exact.py load/test_redis_as_run.py load/test_topologies.py
+ON_POSTGRES := $(addprefix tests/,accounts api console gate load quotas) $(APART:%=--ignore-glob=*/%)
 
 # The first run builds images and downloads their contents; later ones take a few minutes.
 stack: setup ## Build, start, test and remove the compose stack, on 127.0.0.1 (needs a Docker engine)

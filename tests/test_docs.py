@@ -31,7 +31,15 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 OF_TESTS = {
     f"AUTHSVC_TEST_{name}"
-    for name in ("DATABASE_URL", "POSTGRES_URL", "RENEW", "FAULT_ROUNDS", "FIRE_SECONDS", "UPGRADE_KEYS")
+    for name in (
+        "DATABASE_URL",
+        "POSTGRES_URL",
+        "RENEW",
+        "FAULT_ROUNDS",
+        "FIRE_SECONDS",
+        "PORTS_SECONDS",
+        "UPGRADE_KEYS",
+    )
 }
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 

@@ -162,7 +162,7 @@ def test_nobody_notices_that_buckets_expire(redis, course):
 
 @pytest.mark.slow
 @given(course=courses(forward))
-@settings(max_examples=4000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
 def test_nobody_notices_that_buckets_expire_in_thousands_of_cases(redis, course):
     follow(redis, course, expires=True)
 
