@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 
@@ -31,7 +31,17 @@ def listen(caplog) -> Iterator[object]:
         listener.close()
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def has_ipv6() -> bool:
+    with suppress(OSError), socket.socket(socket.AF_INET6) as probe:
+        probe.bind(("::1", 0))
+        return True
+    return False
+
+
+IPV6 = pytest.param("::1", marks=pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6"))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", IPV6])
 def test_it_listens_at_addresses_of_both_kinds(listen, host):
     port = free_port()
     assert listen(f"[{host}]:{port}", (host, port)).getsockname()[:2] == (host, port)
