@@ -54,7 +54,7 @@ def run(command: list[str], *, seconds: float, env: Mapping[str, str] | None = N
     )
     if done.returncode:
         raise NoAnswer(
-            f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+            f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-20_000:]}\n{done.stderr[-3000:]}"
         )
     return done.stdout
 
