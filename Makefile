@@ -31,7 +31,7 @@ test-all: test ## Run the slow and the timed tests too, and those with a databas
 	else \
 	  echo "PostgreSQL: SKIPPED. Set AUTHSVC_TEST_POSTGRES_URL=postgres://USER@HOST/postgres to run the tests there too."; \
 	fi
-# Neither what a browser shows depends on the database, nor what the script computes, nor how Redis is found.
+# None of these depends on the database: what a browser shows, what the script computes, how Redis is found.
 APART := test_accessibility.py test_browser.py test_readers.py quotas/test_exact.py load/test_redis_as_run.py load/test_topologies.py
 ON_POSTGRES := $(addprefix tests/,accounts api console gate load quotas) $(APART:%=--ignore-glob=*/%)
 
@@ -43,7 +43,7 @@ stack: setup ## Build, start, test and remove the compose stack, on 127.0.0.1 (n
 	  echo; echo "  ##### make stack: SKIPPED, nothing of the compose stack was tested: $$why #####"; echo; \
 	fi
 
-# If this machine is in no swarm, it becomes one for the run. Takes 16 minutes on two cores.
+# If this machine is in no swarm, it becomes one for the run. Takes 17 minutes on two cores.
 stack-swarm: setup ## Deploy the stacks to a one-node Swarm, test updates under load, remove them (needs a Docker engine)
 	@if why=$$($(BIN)/python -m tests.swarm.engine); then \
 	  timeout 5400 $(BIN)/pytest -m swarm tests/swarm; \

@@ -1,7 +1,7 @@
 """Test runs that use something of the whole machine, and how a later run can tell that one of them was killed.
 
 Such a run holds a lock on a file for as long as its process lives, and the system gives the lock back however the process
-ends. What carries the name of a run that holds none is left over, and nobody will come back for it.
+ends. Anything named after a run without a lock is left over, and nobody will come back for it.
 """
 
 from __future__ import annotations

@@ -37,7 +37,10 @@ WEB, GATE_PORT, GATE_ADMIN, MODEL = 8080, 8000, 9000, 8001
 DIRECT = f"http://{GATE}:{GATE_PORT}"
 BY_HTTP = INTERNAL.replace("https:", "http:")
 PORTS = (40_000, 40_999)
-CONNECTIONS, SECONDS = 32, float(os.environ.get("AUTHSVC_TEST_PORTS_SECONDS", "15"))  # without reuse 3 are enough
+CONNECTIONS, SECONDS = (
+    32,
+    float(os.environ.get("AUTHSVC_TEST_PORTS_SECONDS", "15")),
+)  # without reuse, ports run out within 3
 ENOUGH = 20  # calls failed with 500 prove the fault
 NEVER = 10**9
 OFF, LINUX_DEFAULT = 0, 2  # net.ipv4.tcp_tw_reuse: never, and on loopback only

@@ -207,6 +207,7 @@ class Cluster:
         else:
             self._remove("secret", "config")
             docker("config", "rm", MARK)
+        wait_for(_without_volumes, "the end of the volumes", 60)  # or the next run takes them for somebody else's
 
     def _left(self) -> str:
         label = "label=com.docker.stack.namespace"
